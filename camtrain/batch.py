@@ -1,0 +1,106 @@
+"""What a data module yields and everything above consumes: one batch of images with what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+
+
+class Sample(TypedDict):
+    """One data set item, a dict so that `torchvision.transforms.v2` moves image, boxes and mask together.
+
+    `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
+    `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
+    """
+
+    image: Tensor
+    label: int
+    boxes: NotRequired[tv_tensors.BoundingBoxes]
+    mask: NotRequired[tv_tensors.Mask]
+
+
+@dataclass
+class Batch:
+    """A batch of N images with their labels and, where known, where their objects are.
+
+    Attributes:
+        images: (N, 3, H, W) float, normalized as the network expects.
+        labels: (N,) int64 class indices; `None` where they are unknown (prediction).
+        boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; M_i = 0 says that the image has no known box.
+            `None` if no image of the data set has any.
+        masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
+            `None` if no image of the data set has any.
+
+    Example:
+        >>> batch = Batch.of((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])))
+        >>> len(batch), batch.boxes is None
+        (2, True)
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    boxes: list[Tensor] | None = None
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(cls, batch: Any) -> Batch:
+        """The batch itself, or a batch made of what a user's own loader yields.
+
+        Args:
+            batch: a `Batch`, an `(images, labels)` pair, or the images alone.
+
+        Raises:
+            TypeError: if it is none of these.
+        """
+        if isinstance(batch, cls):
+            return batch
+        if isinstance(batch, Tensor):
+            return cls(batch)
+        if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+            return cls(*batch)
+        raise TypeError(
+            "`batch`: expected a camtrain.batch.Batch, a pair of tensors (images, labels), or the images alone, "
+            f"got {type(batch).__name__}"
+        )
+
+    def pin_memory(self) -> Batch:
+        """Called by `torch.utils.data.DataLoader(pin_memory=True)`."""
+        return Batch(
+            self.images.pin_memory(),
+            None if self.labels is None else self.labels.pin_memory(),
+            None if self.boxes is None else [boxes.pin_memory() for boxes in self.boxes],
+            None if self.masks is None else self.masks.pin_memory(),
+        )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples of one size into a batch.
+
+    Where some samples of a batch have boxes (or a mask) and others do not, the others get none of them: M_i = 0 boxes,
+    or a mask that is nowhere true.
+
+    Example:
+        >>> batch = collate([{"image": torch.zeros(3, 8, 8), "label": 1}, {"image": torch.zeros(3, 8, 8), "label": 0}])
+        >>> batch.images.shape, batch.labels
+        (torch.Size([2, 3, 8, 8]), tensor([1, 0]))
+    """
+    images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])
+    labels = torch.tensor([sample["label"] for sample in samples])
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    boxes: list[Tensor] | None = None
+    if any("boxes" in sample for sample in samples):
+        none = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=size)
+        boxes = [sample.get("boxes", none) for sample in samples]
+    masks: Tensor | None = None
+    if any("mask" in sample for sample in samples):
+        empty = torch.zeros(size, dtype=torch.bool)
+        masks = tv_tensors.Mask(torch.stack([sample.get("mask", empty).as_subclass(Tensor) for sample in samples]))
+    return Batch(images, labels, boxes, masks)

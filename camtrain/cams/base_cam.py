@@ -1,0 +1,86 @@
+"""The plumbing that gradient-based maps share: capture, class selection, differentiation, restoring."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.gradients import captured_activations, class_score, evaluation_mode, gradients_enabled, left_as_found
+from camtrain.networks import last_spatial_layer, target_layer_of
+
+
+class BaseCAM(ABC):
+    """A map at a layer, as a function of its activations and of the gradient of a class score with respect to them.
+
+    A method of the family overrides `combine`.
+
+    The network is run as it is, in training or evaluation mode, and left as found: running statistics, random
+    generators, modes, gradients and hooks, also after an error.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits.
+        target_layer: dotted name or module; it puts out (N, C, h, w). `None` finds the last spatial layer at the first
+            call.
+        differentiable: keep the map in the graph, through the activations and through the weights, so that a penalty on
+            it can be trained.
+
+    Raises:
+        ValueError: if no module has that name (with the nearest ones), or the module is not in the network.
+        TypeError: if `target_layer` is something else.
+    """
+
+    def __init__(
+        self, network: nn.Module, target_layer: str | nn.Module | None = None, *, differentiable: bool = False
+    ) -> None:
+        if not (target_layer is None or isinstance(target_layer, (str, nn.Module))):
+            raise TypeError(f"`target_layer`: expected a dotted name, a module or None, got {target_layer!r}")
+        if isinstance(target_layer, nn.Module) and not any(target_layer is module for module in network.modules()):
+            raise ValueError(f"`target_layer`: the {type(target_layer).__name__} given is not a module of the network")
+        self.network = network
+        self.differentiable = differentiable
+        self._target_layer = target_layer_of(network, target_layer) if isinstance(target_layer, str) else target_layer
+
+    def __call__(self, images: Tensor, class_idx: int | Tensor | None = None) -> Tensor:
+        """Maps of a batch.
+
+        Args:
+            images: (N, 3, H, W).
+            class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each.
+
+        Returns:
+            (N, h, w), raw, on the images' device; detached unless `differentiable`.
+
+        Raises:
+            ValueError: if a class is out of range, the target layer does not put out (N, C, h, w) once, or the logits
+                do not depend on it.
+        """
+        with gradients_enabled(), left_as_found(self.network, images.device):
+            # Images made under inference mode cannot enter a graph; a clone can.
+            images = images.clone() if images.is_inference() else images
+            layer = self._layer(images)
+            with captured_activations(layer, differentiable=self.differentiable) as captured:
+                logits = self.network(images)
+            activations = captured.activations
+            gradients = self._gradients(class_score(logits, class_idx).sum(), activations)
+            cams = self.combine(activations, gradients)
+        return cams if self.differentiable else cams.detach()
+
+    @abstractmethod
+    def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """From (N, C, h, w) activations and gradients to the map, (N, h, w)."""
+
+    def _gradients(self, score: Tensor, activations: Tensor) -> Tensor:
+        gradients = None
+        if score.requires_grad:
+            (gradients,) = torch.autograd.grad(score, activations, create_graph=self.differentiable, allow_unused=True)
+        if gradients is None:
+            raise ValueError("`target_layer`: the logits do not depend on what this layer puts out; choose another")
+        return gradients
+
+    def _layer(self, images: Tensor) -> nn.Module:
+        if self._target_layer is None:
+            with evaluation_mode(self.network):
+                self._target_layer = target_layer_of(self.network, last_spatial_layer(self.network, images))
+        return self._target_layer

@@ -1,0 +1,52 @@
+"""Grad-CAM."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from camtrain.cams.base_cam import BaseCAM
+
+
+def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Grad-CAM of activations and the gradients of a class score with respect to them.
+
+        α_k = 1/(hw) Σ_ij ∂y/∂A^k_ij,    map = ReLU(Σ_k α_k A^k)
+
+    Args:
+        activations: (N, C, h, w).
+        gradients: (N, C, h, w).
+
+    Returns:
+        (N, h, w), not negative, not normalized. Differentiable in both arguments.
+
+    Source:
+        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017,
+        eqs. 1 and 2, arXiv 1610.02391.
+
+    Example:
+        >>> import torch
+        >>> activations = torch.tensor([[[[1.0, 0.0]], [[0.0, 3.0]]]])
+        >>> gradients = torch.tensor([[[[2.0, 0.0]], [[-1.0, -1.0]]]])  # weights 1 and -1
+        >>> grad_cam(activations, gradients)
+        tensor([[[1., 0.]]])
+    """
+    weights = gradients.mean(dim=(-2, -1), keepdim=True)
+    return (weights * activations).sum(dim=1).relu()
+
+
+class GradCAM(BaseCAM):
+    """Grad-CAM of a network; see `grad_cam` for the formula and `BaseCAM` for the arguments.
+
+    Cost:
+        One forward pass and a backward pass of the layers behind the target layer, for the whole batch at once.
+
+    Example:
+        >>> import torch
+        >>> from camtrain.networks import CIFARResNet
+        >>> GradCAM(CIFARResNet(depth=8), "layer3")(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 8, 8])
+    """
+
+    def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """See `grad_cam`."""
+        return grad_cam(activations, gradients)

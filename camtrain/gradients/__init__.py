@@ -1,0 +1,28 @@
+"""How a gradient is taken, and how a network is trained through it."""
+
+from camtrain.gradients.batch_norm import BatchNormStatistics, frozen_batch_norm, running_batch_norm
+from camtrain.gradients.captured_activations import captured_activations
+from camtrain.gradients.class_score import class_score
+from camtrain.gradients.double_backprop import DoubleBackprop
+from camtrain.gradients.engine import Engine, EngineOutput, InputGradientPenalty
+from camtrain.gradients.gradients_enabled import gradients_enabled
+from camtrain.gradients.guided_gradient import guided_gradient
+from camtrain.gradients.input_gradient import input_gradient
+from camtrain.gradients.left_as_found import evaluation_mode, left_as_found
+
+__all__ = [
+    "BatchNormStatistics",
+    "DoubleBackprop",
+    "Engine",
+    "EngineOutput",
+    "InputGradientPenalty",
+    "captured_activations",
+    "class_score",
+    "evaluation_mode",
+    "frozen_batch_norm",
+    "gradients_enabled",
+    "guided_gradient",
+    "input_gradient",
+    "left_as_found",
+    "running_batch_norm",
+]

@@ -1,0 +1,51 @@
+"""Which statistics BatchNorm uses, and whether a pass updates them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+BatchNormStatistics = Literal["batch", "running"]
+"""`"batch"`: those of the batch, as in training. `"running"`: the running averages, as in evaluation."""
+
+
+@contextmanager
+def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
+    """Leave running statistics and `num_batches_tracked` alone; what the layers compute does not change.
+
+    A training-mode layer keeps normalizing by the statistics of its batch: a forward pass in this context gives the
+    same output as one outside it. Covers BatchNorm, SyncBatchNorm and InstanceNorm.
+    """
+    statistics = [(layer, layer.running_mean, layer.running_var) for layer in _tracking_layers(network)]
+    for layer, _, _ in statistics:
+        layer.track_running_stats = False
+        # InstanceNorm updates the statistics that it has, whatever the flag says.
+        layer.running_mean = layer.running_var = None
+    try:
+        yield
+    finally:
+        for layer, mean, variance in statistics:
+            layer.track_running_stats = True
+            layer.running_mean, layer.running_var = mean, variance
+
+
+@contextmanager
+def running_batch_norm(network: nn.Module) -> Iterator[None]:
+    """Put only the normalization layers in evaluation mode: dropout and the rest stay as they are."""
+    layers = _tracking_layers(network)
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
+
+
+def _tracking_layers(network: nn.Module) -> list[_NormBase]:
+    layers = (module for module in network.modules() if isinstance(module, _NormBase))
+    return [layer for layer in layers if layer.training and layer.track_running_stats]

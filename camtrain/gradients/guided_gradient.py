@@ -1,0 +1,153 @@
+"""Guided backpropagation of a loss, through the graph of the forward pass that produced it."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from camtrain.gradients.input_gradient import check_graph, input_gradient
+
+if TYPE_CHECKING:
+    from torch.autograd.graph import Node
+
+# Activations that rectify, but not at zero: guided backpropagation is not defined for them.
+_OTHER_RECTIFIERS = (
+    "Celu", "Elu", "Gelu", "Hardswish", "LeakyRelu", "Mish", "PreluKernel", "RreluWithNoise", "Silu", "Softplus",
+)  # fmt: skip
+# One node that stands for a whole region of the network, whose activations cannot be reached.
+_OPAQUE_REGIONS = ("CompiledFunctionBackward", "CheckpointFunctionBackward")
+
+
+def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
+    """Guided-backpropagation gradient of a loss with respect to the images, detached.
+
+    A plain backward pass in which each ReLU lets through only what is positive, in the forward *and* in the backward:
+
+        R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1}
+
+    It is taken of `loss` itself, as Algorithm 1 says. It is not linear: guided backpropagation of the loss is not minus
+    that of the label's logit.
+
+    There is no second network and no surgery on modules: the ReLUs are found in the autograd graph of `loss`, so that
+    modules, functions, in-place and reused ones, ReLU6, `hardtanh(min_val=0)`, `threshold(0)` and `clamp(min=0)` count.
+    Other activations of a network that also has ReLUs (hardswish, SiLU) pass their plain derivative, with a warning.
+
+    Args:
+        loss: 0-dim, computed from `images`; its graph is kept.
+        images: (N, 3, H, W), requires grad.
+
+    Returns:
+        (N, 3, H, W), detached.
+
+    Raises:
+        ValueError: if the graph has no ReLU-like node, or hides its nodes (`torch.compile`, reentrant checkpointing, a
+            ReLU that works in place on a view).
+
+    Cost:
+        One backward pass to the input over the existing graph, parameters left out.
+
+    Source:
+        Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015, arXiv 1412.6806.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([[[[1.0, 2.0]]]], requires_grad=True)
+        >>> loss = -torch.relu(images).sum()
+        >>> guided_gradient(loss, images)  # the plain gradient is -1: it arrives negative at the ReLU
+        tensor([[[[0., 0.]]]])
+    """
+    check_graph(loss, images)
+    gates = _gates(loss)
+    with ExitStack() as hooks:
+        for gate in gates:
+            hooks.enter_context(_positive_gradients_only(gate))
+        return input_gradient(loss, images).detach()
+
+
+@contextmanager
+def _positive_gradients_only(gate: Node) -> Iterator[None]:
+    def keep_positive(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        return tuple(None if gradient is None else gradient.clamp(min=0) for gradient in gradients)
+
+    handle = gate.register_prehook(keep_positive)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _gates(loss: Tensor) -> list[Node]:
+    """The ReLU-like nodes in the graph of `loss`."""
+    nodes = list(_graph(loss))
+    names = Counter(node.name() for node in nodes)
+    hidden = sum(_hides_gate(node) for node in nodes)
+    if hidden:
+        raise ValueError(
+            f"`loss`: its graph hides {hidden} activation(s) that work in place on a view of another tensor (after "
+            "flatten, reshape or indexing), so guided backpropagation cannot reach them. Use inplace=False there."
+        )
+    for region in _OPAQUE_REGIONS:
+        if names[region]:
+            raise ValueError(
+                f"`loss`: its graph hides activations in {names[region]} {region} node(s), so guided backpropagation "
+                "cannot reach them. Call the network without torch.compile, or checkpoint with use_reentrant=False."
+            )
+    gates = [node for node in nodes if _is_gate(node)]
+    # Some functions have a node of their own, "...Backward1", for what they do in place.
+    counts = {name: names[f"{name}Backward0"] + names[f"{name}Backward1"] for name in _OTHER_RECTIFIERS}
+    others = {name: count for name, count in counts.items() if count}
+    found = ", ".join(f"{count} {name}" for name, count in others.items())
+    if not gates:
+        raise ValueError(
+            "`loss`: its graph has no ReLU-like activation, so its guided gradient would be the plain gradient. "
+            f"Found: {found or 'no known activation'}. Use a network with ReLU or ReLU6, replace its activations, or "
+            "choose a regularizer that needs no guided gradient."
+        )
+    if others:
+        warnings.warn(
+            f"guided gradient: {len(gates)} ReLU-like activations are guided, {found} pass their plain derivative",
+            stacklevel=3,
+        )
+    return gates
+
+
+def _graph(loss: Tensor) -> Iterator[Node]:
+    """Every node of the graph of `loss`, once."""
+    pending: list[Node | None] = [loss.grad_fn]
+    seen = set()
+    while pending:
+        node = pending.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            pending.extend(successor for successor, _ in node.next_functions)
+
+
+def _is_gate(node: Node) -> bool:
+    """Whether the node computes max(x, 0), possibly cut off above."""
+    saved: Any = node
+    match node.name():
+        case "ReluBackward0":
+            return True
+        case "HardtanhBackward0":
+            return bool(saved._saved_min_val == 0)
+        case "ThresholdBackward0" | "ThresholdBackward1":
+            return bool(saved._saved_threshold == 0)
+        case "ClampBackward1" | "ClampMinBackward0":
+            return bool(saved._saved_min == 0)
+        case _:
+            return False
+
+
+def _hides_gate(node: Node) -> bool:
+    """Whether the node stands for an in-place ReLU on a view: autograd calls that ReLU's own node past all hooks."""
+    if node.name() != "torch::autograd::CopySlices":
+        return False
+    # Without this attribute (torch before 2.14) nobody can tell, and a silent plain gradient is the worse answer.
+    inner: Node | None = getattr(node, "_wrapped_node", None)
+    return inner is None or _is_gate(inner)

@@ -1,0 +1,35 @@
+"""Explain a network without leaving a trace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from camtrain.gradients.batch_norm import frozen_batch_norm
+from camtrain.gradients.randomness import left_randomness
+
+
+@contextmanager
+def left_as_found(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Run extra passes of `network` without changing its running statistics or the random generators.
+
+    Modes, `requires_grad` and `.grad` need no restoring: nothing in camtrain changes them, since gradients are taken
+    with `torch.autograd.grad` and never with `backward()`.
+    """
+    with frozen_batch_norm(network), left_randomness(device):
+        yield
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put every module in evaluation mode and give each its own mode back, also after an error."""
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
