@@ -16,7 +16,8 @@ class BaseCAM(ABC):
 
     A method of the family overrides `combine`.
 
-    The network is run as it is, in training or evaluation mode, and left as found: running statistics, random
+    The network is run as it is, in training or evaluation mode (in training mode BatchNorm mixes the images of a batch,
+    and so do their maps), and left as found: running statistics, random
     generators, modes, gradients and hooks, also after an error.
 
     Args:

@@ -122,8 +122,9 @@ def input_gradients(
         with running_batch_norm(network), randomness.replayed():
             explained = classification_loss(network(leaf))
     total = explained * len(images)
-    gradients = input_gradient(total, leaf, create_graph=create_graph)
+    # First, because it says in clear words what is wrong with a compiled network; torch's own words are not.
     guided = guided_gradient(total, leaf) if penalty.needs_guided_gradient else None
+    gradients = input_gradient(total, leaf, create_graph=create_graph)
     return InputGradients(logits, classification, gradients, guided)
 
 

@@ -1,0 +1,190 @@
+"""`build_network`: names, stems, heads, pretrained weights (without a network connection), errors.
+
+Large networks are built on the meta device: shapes without memory or time.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from camtrain.networks import CIFARResNet, build_network
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "side"),
+    [
+        ("resnet18", "imagenet", 64),
+        ("resnet18", "small", 32),
+        ("wide_resnet50_2", "small", 32),
+        ("mobilenet_v2", "imagenet", 64),
+        ("mobilenet_v2", "small", 32),
+        ("densenet121", "imagenet", 64),
+        ("densenet121", "small", 32),
+        ("vgg11", "imagenet", 64),
+        ("vgg11_bn", "imagenet", 32),
+        ("squeezenet1_1", "imagenet", 64),
+        ("efficientnet_b0", "imagenet", 64),
+        ("convnext_tiny", "imagenet", 64),
+        ("vit_b_16", "imagenet", 224),
+        ("googlenet", "imagenet", 64),
+        ("inception_v3", "imagenet", 96),
+        ("cifar_resnet8", "imagenet", 16),
+        ("cifar_resnet56", "small", 32),
+    ],
+)
+def test_logits_in_training_mode(name, stem, side):
+    with torch.device("meta"):
+        network = build_network(name, 7, stem=stem)
+        assert all(module.training for module in network.modules())
+        logits = network(torch.zeros(2, 3, side, side))
+    assert isinstance(logits, torch.Tensor)  # GoogLeNet and Inception are not to put out a tuple
+    assert logits.shape == (2, 7)
+
+
+@pytest.mark.parametrize("depth", [8, 14, 20, 32, 44, 56])
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+def test_own_networks(depth, stem):
+    network = build_network(f"cifar_resnet{depth}", 5, stem=stem)
+    assert isinstance(network, CIFARResNet)
+    assert len(network.layer1) == len(network.layer3) == (depth - 2) // 6
+    assert network.fc.out_features == 5
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121"])
+def test_imagenet_stem_is_torchvisions_network(name):
+    torch.manual_seed(0)
+    expected = models.get_model(name, weights=None, num_classes=3).state_dict()
+    torch.manual_seed(0)
+    ours = build_network(name, 3).state_dict()
+    assert expected.keys() == ours.keys()
+    assert all(torch.equal(expected[key], ours[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("resnet81", "'resnet18'"), ("mobilenetv2", "'mobilenet_v2'"), ("cifar_resnet9", "'cifar_resnet")],
+)
+def test_unknown_name(name, nearest):
+    with pytest.raises(
+        ValueError, match=f"`network`: no image classifier is called '{name}'; did you mean .*{nearest}"
+    ):
+        build_network(name, 10)
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "r3d_18", "deeplabv3_resnet50", "raft_small"])
+def test_models_of_torchvision_that_are_no_classifiers_of_images(name):
+    assert name in models.list_models()
+    with pytest.raises(ValueError, match="`network`: no image classifier is called"):
+        build_network(name, 10)
+
+
+@pytest.mark.parametrize("num_classes", [0, -3])
+@pytest.mark.parametrize("name", ["resnet18", "cifar_resnet8"])
+def test_wrong_num_classes(name, num_classes):
+    with pytest.raises(ValueError, match=f"`num_classes`: expected at least 1, got {num_classes}"):
+        build_network(name, num_classes)
+
+
+def test_unknown_stem():
+    with pytest.raises(ValueError, match="`stem`: expected one of 'imagenet', 'small', got 'cifar'"):
+        build_network("resnet18", 10, stem="cifar")
+
+
+def test_network_without_a_small_stem():
+    with torch.device("meta"), pytest.raises(ValueError, match=r"`stem`: 'small' is known for .* got VGG"):
+        build_network("vgg11", 10, stem="small")
+
+
+@pytest.mark.parametrize(("name", "stem"), [("resnet18", "small"), ("cifar_resnet8", "imagenet")])
+def test_weights_of_a_network_that_has_none(name, stem):
+    with pytest.raises(ValueError, match=f"`weights`: '{name}' with stem='{stem}' has no pretrained weights"):
+        build_network(name, 10, stem=stem, weights="DEFAULT")
+
+
+@pytest.mark.parametrize("weights", ["IMAGENET1K_V7", "default", "ResNet50_Weights.DEFAULT", ""])
+def test_unknown_weights(weights):
+    with pytest.raises(ValueError, match=f"`weights`: 'resnet18' has none called '{weights}'; .*'IMAGENET1K_V1'"):
+        build_network("resnet18", 10, weights=weights)
+
+
+@pytest.fixture
+def pretrained(monkeypatch):
+    """Torchvision's `get_model` without its download: random weights on the meta device. Yields the calls."""
+    calls = []
+    get_model = models.get_model
+
+    def without_download(name, weights=None, **options):
+        calls.append((name, weights, options))
+        with torch.device("meta"):
+            return get_model(name, weights=None, **options)
+
+    monkeypatch.setattr(models, "get_model", without_download)
+    return calls
+
+
+@pytest.mark.parametrize("weights", ["DEFAULT", "IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1"])
+def test_weights_are_torchvisions(pretrained, weights):
+    assert build_network("resnet18", 7, weights=weights).fc.out_features == 7
+    assert pretrained == [("resnet18", weights, {})]
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "side"),
+    [
+        ("resnet18", "fc", 64),
+        ("vgg11", "classifier.6", 64),
+        ("mobilenet_v2", "classifier.1", 64),
+        ("densenet121", "classifier", 64),
+        ("vit_b_16", "heads.head", 224),
+        ("swin_t", "head", 64),
+        ("convnext_tiny", "classifier.2", 64),
+        ("efficientnet_b0", "classifier.1", 64),
+        ("maxvit_t", "classifier.5", 224),
+        ("mobilenet_v3_small", "classifier.3", 64),
+    ],
+)
+def test_head_is_replaced_and_nothing_else(pretrained, monkeypatch, name, head, side):
+    kept = {}
+    fake = models.get_model
+
+    def remembered(*args, **options):
+        network = fake(*args, **options)
+        kept.update(dict(network.named_parameters()))
+        return network
+
+    monkeypatch.setattr(models, "get_model", remembered)
+    with torch.device("meta"):
+        network = build_network(name, 7, weights="DEFAULT")
+        assert network(torch.zeros(2, 3, side, side)).shape == (2, 7)
+    new = {key for key, parameter in network.named_parameters() if kept.get(key) is not parameter}
+    assert new == {key for key in kept if key.startswith(f"{head}.")}  # with its bias where there was one
+    assert all(module.training for module in network.modules())
+
+
+def test_head_of_the_right_size_is_kept(monkeypatch):
+    network = models.resnet18(num_classes=1000)
+    head = network.fc
+    monkeypatch.setattr(models, "get_model", lambda *_args, **_options: network)
+    assert build_network("resnet18", 1000, weights="DEFAULT").fc is head
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_pretrained_without_auxiliary_heads(monkeypatch, name):
+    options = {}
+
+    def recorded(_name, weights=None, **given):
+        options.update(given)
+        return nn.Sequential(nn.Linear(3, 1000))
+
+    monkeypatch.setattr(models, "get_model", recorded)
+    build_network(name, 7, weights="DEFAULT")
+    # `init_weights` is torchvision's to choose where it loads weights: it raises where it is told.
+    assert options == {"aux_logits": False}
+
+
+def test_pretrained_network_without_a_linear_head(pretrained):
+    with pytest.raises(ValueError, match="`weights`: SqueezeNet has no linear head to replace; use weights=None"):
+        build_network("squeezenet1_1", 7, weights="DEFAULT")

@@ -1,0 +1,207 @@
+"""`Batch` and `collate`: what a loader may yield, mixed annotations, moving to a device, pinning."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import tv_tensors
+
+from camtrain.batch import Batch, Sample, collate
+
+
+def _boxes(*rows: list[float]) -> tv_tensors.BoundingBoxes:
+    return tv_tensors.BoundingBoxes(torch.tensor(rows).reshape(-1, 4), format="XYXY", canvas_size=(6, 8))
+
+
+def _sample(label: int, boxes: Tensor | None = None, mask: Tensor | None = None) -> Sample:
+    sample: Sample = {"image": tv_tensors.Image(torch.full((3, 6, 8), float(label))), "label": label}
+    if boxes is not None:
+        sample["boxes"] = boxes
+    if mask is not None:
+        sample["mask"] = tv_tensors.Mask(mask)
+    return sample
+
+
+def _left_half() -> Tensor:
+    return (torch.arange(8) < 4).expand(6, 8)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    samples = [
+        _sample(3, boxes=_boxes([0.0, 0.0, 4.0, 6.0], [1.0, 2.0, 3.0, 4.0]), mask=_left_half()),
+        _sample(1),
+        _sample(2, boxes=_boxes([2.0, 2.0, 8.0, 6.0])),
+    ]
+    return collate(samples)
+
+
+# Batch.of ----------------------------------------------------------------------------------------
+
+IMAGES, LABELS = torch.rand(2, 3, 4, 4), torch.tensor([0, 1])
+
+
+def test_of_a_batch_is_the_batch(batch):
+    assert Batch.of(batch) is batch
+
+
+@pytest.mark.parametrize("pair", [(IMAGES, LABELS), [IMAGES, LABELS]])
+def test_of_a_pair(pair):
+    batch = Batch.of(pair)
+    assert batch.images is IMAGES
+    assert batch.labels is LABELS
+    assert batch.boxes is None
+    assert batch.masks is None
+    assert len(batch) == 2
+
+
+def test_of_images_alone():
+    batch = Batch.of(IMAGES)
+    assert batch.images is IMAGES
+    assert batch.labels is None
+    assert len(batch) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [None, 3, "images", {"image": IMAGES}, (IMAGES,), (IMAGES, LABELS, LABELS), (IMAGES, [0, 1]), (IMAGES, None), []],
+)
+def test_of_anything_else(other):
+    with pytest.raises(TypeError, match=rf"`batch`: expected .* got {type(other).__name__}"):
+        Batch.of(other)
+
+
+# collate -----------------------------------------------------------------------------------------
+
+
+def test_images_and_labels(batch):
+    assert torch.equal(batch.images, torch.tensor([3.0, 1.0, 2.0]).view(3, 1, 1, 1).expand(3, 3, 6, 8))
+    assert type(batch.images) is Tensor  # a tv_tensors.Image would follow it into the network
+    assert torch.equal(batch.labels, torch.tensor([3, 1, 2]))
+    assert batch.labels.dtype == torch.int64
+    assert len(batch) == 3
+
+
+def test_boxes_of_some(batch):
+    assert [len(boxes) for boxes in batch.boxes] == [2, 0, 1]
+    assert torch.equal(batch.boxes[0], torch.tensor([[0.0, 0.0, 4.0, 6.0], [1.0, 2.0, 3.0, 4.0]]))
+    assert torch.equal(batch.boxes[2], torch.tensor([[2.0, 2.0, 8.0, 6.0]]))
+    for boxes in batch.boxes:
+        assert boxes.shape[1] == 4
+        assert isinstance(boxes, tv_tensors.BoundingBoxes)
+        assert boxes.format == tv_tensors.BoundingBoxFormat.XYXY
+        assert boxes.canvas_size == (6, 8)
+
+
+def test_masks_of_some(batch):
+    assert isinstance(batch.masks, tv_tensors.Mask)
+    assert batch.masks.dtype == torch.bool
+    assert torch.equal(batch.masks.as_subclass(Tensor), torch.stack([_left_half(), *torch.zeros(2, 6, 8).bool()]))
+
+
+@pytest.mark.parametrize("annotated", [0, 1])
+def test_boxes_without_masks_and_masks_without_boxes(annotated):
+    samples = [_sample(0), _sample(1)]
+    samples[annotated] = _sample(annotated, boxes=_boxes([0.0, 0.0, 1.0, 1.0]))
+    assert collate(samples).masks is None
+    assert [len(boxes) for boxes in collate(samples).boxes] == [1 - annotated, annotated]
+    samples[annotated] = _sample(annotated, mask=_left_half())
+    assert collate(samples).boxes is None
+    assert collate(samples).masks.sum(dim=(1, 2)).tolist() == [24 * (1 - annotated), 24 * annotated]
+
+
+def test_none_annotated():
+    batch = collate([_sample(0), _sample(1)])
+    assert batch.boxes is None
+    assert batch.masks is None
+
+
+def test_annotated_with_nothing():
+    batch = collate([_sample(0, boxes=_boxes(), mask=torch.zeros(6, 8, dtype=torch.bool))])
+    assert [boxes.shape for boxes in batch.boxes] == [(0, 4)]
+    assert not batch.masks.any()
+
+
+def test_images_of_several_sizes():
+    with pytest.raises(RuntimeError, match="equal size"):
+        collate([_sample(0), {"image": torch.zeros(3, 5, 5), "label": 1}])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later, of any worker
+@pytest.mark.parametrize("workers", [0, 1])
+def test_through_a_loader(workers, batch):
+    samples = [
+        _sample(3, boxes=_boxes([0.0, 0.0, 4.0, 6.0], [1.0, 2.0, 3.0, 4.0]), mask=_left_half()),
+        _sample(1),
+        _sample(2, boxes=_boxes([2.0, 2.0, 8.0, 6.0])),
+    ]
+    (loaded,) = DataLoader(samples, batch_size=3, collate_fn=collate, num_workers=workers)
+    assert isinstance(loaded, Batch)
+    _assert_same(loaded, batch)
+
+
+# Devices -----------------------------------------------------------------------------------------
+
+
+def test_lightning_moves_every_part(batch):
+    moved = LightningModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert isinstance(moved, Batch)
+    assert all(part.device.type == "meta" for part in (moved.images, moved.labels, *moved.boxes, moved.masks))
+    assert [boxes.shape for boxes in moved.boxes] == [(2, 4), (0, 4), (1, 4)]
+    assert isinstance(moved.masks, tv_tensors.Mask)
+    assert isinstance(moved.boxes[0], tv_tensors.BoundingBoxes)
+    assert batch.images.device.type == batch.boxes[0].device.type == "cpu"
+
+
+def test_lightning_moves_values(batch):
+    _assert_same(LightningModule().transfer_batch_to_device(batch, torch.device("cpu"), 0), batch)
+
+
+def test_lightning_moves_images_alone():
+    moved = LightningModule().transfer_batch_to_device(Batch(IMAGES), torch.device("meta"), 0)
+    assert moved.images.device.type == "meta"
+    assert moved.labels is moved.boxes is moved.masks is None
+
+
+def test_pin_memory_pins_every_part(batch, monkeypatch):
+    pinned = []
+
+    def pin(part: Tensor) -> Tensor:
+        copy = part.clone()
+        pinned.append(copy)
+        return copy
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    result = batch.pin_memory()
+    _assert_same(result, batch)
+    parts = [result.images, result.labels, *result.boxes, result.masks]
+    assert len(pinned) == len(parts)
+    assert all(any(part is copy for copy in pinned) for part in parts)
+
+
+def test_pin_memory_of_images_alone(monkeypatch):
+    monkeypatch.setattr(Tensor, "pin_memory", Tensor.clone)
+    result = Batch(IMAGES).pin_memory()
+    assert torch.equal(result.images, IMAGES)
+    assert result.labels is result.boxes is result.masks is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="memory is pinned for a GPU")
+def test_loader_pins(batch):
+    (loaded,) = DataLoader([_sample(3, boxes=_boxes([0.0, 0.0, 4.0, 6.0]))], collate_fn=collate, pin_memory=True)
+    assert isinstance(loaded, Batch)
+    assert loaded.images.is_pinned()
+    assert loaded.labels.is_pinned()
+    assert loaded.boxes[0].is_pinned()
+    _assert_same(batch.pin_memory(), batch)
+
+
+def _assert_same(batch: Batch, expected: Batch) -> None:
+    assert torch.equal(batch.images, expected.images)
+    assert torch.equal(batch.labels, expected.labels)
+    assert len(batch.boxes) == len(expected.boxes)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(batch.boxes, expected.boxes, strict=True))
+    assert torch.equal(batch.masks, expected.masks)
