@@ -1,0 +1,9 @@
+"""Where images come from: Lightning data modules that yield `camtrain.batch.Batch`."""
+
+from camtrain.data.cifar import CIFAR10, CIFAR100
+from camtrain.data.decoy_digits import DecoyDigits
+from camtrain.data.image_data_module import ImageDataModule
+from camtrain.data.image_folder import ImageFolderData
+from camtrain.data.oxford_pet import OxfordPet
+
+__all__ = ["CIFAR10", "CIFAR100", "DecoyDigits", "ImageDataModule", "ImageFolderData", "OxfordPet"]

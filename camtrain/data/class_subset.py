@@ -1,0 +1,37 @@
+"""Which classes of a data set are used, and in which order they are numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from camtrain.networks import nearest_names
+
+
+def class_subset(available: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """Names of the classes to use, in the order that numbers them.
+
+    Args:
+        available: all classes of the data set.
+        wanted: the classes to use, numbered in this order; `None` means all.
+
+    Raises:
+        ValueError: if a wanted class is not available (with the nearest names), is named twice, or none is wanted.
+
+    Example:
+        >>> class_subset(["apple", "bear", "cup"], ["cup", "apple"])
+        ['cup', 'apple']
+        >>> class_subset(["apple", "bear", "cup"], ["aple"])
+        Traceback (most recent call last):
+        ValueError: `classes`: this data set has no class 'aple'; did you mean 'apple'?
+    """
+    if wanted is None:
+        return list(available)
+    if not wanted:
+        raise ValueError("`classes`: expected at least one class name, or null for all, got an empty list")
+    for name in wanted:
+        if name not in available:
+            raise ValueError(f"`classes`: this data set has no class {name!r}; {nearest_names(name, available)}")
+    if len(set(wanted)) < len(wanted):
+        twice = sorted({name for name in wanted if wanted.count(name) > 1})
+        raise ValueError(f"`classes`: expected each class once, got {', '.join(map(repr, twice))} more than once")
+    return list(wanted)

@@ -1,0 +1,132 @@
+"""DecoyDigits: the embedded data set, whose training images offer a shortcut."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from sklearn.datasets import load_digits
+
+from camtrain.data.digit_scenes import DigitScenes, SceneSettings, digit_scenes
+from camtrain.data.image_data_module import ImageDataModule, Split
+from camtrain.data.in_memory_samples import InMemorySamples
+from camtrain.data.stratified_split import stratified_split
+
+
+class DecoyDigits(ImageDataModule):
+    """Real handwritten digits on photographs, with a decoy that gives the label away in training only.
+
+    Each image shows one of scikit-learn's 1797 handwritten digits, enlarged, in a random bright color, on a crop of one
+    of scikit-learn's two photographs, darkened, beside pieces of other digits' strokes. A gray square in a random
+    corner, the decoy, has the shade `255 - 25 · label` in training, and one of the ten shades at random in validation
+    and test: a classifier that looks at the decoy fails there. The mask is where the digit covers at least half of a
+    pixel, the box is tight around it, and nothing covers the digit.
+
+    Nothing is downloaded; `seed` determines every pixel. No handwritten digit is in two splits, neither as the digit
+    nor in the clutter; the photographs are the same in all of them. Training images are not augmented by default.
+
+    Departure from Decoy-MNIST, whose digits fill gray images with a black background: color, a photograph, clutter,
+    and digits that move and change size, so that there is something to localize.
+
+    Args:
+        decoy_strength: Opacity of the decoy, from 0 (no decoy) to 1. Nothing else in the images depends on it.
+        decoy_size: Height and width of the decoy in pixels.
+        image_size: Height and width of the images in pixels.
+        digit_size: Smallest and largest height of a digit in pixels.
+        clutter: How many pieces of other digits' strokes an image has; less where the digit leaves no room.
+        samples_per_digit: How many training images show the same handwritten digit, on different backgrounds.
+            Validation and test images show one each.
+        val_fraction: Share of the handwritten digits that is held out for validation, the same share of every class.
+        test_fraction: Share of the handwritten digits that is held out for test, the same share of every class.
+        **kwargs: Those of `ImageDataModule`.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Source: Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017 (Decoy-MNIST).
+
+    Example:
+        >>> data = DecoyDigits(batch_size=4, decoy_strength=0.5)
+        >>> batch = next(iter(data.val_dataloader()))
+        >>> batch.images.shape, batch.masks.shape, batch.boxes[0].shape
+        (torch.Size([4, 3, 64, 64]), torch.Size([4, 64, 64]), torch.Size([1, 4]))
+    """
+
+    # data = DecoyDigits(); images = data.scenes("train").images / 255; images.mean((0, 1, 2)), images.std((0, 1, 2))
+    default_mean = (0.2941, 0.2930, 0.2647)
+    default_std = (0.2407, 0.2189, 0.2291)
+
+    def __init__(
+        self,
+        decoy_strength: float = 1.0,
+        decoy_size: int = 8,
+        image_size: int = 64,
+        digit_size: tuple[int, int] = (24, 36),
+        clutter: int = 4,
+        samples_per_digit: int = 2,
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if samples_per_digit < 1:
+            raise ValueError(f"`samples_per_digit`: expected at least 1, got {samples_per_digit}")
+        for name, fraction in {"val_fraction": val_fraction, "test_fraction": test_fraction}.items():
+            if not 0 < fraction < 1:
+                raise ValueError(f"`{name}`: expected a fraction between 0 and 1, got {fraction}")
+        if val_fraction + test_fraction >= 1:
+            raise ValueError(
+                f"`val_fraction` + `test_fraction`: expected less than 1, got {val_fraction} + {test_fraction}"
+            )
+        self.settings = SceneSettings(image_size, digit_size, clutter, decoy_strength, decoy_size)
+        self.samples_per_digit = samples_per_digit
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self._scenes: dict[Split, DigitScenes] = {}
+
+    @property
+    def class_names(self) -> list[str]:
+        """The ten digits."""
+        return [str(digit) for digit in range(10)]
+
+    @property
+    def has_boxes(self) -> bool:
+        """True: the box around the digit."""
+        return True
+
+    @property
+    def has_masks(self) -> bool:
+        """True: the digit's pixels."""
+        return True
+
+    def scenes(self, split: Split) -> DigitScenes:
+        """The images of a split as arrays, with what is known about how they were made, such as where the decoy is."""
+        if split not in self._scenes:
+            self._scenes[split] = digit_scenes(
+                self._digits[split],
+                seed=self.seed,
+                decoy_reveals_label=split == "train",
+                samples_per_digit=self.samples_per_digit if split == "train" else 1,
+                settings=self.settings,
+            )
+        return self._scenes[split]
+
+    def samples(self, split: Split) -> InMemorySamples:
+        """The images of a split with their labels, boxes and masks."""
+        scenes = self.scenes(split)
+        return InMemorySamples(
+            images=torch.from_numpy(scenes.images).permute(0, 3, 1, 2),
+            labels=torch.from_numpy(scenes.labels),
+            boxes=torch.from_numpy(scenes.boxes),
+            masks=torch.from_numpy(scenes.masks),
+        )
+
+    @cached_property
+    def _digits(self) -> dict[Split, list[int]]:
+        """Indices of the handwritten digits in each split."""
+        labels = load_digits().target.tolist()
+        rest, test = stratified_split(labels, self.test_fraction, self.seed, "test_fraction")
+        val_fraction_of_rest = self.val_fraction / (1 - self.test_fraction)
+        train, val = stratified_split([labels[digit] for digit in rest], val_fraction_of_rest, self.seed)
+        return {"train": [rest[index] for index in train], "val": [rest[index] for index in val], "test": test}

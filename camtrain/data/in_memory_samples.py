@@ -1,0 +1,53 @@
+"""Samples of a small data set that is held in memory."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from camtrain.batch import Sample
+
+
+class InMemorySamples(Dataset[Sample]):
+    """Samples cut from arrays.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64.
+        boxes: (N, 4) float32 xyxy pixels, half-open, one per image; `None` if unknown.
+        masks: (N, H, W) bool, true on the object; `None` if unknown.
+
+    Example:
+        >>> import torch
+        >>> samples = InMemorySamples(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([4, 7]))
+        >>> len(samples), samples[1]["label"], sorted(samples[1])
+        (2, 7, ['image', 'label'])
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> None:
+        for name, part in {"labels": labels, "boxes": boxes, "masks": masks}.items():
+            if part is not None and len(part) != len(images):
+                raise ValueError(f"`{name}`: expected one per image, {len(images)}, got {len(part)}")
+        self.images = images
+        self.labels = labels
+        self.boxes = boxes
+        self.masks = masks
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample: Sample = {"image": tv_tensors.Image(self.images[index]), "label": int(self.labels[index])}
+        if self.boxes is not None:
+            size = (int(self.images.shape[-2]), int(self.images.shape[-1]))
+            sample["boxes"] = tv_tensors.BoundingBoxes(self.boxes[index, None], format="XYXY", canvas_size=size)
+        if self.masks is not None:
+            sample["mask"] = tv_tensors.Mask(self.masks[index])
+        return sample

@@ -1,0 +1,221 @@
+"""Oxford-IIIT Pet: photographs of cats and dogs of 37 breeds, with trimaps."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from camtrain.data.class_subset import class_subset
+from camtrain.data.image_data_module import ImageDataModule, Split
+from camtrain.data.image_file import label_map
+from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
+from camtrain.data.stratified_split import stratified_split
+
+PET, BACKGROUND, BORDER = 1, 2, 3
+
+
+def pet_mask(path: Path, border_is_object: bool = True) -> Tensor:
+    """The object mask of a trimap file, whose pixels are 1 (pet), 2 (background) or 3 (border, not classified).
+
+    Args:
+        path: the trimap.
+        border_is_object: whether border pixels count as the object.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read or holds another number.
+    """
+    trimap = label_map(path)
+    if trimap.min() < PET or trimap.max() > BORDER:
+        raise ValueError(
+            f"the trimap {path} should hold 1, 2 and 3 only, got numbers from {trimap.min()} to {trimap.max()}"
+        )
+    return trimap != BACKGROUND if border_is_object else trimap == PET
+
+
+class OxfordPet(ImageDataModule):
+    """Oxford-IIIT Pet: photographs of 37 breeds with a mask of the animal, and the tight box around it.
+
+    Breeds are those that the annotation files name, so that a subset of the data set works as well; they are numbered
+    in the order of the official labels. Images whose trimap is all background have neither box nor mask.
+
+    The border band of the trimaps is a few percent of the image wide and holds paws, ears and harness together with a
+    rim of background. It counts as the object by default: without it the boxes cut into the animal (their area is 19 %
+    smaller in the median).
+
+    Training crops keep at least half of the image's area; validation and test images are scaled to `image_size` at
+    their shorter side and cropped at the center.
+
+    Args:
+        root: Folder that holds, or will hold, `oxford-iiit-pet/images` and `oxford-iiit-pet/annotations`.
+        download: Download the data set into `root` if it is not there.
+        image_size: Height and width of the images in a batch, in pixels.
+        val_fraction: Share of the `trainval` images that is held out for validation, the same share of every breed.
+        classes: Use only these breeds, numbered in this order; null means all.
+        border_is_object: Whether the border pixels of the trimaps belong to the object.
+        **kwargs: Those of `ImageDataModule`.
+
+    Raises:
+        FileNotFoundError: if the annotations are not in `root` and `download` is false.
+        ValueError: if an annotation file cannot be understood, or an argument is out of its range.
+
+    Source: Parkhi et al., "Cats and Dogs", CVPR 2012; in the layout of `torchvision.datasets.OxfordIIITPet`.
+    """
+
+    def __init__(
+        self,
+        root: str = "data",
+        download: bool = False,
+        image_size: int = 224,
+        val_fraction: float = 0.2,
+        classes: list[str] | None = None,
+        border_is_object: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if image_size < 1:
+            raise ValueError(f"`image_size`: expected at least 1, got {image_size}")
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"`val_fraction`: expected a fraction between 0 and 1, got {val_fraction}")
+        self.root = root
+        self.download = download
+        self.image_size = image_size
+        self.val_fraction = val_fraction
+        self.border_is_object = border_is_object
+        self._class_names = class_subset(self._breeds(), classes)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the breeds, in the order of their indices."""
+        return self._class_names
+
+    @property
+    def has_boxes(self) -> bool:
+        """True: they are derived from the trimaps."""
+        return True
+
+    @property
+    def has_masks(self) -> bool:
+        """True: the trimaps."""
+        return True
+
+    def prepare_data(self) -> None:
+        """Download the data set, if asked to and not there yet."""
+        if self.download:
+            datasets.OxfordIIITPet(self.root, download=True)
+
+    def default_train_transform(self) -> list[v2.Transform]:
+        """A random crop of at least half of the image's area, and a random flip."""
+        return [v2.RandomResizedCrop(self.image_size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip()]
+
+    def default_eval_transform(self) -> list[v2.Transform]:
+        """The largest central square."""
+        return [v2.Resize(self.image_size), v2.CenterCrop(self.image_size)]
+
+    def samples(self, split: Split) -> ImageFileSamples:
+        """The photographs of a split that are of a wanted breed, with mask and box.
+
+        Raises:
+            FileNotFoundError: if the data set is not in `root`.
+            ValueError: if an annotation file cannot be understood; on access, if an image cannot be read.
+        """
+        annotations = self._annotations("test" if split == "test" else "trainval")
+        if split != "test":
+            # Split before the classes are chosen, so that an image is on the same side whatever the classes.
+            train, val = stratified_split([label for _, _, label in annotations], self.val_fraction, self.seed)
+            annotations = [annotations[index] for index in (train if split == "train" else val)]
+        files = [
+            ImageFile(
+                path=self._folder / "images" / f"{image_id}.jpg",
+                label=self.class_names.index(breed),
+                mask=self._folder / "annotations" / "trimaps" / f"{image_id}.png",
+            )
+            for image_id, breed, _ in annotations
+            if breed in self.class_names
+        ]
+        mask_reader = partial(pet_mask, border_is_object=self.border_is_object)
+        return ImageFileSamples(files, has_boxes=True, has_masks=True, mask_reader=mask_reader)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.root, "oxford-iiit-pet").absolute()
+
+    def _breeds(self) -> list[str]:
+        if self.download and not (self._folder / "annotations").is_dir():
+            return list(ALL_BREEDS)
+        breed_of_label: dict[int, str] = {}
+        for split in ("trainval", "test"):
+            for _, breed, label in self._annotations(split):
+                other = breed_of_label.setdefault(label, breed)
+                if other != breed:
+                    raise ValueError(f"{self._folder}: label {label} stands for two breeds, {other!r} and {breed!r}")
+        return [breed_of_label[label] for label in sorted(breed_of_label)]
+
+    def _annotations(self, split: str) -> list[tuple[str, str, int]]:
+        """Image id, breed and official label of each image that a split's annotation file lists."""
+        path = self._folder / "annotations" / f"{split}.txt"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"`root`: Oxford-IIIT Pet was looked for in {self._folder}, and {path} is not there; `download=true` "
+                f"downloads it, or unpack the archives of images and annotations in that folder"
+            )
+        annotations = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            image_id, *numbers = line.split()
+            breed, separator, _ = image_id.rpartition("_")
+            if not separator or not numbers or not numbers[0].isdecimal():
+                raise ValueError(f"{path}, line {number}: expected `Breed_number label species breed`, got {line!r}")
+            annotations.append((image_id, " ".join(word.title() for word in breed.split("_")), int(numbers[0])))
+        return annotations
+
+
+# What a download brings; read from the annotation files wherever these exist.
+ALL_BREEDS = (
+    "Abyssinian",
+    "American Bulldog",
+    "American Pit Bull Terrier",
+    "Basset Hound",
+    "Beagle",
+    "Bengal",
+    "Birman",
+    "Bombay",
+    "Boxer",
+    "British Shorthair",
+    "Chihuahua",
+    "Egyptian Mau",
+    "English Cocker Spaniel",
+    "English Setter",
+    "German Shorthaired",
+    "Great Pyrenees",
+    "Havanese",
+    "Japanese Chin",
+    "Keeshond",
+    "Leonberger",
+    "Maine Coon",
+    "Miniature Pinscher",
+    "Newfoundland",
+    "Persian",
+    "Pomeranian",
+    "Pug",
+    "Ragdoll",
+    "Russian Blue",
+    "Saint Bernard",
+    "Samoyed",
+    "Scottish Terrier",
+    "Shiba Inu",
+    "Siamese",
+    "Sphynx",
+    "Staffordshire Bull Terrier",
+    "Wheaten Terrier",
+    "Yorkshire Terrier",
+)

@@ -1,0 +1,45 @@
+"""A split into two parts with the same share of every class in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+
+def stratified_split(
+    labels: Sequence[int], fraction: float, seed: int, argument: str = "val_fraction"
+) -> tuple[list[int], list[int]]:
+    """Indices that are kept and indices that are held out, both ascending.
+
+    Args:
+        labels: class index of each image.
+        fraction: share of the images that is held out, between 0 and 1 exclusive.
+        seed: the same seed gives the same split.
+        argument: name of the caller's argument that `fraction` came from, for messages.
+
+    Raises:
+        ValueError: if the fraction is out of range, or leaves a class without an image in one of the parts.
+
+    Example:
+        >>> kept, held_out = stratified_split([0, 0, 0, 0, 1, 1, 1, 1], fraction=0.5, seed=0)
+        >>> sum(index < 4 for index in held_out), sorted(kept + held_out)
+        (2, [0, 1, 2, 3, 4, 5, 6, 7])
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`{argument}`: expected a fraction between 0 and 1, got {fraction}")
+    classes = set(labels)
+    too_few = ValueError(
+        f"`{argument}`: {fraction} of {len(labels)} images of {len(classes)} classes leaves some class without an "
+        f"image on one side of the split"
+    )
+    try:
+        kept, held_out = train_test_split(
+            np.arange(len(labels)), test_size=fraction, stratify=np.asarray(labels), random_state=seed
+        )
+    except ValueError as error:
+        raise too_few from error
+    if any({labels[index] for index in part} != classes for part in (kept, held_out)):
+        raise too_few
+    return sorted(kept.tolist()), sorted(held_out.tolist())

@@ -1,0 +1,80 @@
+"""A data set's raw samples, transformed into what a network sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from camtrain.batch import Sample
+
+
+class Samples(Protocol):
+    """Anything with a length and an index that yields raw samples: uint8 RGB images, untransformed boxes and masks."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class TransformedSamples(Dataset[Sample]):
+    """Samples after the given transforms, with their images as float32 and normalized.
+
+    Image, boxes and mask go through the transforms together. Boxes are then clamped to the image, and those with less
+    than one pixel left (cropped away) are dropped. The image becomes float32 in [0, 1] and `(image - mean) / std`.
+
+    Args:
+        samples: the raw samples, images uint8 (3, H, W).
+        transform: transforms of `torchvision.transforms.v2`; none is fine.
+        mean: per RGB channel, in [0, 1].
+        std: per RGB channel, in [0, 1].
+
+    Raises:
+        TypeError: if a transform is not one of these; those of torchvision's first version cannot move boxes and masks.
+
+    Example:
+        >>> image = tv_tensors.Image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
+        >>> samples = TransformedSamples([{"image": image, "label": 1}], [v2.CenterCrop(2)], (0.5,) * 3, (0.25,) * 3)
+        >>> samples[0]["image"].shape, float(samples[0]["image"].max())
+        (torch.Size([3, 2, 2]), 2.0)
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        transform: Sequence[v2.Transform],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        for module in transform:
+            if not isinstance(module, v2.Transform):
+                raise TypeError(
+                    f"`transform`: expected transforms of torchvision.transforms.v2, which move boxes and masks "
+                    f"with the image, got {type(module).__module__}.{type(module).__name__}"
+                )
+        self.samples = samples
+        self.transform = nn.Sequential(*transform)  # v2.Compose would refuse an empty list
+        self.normalization = nn.Sequential(v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std)))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"`index`: expected less than {len(self)}, got {index}")
+        sample = cast(Sample, self.transform(dict(self.samples[index])))
+        if "boxes" in sample:
+            sample["boxes"] = _visible_boxes(sample["boxes"])
+        return cast(Sample, self.normalization(sample))
+
+
+def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:
+    # v2.SanitizeBoundingBoxes is no choice: it takes the mask for one mask per box and would index its rows.
+    clamped = v2.functional.clamp_bounding_boxes(boxes)
+    visible, _ = v2.functional.sanitize_bounding_boxes(clamped, min_size=1.0, min_area=1.0)
+    return cast(tv_tensors.BoundingBoxes, visible)

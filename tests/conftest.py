@@ -1,0 +1,53 @@
+"""Tiny data sets on disk, made once per session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torchvision import datasets
+
+from tests.data.fake_data import make_cifar10, make_cifar100, make_image_folder, make_oxford_pet
+
+
+@pytest.fixture(scope="session")
+def no_checksums():
+    """Torchvision accepts CIFAR files of any content, as long as all are there."""
+    with pytest.MonkeyPatch.context() as patch:
+        for source in (datasets.CIFAR10, datasets.CIFAR100):
+            patch.setattr(source, "train_list", [[name, None] for name, _ in source.train_list])
+            patch.setattr(source, "test_list", [[name, None] for name, _ in source.test_list])
+            patch.setattr(source, "meta", {**source.meta, "md5": None})
+        yield
+
+
+@pytest.fixture(scope="session")
+def fake_cifar10(tmp_path_factory, no_checksums) -> Path:
+    """The `root` of a CIFAR-10 with 50 training and 10 test images per class."""
+    root = tmp_path_factory.mktemp("cifar10")
+    make_cifar10(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def fake_cifar100(tmp_path_factory, no_checksums) -> Path:
+    """The `root` of a CIFAR-100 with 10 training and 2 test images per class."""
+    root = tmp_path_factory.mktemp("cifar100")
+    make_cifar100(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def fake_oxford_pet(tmp_path_factory) -> Path:
+    """The `root` of an Oxford-IIIT Pet with three breeds and 10 images of each in trainval and in test."""
+    root = tmp_path_factory.mktemp("oxford_pet")
+    make_oxford_pet(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def fake_image_folder(tmp_path_factory) -> Path:
+    """A folder with `images`, the root of a tree of two classes, and their `boxes.csv` and `masks`."""
+    root = tmp_path_factory.mktemp("image_folder")
+    make_image_folder(root)
+    return root

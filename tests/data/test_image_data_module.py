@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+from torch.utils.data import RandomSampler, SequentialSampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from camtrain.batch import Batch
+from camtrain.data import CIFAR10, CIFAR100, DecoyDigits, ImageDataModule, ImageFolderData, OxfordPet
+from camtrain.data.image_data_module import IMAGENET_MEAN, IMAGENET_STD
+
+
+class Numbers(ImageDataModule):
+    """Image i has the gray value i; training images 0 to 9, validation 10 to 14, test 20 to 26."""
+
+    class_names = ("even", "odd")
+
+    def samples(self, split):
+        return [
+            {"image": tv_tensors.Image(torch.full((3, 4, 4), i, dtype=torch.uint8)), "label": i % 2}
+            for i in {"train": range(10), "val": range(10, 15), "test": range(20, 27)}[split]
+        ]
+
+
+def numbers(data, loader):
+    pictures = [data.denormalize(batch.images) for batch in loader]
+    return [[round(float(picture[0, 0, 0]) * 255) for picture in batch] for batch in pictures]
+
+
+def test_training_batches_are_full_and_shuffled():
+    data = Numbers(batch_size=4)
+    torch.manual_seed(0)
+    epochs = [numbers(data, data.train_dataloader()) for _ in range(2)]
+    assert [len(batch) for batch in epochs[0]] == [4, 4]
+    assert len({*epochs[0][0], *epochs[0][1]}) == 8
+    assert epochs[0] != epochs[1]
+    torch.manual_seed(0)
+    assert numbers(data, data.train_dataloader()) == epochs[0]
+    assert isinstance(data.train_dataloader().sampler, RandomSampler)
+
+
+def test_evaluation_batches_are_complete_and_in_order():
+    data = Numbers(batch_size=4)
+    assert numbers(data, data.val_dataloader()) == [[10, 11, 12, 13], [14]]
+    assert numbers(data, data.test_dataloader()) == [[20, 21, 22, 23], [24, 25, 26]]
+    assert numbers(data, data.predict_dataloader()) == numbers(data, data.test_dataloader())
+    assert isinstance(data.val_dataloader().sampler, SequentialSampler)
+
+
+def test_batches_hold_labels_and_no_boxes():
+    batch = next(iter(Numbers(batch_size=4).test_dataloader()))
+    assert isinstance(batch, Batch)
+    assert (batch.labels.tolist(), batch.boxes, batch.masks) == ([0, 1, 0, 1], None, None)
+
+
+@pytest.mark.parametrize(
+    ("stage", "splits"),
+    [
+        ("fit", ["train", "val"]),
+        ("validate", ["val"]),
+        ("test", ["test"]),
+        ("predict", ["test"]),
+        (None, ["train", "val", "test"]),
+    ],
+)
+def test_setup_makes_the_data_sets_of_its_stage_once(stage, splits):
+    made = []
+
+    class Recorded(Numbers):
+        def samples(self, split):
+            made.append(split)
+            return super().samples(split)
+
+    data = Recorded(batch_size=2)
+    data.setup(stage)
+    assert made == splits
+    data.setup(stage)
+    assert made == splits
+
+
+def test_training_set_smaller_than_a_batch():
+    with pytest.raises(ValueError, match=r"`batch_size`: .* at most the 10 training images, got 11"):
+        Numbers(batch_size=11).train_dataloader()
+    assert len(Numbers(batch_size=10).train_dataloader()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size`: expected at least 1, got 0"),
+        ({"num_workers": -1}, "`num_workers`: expected 0 or more, got -1"),
+        ({"seed": -1}, "`seed`: expected 0 or more, got -1"),
+        ({"std": (0.5, 0.0, 0.5)}, r"`std`: expected three positive numbers, got \(0.5, 0.0, 0.5\)"),
+        ({"std": (0.5, float("nan"), 0.5)}, "`std`: expected three positive numbers"),
+        ({"std": (0.5,)}, "`std`: expected three positive numbers"),
+        ({"mean": (0.5, 0.5)}, r"`mean`: expected three numbers, got \(0.5, 0.5\)"),
+    ],
+)
+def test_arguments_out_of_range(argument, message):
+    with pytest.raises(ValueError, match=message):
+        Numbers(**argument)
+
+
+def test_default_normalization_is_imagenets():
+    data = Numbers()
+    images = data.data_set("test")[0]["image"]
+    expected = (20 / 255 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
+    torch.testing.assert_close(images[:, 0, 0].as_subclass(torch.Tensor), expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 5, 7)])
+def test_denormalize_undoes_the_normalization(shape):
+    data = Numbers(mean=(0.1, 0.5, 0.9), std=(0.2, 0.3, 0.4))
+    pictures = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(data.denormalize(v2.functional.normalize(pictures, data.mean, data.std)), pictures)
+    assert data.denormalize(torch.full(shape, 1e3)).max() == 1
+    assert data.denormalize(torch.full(shape, -1e3)).min() == 0
+
+
+def test_transforms_of_the_user_replace_the_defaults():
+    class Defaults(Numbers):
+        def default_train_transform(self):
+            return [v2.Resize(8)]
+
+        def default_eval_transform(self):
+            return [v2.Resize(6)]
+
+    def sizes(data):
+        return [data.data_set(split)[0]["image"].shape[-1] for split in ("train", "val", "test")]
+
+    assert sizes(Defaults()) == [8, 6, 6]
+    assert sizes(Defaults(train_transform=[v2.Resize(10)], eval_transform=[])) == [10, 4, 4]
+
+
+def test_workers_change_nothing():
+    data = [Numbers(batch_size=4, num_workers=workers) for workers in (0, 2)]
+    assert numbers(data[0], data[0].val_dataloader()) == numbers(data[1], data[1].val_dataloader())
+    assert data[1].val_dataloader().persistent_workers
+    assert not data[0].val_dataloader().persistent_workers
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "pinned"), [(None, False), (torch.device("cuda"), True), (torch.device("mps"), False)]
+)
+def test_memory_is_pinned_only_for_an_accelerator_with_its_own(monkeypatch, accelerator, pinned):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: accelerator)
+    assert Numbers(batch_size=4).val_dataloader().pin_memory is pinned
+
+
+def test_data_sets_can_be_sent_to_workers(fake_image_folder, fake_oxford_pet, fake_cifar100):
+    modules = [
+        DecoyDigits(),
+        CIFAR100(root=str(fake_cifar100)),
+        OxfordPet(root=str(fake_oxford_pet), image_size=16),
+        ImageFolderData(root=str(fake_image_folder / "images"), image_size=16),
+    ]
+    for data in modules:
+        samples = data.data_set("val")
+        again = pickle.loads(pickle.dumps(samples))
+        assert torch.equal(again[0]["image"], samples[0]["image"])
+
+
+def test_evaluation_is_deterministic_by_default(fake_image_folder, fake_oxford_pet, fake_cifar100, fake_cifar10):
+    modules = [
+        DecoyDigits(),
+        CIFAR10(root=str(fake_cifar10)),
+        CIFAR100(root=str(fake_cifar100)),
+        OxfordPet(root=str(fake_oxford_pet), image_size=16),
+        ImageFolderData(root=str(fake_image_folder / "images"), image_size=16),
+    ]
+    for data in modules:
+        for split in ("val", "test"):
+            samples = data.data_set(split)
+            state = torch.get_rng_state()
+            first = samples[1]["image"]
+            assert torch.equal(torch.get_rng_state(), state)
+            torch.rand(1)
+            assert torch.equal(samples[1]["image"], first)
+
+
+@pytest.mark.parametrize("name", ["DecoyDigits", "CIFAR10", "CIFAR100", "OxfordPet", "ImageFolderData"])
+def test_every_option_has_a_help_text(name, capsys):
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(ImageDataModule, "data")
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--data.help=camtrain.data.{name}"])
+    usage, _, options = capsys.readouterr().out.partition("\n\n")
+    assert "--data.batch_size" in usage
+    for block in options.split("\n  --data.")[1:]:
+        option, _, text = " ".join(block.split()).partition(" ")
+        assert len(text.split("(type:")[0].split(" ", 1)[1]) > 20, f"{option}: {text}"
+
+
+def test_yaml_gives_transforms_and_normalization():
+    parser = ArgumentParser(parser_mode="omegaconf")
+    parser.add_subclass_arguments(ImageDataModule, "data")
+    config = parser.parse_string(
+        """
+        data:
+          class_path: camtrain.data.DecoyDigits
+          init_args:
+            mean: [0.1, 0.2, 0.3]
+            train_transform:
+            - class_path: torchvision.transforms.v2.CenterCrop
+              init_args: {size: 40}
+            - class_path: torchvision.transforms.v2.RandomHorizontalFlip
+        """
+    )
+    data = parser.instantiate(config).data
+    assert data.mean == (0.1, 0.2, 0.3)
+    assert data.data_set("train")[0]["image"].shape == (3, 40, 40)
+    assert data.data_set("val")[0]["image"].shape == (3, 64, 64)

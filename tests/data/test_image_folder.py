@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from camtrain.data import ImageFolderData
+from camtrain.data.tight_box import tight_box
+from tests.data.fake_data import make_image_folder
+
+
+@pytest.fixture
+def copy(fake_image_folder, tmp_path):
+    """A tree that a test may change."""
+    shutil.copytree(fake_image_folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def folder(root, boxes=False, masks=False, **kwargs):
+    return ImageFolderData(
+        root=str(root / "images"),
+        boxes_csv=str(root / "boxes.csv") if boxes else None,
+        masks_root=str(root / "masks") if masks else None,
+        **{"image_size": 40, **kwargs},
+    )
+
+
+def names(data, split):
+    return [file.path.relative_to(data.root).as_posix() for file in data.samples(split).files]
+
+
+def test_splits_and_labels_are_folders(fake_image_folder):
+    data = folder(fake_image_folder)
+    assert data.class_names == ["circle", "square"]
+    for split in ("train", "val", "test"):
+        files = data.samples(split).files
+        assert [file.label for file in files] == [0] * 6 + [1] * 6
+        assert names(data, split) == [f"{split}/{name}/{n}.png" for name in ("circle", "square") for n in range(6)]
+
+
+def test_images_equal_their_files_and_have_nothing_else(fake_image_folder):
+    data = folder(fake_image_folder)
+    sample = data.samples("val")[7]
+    expected = np.asarray(Image.open(fake_image_folder / "images" / "val" / "square" / "1.png"))
+    assert np.array_equal(sample["image"].permute(1, 2, 0).numpy(), expected)
+    assert (sample["label"], sorted(sample)) == (1, ["image", "label"])
+    assert (data.has_boxes, data.has_masks) == (False, False)
+
+
+@pytest.mark.parametrize(("boxes", "masks"), [(True, False), (False, True), (True, True)])
+def test_boxes_frame_the_painted_rectangle(fake_image_folder, boxes, masks):
+    data = folder(fake_image_folder, boxes, masks)
+    assert (data.has_boxes, data.has_masks) == (True, masks)
+    for sample in data.samples("train"):
+        painted = sample["image"].amin(0) == 255
+        assert torch.equal(sample["boxes"].as_subclass(torch.Tensor), tight_box(painted))
+        assert ("mask" in sample) is masks
+        if masks:
+            assert torch.equal(sample["mask"].as_subclass(torch.Tensor), painted)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop_flip", "resized_crop_flip"])
+def test_augmented_boxes_and_masks_frame_the_paint(fake_image_folder, augmentation):
+    torch.manual_seed(0)
+    data = folder(fake_image_folder, boxes=True, masks=True, augmentation=augmentation, batch_size=12, image_size=80)
+    for _ in range(4):
+        batch = next(iter(data.train_dataloader()))
+        assert batch.images.shape == (12, 3, 80, 80)
+        for picture, mask, boxes in zip(data.denormalize(batch.images), batch.masks, batch.boxes, strict=True):
+            painted = tight_box(picture.mean(0) > 0.55)
+            assert (boxes - painted).abs().max() <= 2.5  # enlarged twice or more
+            assert (tight_box(mask) - painted).abs().max() <= 2.5
+
+
+def test_augmentations(fake_image_folder):
+    def kinds(augmentation):
+        transform = folder(fake_image_folder, augmentation=augmentation).default_train_transform()
+        return [type(module) for module in transform]
+
+    assert kinds("none") == [v2.Resize, v2.CenterCrop]
+    assert kinds("crop_flip") == [v2.Resize, v2.CenterCrop, v2.RandomCrop, v2.RandomHorizontalFlip]
+    assert kinds("resized_crop_flip") == [v2.RandomResizedCrop, v2.RandomHorizontalFlip]
+
+
+def test_several_boxes_and_images_without_any(copy):
+    rows = ["path,x0,y0,x1,y1", "val/circle/0.png,0,0,5,5", "val/circle/0.png,10,10,30,20", "val/square/5.png,1,1,9,9"]
+    (copy / "boxes.csv").write_text("\n".join(rows))
+    data = folder(copy, boxes=True, batch_size=12, eval_transform=[])
+    batch = next(iter(data.val_dataloader()))
+    assert batch.boxes[0].tolist() == [[0.0, 0.0, 5.0, 5.0], [10.0, 10.0, 30.0, 20.0]]
+    assert batch.boxes[11].tolist() == [[1.0, 1.0, 9.0, 9.0]]
+    assert [len(boxes) for boxes in batch.boxes] == [2] + [0] * 10 + [1]
+    assert next(iter(data.test_dataloader())).boxes is not None  # none in this split, but in the data set
+
+
+def test_masks_of_other_types_and_missing_ones(copy):
+    (copy / "masks" / "val" / "circle" / "1.png").unlink()
+    path = copy / "masks" / "val" / "circle" / "0.png"
+    Image.open(path).save(path.with_suffix(".webp"), lossless=True)
+    path.unlink()
+    samples = folder(copy, masks=True).samples("val")
+    assert int(samples[0]["mask"].sum()) > 0
+    assert not samples[1]["mask"].any()
+    assert samples[1]["boxes"].shape == (0, 4)
+
+
+def test_any_image_type_at_any_depth(tmp_path):
+    for number, extension in enumerate(["webp", "jpg", "BMP", "gif", "tiff", "png"]):
+        path = tmp_path / "train" / ("ab"[number % 2]) / "deep" / f"{number}.{extension}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((6, 8, 3), 40 * number, dtype=np.uint8)).save(path)
+    (tmp_path / "train" / "a" / "Thumbs.db").touch()
+    (tmp_path / "train" / ".cache").mkdir()
+    data = ImageFolderData(root=str(tmp_path), val_fraction=0.4, image_size=6)
+    samples = [*data.samples("train"), *data.samples("val")]
+    assert data.class_names == ["a", "b"]
+    brightness = {round(float(sample["image"].float().mean()), -1): sample["label"] for sample in samples}
+    assert brightness == {0: 0, 40: 1, 80: 0, 120: 1, 160: 0, 200: 1}
+
+
+def test_validation_is_held_out_where_there_is_none(tmp_path):
+    make_image_folder(tmp_path, images_per_class=20, splits=("train", "test"))
+    data = folder(tmp_path)
+    train, val = names(data, "train"), names(data, "val")
+    assert set(train).isdisjoint(val)
+    assert len(train + val) == 40
+    assert Counter(file.label for file in data.samples("val").files) == {0: 2, 1: 2}
+    assert len(names(folder(tmp_path, val_fraction=0.5), "val")) == 20
+    assert names(folder(tmp_path, seed=1), "val") != val
+    some = folder(tmp_path, classes=["square"])
+    assert names(some, "val") == [name for name in val if "square" in name]
+
+
+def test_validation_serves_as_test_with_a_warning(copy):
+    shutil.rmtree(copy / "images" / "test")
+    data = folder(copy)
+    with pytest.warns(UserWarning, match=r"no folder .*test: the validation images are the test images too"):
+        data.setup("test")
+    assert data.data_set("test").samples.files == data.samples("val").files
+
+
+def test_ignored_val_fraction_warns(fake_image_folder):
+    with pytest.warns(UserWarning, match=r"`val_fraction` is ignored, since there is a folder .*val"):
+        folder(fake_image_folder, val_fraction=0.1)
+
+
+def test_subset_of_classes(fake_image_folder):
+    data = folder(fake_image_folder, classes=["square", "circle"])
+    assert [file.label for file in data.samples("val").files] == [1] * 6 + [0] * 6
+    assert set(names(folder(fake_image_folder, classes=["square"]), "test")) == {
+        f"test/square/{n}.png" for n in range(6)
+    }
+    with pytest.raises(ValueError, match=r"`classes`: .* no class 'sqare'; did you mean 'square'"):
+        folder(fake_image_folder, classes=["sqare"])
+
+
+def test_boxes_of_classes_that_are_not_used_are_fine(fake_image_folder):
+    assert len(folder(fake_image_folder, boxes=True, classes=["square"]).samples("train")[0]["boxes"]) == 1
+
+
+def test_missing_folders(copy, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"`root`: training images were looked for in .*nowhere.train; expected"
+    ):
+        ImageFolderData(root=str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=r"`boxes_csv`: looked for .*nowhere.csv, which is not there"):
+        ImageFolderData(root=str(copy / "images"), boxes_csv=str(tmp_path / "nowhere.csv"))
+    with pytest.raises(FileNotFoundError, match=r"`masks_root`: looked for .*nowhere, which is not there"):
+        ImageFolderData(root=str(copy / "images"), masks_root=str(tmp_path / "nowhere"))
+
+
+def test_train_folder_without_classes(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ValueError, match=r"`root`: expected one folder per class in .*train, found none"):
+        ImageFolderData(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_class_folder_without_images(copy, split):
+    for path in (copy / "images" / split / "square").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=f"`root`: there are no images in .*{split}.square"):
+        folder(copy).setup()
+
+
+def test_split_without_class_folders(copy):
+    shutil.rmtree(copy / "images" / "test")
+    (copy / "images" / "test").mkdir()
+    with pytest.raises(ValueError, match=r"`root`: there are no images in .*test"):
+        folder(copy).setup()
+
+
+def test_class_that_training_does_not_have(copy):
+    (copy / "images" / "val" / "square").rename(copy / "images" / "val" / "Square")
+    with pytest.raises(ValueError, match=r"`root`: .*Square is not a class of .*train; did you mean 'square'"):
+        folder(copy).setup("validate")
+
+
+def test_test_folder_may_lack_a_class(copy):
+    shutil.rmtree(copy / "images" / "test" / "circle")
+    assert {file.label for file in folder(copy).samples("test").files} == {1}
+
+
+def test_no_image_of_the_wanted_classes(copy):
+    shutil.rmtree(copy / "images" / "test" / "circle")
+    with pytest.raises(ValueError, match=r"there are no test images of the classes circle"):
+        folder(copy, classes=["circle"]).setup("test")
+
+
+def test_unreadable_image_is_named(copy):
+    (copy / "images" / "val" / "circle" / "3.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"cannot read the image .*val.circle.3.png"):
+        folder(copy).samples("val")[3]
+
+
+def test_bad_line_of_the_boxes_is_named_in_setup(copy):
+    with (copy / "boxes.csv").open("a") as file:
+        file.write("train/circle/0.png,0,0,49,10\n")
+    with pytest.raises(
+        ValueError, match=r"boxes.csv, line 38: the box \(0, 0, 49, 10\) is not inside its image of 48x40"
+    ):
+        folder(copy, boxes=True).setup("test")
+
+
+def test_mask_of_another_size(copy):
+    Image.fromarray(np.zeros((40, 47), dtype=np.uint8)).save(copy / "masks" / "val" / "circle" / "3.png")
+    with pytest.raises(ValueError, match=r"the mask .*masks.val.circle.3.png is 47x40 pixels .* is 48x40"):
+        folder(copy, masks=True).samples("val")[3]
+
+
+def test_two_masks_for_one_image(copy):
+    path = copy / "masks" / "val" / "circle" / "3.png"
+    shutil.copy(path, path.with_suffix(".bmp"))
+    with pytest.raises(ValueError, match=r"`masks_root`: two masks for one image: .*3.bmp and .*3.png"):
+        folder(copy, masks=True).setup("fit")
+
+
+def test_masks_that_belong_to_no_image(copy):
+    (copy / "masks").rename(copy / "deeper")
+    (copy / "masks").mkdir()
+    (copy / "deeper").rename(copy / "masks" / "deeper")
+    with pytest.raises(ValueError, match=r"`masks_root`: no mask in .*masks belongs to .* such as test/circle/0.png"):
+        folder(copy, masks=True).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"image_size": 0}, "`image_size`: expected at least 1, got 0"),
+        ({"augmentation": "flip"}, "`augmentation`: expected none, crop_flip or resized_crop_flip, got 'flip'"),
+        ({"val_fraction": 0.0}, "`val_fraction`: expected a fraction between 0 and 1, got 0.0"),
+    ],
+)
+def test_arguments_out_of_range(fake_image_folder, argument, message):
+    with pytest.raises(ValueError, match=message):
+        folder(fake_image_folder, **argument)
