@@ -1,0 +1,157 @@
+"""Panels of maps and gradients, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from camtrain.batch import Batch
+from camtrain.callbacks.explained_images import explained_images
+from camtrain.callbacks.fixed_images import first_images, fixed_images
+from camtrain.callbacks.panel import Panel, contact_sheet, panels, wandb_image, write_png
+from camtrain.callbacks.run_folder import run_folder
+
+
+class CAMLogger(Callback):
+    """Shows what the network looks at: a panel for each of a fixed set of images, as PNG and in W&B.
+
+    A panel is image | Grad-CAM for the true class | Grad-CAM for the predicted class | input gradient | guided
+    gradient, with ground-truth boxes on the first three; `camtrain.callbacks.panel.panels` says how they are shown.
+    Without labels the tile of the true class is left out; a network without ReLU-like activations has no guided
+    gradient, and its tile says so.
+
+    The images are evenly spaced over the data set of the stage and the same in every epoch, whatever the sampler and
+    the number of processes. (An iterable data set cannot be read by index: there they are the first of its first
+    batch. Of several loaders, the first is used.) Panels are made in fit's validation, and once in validate, test and
+    predict. They go to `panels/<stage>_epoch_<k>.png` in the folder of the run and, where a `WandbLogger` is used, to
+    `<stage>/panels` with W&B's own box overlays. The network is explained in evaluation mode on the first process
+    alone, and left as found. `fast_dev_run` makes panels and writes none; the sanity check makes none.
+
+    Args:
+        num_images: How many images have a panel.
+        every_n_epochs: In fit, make panels in the first validation, then when so many epochs have passed since the last
+            ones, and in the last epoch.
+        target_layer: Dotted name of the layer whose map is shown; by default the last spatial layer.
+
+    Raises:
+        ValueError: if a number is below 1.
+        TypeError: when a stage begins, if the module has no `network`.
+    """
+
+    def __init__(self, num_images: int = 8, every_n_epochs: int = 1, target_layer: str | None = None) -> None:
+        for name, value in (("num_images", num_images), ("every_n_epochs", every_n_epochs)):
+            if value < 1:
+                raise ValueError(f"`{name}`: expected at least 1, got {value}")
+        self.num_images = num_images
+        self.every_n_epochs = every_n_epochs
+        self.target_layer = target_layer
+        self._images: dict[str, Batch] = {}
+        self._first_batch: Batch | None = None
+        self._epoch_of_last_panels: int | None = None
+        self._unguided_said = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check the module, agree on the folder and forget the images of an earlier run."""
+        if not isinstance(getattr(pl_module, "network", None), torch.nn.Module):
+            raise TypeError(f"`pl_module`: expected an attribute `network`, got {type(pl_module).__name__} without one")
+        self._folder = run_folder(trainer) / "panels"
+        self._forget()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget the images."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._images = {}
+        self._first_batch = None
+        self._epoch_of_last_panels = None
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep a few images in case the data set cannot be read by index."""
+        self._keep(trainer, batch, batch_idx, dataloader_idx)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep a few images in case the data set cannot be read by index."""
+        self._keep(trainer, batch, batch_idx, dataloader_idx)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Keep a few images in case the data set cannot be read by index."""
+        self._keep(trainer, batch, batch_idx, dataloader_idx)
+
+    def _keep(self, trainer: Trainer, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
+        if self._first_batch is None and batch_idx == dataloader_idx == 0 and trainer.is_global_zero:
+            self._first_batch = first_images(Batch.of(batch), self.num_images)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make panels if they are due."""
+        if not trainer.sanity_checking and self._is_due(trainer):
+            self._log(trainer, pl_module, "val")
+            self._epoch_of_last_panels = trainer.current_epoch
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make panels of test images."""
+        self._log(trainer, pl_module, "test")
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make panels of the images to predict."""
+        self._log(trainer, pl_module, "predict")
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        last, epoch = self._epoch_of_last_panels, trainer.current_epoch
+        if trainer.state.fn != TrainerFn.FITTING or last is None:
+            return True
+        return epoch - last >= self.every_n_epochs or (epoch > last and epoch + 1 == trainer.max_epochs)
+
+    def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        if stage not in self._images:
+            images = fixed_images(trainer, pl_module, stage, self.num_images) or self._first_batch
+            if images is None:
+                return
+            self._images[stage] = images
+        made, class_names, classes = self._panels(trainer, pl_module, self._images[stage])
+        sheet = contact_sheet(made, f"{stage}, epoch {trainer.current_epoch}")
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        write_png(sheet, self._folder / f"{stage}_epoch_{trainer.current_epoch}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                shown: Any = [wandb_image(panel, class_names, classes) for panel in made]
+                # No explicit step: W&B drops what comes with a smaller one than it has seen.
+                logger.log_metrics({f"{stage}/panels": shown, "epoch": trainer.current_epoch})
+
+    def _panels(
+        self, trainer: Trainer, pl_module: LightningModule, images: Batch
+    ) -> tuple[list[Panel], list[str] | None, int]:
+        network: Any = pl_module.network
+        explained = explained_images(network, images, self.target_layer)
+        if explained.unguided and not self._unguided_said:
+            self._unguided_said = True
+            rank_zero_warn(f"CAMLogger: the panels have no guided gradient. {explained.unguided}")
+        data: Any = getattr(trainer, "datamodule", None)
+        class_names = getattr(data, "class_names", None)
+        pictures = data.denormalize(images.images) if hasattr(data, "denormalize") else _stretched(images.images)
+        return panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]
+
+
+def _stretched(images: Tensor) -> Tensor:
+    """Images of unknown normalization, each from its own minimum to its own maximum."""
+    low = images.amin(dim=(1, 2, 3), keepdim=True)
+    span = images.amax(dim=(1, 2, 3), keepdim=True) - low
+    return (images - low) / torch.where(span > 0, span, 1.0)

@@ -1,0 +1,102 @@
+"""What a network says about a few images, and why: predictions, maps and gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camtrain.batch import Batch
+from camtrain.cams import GradCAM, normalize, resize
+from camtrain.gradients import evaluation_mode, gradients_enabled, guided_gradient, input_gradient, left_as_found
+
+
+@dataclass(frozen=True)
+class ExplainedImages:
+    """Everything that a panel shows of N images, on the CPU.
+
+    Attributes:
+        batch: the images with what is known about them.
+        probabilities: (N, K).
+        predictions: (N,) predicted classes.
+        label_cams: (N, H, W) Grad-CAM for the labels, in [0, 1]; `None` where labels are unknown.
+        prediction_cams: (N, H, W) Grad-CAM for the predictions, in [0, 1].
+        input_gradients: (N, 3, H, W), of each image's cross-entropy with its label, or with its prediction.
+        guided_gradients: (N, 3, H, W), of the same loss; `None` where the network has nothing to guide.
+        unguided: why there are no guided gradients, or empty.
+    """
+
+    batch: Batch
+    probabilities: Tensor
+    predictions: Tensor
+    label_cams: Tensor | None
+    prediction_cams: Tensor
+    input_gradients: Tensor
+    guided_gradients: Tensor | None
+    unguided: str
+
+
+def explained_images(network: nn.Module, batch: Batch, target_layer: str | None = None) -> ExplainedImages:
+    """Explain each image of a small batch, with the network in evaluation mode and left as found.
+
+    The gradients are those of the sum of the cross-entropies, so that each image has its own, whatever the batch size.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits.
+        batch: at least one image.
+        target_layer: of Grad-CAM; `None` finds the last spatial layer.
+
+    Raises:
+        ValueError: if there is no such layer, or a label is out of range.
+
+    Cost:
+        Three forward passes (two without labels), a backward pass to the images for each gradient, and one to the
+        target layer for each map.
+
+    Example:
+        >>> import torch
+        >>> head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), head)
+        >>> explained = explained_images(network, Batch(torch.rand(2, 3, 8, 8), torch.tensor([0, 1])))
+        >>> explained.label_cams.shape, explained.guided_gradients.shape
+        (torch.Size([2, 8, 8]), torch.Size([2, 3, 8, 8]))
+    """
+    with evaluation_mode(network), gradients_enabled():
+        # What came out of an inference-mode loop cannot enter a graph; clones can.
+        images = batch.images.detach().clone()
+        labels = None if batch.labels is None else batch.labels.clone()
+        cam = GradCAM(network, target_layer)
+        label_cams = None if labels is None else _image_cams(cam, images, labels)
+        with left_as_found(network, images.device):
+            logits = network(images.requires_grad_()).float()
+            predictions = logits.detach().argmax(dim=1)
+            loss = F.cross_entropy(logits, predictions if labels is None else labels, reduction="sum")
+            input_gradients = input_gradient(loss, images)
+            guided_gradients, unguided = _guided(loss, images)
+        prediction_cams = _image_cams(cam, images.detach(), predictions)
+    return ExplainedImages(
+        Batch(batch.images.cpu(), None if labels is None else labels.cpu(), _on_cpu(batch.boxes)),
+        logits.detach().softmax(dim=1).cpu(),
+        predictions.cpu(),
+        None if label_cams is None else label_cams.cpu(),
+        prediction_cams.cpu(),
+        input_gradients.detach().cpu(),
+        None if guided_gradients is None else guided_gradients.cpu(),
+        unguided,
+    )
+
+
+def _image_cams(cam: GradCAM, images: Tensor, class_idx: Tensor) -> Tensor:
+    return normalize(resize(cam(images, class_idx).float(), (int(images.shape[2]), int(images.shape[3]))))
+
+
+def _guided(loss: Tensor, images: Tensor) -> tuple[Tensor | None, str]:
+    try:
+        return guided_gradient(loss, images), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _on_cpu(boxes: list[Tensor] | None) -> list[Tensor] | None:
+    return None if boxes is None else [of_image.as_subclass(Tensor).cpu() for of_image in boxes]

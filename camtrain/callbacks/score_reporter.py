@@ -1,0 +1,181 @@
+"""The final scores of a run, in one table: on screen, in the run's folder and in W&B."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.trainer.states import TrainerFn
+
+from camtrain.callbacks.run_folder import run_folder
+
+_STAGES = ("train", "val", "test")
+# Quantity as it is logged, name in the table, and whether it is a fraction, printed in percent.
+_ROWS = (
+    ("accuracy", "accuracy", True),
+    ("accuracy_top5", "top-5 accuracy", True),
+    ("loss", "loss L", False),
+    ("loss_classification", "classification L_C", False),
+    ("loss_regularizer", "regularizer L_R", False),
+    ("energy_pointing_game", "energy on object", True),
+    ("localization_iou", "localization IoU", True),
+    ("flat_maps", "flat maps", True),
+)
+
+
+class ScoreReporter(Callback):
+    """Reports the final scores at the end of fit, validate and test.
+
+    It prints one aligned table of the scores of every stage seen by this trainer (a test after a fit adds a column),
+    with the folder of the run, its panels and its checkpoints below; fractions are in percent. All scores go to
+    `scores.json` in the folder of the run and, where a `WandbLogger` is used, to the run's summary and to the table
+    `scores`.
+
+    It also makes W&B plot every metric against `epoch`: Lightning asks W&B for the global step instead.
+
+    `fast_dev_run` prints and writes nothing else.
+
+    Args:
+        print_table: Print the table; otherwise it is only written and logged.
+    """
+
+    def __init__(self, print_table: bool = True) -> None:
+        self.print_table = print_table
+        self.scores: dict[str, float] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Agree on the folder, begin anew with a fit, and tell W&B what to plot against."""
+        self._folder = run_folder(trainer)
+        if stage == "fit":
+            self.scores = {}
+        for run in _wandb_runs(trainer):
+            # Lightning's own definition is "*", and of several patterns that match W&B takes any: replace it.
+            run.define_metric("epoch")
+            run.define_metric("*", step_metric="epoch", step_sync=True, overwrite=True)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on training and validation."""
+        self._report(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on `trainer.validate`."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._report(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report on the test, beside what was known before."""
+        self._report(trainer)
+
+    def _report(self, trainer: Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        final = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        self.scores.update({key: value for key, value in final.items() if key.split("/")[0] in _STAGES})
+        if self.print_table:
+            print(f"\n{score_table(self.scores)}\n\n{self._places(trainer)}\n", flush=True)
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _write_json(self.scores, self._folder / "scores.json")
+        for run in _wandb_runs(trainer):
+            run.summary.update(self.scores)
+            run.log({"scores": _wandb_table(self.scores), "epoch": trainer.current_epoch})
+
+    def _places(self, trainer: Trainer) -> str:
+        """Where to find what the run has made, a line each."""
+        places: list[tuple[str, Path | str]] = [("run", self._folder)]
+        panels = self._folder / "panels"
+        if panels.is_dir():
+            places.append(("panels", panels))
+        for run in _wandb_runs(trainer):
+            folder = _from_here(Path(run.dir).parent)
+            places += [("W&B run", folder), *([("upload", f"wandb sync {folder}")] if run.offline else [])]
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint):
+                paths = dict.fromkeys(path for path in (callback.best_model_path, callback.last_model_path) if path)
+                places += [("checkpoint", Path(path)) for path in paths]
+        return "\n".join(f"{name:<11} {place}" for name, place in places)
+
+
+def _from_here(path: Path) -> Path:
+    """The path as one would type it in the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def score_table(scores: Mapping[str, float]) -> str:
+    """Scores as an aligned text table: a row for each known quantity, a column for each stage.
+
+    Args:
+        scores: values under `<stage>/<quantity>[/<method>]`; quantities that the table does not know are left out.
+
+    Example:
+        >>> print(score_table({"val/accuracy": 0.912, "test/accuracy": 0.9, "val/loss_regularizer": 0.25}))
+        score                      val      test
+        ----------------------------------------
+        accuracy                91.2 %    90.0 %
+        regularizer L_R         0.2500         –
+    """
+    by_stage = _by_stage(scores)
+    lines = [["score", *by_stage]]
+    for key, name, fraction in _rows(by_stage):
+        lines.append([name, *(_shown(by_stage[stage].get(key), fraction) for stage in by_stage)])
+    first = max(20, *(len(line[0]) for line in lines))
+    text = [line[0].ljust(first) + "".join(cell.rjust(10) for cell in line[1:]) for line in lines]
+    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+
+
+def _by_stage(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Values by stage and then by what follows the stage; stages without values are left out."""
+    stages: dict[str, dict[str, float]] = {stage: {} for stage in _STAGES}
+    for key, value in scores.items():
+        stage, _, quantity = key.partition("/")
+        if stage in stages:
+            stages[stage][quantity] = value
+    return {stage: values for stage, values in stages.items() if values}
+
+
+def _rows(by_stage: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str, bool]]:
+    """Known quantities that some stage has, in the table's order, a row for each method of one."""
+    present = list(dict.fromkeys(key for values in by_stage.values() for key in values))
+    rows = []
+    for quantity, name, fraction in _ROWS:
+        for key in present:
+            head, _, method = key.partition("/")
+            if head == quantity and "/" not in method:
+                rows.append((key, f"{name}, {method}" if method else name, fraction))
+    return rows
+
+
+def _shown(value: float | None, fraction: bool) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{100 * value:.1f} %" if fraction else f"{value:#.4g}"
+
+
+def _write_json(scores: Mapping[str, float], path: Path) -> None:
+    """Scores as JSON, which knows no NaN: null."""
+    known = {key: value if math.isfinite(value) else None for key, value in scores.items()}
+    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _wandb_runs(trainer: Trainer) -> list[Any]:
+    """The trainer's W&B runs, of the first process."""
+    if not trainer.is_global_zero:
+        return []
+    return [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+
+
+def _wandb_table(scores: Mapping[str, float]) -> Any:
+    """All scores, a new table each time: W&B's are immutable once logged."""
+    import wandb  # takes a second: only where a run is logged to W&B
+
+    by_stage = _by_stage(scores)
+    quantities = sorted({quantity for values in by_stage.values() for quantity in values})
+    rows = [[quantity, *(values.get(quantity) for values in by_stage.values())] for quantity in quantities]
+    return wandb.Table(columns=["quantity", *by_stage], data=rows)

@@ -1,0 +1,84 @@
+"""Intersection over union of a thresholded map and the annotated object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camtrain.metrics.region_score import RegionScore, check_maps
+
+# A normalized map that was resized afterwards can exceed 1 by the rounding of its interpolation weights.
+_ROUNDING = 1e-6
+
+
+def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> Tensor:
+    """Loc(δ) of each map: intersection over union of {map > δ} and the region of the object.
+
+        Loc(δ) = internal / (region + external)
+
+    where `internal` and `external` count the pixels above δ inside and outside the region, and `region` counts the
+    pixels of the region. Departure from the paper: the region may be a mask or the union of several boxes.
+
+    Args:
+        cams: (N, H, W) maps normalized to [0, 1] (`camtrain.cams.normalize`), at the size of the images.
+        regions: (N, H, W) bool, true on the object.
+        threshold: δ in [0, 1); the paper uses 0, 0.25 and 0.5.
+
+    Returns:
+        (N,) in [0, 1], higher is better; 0 for a map that is zero everywhere, NaN where the region is empty.
+
+    Raises:
+        ValueError: if a map holds NaN or leaves [0, 1], the shapes differ, or δ is out of range.
+
+    Source:
+        Chattopadhyay et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, eq. 26.
+
+    Example:
+        >>> cam = torch.tensor([[[1.0, 0.8, 0.1], [0.3, 0.0, 0.0]]])
+        >>> top_row = torch.tensor([[[True, True, True], [False, False, False]]])
+        >>> localization_iou(cam, top_row, threshold=0.25)  # 2 inside, 1 outside, 3 in the region
+        tensor([0.5000])
+    """
+    _check_threshold(threshold)
+    check_maps(cams, regions, 0.0, 1.0 + _ROUNDING, "normalize the maps first (camtrain.cams.normalize)")
+    marked = (cams > threshold).flatten(1)
+    truth = regions.flatten(1)
+    internal = (marked & truth).sum(dim=1)
+    external = (marked & ~truth).sum(dim=1)
+    area = truth.sum(dim=1)
+    score = internal / (area + external).clamp(min=1)
+    return torch.where(area > 0, score, torch.nan)
+
+
+class LocalizationIoU(RegionScore):
+    """Mean intersection over union of thresholded maps and annotated objects, Loc(δ) of Grad-CAM++.
+
+    See `localization_iou` for the formula and its source, `RegionScore` for who is counted.
+
+    Args:
+        threshold: δ in [0, 1), on maps normalized to [0, 1].
+        kwargs: passed on to `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: if δ is out of range.
+
+    Example:
+        >>> metric = LocalizationIoU(threshold=0.5)
+        >>> metric(torch.eye(4).unsqueeze(0), [torch.tensor([[0.0, 0.0, 2.0, 2.0]])])  # 2 / (4 + 2)
+        tensor(0.3333)
+    """
+
+    def __init__(self, threshold: float = 0.25, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        _check_threshold(threshold)
+        self.threshold = threshold
+
+    def _scores(self, cams: Tensor, regions: Tensor) -> Tensor:
+        return localization_iou(cams, regions, self.threshold)
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0.0 <= threshold < 1.0:
+        raise ValueError(f"`threshold`: expected a number in [0, 1), got {threshold!r}")

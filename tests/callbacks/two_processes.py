@@ -1,0 +1,35 @@
+"""Tests a network in as many processes as the first argument says, with all callbacks, and saves the scores.
+
+Run as a script, because Lightning starts the other processes by running it again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+
+from camtrain.callbacks import CAMLogger, LocalizationScores, ScoreReporter
+
+
+def main(processes: int, folder: Path) -> None:
+    from conftest import TinyData, TinyModule  # pytest imports this file too, under another path
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module, scores = TinyModule(), LocalizationScores(target_layer="4")
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+        logger=CSVLogger(folder, name="", version="run"), enable_checkpointing=False, enable_progress_bar=False,
+        callbacks=[CAMLogger(num_images=2), scores, ScoreReporter()],
+    )  # fmt: skip
+    trainer.test(module, TinyData(some_without=True, length=12), verbose=False)
+    if trainer.is_global_zero:
+        torch.save(scores.scores, folder / "scores.pt")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

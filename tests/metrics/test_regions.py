@@ -1,0 +1,86 @@
+"""Boxes and masks become the same pixels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision import tv_tensors
+
+from camtrain.metrics import box_regions, regions
+
+
+def pixels(*rows):
+    return torch.tensor([[character == "#" for character in row] for row in rows])
+
+
+def test_several_boxes_count_as_their_union():
+    boxes = [torch.tensor([[0, 0, 2, 2], [1, 1, 4, 3], [1, 1, 2, 2]]), torch.zeros(0, 4), torch.tensor([[3, 3, 4, 4]])]
+    first = pixels("##..", "####", ".###", "....")
+    last = pixels("....", "....", "....", "...#")
+    expected = torch.stack([first, torch.zeros(4, 4, dtype=torch.bool), last])
+    assert torch.equal(box_regions([each.float() for each in boxes], (4, 4)), expected)
+
+
+def test_a_fractional_box_holds_the_pixels_whose_center_it_holds():
+    boxes = [torch.tensor([[0.5, 0.51, 2.5, 3.2]])]
+    assert torch.equal(box_regions(boxes, (4, 4))[0], pixels("....", "##..", "##..", "...."))
+
+
+def test_what_is_outside_the_image_is_cut_off():
+    boxes = [
+        torch.tensor([[-5.0, -5.0, 1.0, 2.0]]),
+        torch.tensor([[3.0, 2.0, 90.0, 90.0]]),
+        torch.tensor([[9.0, 9, 10, 10]]),
+    ]
+    counts = box_regions(boxes, (3, 4)).flatten(1).sum(dim=1)
+    assert counts.tolist() == [2, 1, 0]
+
+
+def test_boxes_thinner_than_a_pixel_hold_no_center():
+    assert not box_regions([torch.tensor([[1.6, 0.0, 2.4, 4.0], [1.0, 1.0, 1.0, 3.0]])], (4, 4)).any()
+
+
+def test_matches_a_loop_over_pixels():
+    generator = torch.Generator().manual_seed(0)
+    boxes = []
+    for count in (0, 1, 3, 2, 0, 5):
+        corners = torch.rand(count, 2, 2, generator=generator) * torch.tensor([9.0, 7.0])
+        low, high = corners.amin(dim=1), corners.amax(dim=1)
+        boxes.append(tv_tensors.BoundingBoxes(torch.cat([low, high], dim=1), format="XYXY", canvas_size=(7, 9)))
+    result = regions(boxes, (7, 9))
+    assert type(result) is torch.Tensor
+    for index, of_image in enumerate(boxes):
+        for row in range(7):
+            for column in range(9):
+                x, y = column + 0.5, row + 0.5
+                inside = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in of_image.tolist())
+                assert bool(result[index, row, column]) == inside
+
+
+def test_masks_are_taken_as_they_are():
+    masks = tv_tensors.Mask(torch.rand(3, 4, 5) > 0.5)
+    result = regions(masks, (4, 5))
+    assert type(result) is torch.Tensor
+    assert torch.equal(result, masks.as_subclass(torch.Tensor))
+
+
+def test_no_images():
+    assert regions([], (4, 5)).shape == (0, 4, 5)
+    assert regions(torch.zeros(0, 4, 5, dtype=torch.bool), (4, 5)).shape == (0, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (torch.zeros(2, 4, 4), "dtype bool, got torch.float32"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), "dtype bool, got torch.uint8"),
+        (torch.zeros(2, 4, 3, dtype=torch.bool), r"\(N, 4, 4\), got \(2, 4, 3\)"),
+        ([torch.zeros(2, 4), torch.zeros(4)], r"got \(4,\) for image 1"),
+        ([torch.tensor([[2.0, 0.0, 1.0, 1.0]])], r"got \[2.0, 0.0, 1.0, 1.0\]"),
+        ([torch.tensor([[0.0, 0.0, float("nan"), 1.0]])], "expected finite"),
+        ([torch.tensor([[0.0, 0.0, float("inf"), 1.0]])], "expected finite"),
+    ],
+)
+def test_bad_annotations(annotation, message):
+    with pytest.raises(ValueError, match=message):
+        regions(annotation, (4, 4))
