@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from camtrain.gradients import frozen_batch_norm, running_batch_norm
+
+CONTEXTS = pytest.mark.parametrize("context", [frozen_batch_norm, running_batch_norm])
+
+
+def images():
+    torch.manual_seed(0)
+    return 3 + 2 * torch.randn(4, 3, 5, 5)
+
+
+def statistics_of(layer):
+    return layer.running_mean.clone(), layer.running_var.clone(), layer.num_batches_tracked.clone()
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)])
+def test_frozen_computes_the_same_and_updates_nothing(norm):
+    before = statistics_of(norm)
+    with frozen_batch_norm(norm):
+        frozen = norm(images())
+    assert all(map(torch.equal, statistics_of(norm), before))
+    assert torch.equal(norm(images()), frozen)
+    assert not torch.equal(norm.running_mean, before[0]), "outside the context it updates again"
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)])
+def test_running_computes_what_evaluation_does(norm):
+    norm(images())
+    before = statistics_of(norm)
+    with running_batch_norm(norm):
+        found = norm(images())
+    assert all(map(torch.equal, statistics_of(norm), before))
+    assert norm.training
+    assert not torch.equal(norm(images()), found)
+    norm.running_mean, norm.running_var, norm.num_batches_tracked = before
+    assert torch.equal(norm.eval()(images()), found)
+
+
+@CONTEXTS
+def test_layers_that_do_not_track_or_are_in_evaluation_mode_stay_as_they_are(context):
+    network = nn.Sequential(
+        nn.BatchNorm2d(3).eval(), nn.BatchNorm2d(3, track_running_stats=False), nn.BatchNorm2d(3), nn.Dropout()
+    )
+    with context(network):
+        assert not network[0].training
+        assert network[0].track_running_stats
+        assert network[1].training
+        assert not network[1].track_running_stats
+        assert network[3].training
+    assert [layer.training for layer in network] == [False, True, True, True]
+    assert [layer.track_running_stats for layer in network[:3]] == [True, False, True]
+
+
+@CONTEXTS
+def test_everything_is_given_back_after_an_error(context):
+    norm = nn.BatchNorm2d(3)
+    keys, before = list(norm.state_dict()), statistics_of(norm)
+    with pytest.raises(RuntimeError, match="inside"), context(norm):
+        raise RuntimeError("inside")
+    assert norm.training
+    assert norm.track_running_stats
+    assert list(norm.state_dict()) == keys
+    assert all(map(torch.equal, statistics_of(norm), before))

@@ -1,0 +1,100 @@
+"""Every parameter's gradient against an independent reference in plain autograd, float64."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from camtrain import Objective
+from camtrain.gradients import DoubleBackprop
+from camtrain.regularizers import InterpretableGradient
+
+TOLERANCE = 1e-9
+# λ such that λ ∇L_R is some percent of ∇L_C or more, whatever the units of the distance.
+WEIGHTS = {"cosine": 10.0, "histogram_intersection": 10.0, "mae": 300.0, "mse": 3000.0}
+MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+
+
+@pytest.fixture(scope="module", params=["resnet18", "mobilenet_v2", "vgg11_bn", "densenet121"])
+def network(request, reference):
+    return reference.network_under_test(request.param, seed=0)
+
+
+@pytest.fixture(scope="module")
+def mobilenet(reference):
+    return reference.network_under_test("mobilenet_v2", seed=1)
+
+
+@MODES
+def test_the_gradient_is_that_of_the_reference(network, training, reference):
+    assert_exact(reference, network.train(training), "cosine")
+
+
+@MODES
+@pytest.mark.parametrize("distance", ["mae", "mse", "histogram_intersection"])
+def test_the_gradient_is_that_of_the_reference_for_every_distance(mobilenet, distance, training, reference):
+    assert_exact(reference, mobilenet.train(training), distance)
+
+
+def test_the_gradient_is_that_of_the_reference_with_running_statistics(mobilenet, reference):
+    assert_exact(reference, mobilenet.train(), "cosine", "running")
+
+
+def assert_exact(reference, network, distance, statistics="batch"):
+    torch.manual_seed(3)
+    images, labels = torch.randn(2, 3, 64, 64, dtype=torch.float64), torch.tensor([1, 7])
+    weight = WEIGHTS[distance]
+    expected = reference.reference_step(
+        network, images, labels, distance=distance, weight=weight, seed=5, batch_norm_statistics=statistics
+    )
+    of_regularizer, of_classification = norm(expected.of_regularizer), norm(expected.of_classification)
+    assert of_regularizer > 0.01 * of_classification, "λ is too small for L_R to matter in this comparison"
+
+    twin = copy.deepcopy(network)
+    torch.manual_seed(5)
+    step = Objective(InterpretableGradient(distance, statistics), weight, DoubleBackprop())(twin, images, labels)
+    step.loss.backward()
+    found = {name: parameter.grad for name, parameter in twin.named_parameters()}
+
+    assert step.classification.item() == pytest.approx(expected.classification, rel=1e-6)
+    assert step.regularization.item() == pytest.approx(expected.regularization, rel=1e-6)
+    assert step.loss.item() == pytest.approx(
+        expected.classification + weight * expected.regularization, rel=1e-12
+    )  # in the precision of the network
+    assert reference.max_relative_error(found, expected.of_both) <= TOLERANCE
+    found_of_regularizer = {name: found[name] - gradient for name, gradient in expected.of_classification.items()}
+    assert reference.max_relative_error(found_of_regularizer, expected.of_regularizer) <= TOLERANCE
+
+
+def norm(gradients):
+    return math.hypot(*(gradient.norm().item() for gradient in gradients.values()))
+
+
+def test_a_hand_made_network():
+    # Logits (w x, 0) for x > 0, one pixel, label 0: L_C = log(1 + exp(-w x)), δ = -w p with p = 1 / (1 + exp(w x)), and
+    # the ReLU meets a negative gradient, so that δ^G = 0. MSE: L_R = (w p)².
+    w, x, weight = 1.5, 0.8, 3.0
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor(w, dtype=torch.float64))
+
+        def forward(self, images):
+            logit = self.w * images.relu().flatten(1)
+            return torch.cat([logit, torch.zeros_like(logit)], dim=1)
+
+    network, images = Network(), torch.full((1, 1, 1, 1), x, dtype=torch.float64)
+    step = Objective(InterpretableGradient("mse"), weight)(network, images, torch.tensor([0]))
+    step.loss.backward()
+
+    p = 1 / (1 + math.exp(w * x))
+    classification, regularization = math.log1p(math.exp(-w * x)), (w * p) ** 2
+    assert step.loss.item() == pytest.approx(classification + weight * regularization, rel=1e-12)
+    # dp/dw = -x p (1 - p), so d(w p)²/dw = 2 w p (p - w x p (1 - p)).
+    slope = -x * p + weight * 2 * w * p * (p - w * x * p * (1 - p))
+    assert network.w.grad.item() == pytest.approx(slope, rel=1e-12)
