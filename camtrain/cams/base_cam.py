@@ -17,8 +17,8 @@ class BaseCAM(ABC):
     A method of the family overrides `combine`.
 
     The network is run as it is, in training or evaluation mode (in training mode BatchNorm mixes the images of a batch,
-    and so do their maps), and left as found: running statistics, random
-    generators, modes, gradients and hooks, also after an error.
+    and so do their maps), and left as found: running statistics, random generators, modes, gradients and hooks, also
+    after an error.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.

@@ -1,0 +1,284 @@
+"""The Lightning module: any classifier, trained with L = L_C + λ L_R."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, ReduceLROnPlateau
+from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from camtrain.batch import Batch
+from camtrain.gradients import Engine
+from camtrain.networks import Stem, build_network
+from camtrain.objective import Objective, Step
+from camtrain.regularizers import InputGradientRegularizer
+
+Stage = Literal["train", "val", "test"]
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss or a parameter became NaN or infinite; training stops before it is saved."""
+
+
+class Classifier(pl.LightningModule):
+    """Trains an image classifier with L = L_C + λ L_R and logs what each term does.
+
+    Logged each epoch: `<stage>/loss`, `<stage>/loss_classification` (L_C), `<stage>/loss_regularizer` (L_R),
+    `<stage>/accuracy`, `<stage>/accuracy_top5` and `<stage>/accuracy_per_class/<class>` for the stages `train` (L's and
+    accuracy only), `val` and `test`; `train/regularizer_weight` (λ) and `train/gradient_share`, the share of the
+    parameter gradient that λ L_R contributes, ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖).
+
+    A checkpoint of a run of the command line holds the whole configuration: `Classifier.load_from_checkpoint(path,
+    weights_only=True)` rebuilds it. One of a module built in Python holds its plain settings; pass the objects again:
+    `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
+
+    Args:
+        network: a torchvision name such as `resnet18` (or camtrain's `cifar_resnet8` to `cifar_resnet56`), or any
+            module from (N, 3, H, W) images to (N, K) logits, in a config by its `class_path`.
+        num_classes: K, the number of classes; the command line takes it from the data.
+        stem: first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
+            pooling, for images of 32 to 64 pixels.
+        weights: pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random.
+        regularizer: what L_R penalizes; null is plain training.
+        regularizer_weight: λ, at least 0; null is the default of the regularizer, the best of its paper.
+        regularizer_warmup_epochs: number of epochs over which λ rises linearly from 0; may be fractional.
+        engine: how the gradient of L_R reaches the parameters; null is the default of `Objective`.
+        optimizer: called with the parameters; in a config the `class_path` and `init_args` of a torch optimizer.
+        lr_scheduler: called with the optimizer; in a config the `class_path` and `init_args` of a torch scheduler.
+        lr_scheduler_interval: when the schedule moves on, each `epoch` or each `step`.
+        label_smoothing: of the cross-entropy, in [0, 1].
+        gradient_share_every_n_steps: how often `train/gradient_share` is measured; each time costs two more backward
+            passes. 0 is never.
+
+    Raises:
+        ValueError: if a setting is out of its range, or settings contradict each other.
+
+    Example:
+        >>> classifier = Classifier("cifar_resnet8", num_classes=10)
+        >>> classifier(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | str,
+        num_classes: int,
+        stem: Stem = "imagenet",
+        weights: str | None = None,
+        regularizer: InputGradientRegularizer | None = None,
+        regularizer_weight: float | None = None,
+        regularizer_warmup_epochs: float = 0.0,
+        engine: Engine | None = None,
+        optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
+        label_smoothing: float = 0.0,
+        gradient_share_every_n_steps: int = 50,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(regularizer_warmup_epochs) and regularizer_warmup_epochs >= 0):
+            raise ValueError(
+                f"`regularizer_warmup_epochs`: expected a number of at least 0, got {regularizer_warmup_epochs}"
+            )
+        if gradient_share_every_n_steps < 0:
+            raise ValueError(f"`gradient_share_every_n_steps`: expected at least 0, got {gradient_share_every_n_steps}")
+        if not isinstance(network, str) and (stem != "imagenet" or weights is not None):
+            raise ValueError(
+                f"`stem` and `weights` are for a network given by name, got stem={stem!r} and weights={weights!r} "
+                f"with a {type(network).__name__}"
+            )
+        # Objects cannot be in a checkpoint that loads with weights_only=True; the command line gives descriptions.
+        objects = ["engine", "optimizer", "lr_scheduler"]
+        objects += [] if isinstance(network, str) else ["network"]
+        objects += [] if regularizer is None else ["regularizer", "regularizer_weight"]
+        described = _given_hyperparameters.get() is not None
+        # Of the command line, the whole configuration is logged; the module's part need not be logged again.
+        self.save_hyperparameters(ignore=[] if described else objects, logger=not described)
+
+        if isinstance(network, str):
+            network = build_network(network, num_classes, stem=stem, weights=weights)
+        self.network = network
+        self.objective = Objective(regularizer, regularizer_weight, engine, label_smoothing)
+        self.num_classes = num_classes
+        self._full_weight = self.objective.weight
+        self._warmup_epochs = regularizer_warmup_epochs
+        self._optimizer = optimizer
+        self._lr_scheduler = lr_scheduler
+        self._lr_scheduler_interval = lr_scheduler_interval
+        self._share_every = gradient_share_every_n_steps
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.val_metrics = _accuracies(num_classes, "val")
+        self.test_metrics = _accuracies(num_classes, "test")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From (N, 3, H, W) images to (N, K) logits."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer, over the parameters that require grad, and the schedule."""
+        optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        if self._lr_scheduler is None:
+            return optimizer
+        scheduler = self._lr_scheduler(optimizer)
+        settings: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            settings["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """L of one batch, for one backward pass."""
+        batch = _labeled(batch)
+        self.objective.weight = self._weight_now(batch_idx)
+        step: Step = self.objective(
+            self.network,
+            batch.images,
+            batch.labels,
+            boxes=batch.boxes,
+            masks=batch.masks,
+            measure_gradient_share=self._share_every > 0 and batch_idx % self._share_every == 0,
+        )
+        self._check_finite(step, "train", batch_idx)
+        self._log_losses(step, "train", len(batch))
+        self.log("train/regularizer_weight", self.objective.weight, on_step=False, on_epoch=True, batch_size=1)
+        if step.gradient_share is not None:
+            self.log("train/gradient_share", step.gradient_share, on_step=False, on_epoch=True, batch_size=1)
+        self.train_accuracy(step.logits, _class_indices(batch.labels))
+        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        return step.loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """L, L_C, L_R and accuracies of one validation batch."""
+        self._evaluation_step(_labeled(batch), batch_idx, "val", self.val_metrics)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """L, L_C, L_R and accuracies of one test batch."""
+        self._evaluation_step(_labeled(batch), batch_idx, "test", self.test_metrics)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Class probabilities, (N, K)."""
+        return self(Batch.of(batch).images).softmax(dim=1)  # type: ignore[no-any-return]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracies of the epoch."""
+        self._log_accuracies(self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracies of the test set."""
+        self._log_accuracies(self.test_metrics)
+
+    def on_validation_start(self) -> None:
+        """Stop before a checkpoint of a broken network is written."""
+        self._check_parameters()
+
+    def on_train_epoch_end(self) -> None:
+        """Stop before a checkpoint of a broken network is written."""
+        self._check_parameters()
+
+    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: MetricCollection) -> None:
+        assert batch.labels is not None  # _labeled
+        self.objective.weight = self._full_weight
+        step = self.objective.measure(self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks)
+        self._check_finite(step, stage, batch_idx)
+        self._log_losses(step, stage, len(batch))
+        metrics.update(step.logits, _class_indices(batch.labels))
+
+    def _weight_now(self, batch_idx: int) -> float:
+        """λ of this step, with the warm-up."""
+        if not self._warmup_epochs:
+            return self._full_weight
+        epochs_done = self.current_epoch + batch_idx / self.trainer.num_training_batches
+        return self._full_weight * min(1.0, epochs_done / self._warmup_epochs)
+
+    def _log_losses(self, step: Step, stage: Stage, batch_size: int) -> None:
+        self.log_dict(
+            {f"{stage}/loss": step.loss.detach(), f"{stage}/loss_classification": step.classification},
+            on_step=False,
+            on_epoch=True,
+            prog_bar=stage == "train",
+            batch_size=batch_size,
+            sync_dist=stage != "train",
+        )
+        if self._regularization_was_computed(stage):
+            self.log(
+                f"{stage}/loss_regularizer",
+                step.regularization,
+                on_step=False,
+                on_epoch=True,
+                batch_size=batch_size,
+                sync_dist=stage != "train",
+            )
+
+    def _regularization_was_computed(self, stage: Stage) -> bool:
+        return self.objective.regularizer is not None and (stage != "train" or self.objective.weight > 0)
+
+    def _log_accuracies(self, metrics: MetricCollection) -> None:
+        values: dict[str, Tensor] = metrics.compute()
+        metrics.reset()
+        for name, value in values.items():
+            if value.dim() == 0:
+                self.log(name, value, prog_bar=name == "val/accuracy")
+            else:
+                self.log_dict({f"{name}/{label}": each for label, each in zip(self._class_names(), value, strict=True)})
+
+    def _class_names(self) -> list[str]:
+        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
+        return list(names) if names is not None else [str(index) for index in range(self.num_classes)]
+
+    def _check_finite(self, step: Step, stage: Stage, batch_idx: int) -> None:
+        if bool(torch.isfinite(step.loss.detach())):
+            return
+        terms = {"L_C": step.classification, "L_R": step.regularization}
+        broken = [f"{name} is {float(term)}" for name, term in terms.items() if not bool(torch.isfinite(term))]
+        if not self._regularization_was_computed(stage):
+            broken = broken[:1]
+        raise NonFiniteLossError(
+            f"{' and '.join(broken) or 'L is not finite'} in {stage} batch {batch_idx} of epoch {self.current_epoch} "
+            f"(λ = {self.objective.weight:g}). Lower the learning rate or λ, clip the gradient, or look at that batch. "
+            + self._last_checkpoint()
+        )
+
+    def _check_parameters(self) -> None:
+        for name, parameter in self.network.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise NonFiniteLossError(
+                    f"parameter {name} is not finite after epoch {self.current_epoch}: its last update was too large. "
+                    "Lower the learning rate or λ, or clip the gradient. " + self._last_checkpoint()
+                )
+
+    def _last_checkpoint(self) -> str:
+        callback: Any = self.trainer.checkpoint_callback
+        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
+        return f"The last good checkpoint is {path}." if path else "There is no checkpoint yet."
+
+
+def _labeled(batch: Any) -> Batch:
+    labeled = Batch.of(batch)
+    if labeled.labels is None:
+        raise ValueError("`batch`: expected images with labels, got images alone; these can only be predicted")
+    return labeled
+
+
+def _class_indices(labels: Tensor | None) -> Tensor:
+    """(N,) from (N,) class indices or (N, K) probabilities."""
+    assert labels is not None  # _labeled
+    return labels.argmax(dim=1) if labels.dim() == 2 else labels
+
+
+def _accuracies(num_classes: int, stage: Stage) -> MetricCollection:
+    metrics: dict[str, Metric | MetricCollection] = {
+        f"{stage}/accuracy": MulticlassAccuracy(num_classes, average="micro"),
+        f"{stage}/accuracy_per_class": MulticlassAccuracy(num_classes, average="none"),
+    }
+    if num_classes > 5:
+        metrics[f"{stage}/accuracy_top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
+    return MetricCollection(metrics, compute_groups=False)

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from camtrain.cli.main import main
+
+__all__ = ["main"]

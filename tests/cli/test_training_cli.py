@@ -1,0 +1,246 @@
+"""The commands, their files and their messages, as a user sees them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from camtrain import Classifier
+from camtrain.batch import Batch
+from camtrain.cli import main
+from camtrain.data import DecoyDigits
+from tests.offline_run import OfflineRun
+
+# A run that goes on from another's checkpoint has a folder of its own, and Lightning says so.
+pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")
+
+SMALL = """
+model:
+  network: {class_path: camtrain.networks.CIFARResNet, init_args: {depth: 8, width: 4, stem_stride: 2}}
+  regularizer: {class_path: camtrain.regularizers.InterpretableGradient}
+  regularizer_weight: 0.1
+data:
+  class_path: camtrain.data.DecoyDigits
+  init_args: {batch_size: 16}
+trainer:
+  max_epochs: 2
+  limit_train_batches: 2
+  limit_val_batches: 2
+  limit_test_batches: 2
+  accelerator: cpu
+  enable_progress_bar: false
+cam_logger: {num_images: 2}
+"""
+
+
+@pytest.fixture
+def camtrain(monkeypatch, tmp_path):
+    """Runs `camtrain <words>` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(SMALL)
+
+    def run(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["camtrain", *words])
+        main()
+
+    return run
+
+
+@pytest.fixture
+def refused(camtrain, capsys):
+    """Runs `camtrain <words>`, which must fail, and returns what it says."""
+
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            camtrain(*words)
+        assert stop.value.code == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_fit_leaves_a_run_that_can_be_read_back(camtrain, capsys):
+    camtrain("fit", "--config", "small.yaml")
+    run = Path("runs/small/version_0")
+    printed = capsys.readouterr().out
+    for name in ("accuracy", "classification L_C", "regularizer L_R", "energy on object", "localization IoU", str(run)):
+        assert name in printed
+
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["regularizer_weight"] == 0.1
+    assert config["seed_everything"] == 0
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert (run / "panels/val_epoch_1.png").stat().st_size > 1000
+    assert (run / "panels/test_epoch_2.png").exists() or list((run / "panels").glob("test_*.png"))
+
+    scores = json.loads((run / "scores.json").read_text())
+    checkpoint = next((run / "checkpoints").glob("epoch_*.ckpt"))
+    capsys.readouterr()
+    camtrain("test", "--config", "small.yaml", "--ckpt_path", str(checkpoint), "--run.wandb", "disabled")
+    again = json.loads(Path("runs/small/version_1/scores.json").read_text())
+    assert again["test/accuracy"] == scores["test/accuracy"]
+    assert again["test/loss_regularizer"] == pytest.approx(scores["test/loss_regularizer"], rel=1e-5)
+    assert not Path("runs/small/version_1/wandb").exists()
+
+    loaded = Classifier.load_from_checkpoint(checkpoint, weights_only=True).eval()
+    assert loaded.objective.weight == 0.1
+    data = DecoyDigits(batch_size=16)
+    data.setup("test")
+    right = []
+    for batch, _ in zip(data.test_dataloader(), range(2), strict=False):
+        assert isinstance(batch, Batch)
+        right.append(loaded(batch.images).argmax(1) == batch.labels)
+    assert torch.cat(right).float().mean().item() == pytest.approx(scores["test/accuracy"])
+
+
+def test_the_wandb_run_holds_configuration_metrics_panels_and_scores(camtrain):
+    camtrain("fit", "--config", "small.yaml", "--run.group", "study")
+    (folder,) = Path("runs/small/version_0/wandb").glob("offline-run-*")
+    recorded = OfflineRun(folder)
+    assert recorded.config["model"]["regularizer"]["init_args"]["distance"] == "cosine"
+    assert recorded.config["data"]["init_args"]["batch_size"] == 16
+    by_epoch = {row["epoch"]: row for row in recorded.history if "val/accuracy" in row}
+    assert sorted(by_epoch) == [0, 1]
+    for name in ("val/loss_regularizer", "val/energy_pointing_game/grad_cam", "val/localization_iou/grad_cam"):
+        assert 0 <= by_epoch[1][name] <= 2
+    panels = [row["val/panels"] for row in recorded.history if "val/panels" in row]
+    assert len(panels) == 2
+    assert panels[0]["count"] == 2
+    assert (folder / "files" / panels[0]["filenames"][0]).exists()
+    scores = json.loads(Path("runs/small/version_0/scores.json").read_text())
+    assert recorded.summary["test/accuracy"] == pytest.approx(scores["test/accuracy"])
+    assert any(row.get("scores", {}).get("_type") == "table-file" for row in recorded.history)
+
+
+def test_a_run_can_be_resumed(camtrain):
+    camtrain("fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled")
+    last = "runs/small/version_0/checkpoints/last.ckpt"
+    camtrain("fit", "--config", "small.yaml", "--ckpt_path", last, "--run.wandb", "disabled")
+    with Path("runs/small/version_1/metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["1"]
+
+
+def test_the_same_seed_gives_the_same_run(camtrain):
+    for version in range(2):
+        camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.name", "same")
+        assert Path(f"runs/same/version_{version}/scores.json").exists()
+    first, second = (json.loads(Path(f"runs/same/version_{v}/scores.json").read_text()) for v in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("command", ["validate", "predict"])
+def test_other_commands_run(camtrain, command, capsys):
+    camtrain(command, "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.limit_predict_batches", "1")
+    panel = {"validate": "val", "predict": "predict"}[command]
+    assert list(Path("runs/small/version_0/panels").glob(f"{panel}_*.png"))
+
+
+def test_predictions_are_written(camtrain):
+    camtrain("predict", "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.limit_predict_batches", "2")
+    with Path("runs/small/version_0/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == list(range(32))
+    for row in rows:
+        probabilities = [float(row[f"probability_{name}"]) for name in range(10)]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+        assert row["predicted_class"] == str(max(range(10), key=lambda k: probabilities[k]))
+
+
+def test_options_are_explained(camtrain, capsys):
+    with pytest.raises(SystemExit):
+        camtrain("fit", "--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "what L_R penalizes; null is plain training" in text
+    assert "`offline` writes a run that can be synced later" in text
+    assert "How many images have a panel" in text
+
+
+def test_the_resolved_configuration_is_printed(camtrain, capsys, monkeypatch):
+    monkeypatch.setenv("LAMBDA", "0.25")
+    Path("env.yaml").write_text(SMALL.replace("regularizer_weight: 0.1", "regularizer_weight: ${oc.env:LAMBDA}"))
+    with pytest.raises(SystemExit):
+        camtrain("fit", "--config", "env.yaml", "--print_config")
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["network"]["init_args"]["depth"] == 8
+
+
+def test_own_network_regularizer_and_data_by_class_path(camtrain, monkeypatch):
+    Path("my_code.py").write_text("""
+import pytorch_lightning as pl, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from camtrain.regularizers import InputGradientRegularizer
+
+class Net(nn.Module):
+    def __init__(self, width: int = 2):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                    nn.Linear(width, 4))
+    def forward(self, images):
+        return self.layers(images)
+
+class GradientNorm(InputGradientRegularizer):
+    def forward(self, gradients, guided_gradients, *, boxes=None, masks=None):
+        return gradients.flatten(1).square().sum(1)
+
+class Data(pl.LightningDataModule):
+    num_classes = 4
+    def _loader(self):
+        return DataLoader(TensorDataset(torch.rand(8, 3, 8, 8), torch.arange(8) % 4), batch_size=4)
+    train_dataloader = val_dataloader = test_dataloader = _loader
+""")
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("own.yaml").write_text("""
+model:
+  network: {class_path: my_code.Net, init_args: {width: 3}}
+  regularizer: {class_path: my_code.GradientNorm}
+  regularizer_weight: 2.0
+data: {class_path: my_code.Data}
+trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}
+""")
+    camtrain("fit", "--config", "own.yaml", "--run.wandb", "disabled")
+    scores = json.loads(Path("runs/own/version_0/scores.json").read_text())
+    assert scores["val/loss_regularizer"] > 0
+    checkpoint = next(Path("runs/own/version_0/checkpoints").glob("epoch_*.ckpt"))
+    assert Classifier.load_from_checkpoint(checkpoint, weights_only=True).network.layers[0].out_channels == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        (["--model.regularizer_wieght", "1"], ["regularizer_wieght"]),
+        (["--model.regularizer_weight", "a lot"], ["regularizer_weight", "a lot"]),
+        (["--model.regularizer_weight", "-1"], ["`weight`: expected a finite number of at least 0, got -1"]),
+        (["--model.network", "resnet81"], ["resnet81", "did you mean 'resnet18'"]),
+        (["--model.regularizer.distance", "cosin"], ["distance", "cosin"]),
+        (["--data.decoy_strength", "7"], ["decoy_strength", "7"]),
+        (["--data", "ImageFolderData", "--data.root", "nowhere"], ["nowhere"]),
+        (["--config", "absent.yaml"], ["absent.yaml"]),
+        (["--run.wandb", "sometimes"], ["wandb", "sometimes"]),
+        (["--cam_logger.num_images", "0"], ["`num_images`: expected at least 1, got 0"]),
+    ],
+)
+def test_wrong_settings_are_named(refused, words, messages):
+    said = refused("fit", "--config", "small.yaml", *words)
+    for message in messages:
+        assert message in said
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("callback", ["cam_logger", "localization_scores"])
+def test_an_unknown_layer_is_named_before_training(camtrain, callback):
+    with pytest.raises(ValueError, match="`target_layer`: no module is called 'layer9'; did you mean 'layer"):
+        camtrain("fit", "--config", "small.yaml", f"--{callback}.target_layer", "layer9", "--run.wandb", "disabled")
+    assert not list(Path("runs").glob("*/*/checkpoints/*"))
+
+
+def test_version(camtrain, capsys):
+    camtrain("--version")
+    assert capsys.readouterr().out.startswith("camtrain 0.")

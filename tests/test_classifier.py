@@ -1,0 +1,318 @@
+"""The Lightning module does what the same loop by hand does, and what it logs is what happened."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from camtrain import Classifier, Objective
+from camtrain.batch import Batch
+from camtrain.classifier import NonFiniteLossError
+from camtrain.regularizers import InterpretableGradient
+
+CLASSES = 3
+
+
+def small_network(normalized: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4) if normalized else nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, CLASSES),
+    )  # fmt: skip
+
+
+def samples(count: int = 12) -> TensorDataset:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(count, 3, 8, 8, generator=generator)
+    return TensorDataset(images, torch.arange(count) % CLASSES)
+
+
+def loader(count: int = 12, batch_size: int = 4) -> DataLoader:
+    return DataLoader(samples(count), batch_size=batch_size)
+
+
+def trainer(folder: Path, **settings) -> pl.Trainer:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "logger": False}
+    return pl.Trainer(
+        **{"default_root_dir": folder, "max_epochs": 1, "enable_checkpointing": False, **quiet, **settings}
+    )
+
+
+def sgd(parameters) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def classifier(network: nn.Module | None = None, **settings) -> Classifier:
+    settings = {"regularizer": InterpretableGradient(), "regularizer_weight": 1.0, "optimizer": sgd} | settings
+    return Classifier(network or small_network(), CLASSES, **settings)
+
+
+def assert_same_weights(first: nn.Module, second: nn.Module, **tolerance) -> None:
+    state = second.state_dict()
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(
+            value, state[name], **(tolerance or {"rtol": 0, "atol": 0}), msg=lambda m, n=name: n + m
+        )
+
+
+def test_training_is_the_same_as_a_loop_by_hand(tmp_path):
+    module = classifier(small_network(normalized=True))
+    by_hand = copy.deepcopy(module.network)
+    trainer(tmp_path, max_epochs=2).fit(module, loader())
+    objective, optimizer = Objective(InterpretableGradient(), weight=1.0), sgd(by_hand.parameters())
+    by_hand.train()
+    for _ in range(2):
+        for images, labels in loader():
+            optimizer.zero_grad()
+            objective(by_hand, images, labels).loss.backward()
+            optimizer.step()
+    assert_same_weights(module.network, by_hand)
+
+
+@pytest.mark.parametrize("settings", [{"regularizer_weight": 0.0}, {"regularizer": None, "regularizer_weight": None}])
+def test_without_a_weight_training_is_plain(tmp_path, settings):
+    module = classifier(small_network(normalized=True), **settings)
+    by_hand = copy.deepcopy(module.network)
+    trainer(tmp_path).fit(module, loader())
+    optimizer = sgd(by_hand.parameters())
+    for images, labels in loader():
+        optimizer.zero_grad()
+        F.cross_entropy(by_hand(images), labels).backward()
+        optimizer.step()
+    assert_same_weights(module.network, by_hand)
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path):
+    accumulated, at_once = classifier(), classifier()
+    trainer(tmp_path, accumulate_grad_batches=3).fit(accumulated, loader(batch_size=4))
+    trainer(tmp_path).fit(at_once, loader(batch_size=12))
+    assert_same_weights(accumulated.network, at_once.network, rtol=1e-5, atol=1e-6)
+
+
+def test_clipping_holds_the_whole_gradient(tmp_path):
+    module = classifier(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0))
+    before = copy.deepcopy(module.network)
+    trainer(tmp_path, gradient_clip_val=1e-3, limit_train_batches=1).fit(module, loader())
+    moved = [new - old for new, old in zip(module.network.parameters(), before.parameters(), strict=True)]
+    assert math.isclose(torch.cat([part.flatten() for part in moved]).norm().item(), 1e-3, rel_tol=1e-3)
+
+
+def test_mixed_precision_trains(tmp_path):
+    module, plain = classifier(), classifier()
+    trainer(tmp_path, precision="bf16-mixed").fit(module, loader())
+    trainer(tmp_path).fit(plain, loader())
+    # bfloat16 has 8 bits: after three steps the weights agree to about one percent of their size.
+    assert_same_weights(module.network, plain.network, rtol=0.05, atol=0.01)
+
+
+def test_logged_numbers_are_those_of_the_objective(tmp_path):
+    module = classifier(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0), gradient_share_every_n_steps=1
+    )
+    fitting = trainer(tmp_path)
+    fitting.fit(module, loader(), loader())
+    objective = Objective(InterpretableGradient(), weight=1.0)
+    steps = [objective(module.network, images, labels, measure_gradient_share=True) for images, labels in loader()]
+    logged = {name: value.item() for name, value in fitting.callback_metrics.items()}
+
+    def mean(values):
+        return sum(float(value) for value in values) / len(steps)
+
+    for stage in ("train", "val"):
+        assert math.isclose(logged[f"{stage}/loss_classification"], mean(s.classification for s in steps), rel_tol=1e-5)
+        assert math.isclose(logged[f"{stage}/loss_regularizer"], mean(s.regularization for s in steps), rel_tol=1e-5)
+        assert math.isclose(logged[f"{stage}/loss"], mean(s.loss.detach() for s in steps), rel_tol=1e-5)
+    assert math.isclose(logged["train/gradient_share"], mean(s.gradient_share for s in steps), rel_tol=1e-5)
+    assert logged["train/regularizer_weight"] == 1.0
+    images, labels = samples().tensors
+    right = (module.network(images).argmax(1) == labels).float()
+    assert math.isclose(logged["val/accuracy"], right.mean().item(), rel_tol=1e-6)
+    assert math.isclose(logged["train/accuracy"], right.mean().item(), rel_tol=1e-6)
+    for label in range(CLASSES):
+        expected = right[labels == label].mean().item()
+        assert math.isclose(logged[f"val/accuracy_per_class/{label}"], expected, rel_tol=1e-6, abs_tol=1e-6)
+    assert "val/accuracy_top5" not in logged  # of three classes, five are always right
+
+
+def test_top5_and_class_names(tmp_path):
+    class Data(pl.LightningDataModule):
+        class_names = tuple("abcdefgh")
+
+        def val_dataloader(self):
+            return loader()
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 8))
+    evaluating = trainer(tmp_path)
+    evaluating.validate(Classifier(network, 8), datamodule=Data(), verbose=False)
+    images, labels = samples().tensors
+    top5 = (network(images).topk(5).indices == labels.unsqueeze(1)).any(1).float().mean().item()
+    assert math.isclose(evaluating.callback_metrics["val/accuracy_top5"].item(), top5, rel_tol=1e-6)
+    assert "val/accuracy_per_class/h" in evaluating.callback_metrics
+
+
+def test_validation_measures_the_regularizer_also_without_its_weight(tmp_path):
+    fitting = trainer(tmp_path)
+    fitting.fit(classifier(regularizer_weight=0.0), loader(), loader())
+    assert "train/loss_regularizer" not in fitting.callback_metrics
+    assert 0 < fitting.callback_metrics["val/loss_regularizer"].item() <= 2
+
+
+@pytest.mark.parametrize("call", ["validate", "test"])
+def test_evaluation_works_in_inference_mode_and_changes_nothing(tmp_path, call):
+    module = classifier(small_network(normalized=True))
+    before = copy.deepcopy(module.state_dict())
+    getattr(trainer(tmp_path), call)(module, loader(), verbose=False)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_predictions_are_probabilities(tmp_path):
+    module = classifier()
+    found = torch.cat(trainer(tmp_path).predict(module, loader()))
+    images, _ = samples().tensors
+    torch.testing.assert_close(found, module.network(images).softmax(1).detach())
+
+
+def test_warmup_rises_linearly_and_ends(tmp_path):
+    weights = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            weights.append(pl_module.objective.weight)
+
+    module = classifier(regularizer_weight=6.0, regularizer_warmup_epochs=1.5)
+    trainer(tmp_path, max_epochs=3, callbacks=[Record()]).fit(module, loader(), loader())
+    assert weights == pytest.approx([0, 4 / 3, 8 / 3, 4, 16 / 3, 6, 6, 6, 6])
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
+    def settings():
+        # Momentum and a schedule, so that their state must be resumed too.
+        return {
+            "optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
+            "lr_scheduler": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5),
+            "regularizer_warmup_epochs": 2.0,
+        }
+
+    whole, first, second = (classifier(small_network(normalized=True), **settings()) for _ in range(3))
+    trainer(tmp_path, max_epochs=3).fit(whole, loader())
+    interrupted = trainer(tmp_path, max_epochs=1)
+    interrupted.fit(first, loader())
+    interrupted.save_checkpoint(tmp_path / "interrupted.ckpt")
+    trainer(tmp_path, max_epochs=3).fit(second, loader(), ckpt_path=tmp_path / "interrupted.ckpt", weights_only=True)
+    assert_same_weights(whole.network, second.network)
+
+
+def test_a_checkpoint_made_in_python_loads_with_weights_only(tmp_path):
+    by_name = Classifier("cifar_resnet8", CLASSES, regularizer=InterpretableGradient(), regularizer_weight=0.1)
+    own = classifier()
+    for name, module in (("by_name", by_name), ("own", own)):
+        fitting = trainer(tmp_path)
+        fitting.fit(module, loader())
+        fitting.save_checkpoint(tmp_path / f"{name}.ckpt")
+    loaded = Classifier.load_from_checkpoint(tmp_path / "by_name.ckpt", weights_only=True)
+    assert_same_weights(loaded.network, by_name.network)
+    loaded = Classifier.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True, network=small_network())
+    assert_same_weights(loaded.network, own.network)
+
+
+class BrokenAt(nn.Module):
+    """Its logits become NaN at one call."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.network, self.calls, self.call = small_network(), 0, call
+
+    def forward(self, images):
+        self.calls += 1
+        return self.network(images) * (math.nan if self.calls == self.call else 1.0)
+
+
+def test_nan_names_term_and_batch_and_the_last_checkpoint_survives(tmp_path):
+    checkpoints = ModelCheckpoint(tmp_path, filename="last_good")
+    module = classifier(BrokenAt(call=5), regularizer=None, regularizer_weight=None)
+    fitting = trainer(tmp_path, max_epochs=3, callbacks=[checkpoints], enable_checkpointing=True)
+    with pytest.raises(NonFiniteLossError, match=r"L_C is nan in train batch 1 of epoch 1 .*last_good\.ckpt"):
+        fitting.fit(module, loader())
+    saved = torch.load(tmp_path / "last_good.ckpt", weights_only=True)
+    assert saved["epoch"] == 0
+    assert all(torch.isfinite(value).all() for value in saved["state_dict"].values() if value.is_floating_point())
+
+
+def test_a_broken_regularizer_is_named(tmp_path):
+    class Broken(InterpretableGradient):
+        def forward(self, gradients, guided_gradients, *, boxes=None, masks=None):
+            return gradients.flatten(1).sum(1) * math.nan
+
+    with pytest.raises(NonFiniteLossError, match="L_R is nan in train batch 0 of epoch 0"):
+        trainer(tmp_path).fit(classifier(regularizer=Broken()), loader())
+
+
+def test_broken_parameters_are_not_saved(tmp_path):
+    def explode(parameters):
+        return torch.optim.SGD(parameters, lr=math.inf)
+
+    checkpoints = ModelCheckpoint(tmp_path, filename="broken")
+    fitting = trainer(tmp_path, callbacks=[checkpoints], enable_checkpointing=True, limit_train_batches=1)
+    with pytest.raises(NonFiniteLossError, match=r"parameter 0\.weight is not finite after epoch 0"):
+        fitting.fit(classifier(optimizer=explode), loader(), loader())
+    assert not list(tmp_path.glob("*.ckpt"))
+
+
+def test_annotations_reach_the_regularizer(tmp_path):
+    seen = []
+
+    class Record(InterpretableGradient):
+        def forward(self, gradients, guided_gradients, *, boxes=None, masks=None):
+            seen.append((boxes, masks))
+            return super().forward(gradients, guided_gradients)
+
+    images, labels = samples(2).tensors
+    batch = Batch(images, labels, [torch.tensor([[0.0, 0, 1, 1]])] * 2, torch.ones(2, 8, 8, dtype=torch.bool))
+    trainer(tmp_path).fit(classifier(regularizer=Record()), DataLoader([batch], batch_size=None))
+    assert len(seen[0][0]) == 2
+    assert seen[0][1].all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"regularizer_weight": -0.1}, "`weight`: expected a finite number of at least 0, got -0.1"),
+        ({"regularizer_weight": math.nan}, "`weight`"),
+        ({"regularizer": None}, "`weight`: expected 0 or None without a regularizer, got 1.0"),
+        ({"regularizer_warmup_epochs": -1.0}, "`regularizer_warmup_epochs`"),
+        ({"gradient_share_every_n_steps": -1}, "`gradient_share_every_n_steps`"),
+        ({"label_smoothing": 2.0}, "`label_smoothing`"),
+        ({"stem": "small"}, "`stem` and `weights`"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**settings)
+
+
+def test_an_unknown_network_names_the_nearest():
+    with pytest.raises(ValueError, match=r"'resnet81'; did you mean 'resnet18'"):
+        Classifier("resnet81", 10)
+
+
+def test_a_label_out_of_range_is_named(tmp_path):
+    images, labels = samples(4).tensors
+    with pytest.raises(ValueError, match="`labels`: expected classes from 0 to 2, got 7"):
+        trainer(tmp_path).fit(classifier(), DataLoader(TensorDataset(images, labels + 7), batch_size=4))
+
+
+def test_images_alone_cannot_be_trained_on(tmp_path):
+    with pytest.raises(ValueError, match="expected images with labels"):
+        trainer(tmp_path).fit(classifier(), DataLoader(samples(4).tensors[0], batch_size=4))

@@ -1,0 +1,27 @@
+"""Two processes train and score as one does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+
+
+def test_two_processes_train_as_one(tmp_path):
+    results = []
+    for processes in (1, 2):
+        path = tmp_path / f"{processes}.pt"
+        command = [sys.executable, str(SCRIPT), str(processes), str(path)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append(torch.load(path, weights_only=True))
+    one, two = results
+    for name, weight in one["weights"].items():
+        torch.testing.assert_close(two["weights"][name], weight, rtol=1e-5, atol=1e-7)
+    for name in ("val/accuracy", "val/loss_classification", "val/loss_regularizer"):
+        assert two["val"][name] == pytest.approx(one["val"][name], rel=1e-5)

@@ -1,0 +1,48 @@
+"""Trains a network with L = L_C + λ L_R in as many processes as its first argument says, and saves its weights.
+
+Run by `test_distributed.py` as a script, because Lightning starts the other processes by running it again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from camtrain import Classifier
+from camtrain.regularizers import InterpretableGradient
+
+
+def main(processes: int, path: str) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    # Without BatchNorm, whose statistics are those of each process.
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 2),
+    )  # fmt: skip
+    module = Classifier(
+        network,
+        2,
+        regularizer=InterpretableGradient("mse"),  # not indifferent to a factor 1/n, as cosine is
+        regularizer_weight=1e4,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+    )
+    images = torch.randn(16, 3, 8, 8)
+    samples = TensorDataset(images, torch.arange(16) % 2)
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", max_epochs=2, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    # Batches of a whole data set: which images a process gets makes no difference to their mean.
+    trainer.fit(module, DataLoader(samples, batch_size=16 // processes), DataLoader(samples, batch_size=4))
+    if trainer.is_global_zero:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        torch.save({"weights": network.state_dict(), "val": values}, path)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
