@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes of one thread each: on two cores, more threads than that get in each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help demo test test-all lint format clean
 .DEFAULT_GOAL := help
@@ -13,10 +15,10 @@ demo: $(VENV)/installed  ## train on the embedded data (some two minutes) and pr
 	$(BIN)/camtrain fit --config configs/quickstart.yaml
 
 test: lint  ## lint, types, doctests and tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint  ## the same with the slow tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(PYTEST)
 
 lint: $(VENV)/installed-dev  ## ruff, ruff format, mypy strict
 	$(BIN)/ruff check
