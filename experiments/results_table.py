@@ -3,8 +3,8 @@
     python experiments/results_table.py experiments/quickstart "λ = 0=runs/quickstart_0_seed*" "λ = 7.5e-3=runs/..."
 
 Each setting is `<name>=<pattern of run folders>`; of a run that was made several times, the last counts. The table
-stands between two marker lines in the README of the experiment, `<!-- results of <folder> -->` and `<!-- end -->`, and in
-the project's README, if it has them too.
+stands between two marker lines, `<!-- results of <folder> -->` and `<!-- end -->`, in the README of the experiment and,
+if it has them too, of the project.
 """
 
 from __future__ import annotations

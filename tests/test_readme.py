@@ -1,0 +1,43 @@
+"""What the README says can be typed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_listing_trains_a_network_of_ones_own():
+    (listing,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, 2),
+    )  # fmt: skip
+    # Two colors to tell apart.
+    labels = torch.arange(16) % 2
+    images = torch.randn(16, 3, 8, 8) + torch.stack([1.0 - 2 * labels] * 3, 1)[..., None, None]
+    names = {
+        "network": network,
+        "loader": [(images, labels)] * 30,
+        "optimizer": torch.optim.SGD(network.parameters(), lr=0.2),
+    }
+    exec(listing, names)
+    assert names["step"].classification < 0.3
+    assert 0 <= names["step"].regularization <= 2
+    assert names["maps"].shape == (16, 4, 4)
+
+
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob(".github/*.md")), *sorted(ROOT.glob("experiments/*/README.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
