@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camtrain.gradients import DoubleBackprop, Engine, EngineOutput, InputGradientPenalty, gradients_enabled
-from camtrain.gradients.engine import ClassificationLoss, input_gradients, mean_penalty
+from camtrain.gradients import (
+    DoubleBackprop,
+    Engine,
+    EngineOutput,
+    InputGradientPenalty,
+    gradients_enabled,
+    left_as_found,
+)
+from camtrain.gradients.engine import ClassificationLoss, forward_pass, input_gradients, penalties
 from camtrain.regularizers import InputGradientRegularizer
 
 
@@ -24,6 +31,8 @@ class Step:
         classification: L_C, 0-dim float32, detached.
         regularization: L_R, 0-dim float32, detached; NaN where it was not computed (no regularizer, or λ = 0).
         logits: (N, K), detached.
+        regularized: whether L_R was computed.
+        notes: numbers to log about how the engine worked, such as `two_terms` of `FrozenGates`; empty in plain steps.
         gradient_share: ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖) over all parameters, in [0, 1]; `None` unless asked for.
     """
 
@@ -31,6 +40,8 @@ class Step:
     classification: Tensor
     regularization: Tensor
     logits: Tensor
+    regularized: bool
+    notes: dict[str, float] = field(default_factory=dict)
     gradient_share: Tensor | None = None
 
 
@@ -42,11 +53,14 @@ class Objective(nn.Module):
     Args:
         regularizer: what L_R penalizes; `None` is plain cross-entropy.
         weight: λ, at least 0. `None` is the regularizer's default, the best of its paper.
-        engine: how the gradient of L_R reaches the parameters; `None` is `DoubleBackprop()`.
+        engine: how the gradient of L_R reaches the parameters; `None` is `DoubleBackprop()`, the exact one.
         label_smoothing: of the cross-entropy, in [0, 1].
+        every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
+            training in between (StyleGAN2, arXiv 1912.04958, appendix B). The phase is part of the state dict.
 
     Raises:
-        ValueError: if λ is negative, not finite, or given without a regularizer, or `label_smoothing` not in [0, 1].
+        ValueError: if λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1], or
+            `every_n_steps` is below 1.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, Algorithm 1.
@@ -58,7 +72,7 @@ class Objective(nn.Module):
         >>> objective = Objective(InterpretableGradient(distance="cosine"), weight=7.5e-3)
         >>> step = objective(network, images, labels)
         >>> step.loss.backward()
-        >>> bool(step.loss.detach() == step.classification + 7.5e-3 * step.regularization)
+        >>> torch.allclose(step.loss.detach(), step.classification + 7.5e-3 * step.regularization)
         True
     """
 
@@ -68,14 +82,23 @@ class Objective(nn.Module):
         weight: float | None = None,
         engine: Engine | None = None,
         label_smoothing: float = 0.0,
+        every_n_steps: int = 1,
     ) -> None:
         super().__init__()
+        if not (regularizer is None or isinstance(regularizer, InputGradientRegularizer)):
+            raise TypeError(f"`regularizer`: expected an InputGradientRegularizer or None, got {regularizer!r}")
+        if not (engine is None or isinstance(engine, Engine)):
+            raise TypeError(f"`engine`: expected an Engine or None, got {engine!r}")
         if regularizer is None and weight:
             raise ValueError(f"`weight`: expected 0 or None without a regularizer, got {weight}")
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"`label_smoothing`: expected a number in [0, 1], got {label_smoothing}")
+        if every_n_steps < 1:
+            raise ValueError(f"`every_n_steps`: expected at least 1, got {every_n_steps}")
         self.regularizer = regularizer
         self.engine = DoubleBackprop() if engine is None else engine
+        self.every_n_steps = every_n_steps
+        self._phase = 0
         self.label_smoothing = label_smoothing
         if weight is None:
             weight = 0.0 if regularizer is None else regularizer.default_weight
@@ -117,11 +140,20 @@ class Objective(nn.Module):
         """
         _check_images(images)
         loss_of = partial(self.classification_loss, labels=labels)
-        if self.regularizer is None or self.weight == 0:
+        is_due = self._phase == 0
+        self._phase = (self._phase + 1) % self.every_n_steps
+        if self.regularizer is None or self.weight == 0 or not is_due:
             output = _unregularized(network, images, loss_of)
         else:
             penalty = _penalty(self.regularizer, boxes, masks)
-            output = self.engine(network, images, loss_of, penalty, self.weight)
+            output = self.engine(
+                network,
+                images,
+                loss_of,
+                penalty,
+                self.weight * self.every_n_steps,
+                keep_classification_graph=measure_gradient_share,
+            )
         share = _gradient_share(output, network) if measure_gradient_share else None
         return _step(output, output.loss, share)
 
@@ -146,15 +178,15 @@ class Objective(nn.Module):
             with torch.no_grad():
                 output = _unregularized(network, images, partial(self.classification_loss, labels=labels))
             return _step(output, output.loss)
-        with gradients_enabled():
+        with gradients_enabled(), left_as_found(network, images.device):
             # Tensors made under inference mode cannot enter a graph; their clones can.
             images, labels = (part.clone() if part.is_inference() else part for part in (images, labels))
             loss_of = partial(self.classification_loss, labels=labels)
             penalty = _penalty(self.regularizer, boxes, masks)
-            found = input_gradients(network, images, loss_of, penalty, create_graph=False)
-            regularization = mean_penalty(penalty, found)
-        loss = (found.classification + self.weight * regularization).detach()
-        return _step(EngineOutput(loss, found.classification, regularization, found.logits), loss)
+            forward = forward_pass(network, images, loss_of, penalty)
+            regularization = penalties(penalty, input_gradients(forward, penalty, create_graph=False)).mean()
+        loss = (forward.classification + self.weight * regularization).detach()
+        return _step(EngineOutput(loss, forward.classification, regularization, forward.logits), loss)
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_C, the mean cross-entropy, 0-dim.
@@ -169,9 +201,20 @@ class Objective(nn.Module):
         _check_labels(logits, labels)
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
+    def get_extra_state(self) -> Tensor:
+        """The phase of lazy regularization; a tensor, as everything in a state dict is expected to be."""
+        return torch.tensor(self._phase)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue the phase of a state dict."""
+        self._phase = int(state) % self.every_n_steps
+
     def extra_repr(self) -> str:
         """Settings, for printing."""
-        return f"weight={self.weight}, engine={self.engine}, label_smoothing={self.label_smoothing}"
+        return (
+            f"weight={self.weight}, engine={self.engine}, label_smoothing={self.label_smoothing}, "
+            f"every_n_steps={self.every_n_steps}"
+        )
 
 
 def _unregularized(network: nn.Module, images: Tensor, loss_of: ClassificationLoss) -> EngineOutput:
@@ -198,6 +241,8 @@ def _step(output: EngineOutput, loss: Tensor, share: Tensor | None = None) -> St
         classification=output.classification.detach().float(),
         regularization=output.regularization.detach().float(),
         logits=output.logits.detach(),
+        regularized=output.loss is not output.classification,
+        notes=output.notes,
         gradient_share=share,
     )
 

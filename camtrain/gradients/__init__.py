@@ -5,6 +5,7 @@ from camtrain.gradients.captured_activations import captured_activations
 from camtrain.gradients.class_score import class_score
 from camtrain.gradients.double_backprop import DoubleBackprop
 from camtrain.gradients.engine import Engine, EngineOutput, InputGradientPenalty
+from camtrain.gradients.frozen_gates import FrozenGates
 from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.input_gradient import input_gradient
@@ -15,6 +16,7 @@ __all__ = [
     "DoubleBackprop",
     "Engine",
     "EngineOutput",
+    "FrozenGates",
     "InputGradientPenalty",
     "captured_activations",
     "class_score",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from camtrain.gradients.engine import (
+    CheckedNetworks,
     ClassificationLoss,
     Engine,
     EngineOutput,
     InputGradientPenalty,
+    forward_pass,
     input_gradients,
-    mean_penalty,
+    penalties,
 )
 
 
@@ -20,6 +23,10 @@ class DoubleBackprop(Engine):
         δ = n ∂L_C/∂x with its graph,   L_R = 1/n Σ_i E(δ_i, δ^G_i),   ∇_θ L by one `backward()` through both
 
     Every operation of the network must be twice differentiable: SyncBatchNorm, fused attention and hardsigmoid are not.
+    The first step of a network finds out, at the price of one more backward pass.
+
+    Raises:
+        RuntimeError: in the first step of a network, if an operation has no second derivative.
 
     Cost:
         About 3 to 4 plain training steps, and a second graph in memory.
@@ -28,6 +35,12 @@ class DoubleBackprop(Engine):
         Drucker and LeCun, Improving Generalization Performance Using Double Backpropagation, 1992.
     """
 
+    def __init__(self) -> None:
+        self._checked = CheckedNetworks()
+
+    def __repr__(self) -> str:
+        return "DoubleBackprop()"
+
     def __call__(
         self,
         network: nn.Module,
@@ -35,9 +48,26 @@ class DoubleBackprop(Engine):
         classification_loss: ClassificationLoss,
         penalty: InputGradientPenalty,
         weight: float,
+        *,
+        keep_classification_graph: bool = False,
     ) -> EngineOutput:
         """See `Engine`."""
-        found = input_gradients(network, images, classification_loss, penalty, create_graph=True)
-        regularization = mean_penalty(penalty, found)
-        loss = found.classification + weight * regularization
-        return EngineOutput(loss, found.classification, regularization.detach(), found.logits)
+        forward = forward_pass(network, images, classification_loss, penalty)
+        found = input_gradients(forward, penalty, create_graph=True)
+        regularization = penalties(penalty, found).mean()
+        if network not in self._checked:
+            _check_second_derivative(network, regularization)
+            self._checked.add(network)
+        loss = forward.classification + weight * regularization
+        return EngineOutput(loss, forward.classification, regularization.detach(), forward.logits)
+
+
+def _check_second_derivative(network: nn.Module, regularization: Tensor) -> None:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        torch.autograd.grad(regularization, parameters, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"`network`: an operation of {type(network).__name__} has no second derivative, which DoubleBackprop needs "
+            f"({error}). Use engine=FrozenGates(), which needs none, or replace that operation."
+        ) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -39,15 +41,24 @@ class EngineOutput:
 
     Attributes:
         loss: L_C + λ L_R, 0-dim; one `backward()` gives each parameter the gradient of both.
-        classification: L_C, 0-dim, in the graph.
+        classification: L_C, 0-dim; in the graph if that was asked for.
         regularization: L_R, 0-dim, a value.
         logits: (N, K).
+        notes: numbers to log about how the engine worked.
     """
 
     loss: Tensor
     classification: Tensor
     regularization: Tensor
     logits: Tensor
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+class CheckedNetworks(weakref.WeakSet[nn.Module]):
+    """Networks that an engine has looked at; a copy or a pickle of the engine starts anew."""
+
+    def __reduce__(self) -> tuple[type[CheckedNetworks], tuple[()]]:
+        return type(self), ()
 
 
 class Engine(ABC):
@@ -61,6 +72,8 @@ class Engine(ABC):
         classification_loss: ClassificationLoss,
         penalty: InputGradientPenalty,
         weight: float,
+        *,
+        keep_classification_graph: bool = False,
     ) -> EngineOutput:
         """One forward pass of a batch and what its gradients need.
 
@@ -70,65 +83,97 @@ class Engine(ABC):
             classification_loss: from logits to L_C.
             penalty: from input gradients to the penalty of each image.
             weight: λ.
+            keep_classification_graph: also keep the graph of L_C, so that its gradient can be told from that of L.
         """
 
 
 @dataclass(frozen=True)
-class InputGradients:
-    """The gradients of one batch at the input, and the passes that they come from.
+class ForwardPass:
+    """A batch on its way through the network.
 
     Attributes:
+        images: (N, 3, H, W), requires grad.
         logits: (N, K).
         classification: L_C, 0-dim, in the graph.
-        gradients: δ_i = n ∂L_C/∂x_i, (N, 3, H, W).
-        guided_gradients: δ^G_i, (N, 3, H, W), detached; `None` where the penalty does not need them.
+        explained: the loss whose gradients are penalized, 0-dim: L_C itself, or L_C with running BatchNorm statistics.
+        randomness: of the pass; the same masks of dropout are drawn when it is replayed.
     """
 
+    images: Tensor
     logits: Tensor
     classification: Tensor
-    gradients: Tensor
-    guided_gradients: Tensor | None
+    explained: Tensor
+    randomness: Randomness
 
 
-def input_gradients(
+def forward_pass(
     network: nn.Module,
     images: Tensor,
     classification_loss: ClassificationLoss,
     penalty: InputGradientPenalty,
-    *,
-    create_graph: bool,
-) -> InputGradients:
-    """Forward pass of a batch, and the gradients that a penalty is about.
-
-    The mean in L_C puts a factor 1/n into its gradient; δ_i = n ∂L_C/∂x_i has none, so that a distance between
-    gradients does not depend on the size of the batch, nor on how it is split over devices or accumulated.
+    watching: AbstractContextManager[object] | None = None,
+) -> ForwardPass:
+    """The pass whose gradients are penalized.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.
         images: (N, 3, H, W).
         classification_loss: from logits to L_C.
-        penalty: says whether the guided gradient is needed and which BatchNorm statistics to use.
+        penalty: says which BatchNorm statistics to use.
+        watching: entered around the pass whose gradients are penalized, its loss included.
+
+    Cost:
+        One forward pass. With running BatchNorm statistics two: the penalized gradients come from the second, L_C from
+        the first.
+    """
+    watching = watching or nullcontext()
+    leaf = images.detach().requires_grad_()
+    randomness = Randomness.now(images.device)
+    if penalty.batch_norm_statistics == "batch":
+        with watching:
+            logits = network(leaf)
+            classification = classification_loss(logits)
+        return ForwardPass(leaf, logits, classification, classification, randomness)
+    logits = network(leaf)
+    with running_batch_norm(network), randomness.replayed(), watching:
+        explained = classification_loss(network(leaf))
+    return ForwardPass(leaf, logits, classification_loss(logits), explained, randomness)
+
+
+@dataclass(frozen=True)
+class InputGradients:
+    """The gradients of one batch at the input.
+
+    Attributes:
+        gradients: δ_i = n ∂L_C/∂x_i, (N, 3, H, W).
+        guided_gradients: δ^G_i, (N, 3, H, W), detached; `None` where the penalty does not need them.
+    """
+
+    gradients: Tensor
+    guided_gradients: Tensor | None
+
+
+def input_gradients(forward: ForwardPass, penalty: InputGradientPenalty, *, create_graph: bool) -> InputGradients:
+    """The gradients that a penalty is about; the graph of the pass is kept.
+
+    The mean in L_C puts a factor 1/n into its gradient; δ_i = n ∂L_C/∂x_i has none, so that a distance between
+    gradients does not depend on the size of the batch, nor on how it is split over devices or accumulated.
+
+    Args:
+        forward: the pass.
+        penalty: says whether the guided gradient is needed.
         create_graph: keep δ in the graph.
 
     Cost:
-        One forward, one backward to the input for δ, another for δ^G. With running BatchNorm statistics, a second
-        forward: the penalized gradients come from it, L_C from the first.
+        One backward pass to the input for δ, another for δ^G.
     """
-    leaf = images.detach().requires_grad_()
-    randomness = Randomness.now(images.device)
-    logits = network(leaf)
-    classification = explained = classification_loss(logits)
-    if penalty.batch_norm_statistics == "running":
-        with running_batch_norm(network), randomness.replayed():
-            explained = classification_loss(network(leaf))
-    total = explained * len(images)
+    total = forward.explained * len(forward.images)
     # First, because it says in clear words what is wrong with a compiled network; torch's own words are not.
-    guided = guided_gradient(total, leaf) if penalty.needs_guided_gradient else None
-    gradients = input_gradient(total, leaf, create_graph=create_graph)
-    return InputGradients(logits, classification, gradients, guided)
+    guided = guided_gradient(total, forward.images) if penalty.needs_guided_gradient else None
+    return InputGradients(input_gradient(total, forward.images, create_graph=create_graph), guided)
 
 
-def mean_penalty(penalty: InputGradientPenalty, found: InputGradients) -> Tensor:
-    """L_R = 1/n Σ_i penalty_i, 0-dim, outside autocast: distances between tiny gradients need float32."""
+def penalties(penalty: InputGradientPenalty, found: InputGradients) -> Tensor:
+    """Penalty of each image, (N,), outside autocast: distances between tiny gradients need float32."""
     with torch.autocast(found.gradients.device.type, enabled=False):
-        return penalty.of_each_image(found.gradients, found.guided_gradients).mean()
+        return penalty.of_each_image(found.gradients, found.guided_gradients)

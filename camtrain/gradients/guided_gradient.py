@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
+from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
 from camtrain.gradients.input_gradient import check_graph, input_gradient
 
 if TYPE_CHECKING:
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
 
 # Activations that rectify, but not at zero: guided backpropagation is not defined for them.
 _OTHER_RECTIFIERS = (
-    "Celu", "Elu", "Gelu", "Hardswish", "LeakyRelu", "Mish", "PreluKernel", "RreluWithNoise", "Silu", "Softplus",
+    "Celu", "Elu", "Gelu", "Hardswish", "LeakyRelu", "Maximum", "Mish", "PreluKernel", "RreluWithNoise", "Silu",
+    "Softplus",
 )  # fmt: skip
-# One node that stands for a whole region of the network, whose activations cannot be reached.
-_OPAQUE_REGIONS = ("CompiledFunctionBackward", "CheckpointFunctionBackward")
 
 
 def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
@@ -35,7 +36,8 @@ def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
 
     There is no second network and no surgery on modules: the ReLUs are found in the autograd graph of `loss`, so that
     modules, functions, in-place and reused ones, ReLU6, `hardtanh(min_val=0)`, `threshold(0)` and `clamp(min=0)` count.
-    Other activations of a network that also has ReLUs (hardswish, SiLU) pass their plain derivative, with a warning.
+    Other activations of a network that also has ReLUs (hardswish, SiLU, autograd functions of one's own) pass their
+    plain derivative, with a warning; a ReLU written as `where` or as a product with a mask is not recognized.
 
     Args:
         loss: 0-dim, computed from `images`; its graph is kept.
@@ -83,7 +85,7 @@ def _positive_gradients_only(gate: Node) -> Iterator[None]:
 
 def _gates(loss: Tensor) -> list[Node]:
     """The ReLU-like nodes in the graph of `loss`."""
-    nodes = list(_graph(loss))
+    nodes = list(graph_nodes(loss))
     names = Counter(node.name() for node in nodes)
     hidden = sum(_hides_gate(node) for node in nodes)
     if hidden:
@@ -91,16 +93,19 @@ def _gates(loss: Tensor) -> list[Node]:
             f"`loss`: its graph hides {hidden} activation(s) that work in place on a view of another tensor (after "
             "flatten, reshape or indexing), so guided backpropagation cannot reach them. Use inplace=False there."
         )
-    for region in _OPAQUE_REGIONS:
+    for region in OPAQUE_REGIONS:
         if names[region]:
             raise ValueError(
                 f"`loss`: its graph hides activations in {names[region]} {region} node(s), so guided backpropagation "
-                "cannot reach them. Call the network without torch.compile, or checkpoint with use_reentrant=False."
+                "cannot reach them. Call the network without torch.compile or torch.jit, or checkpoint with "
+                "use_reentrant=False."
             )
     gates = [node for node in nodes if _is_gate(node)]
     # Some functions have a node of their own, "...Backward1", for what they do in place.
     counts = {name: names[f"{name}Backward0"] + names[f"{name}Backward1"] for name in _OTHER_RECTIFIERS}
     others = {name: count for name, count in counts.items() if count}
+    own = Counter(node.name() for node in nodes if issubclass(type(node), torch.autograd.function.BackwardCFunction))
+    others |= {name.removesuffix("Backward"): count for name, count in own.items()}
     found = ", ".join(f"{count} {name}" for name, count in others.items())
     if not gates:
         raise ValueError(
@@ -114,18 +119,6 @@ def _gates(loss: Tensor) -> list[Node]:
             stacklevel=3,
         )
     return gates
-
-
-def _graph(loss: Tensor) -> Iterator[Node]:
-    """Every node of the graph of `loss`, once."""
-    pending: list[Node | None] = [loss.grad_fn]
-    seen = set()
-    while pending:
-        node = pending.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            yield node
-            pending.extend(successor for successor, _ in node.next_functions)
 
 
 def _is_gate(node: Node) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-_FIRST_HALF_PRECISION_SCALE = 2.0**12
+from camtrain.gradients.scaled_gradients import scaled_gradients
 
 
 def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) -> Tensor:
     """Gradient ∂loss/∂x of a loss with respect to the images, through the graph that exists.
 
-    In half precision (float16, autocast or not) small gradients vanish between the layers: the loss is scaled up before
-    the pass and the gradient down after it, by less where that overflows. In every other precision nothing is scaled.
+    In float16 it is taken at a scale at which it does not vanish (see `scaled_gradients`).
 
     Args:
         loss: 0-dim, computed from `images`.
@@ -31,12 +29,10 @@ def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) 
         tensor([2.])
     """
     check_graph(loss, images)
-    scale = _FIRST_HALF_PRECISION_SCALE if _in_half_precision(images) else 1.0
-    while True:
-        gradient = _scaled_gradient(loss, images, scale, create_graph)
-        if scale <= 1.0 or bool(torch.isfinite(gradient.detach()).all()):
-            return gradient
-        scale /= 16.0
+    (gradient,) = scaled_gradients(loss, [images], images, create_graph=create_graph)
+    if gradient is None:
+        raise ValueError("`loss` was not computed from `images`: pass the very tensor that went through the network")
+    return gradient
 
 
 def check_graph(loss: Tensor, images: Tensor) -> None:
@@ -54,20 +50,3 @@ def check_graph(loss: Tensor, images: Tensor) -> None:
             "`loss`: expected a loss with a graph; compute it from the images with gradients enabled "
             "(see camtrain.gradients.gradients_enabled)"
         )
-
-
-def _scaled_gradient(loss: Tensor, images: Tensor, scale: float, create_graph: bool) -> Tensor:
-    (gradient,) = torch.autograd.grad(
-        loss, images, loss.new_tensor(scale), retain_graph=True, create_graph=create_graph, allow_unused=True
-    )
-    if gradient is None:
-        raise ValueError("`loss` was not computed from `images`: pass the very tensor that went through the network")
-    if gradient.dtype in (torch.float16, torch.bfloat16):
-        gradient = gradient.float()
-    return gradient if scale == 1.0 else gradient / scale
-
-
-def _in_half_precision(images: Tensor) -> bool:
-    device = images.device.type
-    autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
-    return autocast or images.dtype == torch.float16

@@ -7,11 +7,13 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torchvision import models
 
 from camtrain import Objective
-from camtrain.gradients import DoubleBackprop
-from camtrain.regularizers import InterpretableGradient
+from camtrain.gradients import DoubleBackprop, FrozenGates
+from camtrain.regularizers import InputGradientRegularizer, InterpretableGradient
 
 TOLERANCE = 1e-9
 # λ such that λ ∇L_R is some percent of ∇L_C or more, whatever the units of the distance.
@@ -89,7 +91,7 @@ def test_a_hand_made_network():
             return torch.cat([logit, torch.zeros_like(logit)], dim=1)
 
     network, images = Network(), torch.full((1, 1, 1, 1), x, dtype=torch.float64)
-    step = Objective(InterpretableGradient("mse"), weight)(network, images, torch.tensor([0]))
+    step = Objective(InterpretableGradient("mse"), weight, DoubleBackprop())(network, images, torch.tensor([0]))
     step.loss.backward()
 
     p = 1 / (1 + math.exp(w * x))
@@ -98,3 +100,61 @@ def test_a_hand_made_network():
     # dp/dw = -x p (1 - p), so d(w p)²/dw = 2 w p (p - w x p (1 - p)).
     slope = -x * p + weight * 2 * w * p * (p - w * x * p * (1 - p))
     assert network.w.grad.item() == pytest.approx(slope, rel=1e-12)
+
+
+# operations without a second derivative
+
+
+class SquaredNorm(InputGradientRegularizer):
+    needs_guided_gradient = False
+
+    def forward(self, gradients, guided_gradients, *, boxes=None, masks=None):
+        return gradients.flatten(1).square().sum(1)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, images):
+        tokens = images.flatten(2)
+        return self.head(F.scaled_dot_product_attention(tokens, tokens, tokens).mean(1))
+
+
+def tiny(*layers):
+    return nn.Sequential(nn.Conv2d(3, 2, 1), *layers, nn.Flatten(), nn.Linear(32, 4))
+
+
+@pytest.mark.parametrize(
+    ("network", "operation"),
+    [
+        (lambda: models.mobilenet_v3_small(num_classes=4).eval(), "hardsigmoid"),
+        (lambda: tiny(nn.Hardsigmoid()), "hardsigmoid"),
+        (Attention, "attention"),
+    ],
+)
+def test_an_operation_without_a_second_derivative_stops_the_first_step(network, operation):
+    network, engine = network(), DoubleBackprop()
+    images, labels = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
+    for _ in range(2):  # not only once
+        with pytest.raises(RuntimeError, match=rf"`network`: .*{operation}.*Use engine=FrozenGates\(\)"):
+            Objective(SquaredNorm(), 1.0, engine)(network, images, labels)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    step = Objective(SquaredNorm(), 1.0, FrozenGates())(network, images, labels)
+    step.loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_a_network_is_checked_once(monkeypatch):
+    calls, grad = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args, **settings: (calls.append(1), grad(*args, **settings))[1])
+    objective = Objective(SquaredNorm(), 1.0, DoubleBackprop())
+    images, labels = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
+    for network in (tiny(nn.ReLU()), tiny(nn.GELU())):
+        counts = []
+        for _ in range(3):
+            calls.clear()
+            objective(network, images, labels)
+            counts.append(len(calls))
+        assert counts == [2, 1, 1]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from camtrain.gradients import InputGradientPenalty
-from camtrain.gradients.engine import input_gradients, mean_penalty
+from camtrain.gradients.engine import forward_pass, input_gradients, penalties
 
 LABELS = torch.tensor([0, 2, 1])
 
@@ -28,7 +28,11 @@ def cross_entropy(logits):
 
 def found_in(network, inputs, **settings):
     penalty = InputGradientPenalty(lambda gradients, _guided: gradients.flatten(1).sum(1), **settings)
-    return input_gradients(network, inputs, cross_entropy, penalty, create_graph=False)
+    return found_by(network, inputs, cross_entropy, penalty)
+
+
+def found_by(network, inputs, loss, penalty):
+    return input_gradients(forward_pass(network, inputs, loss, penalty), penalty, create_graph=False)
 
 
 def test_gradients_are_those_of_each_image_alone():
@@ -39,9 +43,7 @@ def test_gradients_are_those_of_each_image_alone():
         loss = F.cross_entropy(network(image), LABELS[i : i + 1])
         torch.testing.assert_close(found.gradients[i : i + 1], torch.autograd.grad(loss, image)[0])
         penalty = InputGradientPenalty(lambda g, _: g.sum((1, 2, 3)), needs_guided_gradient=True)
-        alone = input_gradients(
-            network, image, lambda logits, i=i: F.cross_entropy(logits, LABELS[i : i + 1]), penalty, create_graph=False
-        )
+        alone = found_by(network, image, lambda logits, i=i: F.cross_entropy(logits, LABELS[i : i + 1]), penalty)
         torch.testing.assert_close(found.guided_gradients[i : i + 1], alone.guided_gradients)
     assert not inputs.requires_grad
 
@@ -58,9 +60,7 @@ def test_batch_statistics_leak_between_images_and_running_ones_do_not(statistics
     # The loss looks at image 0 only: what reaches the others came through BatchNorm.
     network = network_with(nn.BatchNorm2d(4))
     penalty = InputGradientPenalty(lambda g, _: g.sum((1, 2, 3)), True, statistics)
-    found = input_gradients(
-        network, images(), lambda logits: F.cross_entropy(logits[:1], LABELS[:1]), penalty, create_graph=False
-    )
+    found = found_by(network, images(), lambda logits: F.cross_entropy(logits[:1], LABELS[:1]), penalty)
     for gradients in (found.gradients, found.guided_gradients):
         own, others = gradients[0].norm(), gradients[1:].norm()
         assert own > 0
@@ -107,8 +107,33 @@ def test_the_penalty_is_computed_outside_autocast():
 
     with torch.autocast("cpu", torch.bfloat16):
         network, penalty = network_with().float(), InputGradientPenalty(product)
-        found = input_gradients(network, images().float(), cross_entropy, penalty, create_graph=False)
-        mean = mean_penalty(penalty, found)
-    assert found.logits.dtype == torch.bfloat16
-    assert mean.dtype == torch.float32
-    assert mean.item() == pytest.approx(found.gradients.flatten(1).square().sum(1).mean().item(), rel=1e-5)
+        forward = forward_pass(network, images().float(), cross_entropy, penalty)
+        found = input_gradients(forward, penalty, create_graph=False)
+        each = penalties(penalty, found)
+    assert forward.logits.dtype == torch.bfloat16
+    assert each.dtype == torch.float32
+    torch.testing.assert_close(each, found.gradients.flatten(1).square().sum(1))
+
+
+def test_only_the_pass_whose_gradients_are_penalized_is_watched():
+    class Watching:
+        inside = False
+
+        def __enter__(self):
+            self.inside = True
+
+        def __exit__(self, *_):
+            self.inside = False
+
+    for statistics, expected in (("batch", [True, True]), ("running", [False, True, True, False])):
+        watching, seen, network = Watching(), [], network_with(nn.BatchNorm2d(4))
+
+        def loss(logits, watching=watching, seen=seen):
+            seen.append(watching.inside)
+            return cross_entropy(logits)
+
+        network.register_forward_hook(lambda *_, w=watching, s=seen: s.append(w.inside))
+        penalty = InputGradientPenalty(lambda g, _: g.sum((1, 2, 3)), False, statistics)
+        forward = forward_pass(network, images(), loss, penalty, watching)
+        assert seen == expected
+        assert (forward.explained is forward.classification) == (statistics == "batch")

@@ -1,0 +1,365 @@
+"""The kinks of a network: which side of each a forward pass was on, and the same pass again with the sides held.
+
+A ReLU, a hard activation or a max pooling is linear (or smooth) on each side of its kinks. `RecordedGates` watches a
+forward pass and notes for each element on which side it was, that is how the gates stood; `ReplayedGates` makes another
+pass of the same network on other images with the same gates. With its gates held, a ReLU network is a smooth function.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
+
+Memory = tuple[Tensor, ...]
+"""What is kept of one call: masks or indices."""
+
+
+class Gate(ABC):
+    """A function with kinks: how to note its sides, and how to compute it with the sides given."""
+
+    parameters: tuple[str, ...] = ()
+    """Names of the arguments after the input, in their order, with `defaults` where they may be left out."""
+    defaults: Mapping[str, Any] = {}
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """The input, and the other arguments by name."""
+        named = dict(zip(("input", *self.parameters), args, strict=False))
+        named = {**self.defaults, **named, **kwargs}
+        # Tensor methods call their tensor `self`.
+        images = named.pop("input") if "input" in named else named.pop("self")
+        return images, named
+
+    @abstractmethod
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
+        """Output of the call, and what to keep of it."""
+
+    @abstractmethod
+    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
+        """Output of the call with the sides held; `in_place` if the function's name says so, not its arguments."""
+
+
+class PointwiseGate(Gate):
+    """A pointwise function of up to three pieces: below its first kink, between, and above its second.
+
+    Args:
+        kinks: from the arguments to (low, high); `None` where there is no such kink.
+        below: value where the input is at or below the low kink.
+        between: value between the kinks.
+        above: value where the input is at or above the high kink.
+        parameters: names of the arguments after the input.
+        defaults: of these.
+        open_at_kinks: whether torch's derivative at a kink is that of the piece between.
+    """
+
+    def __init__(
+        self,
+        kinks: Callable[[Mapping[str, Any]], tuple[float | None, float | None]],
+        below: Callable[[Tensor, Mapping[str, Any]], Tensor | float],
+        above: Callable[[Tensor, Mapping[str, Any]], Tensor | float] = lambda x, _: x,
+        between: Callable[[Tensor, Mapping[str, Any]], Tensor] = lambda x, _: x,
+        parameters: tuple[str, ...] = (),
+        defaults: Mapping[str, Any] | None = None,
+        open_at_kinks: bool = False,
+    ) -> None:
+        self.kinks, self.below, self.between, self.above = kinks, below, between, above
+        self.parameters, self.defaults = parameters, defaults or {}
+        self.open_at_kinks = open_at_kinks
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
+        """Masks of the elements below and above, made before the call, which may work in place."""
+        x, arguments = self.arguments(args, kwargs)
+        low, high = self.kinks(arguments)
+        x = x.detach()
+        if self.open_at_kinks:
+            masks = (None if low is None else x < low, None if high is None else x > high)
+        else:
+            masks = (None if low is None else x <= low, None if high is None else x >= high)
+        return function(*args, **kwargs), tuple(mask for mask in masks if mask is not None)
+
+    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
+        """The pieces, put together by the masks."""
+        x, arguments = self.arguments(args, kwargs)
+        y = self.between(x, arguments)
+        pieces = zip((self.below, self.above), self.kinks(arguments), strict=True)
+        values = [value(x, arguments) for value, kink in pieces if kink is not None]
+        for mask, value in zip(memory, values, strict=True):
+            y = torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
+        # In place is what the caller may rely on: it may look at its input afterwards.
+        return x.copy_(y) if in_place or arguments.get("inplace", False) else y
+
+
+def _per_channel(weight: Tensor, x: Tensor) -> Tensor:
+    """Slopes of a PReLU, to be multiplied with (N, C, ...)."""
+    return weight if weight.numel() == 1 else weight.view(-1, *[1] * (x.dim() - 2))
+
+
+class MaxPool(Gate):
+    """A max pooling, whose sides are the indices of the pixels that it took."""
+
+    def __init__(
+        self, with_indices: Callable[..., tuple[Tensor, Tensor]], spatial: int, adaptive: bool, gives_both: bool
+    ) -> None:
+        self.with_indices, self.spatial, self.gives_both = with_indices, spatial, gives_both
+        window = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+        self.parameters = ("output_size",) if adaptive else window
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
+        """The indices, which the pooling finds anyway."""
+        x, arguments = self.arguments(args, kwargs)
+        both = arguments.pop("return_indices", False) or self.gives_both
+        y, indices = self.with_indices(x, **arguments)
+        return ((y, indices) if both else y), (indices,)
+
+    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
+        """The pixels at the indices."""
+        x, arguments = self.arguments(args, kwargs)
+        (indices,) = memory
+        y = x.flatten(-self.spatial).gather(-1, indices.flatten(-self.spatial)).view_as(indices)
+        return (y, indices) if arguments.get("return_indices", False) or self.gives_both else y
+
+
+class StepFunction(Gate):
+    """A function that is constant between its kinks: `where(x > 0, ...)` and `x * (x > 0)` are gates too."""
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
+        """The values, a copy that later work in place does not change."""
+        output = function(*args, **kwargs)
+        return output, ((output.detach().clone(),) if isinstance(output, Tensor) else ())
+
+    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
+        """The same values again."""
+        if not memory:
+            return NotImplemented
+        return args[0].copy_(memory[0]) if in_place else memory[0]
+
+
+_RELU = PointwiseGate(lambda _: (0.0, None), below=lambda x, _: 0.0, parameters=("inplace",))
+_HARDTANH = PointwiseGate(
+    lambda a: (a["min_val"], a["max_val"]),
+    below=lambda x, a: a["min_val"],
+    above=lambda x, a: a["max_val"],
+    parameters=("min_val", "max_val", "inplace"),
+    defaults={"min_val": -1.0, "max_val": 1.0},
+)
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+# Torch's derivative at zero is zero.
+_ABS = PointwiseGate(
+    lambda _: (0.0, 0.0), below=lambda x, _: -x, between=lambda x, _: torch.zeros_like(x), open_at_kinks=True
+)
+_CLAMP = PointwiseGate(
+    lambda a: (a["min"], a["max"]),
+    below=lambda x, a: a["min"],
+    above=lambda x, a: a["max"],
+    parameters=("min", "max"),
+    defaults={"min": None, "max": None},
+)
+_MAX_POOLS = {
+    name: MaxPool(function, spatial, adaptive, gives_both=name != base)
+    for function, base, spatial, adaptive in (
+        (F.max_pool1d_with_indices, "max_pool1d", 1, False),
+        (F.max_pool2d_with_indices, "max_pool2d", 2, False),
+        (F.max_pool3d_with_indices, "max_pool3d", 3, False),
+        (F.adaptive_max_pool1d_with_indices, "adaptive_max_pool1d", 1, True),
+        (F.adaptive_max_pool2d_with_indices, "adaptive_max_pool2d", 2, True),
+        (F.adaptive_max_pool3d_with_indices, "adaptive_max_pool3d", 3, True),
+    )
+    for name in (base, f"{base}_with_indices")
+}
+
+_STEP_FUNCTIONS = (
+    "argmax", "argmin", "ceil", "eq", "floor", "ge", "greater", "greater_equal", "gt", "heaviside", "le", "less",
+    "less_equal", "lt", "ne", "not_equal", "round", "sign", "trunc",
+)  # fmt: skip
+
+GATES: dict[str, Gate] = {
+    "relu": _RELU,
+    "relu6": PointwiseGate(lambda _: (0.0, 6.0), lambda x, _: 0.0, lambda x, _: 6.0, parameters=("inplace",)),
+    "hardtanh": _HARDTANH,
+    "leaky_relu": PointwiseGate(
+        lambda _: (0.0, None),
+        below=lambda x, a: x * a["negative_slope"],
+        parameters=("negative_slope", "inplace"),
+        defaults={"negative_slope": 0.01},
+    ),
+    "prelu": PointwiseGate(
+        lambda _: (0.0, None),
+        below=lambda x, a: x * _per_channel(a["weight"], x),
+        parameters=("weight",),
+    ),
+    "threshold": PointwiseGate(
+        lambda a: (a["threshold"], None),
+        below=lambda x, a: a["value"],
+        parameters=("threshold", "value", "inplace"),
+    ),
+    "hardswish": PointwiseGate(
+        lambda _: (-3.0, 3.0),
+        below=lambda x, _: 0.0,
+        # A product keeps its factors for the backward pass; in place, x would not be what it kept.
+        between=lambda x, _: x.clone() * (x + 3) / 6,
+        parameters=("inplace",),
+    ),
+    "hardsigmoid": PointwiseGate(
+        lambda _: (-3.0, 3.0), lambda x, _: 0.0, lambda x, _: 1.0, lambda x, _: x / 6 + 0.5, parameters=("inplace",)
+    ),
+    "elu": PointwiseGate(
+        lambda _: (0.0, None),
+        below=lambda x, a: a["alpha"] * torch.expm1(x),
+        parameters=("alpha", "inplace"),
+        defaults={"alpha": 1.0},
+    ),
+    "selu": PointwiseGate(
+        lambda _: (0.0, None),
+        below=lambda x, _: _SELU_SCALE * _SELU_ALPHA * torch.expm1(x),
+        between=lambda x, _: _SELU_SCALE * x,
+        parameters=("inplace",),
+    ),
+    "abs": _ABS,
+    "absolute": _ABS,
+    "clamp": _CLAMP,
+    "clip": _CLAMP,
+    "clamp_min": PointwiseGate(lambda a: (a["min"], None), lambda x, a: a["min"], parameters=("min",)),
+    "clamp_max": PointwiseGate(lambda a: (None, a["max"]), lambda x, _: x, lambda x, a: a["max"], parameters=("max",)),
+    **_MAX_POOLS,
+    **{name: StepFunction() for name in _STEP_FUNCTIONS},
+}
+"""By the name of the torch function, without the underscores of its in-place or operator form."""
+
+# Nodes of the graph that have kinks, and which of `GATES` should have seen them.
+_SEEN_AS: dict[str, tuple[str, ...]] = {
+    "Relu": ("relu",),
+    "Hardtanh": ("hardtanh", "relu6"),
+    "LeakyRelu": ("leaky_relu",),
+    "PreluKernel": ("prelu",),
+    "Threshold": ("threshold",),
+    "Hardswish": ("hardswish",),
+    "Hardsigmoid": ("hardsigmoid",),
+    "Elu": ("elu", "selu"),
+    "Abs": ("abs", "absolute"),
+    "Clamp": ("clamp", "clip"),
+    "ClampMin": ("clamp_min", "clamp", "clip"),
+    "ClampMax": ("clamp_max", "clamp", "clip"),
+    "MaxPool2DWithIndices": ("max_pool2d", "max_pool2d_with_indices", "max_pool1d", "max_pool1d_with_indices"),
+    "MaxPool3DWithIndices": ("max_pool3d", "max_pool3d_with_indices"),
+    "AdaptiveMaxPool2D": ("adaptive_max_pool2d", "adaptive_max_pool2d_with_indices", "adaptive_max_pool1d",
+                          "adaptive_max_pool1d_with_indices"),
+    "AdaptiveMaxPool3D": ("adaptive_max_pool3d", "adaptive_max_pool3d_with_indices"),
+}  # fmt: skip
+# Nodes with kinks that nobody can hold.
+_UNKNOWN = (
+    "Amax", "Amin", "Cummax", "Cummin", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "Hardshrink",
+    "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Nanmedian", "RreluWithNoise", "Softshrink", "Sort",
+    "Topk",
+)  # fmt: skip
+# Autograd functions of torch itself that are smooth.
+_SMOOTH = ("BackwardHookFunctionBackward", "SyncBatchNormBackward", "_DDPSinkBackward")
+_GUARD = 1e-6  # a clamp at less than this above zero protects a division; it is never a kink that matters
+
+
+class RecordedGates(TorchFunctionMode):
+    """Watches a forward pass and keeps how its gates stood.
+
+    Memory: one byte per element of a ReLU's output, two per element of a function with two kinks, and the indices of
+    max pooling.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Memory]] = []
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Called by torch for each of its functions."""
+        name = _name(function)
+        if name not in GATES:
+            return function(*args, **(kwargs or {}))
+        output, memory = GATES[name].record(function, args, kwargs or {})
+        self.calls.append((name, memory))
+        return output
+
+    def check(self, loss: Tensor) -> None:
+        """Make sure that every kink in the graph of `loss` was seen.
+
+        Raises:
+            ValueError: where one was not: a function with kinks that is not in `GATES`, a gate inside a scripted or
+                compiled region, an autograd function of one's own.
+        """
+        nodes = list(graph_nodes(loss))
+        unseen = [*_hidden(nodes), *_uncounted(nodes, Counter(name for name, _ in self.calls))]
+        if unseen:
+            raise ValueError(
+                f"`network`: FrozenGates cannot hold {', '.join(unseen)}. Use the uncompiled network with functions of "
+                "torch.nn.functional or torch.nn, or engine=DoubleBackprop()."
+            )
+
+
+class ReplayedGates(TorchFunctionMode):
+    """Makes a forward pass with the gates as another one of the same network left them.
+
+    Raises:
+        RuntimeError: inside the pass, if it does not call the same functions in the same order.
+    """
+
+    def __init__(self, recorded: RecordedGates) -> None:
+        super().__init__()
+        self._calls = iter(recorded.calls)
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Called by torch for each of its functions."""
+        name = _name(function)
+        if name not in GATES:
+            return function(*args, **(kwargs or {}))
+        recorded, memory = next(self._calls, ("nothing", ()))
+        if recorded != name:
+            raise RuntimeError(
+                f"`network`: its second pass called {name} where its first called {recorded}. FrozenGates needs a "
+                "forward that does the same in both; use engine=DoubleBackprop()."
+            )
+        return GATES[name].replay(memory, args, kwargs or {}, in_place=_works_in_place(function))
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "").strip("_")
+
+
+def _works_in_place(function: Callable[..., Any]) -> bool:
+    return function.__name__.endswith("_") and not function.__name__.endswith("__")
+
+
+def _hidden(nodes: list[Any]) -> Iterator[str]:
+    for node in nodes:
+        name = node.name()
+        if name in OPAQUE_REGIONS:
+            yield f"what is inside a {name} node"
+        elif isinstance(node, torch.autograd.function.BackwardCFunction) and name not in _SMOOTH:
+            yield f"the kinks, if any, of the autograd function {name.removesuffix('Backward')}"
+
+
+def _uncounted(nodes: list[Any], seen: Counter[str]) -> Iterator[str]:
+    kinked = Counter(_kind(node) for node in nodes if not _is_guard(node))
+    for kind, count in kinked.items():
+        if kind in _UNKNOWN:
+            yield f"{count} {kind}"
+        elif kind in _SEEN_AS and (missing := count - sum(seen[name] for name in _SEEN_AS[kind])) > 0:
+            yield f"{missing} {kind} that torch's function mode does not see"
+
+
+def _kind(node: Any) -> str:
+    name: str = node.name()
+    return name.rstrip("0123456789").removesuffix("Backward")
+
+
+def _is_guard(node: Any) -> bool:
+    low = getattr(node, "_saved_min", None)
+    return _kind(node) in ("Clamp", "ClampMin") and isinstance(low, (int, float)) and 0 < low <= _GUARD
