@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, ReduceLROnPlateau
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -51,6 +53,8 @@ class Classifier(pl.LightningModule):
         regularizer: what L_R penalizes; null is plain training.
         regularizer_weight: λ, at least 0; null is the default of the regularizer, the best of its paper.
         regularizer_warmup_epochs: number of epochs over which λ rises linearly from 0; may be fractional.
+        regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and is plain
+            training in between.
         engine: how the gradient of L_R reaches the parameters; null is the default of `Objective`.
         optimizer: called with the parameters; in a config the `class_path` and `init_args` of a torch optimizer.
         lr_scheduler: called with the optimizer; in a config the `class_path` and `init_args` of a torch scheduler.
@@ -77,6 +81,7 @@ class Classifier(pl.LightningModule):
         regularizer: InputGradientRegularizer | None = None,
         regularizer_weight: float | None = None,
         regularizer_warmup_epochs: float = 0.0,
+        regularizer_every_n_steps: int = 1,
         engine: Engine | None = None,
         optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -91,6 +96,14 @@ class Classifier(pl.LightningModule):
             )
         if gradient_share_every_n_steps < 0:
             raise ValueError(f"`gradient_share_every_n_steps`: expected at least 0, got {gradient_share_every_n_steps}")
+        if regularizer_weight is not None and not (math.isfinite(regularizer_weight) and regularizer_weight >= 0):
+            raise ValueError(f"`regularizer_weight`: expected a finite number of at least 0, got {regularizer_weight}")
+        if regularizer is None and regularizer_weight:
+            raise ValueError(
+                f"`regularizer_weight`: expected 0 or None without a regularizer, got {regularizer_weight}"
+            )
+        if not isinstance(network, (str, nn.Module)):
+            raise TypeError(f"`network`: expected a torchvision name or a module, got {network!r}")
         if not isinstance(network, str) and (stem != "imagenet" or weights is not None):
             raise ValueError(
                 f"`stem` and `weights` are for a network given by name, got stem={stem!r} and weights={weights!r} "
@@ -107,7 +120,7 @@ class Classifier(pl.LightningModule):
         if isinstance(network, str):
             network = build_network(network, num_classes, stem=stem, weights=weights)
         self.network = network
-        self.objective = Objective(regularizer, regularizer_weight, engine, label_smoothing)
+        self.objective = Objective(regularizer, regularizer_weight, engine, label_smoothing, regularizer_every_n_steps)
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
         self._warmup_epochs = regularizer_warmup_epochs
@@ -118,6 +131,20 @@ class Classifier(pl.LightningModule):
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_metrics = _accuracies(num_classes, "val")
         self.test_metrics = _accuracies(num_classes, "test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the regularizer's name: of a module built in Python, the object is not in the checkpoint."""
+        regularizer = self.objective.regularizer
+        checkpoint["regularizer"] = None if regularizer is None else type(regularizer).__name__
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say it if the checkpoint was trained with a regularizer that this module has not been given."""
+        name = checkpoint.get("regularizer")
+        if name is not None and self.objective.regularizer is None:
+            rank_zero_warn(
+                f"the checkpoint was trained with {name}, and this classifier has no regularizer: pass it again, "
+                f"load_from_checkpoint(path, regularizer={name}(...), regularizer_weight=...), to train on with it"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """From (N, 3, H, W) images to (N, K) logits."""
@@ -147,11 +174,14 @@ class Classifier(pl.LightningModule):
             masks=batch.masks,
             measure_gradient_share=self._share_every > 0 and batch_idx % self._share_every == 0,
         )
+        self._check_classes(step)
         self._check_finite(step, "train", batch_idx)
         self._log_losses(step, "train", len(batch))
         self.log("train/regularizer_weight", self.objective.weight, on_step=False, on_epoch=True, batch_size=1)
         if step.gradient_share is not None:
             self.log("train/gradient_share", step.gradient_share, on_step=False, on_epoch=True, batch_size=1)
+        for name, note in step.notes.items():
+            self.log(f"train/engine/{name}", note, on_step=False, on_epoch=True, batch_size=1)
         self.train_accuracy(step.logits, _class_indices(batch.labels))
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return step.loss
@@ -188,6 +218,7 @@ class Classifier(pl.LightningModule):
         assert batch.labels is not None  # _labeled
         self.objective.weight = self._full_weight
         step = self.objective.measure(self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks)
+        self._check_classes(step)
         self._check_finite(step, stage, batch_idx)
         self._log_losses(step, stage, len(batch))
         metrics.update(step.logits, _class_indices(batch.labels))
@@ -208,7 +239,7 @@ class Classifier(pl.LightningModule):
             batch_size=batch_size,
             sync_dist=stage != "train",
         )
-        if self._regularization_was_computed(stage):
+        if step.regularized:
             self.log(
                 f"{stage}/loss_regularizer",
                 step.regularization,
@@ -217,9 +248,6 @@ class Classifier(pl.LightningModule):
                 batch_size=batch_size,
                 sync_dist=stage != "train",
             )
-
-    def _regularization_was_computed(self, stage: Stage) -> bool:
-        return self.objective.regularizer is not None and (stage != "train" or self.objective.weight > 0)
 
     def _log_accuracies(self, metrics: MetricCollection) -> None:
         values: dict[str, Tensor] = metrics.compute()
@@ -234,13 +262,17 @@ class Classifier(pl.LightningModule):
         names = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
         return list(names) if names is not None else [str(index) for index in range(self.num_classes)]
 
+    def _check_classes(self, step: Step) -> None:
+        if step.logits.shape[1] != self.num_classes:
+            raise ValueError(
+                f"`network`: expected logits of `num_classes` = {self.num_classes} classes, got {step.logits.shape[1]}"
+            )
+
     def _check_finite(self, step: Step, stage: Stage, batch_idx: int) -> None:
         if bool(torch.isfinite(step.loss.detach())):
             return
-        terms = {"L_C": step.classification, "L_R": step.regularization}
+        terms = {"L_C": step.classification} | ({"L_R": step.regularization} if step.regularized else {})
         broken = [f"{name} is {float(term)}" for name, term in terms.items() if not bool(torch.isfinite(term))]
-        if not self._regularization_was_computed(stage):
-            broken = broken[:1]
         raise NonFiniteLossError(
             f"{' and '.join(broken) or 'L is not finite'} in {stage} batch {batch_idx} of epoch {self.current_epoch} "
             f"(λ = {self.objective.weight:g}). Lower the learning rate or λ, clip the gradient, or look at that batch. "
@@ -256,9 +288,10 @@ class Classifier(pl.LightningModule):
                 )
 
     def _last_checkpoint(self) -> str:
-        callback: Any = self.trainer.checkpoint_callback
-        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
-        return f"The last good checkpoint is {path}." if path else "There is no checkpoint yet."
+        callbacks: list[Any] = list(self.trainer.checkpoint_callbacks)
+        paths = [Path(path) for each in callbacks if (path := getattr(each, "best_model_path", ""))]
+        last = max(filter(Path.exists, paths), key=lambda path: path.stat().st_mtime, default=None)
+        return f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
 
 
 def _labeled(batch: Any) -> Batch:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from camtrain import Classifier, Objective
 from camtrain.batch import Batch
 from camtrain.classifier import NonFiniteLossError
+from camtrain.gradients import DoubleBackprop
 from camtrain.regularizers import InterpretableGradient
 
 CLASSES = 3
@@ -93,7 +94,7 @@ def test_without_a_weight_training_is_plain(tmp_path, settings):
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path):
-    accumulated, at_once = classifier(), classifier()
+    accumulated, at_once = (classifier(engine=DoubleBackprop()) for _ in range(2))
     trainer(tmp_path, accumulate_grad_batches=3).fit(accumulated, loader(batch_size=4))
     trainer(tmp_path).fit(at_once, loader(batch_size=12))
     assert_same_weights(accumulated.network, at_once.network, rtol=1e-5, atol=1e-6)
@@ -108,7 +109,7 @@ def test_clipping_holds_the_whole_gradient(tmp_path):
 
 
 def test_mixed_precision_trains(tmp_path):
-    module, plain = classifier(), classifier()
+    module, plain = (classifier(engine=DoubleBackprop()) for _ in range(2))
     trainer(tmp_path, precision="bf16-mixed").fit(module, loader())
     trainer(tmp_path).fit(plain, loader())
     # bfloat16 has 8 bits: after three steps the weights agree to about one percent of their size.
@@ -214,6 +215,39 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     assert_same_weights(whole.network, second.network)
 
 
+def test_a_resumed_run_continues_the_phase_of_lazy_regularization(tmp_path):
+    seen = {}
+
+    class Record(pl.Callback):
+        def __init__(self, run):
+            self.steps = seen.setdefault(run, [])
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.steps.append(int(pl_module.objective.get_extra_state()))
+
+    def lazy():
+        return classifier(small_network(normalized=True), regularizer_every_n_steps=2)
+
+    whole, first, second = lazy(), lazy(), lazy()
+    trainer(tmp_path, max_epochs=3, callbacks=[Record("whole")]).fit(whole, loader())
+    interrupted = trainer(tmp_path, max_epochs=1, callbacks=[Record("first")])
+    interrupted.fit(first, loader())  # three batches: the next one is in the middle of a period
+    interrupted.save_checkpoint(tmp_path / "interrupted.ckpt")
+    resumed = trainer(tmp_path, max_epochs=3, callbacks=[Record("second")])
+    resumed.fit(second, loader(), ckpt_path=tmp_path / "interrupted.ckpt", weights_only=True)
+    assert seen == {"whole": [0, 1, 0, 1, 0, 1, 0, 1, 0], "first": [0, 1, 0], "second": [1, 0, 1, 0, 1, 0]}
+    assert_same_weights(whole.network, second.network)
+
+
+def test_what_the_engine_did_is_logged(tmp_path):
+    fitting = trainer(tmp_path)
+    fitting.fit(classifier(), loader())
+    logged = fitting.callback_metrics
+    assert 0 <= logged["train/engine/two_terms"] <= 1
+    assert logged["train/engine/step"] > 0
+    assert logged["train/engine/floored"] == 0
+
+
 def test_a_checkpoint_made_in_python_loads_with_weights_only(tmp_path):
     by_name = Classifier("cifar_resnet8", CLASSES, regularizer=InterpretableGradient(), regularizer_weight=0.1)
     own = classifier()
@@ -221,9 +255,11 @@ def test_a_checkpoint_made_in_python_loads_with_weights_only(tmp_path):
         fitting = trainer(tmp_path)
         fitting.fit(module, loader())
         fitting.save_checkpoint(tmp_path / f"{name}.ckpt")
-    loaded = Classifier.load_from_checkpoint(tmp_path / "by_name.ckpt", weights_only=True)
+    with pytest.warns(UserWarning, match="trained with InterpretableGradient, and this classifier has no regularizer"):
+        loaded = Classifier.load_from_checkpoint(tmp_path / "by_name.ckpt", weights_only=True)
     assert_same_weights(loaded.network, by_name.network)
-    loaded = Classifier.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True, network=small_network())
+    objects = {"network": small_network(), "regularizer": InterpretableGradient()}
+    loaded = Classifier.load_from_checkpoint(tmp_path / "own.ckpt", weights_only=True, **objects)
     assert_same_weights(loaded.network, own.network)
 
 
@@ -288,12 +324,13 @@ def test_annotations_reach_the_regularizer(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"regularizer_weight": -0.1}, "`weight`: expected a finite number of at least 0, got -0.1"),
-        ({"regularizer_weight": math.nan}, "`weight`"),
-        ({"regularizer": None}, "`weight`: expected 0 or None without a regularizer, got 1.0"),
+        ({"regularizer_weight": -0.1}, "`regularizer_weight`: expected a finite number of at least 0, got -0.1"),
+        ({"regularizer_weight": math.nan}, "`regularizer_weight`"),
+        ({"regularizer": None}, "`regularizer_weight`: expected 0 or None without a regularizer, got 1.0"),
         ({"regularizer_warmup_epochs": -1.0}, "`regularizer_warmup_epochs`"),
         ({"gradient_share_every_n_steps": -1}, "`gradient_share_every_n_steps`"),
         ({"label_smoothing": 2.0}, "`label_smoothing`"),
+        ({"regularizer_every_n_steps": 0}, "`every_n_steps`"),
         ({"stem": "small"}, "`stem` and `weights`"),
     ],
 )

@@ -14,8 +14,10 @@ from torch import Tensor
 from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import first_images, fixed_images
+from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.panel import Panel, contact_sheet, panels, wandb_image, write_png
 from camtrain.callbacks.run_folder import run_folder
+from camtrain.cams import GradCAM
 
 
 class CAMLogger(Callback):
@@ -27,39 +29,40 @@ class CAMLogger(Callback):
     gradient, and its tile says so.
 
     The images are evenly spaced over the data set of the stage and the same in every epoch, whatever the sampler and
-    the number of processes. (An iterable data set cannot be read by index: there they are the first of its first
-    batch. Of several loaders, the first is used.) Panels are made in fit's validation, and once in validate, test and
-    predict. They go to `panels/<stage>_epoch_<k>.png` in the folder of the run and, where a `WandbLogger` is used, to
-    `<stage>/panels` with W&B's own box overlays. The network is explained in evaluation mode on the first process
-    alone, and left as found. `fast_dev_run` makes panels and writes none; the sanity check makes none.
+    the number of processes. (An iterable data set cannot be read by index: there they are the first of its first batch.
+    Of several loaders, the first is used.) Panels are made in fit's validation, and once in validate, test and predict.
+    They go to `panels/val_epoch_<k>.png` (outside of fit `panels/<stage>.png`) in the folder of the run and, where a
+    `WandbLogger` is used, to `<stage>/panels` with W&B's own box overlays. The network is explained in evaluation mode
+    on the first process alone, and left as found. Where no layer has a map, as in a transformer, it says so and is
+    idle. `fast_dev_run` makes panels and writes none; the sanity check makes none.
 
     Args:
-        num_images: How many images have a panel.
+        num_images: How many images have a panel; 0 makes none.
         every_n_epochs: In fit, make panels in the first validation, then when so many epochs have passed since the last
             ones, and in the last epoch.
         target_layer: Dotted name of the layer whose map is shown; by default the last spatial layer.
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a number is too small, or, when a stage begins, if the network has no layer of that name.
         TypeError: when a stage begins, if the module has no `network`.
     """
 
     def __init__(self, num_images: int = 8, every_n_epochs: int = 1, target_layer: str | None = None) -> None:
-        for name, value in (("num_images", num_images), ("every_n_epochs", every_n_epochs)):
-            if value < 1:
-                raise ValueError(f"`{name}`: expected at least 1, got {value}")
+        if num_images < 0:
+            raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
+        if every_n_epochs < 1:
+            raise ValueError(f"`every_n_epochs`: expected at least 1, got {every_n_epochs}")
         self.num_images = num_images
         self.every_n_epochs = every_n_epochs
         self.target_layer = target_layer
         self._images: dict[str, Batch] = {}
         self._first_batch: Batch | None = None
         self._epoch_of_last_panels: int | None = None
-        self._unguided_said = False
+        self._said: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check the module, agree on the folder and forget the images of an earlier run."""
-        if not isinstance(getattr(pl_module, "network", None), torch.nn.Module):
-            raise TypeError(f"`pl_module`: expected an attribute `network`, got {type(pl_module).__name__} without one")
+        GradCAM(network_of(pl_module), self.target_layer)  # raises if there is no such layer
         self._folder = run_folder(trainer) / "panels"
         self._forget()
 
@@ -118,32 +121,40 @@ class CAMLogger(Callback):
         return epoch - last >= self.every_n_epochs or (epoch > last and epoch + 1 == trainer.max_epochs)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or self.num_images == 0:
             return
         if stage not in self._images:
             images = fixed_images(trainer, pl_module, stage, self.num_images) or self._first_batch
             if images is None:
                 return
             self._images[stage] = images
+        if why := why_no_layer(network_of(pl_module), self._images[stage].images, self.target_layer):
+            self._say_once(f"it is idle. {why}")
+            return
         made, class_names, classes = self._panels(trainer, pl_module, self._images[stage])
-        sheet = contact_sheet(made, f"{stage}, epoch {trainer.current_epoch}")
+        # Only in fit is there an epoch to speak of: a checkpoint that is tested is of none.
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        sheet = contact_sheet(made, f"{stage}, epoch {trainer.current_epoch}" if fitting else stage)
         if getattr(trainer, "fast_dev_run", False):
             return
-        write_png(sheet, self._folder / f"{stage}_epoch_{trainer.current_epoch}.png")
+        write_png(sheet, self._folder / (f"{stage}_epoch_{trainer.current_epoch}.png" if fitting else f"{stage}.png"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 shown: Any = [wandb_image(panel, class_names, classes) for panel in made]
                 # No explicit step: W&B drops what comes with a smaller one than it has seen.
                 logger.log_metrics({f"{stage}/panels": shown, "epoch": trainer.current_epoch})
 
+    def _say_once(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            rank_zero_warn(f"CAMLogger: {message}")
+
     def _panels(
         self, trainer: Trainer, pl_module: LightningModule, images: Batch
     ) -> tuple[list[Panel], list[str] | None, int]:
-        network: Any = pl_module.network
-        explained = explained_images(network, images, self.target_layer)
-        if explained.unguided and not self._unguided_said:
-            self._unguided_said = True
-            rank_zero_warn(f"CAMLogger: the panels have no guided gradient. {explained.unguided}")
+        explained = explained_images(network_of(pl_module), images, self.target_layer)
+        if explained.unguided:
+            self._say_once(f"the panels have no guided gradient. {explained.unguided}")
         data: Any = getattr(trainer, "datamodule", None)
         class_names = getattr(data, "class_names", None)
         pictures = data.denormalize(images.images) if hasattr(data, "denormalize") else _stretched(images.images)

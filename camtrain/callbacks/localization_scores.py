@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from camtrain.batch import Batch
+from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.cams import GradCAM, normalize, resize
 from camtrain.gradients import evaluation_mode, gradients_enabled
 from camtrain.metrics import EnergyPointingGame, LocalizationIoU, regions
@@ -80,10 +81,8 @@ class LocalizationScores(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check the module and the layer before anything is trained."""
-        network = getattr(pl_module, "network", None)
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(f"`pl_module`: expected an attribute `network`, got {type(pl_module).__name__} without one")
-        self._cam = GradCAM(network, self.target_layer)
+        self._cam = GradCAM(network_of(pl_module), self.target_layer)
+        self._has_no_layer: bool | None = None  # not known before there is an image
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the network."""
@@ -147,6 +146,13 @@ class LocalizationScores(Callback):
         self._wanted = math.inf if self.max_images is None else math.ceil(self.max_images / trainer.world_size)
 
     def _update(self, pl_module: LightningModule, batch: Batch) -> None:
+        if self._has_no_layer is None:
+            why = why_no_layer(network_of(pl_module), batch.images, self.target_layer)
+            self._has_no_layer = bool(why)
+            if why:
+                self._say_once("no layer", f"it is idle. {why}", warn=True)
+        if self._has_no_layer:
+            return
         size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
         annotation = batch.boxes if self.annotation == "boxes" else batch.masks
         none: Tensor = torch.zeros(len(batch), *size, dtype=torch.bool, device=batch.images.device)
@@ -186,6 +192,8 @@ class LocalizationScores(Callback):
                 f"{stage}/localization_iou/grad_cam": float(self._iou.score),
                 f"{stage}/flat_maps/grad_cam": float(self._iou.flat_share),
             }
+        if self._has_no_layer:
+            return {}
         if counted == 0:
             self._say_once("idle", f"no image has {self.annotation}, so there is nothing to score: it is idle.")
             return {}

@@ -36,13 +36,15 @@ class PredictionWriter(BasePredictionWriter):
         names = getattr(getattr(trainer, "datamodule", None), "class_names", None) or range(len(rows[0][1]))
         folder.mkdir(parents=True, exist_ok=True)
         part = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
-        with (folder / f"predictions{part}.csv").open("w", newline="", encoding="utf-8") as file:
+        path = folder / f"predictions{part}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "predicted_class", "probability", *(f"probability_{name}" for name in names)])
             for index, probabilities in rows:
                 best = int(probabilities.argmax())
                 shown = [f"{float(value):.6f}" for value in probabilities]
                 writer.writerow([index, list(names)[best], shown[best], *shown])
+        print(f"\npredictions {path}", flush=True)
 
 
 def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any]) -> Iterator[tuple[int, Tensor]]:

@@ -78,7 +78,7 @@ class ScoreReporter(Callback):
         final = {key: float(value) for key, value in trainer.callback_metrics.items()}
         self.scores.update({key: value for key, value in final.items() if key.split("/")[0] in _STAGES})
         if self.print_table:
-            print(f"\n{score_table(self.scores)}\n\n{self._places(trainer)}\n", flush=True)
+            print(f"\n{score_table(self.scores)}\n{self._weights(trainer)}\n{self._places(trainer)}\n", flush=True)
         if getattr(trainer, "fast_dev_run", False):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +86,13 @@ class ScoreReporter(Callback):
         for run in _wandb_runs(trainer):
             run.summary.update(self.scores)
             run.log({"scores": _wandb_table(self.scores), "epoch": trainer.current_epoch})
+
+    def _weights(self, trainer: Trainer) -> str:
+        """A line that says which weights were scored, where the columns are of different ones."""
+        stages = {key.split("/")[0] for key in self.scores}
+        if not trainer.ckpt_path or not {"train", "test"} <= stages:
+            return ""
+        return f"(train and val: of the last epoch; test: of {Path(trainer.ckpt_path).name})\n"
 
     def _places(self, trainer: Trainer) -> str:
         """Where to find what the run has made, a line each."""

@@ -41,10 +41,10 @@ def run_loggers(settings: RunSettings, name: str) -> list[Logger]:
         name: used where the settings have none.
     """
     csv = CSVLogger(settings.folder, name=settings.name or name)
+    # Claims the folder: another run must not take it, and the CSV logger would find it in use if W&B came first.
+    _ = csv.experiment
     if settings.wandb == "disabled":
         return [csv]
-    # Claims the folder: the CSV logger would find it in use if W&B came first.
-    _ = csv.experiment
     logger = WandbLogger(
         name=f"{csv.name}/version_{csv.version}",
         save_dir=Path(csv.log_dir).absolute(),  # W&B's own process may have been started in another folder

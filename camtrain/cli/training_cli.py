@@ -11,6 +11,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import camtrain.data  # noqa: F401  its classes can be named without their module
@@ -37,15 +38,16 @@ class TrainingCLI(LightningCLI):
     """
 
     def __init__(self, args: list[str] | None = None) -> None:
+        self._reporter = ScoreReporter()
         super().__init__(
             Classifier,
             LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=ResolvedConfig,
             seed_everything_default=0,
-            parser_kwargs={"parser_mode": "omegaconf"},
+            parser_kwargs={"parser_mode": "omegaconf+"},
             auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [ScoreReporter(), PredictionWriter()]},
+            trainer_defaults={"callbacks": [self._reporter, PredictionWriter(), _last_checkpoint()]},
             args=args,
         )
 
@@ -59,19 +61,40 @@ class TrainingCLI(LightningCLI):
             {
                 "checkpoint.monitor": "val/accuracy",
                 "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
                 "checkpoint.filename": "epoch_{epoch:03d}",
                 "checkpoint.auto_insert_metric_name": False,
             }
         )
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without its own table of scores: ours is printed."""
+        subcommands = LightningCLI.subcommands()
+        return {name: skipped | {"verbose"} for name, skipped in subcommands.items()}
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        return kwargs | ({"verbose": False} if subcommand in ("validate", "test") else {})
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would put the checkpoint's settings in the place of those that were asked for."""
+
+    def before_instantiate_classes(self) -> None:
+        """Say it if a network is about to be scored that has learned nothing."""
+        config: Any = self.config[self.subcommand]
+        if self.subcommand != "fit" and config.ckpt_path is None and config.model.weights is None:
+            rank_zero_warn(f"camtrain {self.subcommand} without --ckpt_path: the network has its initial weights.")
+
     def instantiate_classes(self) -> None:
         """Say what is wrong with a setting as the parser says it; with JSONARGPARSE_DEBUG set, with a traceback."""
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, OSError) as error:
-            self.parser.error(str(error), error)
+            message = str(error)
+            if "missing 1 required positional argument: 'num_classes'" in message:
+                message = "`data`: expected a data module with an attribute `num_classes`, and yours has none"
+            self.parser.error(message, error)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """With the run's loggers, unless the configuration names others; `fast_dev_run` has none."""
@@ -80,15 +103,23 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = False if trainer["fast_dev_run"] else run_loggers(self._settings, self._name)
         return super().instantiate_trainer(**kwargs)
 
+    def before_fit(self) -> None:
+        """One table at the end, not one after both fit and test."""
+        self._reporter.print_table = not self._ends_with_a_test
+
     def after_fit(self) -> None:
-        """Scores of the best checkpoint on the test set."""
-        if not self._settings.test or not is_overridden("test_dataloader", self.datamodule):
-            return
-        if self.trainer.interrupted or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        """Scores of the best checkpoint on the test images."""
+        if not self._ends_with_a_test or self.trainer.interrupted:
             return
         checkpoint: Any = self.trainer.checkpoint_callback
-        best = "best" if checkpoint is not None and checkpoint.best_model_path else None
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False, weights_only=True)
+        path = getattr(checkpoint, "best_model_path", None) or None
+        self._reporter.print_table = True
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
+
+    @property
+    def _ends_with_a_test(self) -> bool:
+        has_test = is_overridden("test_dataloader", self.datamodule)
+        return self._settings.test and has_test and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -103,4 +134,11 @@ class TrainingCLI(LightningCLI):
     @property
     def _name(self) -> str:
         configs = self._get(self.config, "config") or []
-        return Path(str(configs[-1])).stem if configs else "camtrain"
+        path = Path(str(configs[-1]) if configs else "camtrain")
+        # The configuration of an earlier run, `<name>/version_<k>/config.yaml`, has that run's name.
+        return path.absolute().parents[1].name if path.name == "config.yaml" else path.stem
+
+
+def _last_checkpoint() -> ModelCheckpoint:
+    """Of every epoch, so that a run can be resumed where it ended; the configurable one keeps the best."""
+    return ModelCheckpoint(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)

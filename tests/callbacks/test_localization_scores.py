@@ -278,5 +278,5 @@ def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
     one, two = (torch.load(tmp_path / name / "scores.pt") for name in ("1", "2"))
     assert two == pytest.approx(one, rel=1e-5)
     for name, text in zip(("1", "2"), printed, strict=True):
-        assert (tmp_path / name / "run" / "panels" / "test_epoch_0.png").is_file()
+        assert (tmp_path / name / "run" / "panels" / "test.png").is_file()
         assert text.count("localization IoU, grad_cam") == 1

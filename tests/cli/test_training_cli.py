@@ -79,7 +79,8 @@ def test_fit_leaves_a_run_that_can_be_read_back(camtrain, capsys):
         rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert (run / "panels/val_epoch_1.png").stat().st_size > 1000
-    assert (run / "panels/test_epoch_2.png").exists() or list((run / "panels").glob("test_*.png"))
+    assert (run / "panels/test.png").exists()
+    assert (run / "checkpoints/last.ckpt").exists()
 
     scores = json.loads((run / "scores.json").read_text())
     checkpoint = next((run / "checkpoints").glob("epoch_*.ckpt"))
@@ -136,13 +137,84 @@ def test_the_same_seed_gives_the_same_run(camtrain):
     assert first == second
 
 
+UNTRAINED = pytest.mark.filterwarnings("ignore:.*the network has its initial weights")
+
+
+@UNTRAINED
 @pytest.mark.parametrize("command", ["validate", "predict"])
 def test_other_commands_run(camtrain, command, capsys):
     camtrain(command, "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.limit_predict_batches", "1")
     panel = {"validate": "val", "predict": "predict"}[command]
-    assert list(Path("runs/small/version_0/panels").glob(f"{panel}_*.png"))
+    assert Path(f"runs/small/version_0/panels/{panel}.png").exists()
 
 
+def test_untrained_weights_are_not_scored_without_a_word(camtrain):
+    with pytest.warns(UserWarning, match="camtrain test without --ckpt_path: the network has its initial weights"):
+        camtrain("test", "--config", "small.yaml", "--run.wandb", "disabled")
+
+
+def test_the_last_checkpoint_is_of_the_last_epoch(camtrain):
+    # The learning rate is zero: no epoch after the first is better than it.
+    camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--model.optimizer.lr", "0")
+    checkpoints = Path("runs/small/version_0/checkpoints")
+    assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert [path.name for path in checkpoints.glob("epoch_*")] == ["epoch_000.ckpt"]
+
+
+def test_settings_beside_a_checkpoint_are_those_that_were_asked_for(camtrain):
+    camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.max_epochs", "1")
+    last = "runs/small/version_0/checkpoints/last.ckpt"
+    camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--ckpt_path", last,
+             "--model.regularizer_weight", "0")  # fmt: skip
+    config = yaml.safe_load(Path("runs/small/version_1/config.yaml").read_text())
+    assert config["model"]["regularizer_weight"] == 0
+    with Path("runs/small/version_1/metrics.csv").open() as file:
+        assert {row.get("train/loss_regularizer") or "" for row in csv.DictReader(file)} == {""}
+
+
+def test_the_quickstart_schedule_follows_the_number_of_epochs(camtrain, monkeypatch):
+    config = Path(__file__).parents[2] / "configs/quickstart.yaml"
+    periods = []
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR
+
+    def record(self, optimizer, T_max, *rest, **settings):  # noqa: N803
+        periods.append(T_max)
+        return original(self, optimizer, T_max, *rest, **settings)
+
+    original = schedule.__init__
+    monkeypatch.setattr(schedule, "__init__", record)
+    camtrain("fit", "--config", str(config), "--trainer.max_epochs", "3", "--trainer.limit_train_batches", "1",
+             "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--run.wandb", "disabled",
+             "--cam_logger.num_images", "0")  # fmt: skip
+    assert periods == [3]
+
+
+def test_a_network_without_a_layer_to_explain_still_trains(camtrain):
+    Path("tokens.py").write_text("""
+from torch import nn
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches, self.mixer, self.head = nn.Conv2d(3, 8, 16, 16), nn.Linear(8, 8), nn.Linear(8, 10)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        return self.head(self.mixer(tokens).mean(1))
+""")
+    lines = [line for line in SMALL.splitlines() if "regularizer" not in line and "network" not in line]
+    Path("vit.yaml").write_text("\n".join(lines).replace("model:", "model:\n  network: {class_path: tokens.Tokens}"))
+    with pytest.warns(UserWarning, match="it is idle. `target_layer`"):
+        camtrain("fit", "--config", "vit.yaml", "--run.wandb", "disabled")
+    assert "test/accuracy" in json.loads(Path("runs/vit/version_0/scores.json").read_text())
+
+
+def test_a_network_of_other_classes_is_named(camtrain):
+    with pytest.raises(ValueError, match="`network`: expected logits of `num_classes` = 10 classes, got 12"):
+        camtrain("fit", "--config", "small.yaml", "--model.network.num_classes", "12", "--run.wandb", "disabled")
+
+
+@UNTRAINED
 def test_predictions_are_written(camtrain):
     camtrain("predict", "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.limit_predict_batches", "2")
     with Path("runs/small/version_0/predictions.csv").open() as file:
@@ -171,7 +243,7 @@ def test_the_resolved_configuration_is_printed(camtrain, capsys, monkeypatch):
     assert yaml.safe_load(capsys.readouterr().out)["model"]["network"]["init_args"]["depth"] == 8
 
 
-def test_own_network_regularizer_and_data_by_class_path(camtrain, monkeypatch):
+def test_own_network_regularizer_and_data_by_class_path(camtrain):
     Path("my_code.py").write_text("""
 import pytorch_lightning as pl, torch
 from torch import nn
@@ -196,7 +268,6 @@ class Data(pl.LightningDataModule):
         return DataLoader(TensorDataset(torch.rand(8, 3, 8, 8), torch.arange(8) % 4), batch_size=4)
     train_dataloader = val_dataloader = test_dataloader = _loader
 """)
-    monkeypatch.syspath_prepend(Path.cwd())
     Path("own.yaml").write_text("""
 model:
   network: {class_path: my_code.Net, init_args: {width: 3}}
@@ -217,14 +288,17 @@ trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}
     [
         (["--model.regularizer_wieght", "1"], ["regularizer_wieght"]),
         (["--model.regularizer_weight", "a lot"], ["regularizer_weight", "a lot"]),
-        (["--model.regularizer_weight", "-1"], ["`weight`: expected a finite number of at least 0, got -1"]),
+        (
+            ["--model.regularizer_weight", "-1"],
+            ["`regularizer_weight`: expected a finite number of at least 0, got -1"],
+        ),
         (["--model.network", "resnet81"], ["resnet81", "did you mean 'resnet18'"]),
         (["--model.regularizer.distance", "cosin"], ["distance", "cosin"]),
         (["--data.decoy_strength", "7"], ["decoy_strength", "7"]),
         (["--data", "ImageFolderData", "--data.root", "nowhere"], ["nowhere"]),
         (["--config", "absent.yaml"], ["absent.yaml"]),
         (["--run.wandb", "sometimes"], ["wandb", "sometimes"]),
-        (["--cam_logger.num_images", "0"], ["`num_images`: expected at least 1, got 0"]),
+        (["--cam_logger.num_images", "-1"], ["`num_images`: expected at least 0, got -1"]),
     ],
 )
 def test_wrong_settings_are_named(refused, words, messages):
@@ -238,7 +312,10 @@ def test_wrong_settings_are_named(refused, words, messages):
 def test_an_unknown_layer_is_named_before_training(camtrain, callback):
     with pytest.raises(ValueError, match="`target_layer`: no module is called 'layer9'; did you mean 'layer"):
         camtrain("fit", "--config", "small.yaml", f"--{callback}.target_layer", "layer9", "--run.wandb", "disabled")
-    assert not list(Path("runs").glob("*/*/checkpoints/*"))
+    with pytest.raises(ValueError, match="layer9"):  # and not the broken training
+        camtrain(
+            "fit", "--config", "small.yaml", f"--{callback}.target_layer", "layer9", "--model.optimizer.lr", "1e30"
+        )
 
 
 def test_version(camtrain, capsys):

@@ -1,0 +1,33 @@
+"""The network that a module trains, and whether there is a map to make of it."""
+
+from __future__ import annotations
+
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from camtrain.gradients import evaluation_mode, left_as_found
+from camtrain.networks import last_spatial_layer
+
+
+def network_of(pl_module: LightningModule) -> nn.Module:
+    """The module's `network`, from images to logits.
+
+    Raises:
+        TypeError: if it has none.
+    """
+    network = getattr(pl_module, "network", None)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"`pl_module`: expected an attribute `network`, got {type(pl_module).__name__} without one")
+    return network
+
+
+def why_no_layer(network: nn.Module, images: Tensor, target_layer: str | None) -> str:
+    """Why no layer was found to take a map at, such as in a transformer; empty if there is one, or one was named."""
+    if target_layer is not None:
+        return ""
+    try:
+        with evaluation_mode(network), left_as_found(network, images.device):
+            last_spatial_layer(network, images)
+    except ValueError as error:
+        return str(error)
+    return ""
