@@ -27,7 +27,7 @@ from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.randomness import Randomness
 from camtrain.gradients.scaled_gradients import in_float16, scaled_gradients
 
-_SMALLEST_STEP = {torch.float64: 1e-6, torch.float32: 1e-4}
+_SMALLEST_STEP = {torch.float64: 1e-6, torch.float32: 3e-4}
 _SMALLEST_STEP_IN_HALF_PRECISION = 1e-2
 
 
@@ -51,15 +51,17 @@ class FrozenGates(Engine):
     SyncBatchNorm.
 
     Not for: float16, which is refused, since λ/h amplifies its rounding; `spectral_norm`, which is refused, since its
-    power iteration goes on in the second pass; activation checkpointing, whose second run of a block holds no gates. In
-    bfloat16, and in small batches under BatchNorm, whose curvature is large, the gradient of L_R is approximate.
+    power iteration goes on in the second pass; activation checkpointing, whose second run of a block holds no gates.
+    The gradient of L_R is approximate in bfloat16; in small batches under BatchNorm, whose curvature is large; for MAE,
+    MSE and gradient norms late in training; and where a batch has very confident images beside others
+    (`experiments/engine_agreement/`).
 
     Noted for the log: `two_terms`, whether that form was used; `step`, ρ; `floored`, the number of images whose u_i was
     cut to `longest` (a confident classifier has δ → 0, and u grows as 1/‖δ‖).
 
     Args:
         one_term_limit: largest ρ of the one-term form.
-        step: ρ of the two-term form; null takes 1e-4 in float32, 1e-6 in float64 and 1e-2 under bfloat16, between
+        step: ρ of the two-term form; null takes 3e-4 in float32, 1e-6 in float64 and 1e-2 under bfloat16, between
             the errors of curvature, which grow with it, and of rounding, which shrink.
         longest: largest ‖u_i‖ / ‖x‖ of an image; longer ones are cut to it.
 
@@ -82,7 +84,7 @@ class FrozenGates(Engine):
         True
     """
 
-    def __init__(self, one_term_limit: float = 3e-3, step: float | None = None, longest: float = 1e3) -> None:
+    def __init__(self, one_term_limit: float = 1e-3, step: float | None = None, longest: float = 1e3) -> None:
         for name, value in {"one_term_limit": one_term_limit, "step": step, "longest": longest}.items():
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}`: expected a positive number, got {value}")
