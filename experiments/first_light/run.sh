@@ -6,7 +6,7 @@ set -euo pipefail
 
 for seed in 0 1 2; do
     camtrain fit --config configs/pets_resnet18_interpretable_gradient.yaml --seed_everything "$seed" \
-        --trainer.max_epochs 8 --data.image_size 128 --run.name "first_light/pets_resnet18_seed$seed"
+        --trainer.max_epochs 6 --data.image_size 112 --run.name "first_light/pets_resnet18_seed$seed"
 done
 for network in resnet18 mobilenet_v2; do
     camtrain fit --config "configs/cifar100_${network}_interpretable_gradient.yaml" \
@@ -16,7 +16,7 @@ for network in resnet18 mobilenet_v2; do
         --trainer.max_epochs 1 --run.name "first_light/cifar100_10_classes_${network}_seed0"
 done
 python experiments/results_table.py experiments/first_light \
-    "pets, 3 breeds, ResNet-18 at 128 px, 8 epochs=runs/first_light/pets_resnet18_seed*" \
+    "pets, 3 breeds, ResNet-18 at 112 px, 6 epochs=runs/first_light/pets_resnet18_seed*" \
     "CIFAR-100, 10 classes, ResNet-18, 1 epoch=runs/first_light/cifar100_10_classes_resnet18_seed*" \
     "CIFAR-100, 10 classes, MobileNet-V2, 1 epoch=runs/first_light/cifar100_10_classes_mobilenet_v2_seed*"
-cp "$(ls runs/first_light/pets_resnet18_seed0/version_*/panels/test_*.png | tail -1)" experiments/first_light/panel.png
+cp "$(ls -t runs/first_light/pets_resnet18_seed0/version_*/panels/test.png | head -1)" experiments/first_light/panel.png

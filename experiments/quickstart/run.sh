@@ -13,4 +13,4 @@ done
 study=runs/quickstart_study
 python experiments/results_table.py experiments/quickstart \
     "λ = 0=$study/weight_0_seed*" "λ = 7.5e-3=$study/weight_0.0075_seed*" "λ = 0.1=$study/weight_0.1_seed*"
-cp "$(ls $study/weight_0.0075_seed0/version_*/panels/test_*.png | tail -1)" experiments/quickstart/panel.png
+cp "$(ls -t $study/weight_0.0075_seed0/version_*/panels/test.png | head -1)" experiments/quickstart/panel.png
