@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None) -> None:
         self._reporter = ScoreReporter()
+        self._config_files = _config_files(sys.argv[1:] if args is None else args)
         super().__init__(
             Classifier,
             LightningDataModule,
@@ -133,10 +136,17 @@ class TrainingCLI(LightningCLI):
 
     @property
     def _name(self) -> str:
-        configs = self._get(self.config, "config") or []
-        path = Path(str(configs[-1]) if configs else "camtrain")
+        path = Path((self._config_files or ["camtrain"])[-1])
         # The configuration of an earlier run, `<name>/version_<k>/config.yaml`, has that run's name.
         return path.absolute().parents[1].name if path.name == "config.yaml" else path.stem
+
+
+def _config_files(words: list[str]) -> list[str]:
+    """Paths given by `--config`; the parsed configuration does not always have them (not where it interpolates)."""
+    finder = ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("-c", "--config", action="append", default=[])
+    files: list[str] = finder.parse_known_args(words)[0].config
+    return files
 
 
 def _last_checkpoint() -> ModelCheckpoint:

@@ -187,6 +187,7 @@ def test_the_quickstart_schedule_follows_the_number_of_epochs(camtrain, monkeypa
              "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1", "--run.wandb", "disabled",
              "--cam_logger.num_images", "0")  # fmt: skip
     assert periods == [3]
+    assert Path("runs/quickstart/version_0").is_dir()
 
 
 def test_a_network_without_a_layer_to_explain_still_trains(camtrain):
