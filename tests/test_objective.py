@@ -131,7 +131,7 @@ def test_the_weight_may_change_between_steps():
     step = objective(network, *batch_of())
     assert step.loss.item() == pytest.approx((step.classification + 2 * step.regularization).item(), rel=1e-6)
     assert "weight=2.0" in repr(objective)
-    assert isinstance(objective.engine, FrozenGates)
+    assert isinstance(objective.engine, DoubleBackprop)
 
 
 # nothing else is touched
@@ -307,7 +307,10 @@ def test_checkpointed_and_compiled_networks_train_as_others_or_say_why_not():
         for found, gradient in zip(gradients_of(network), expected, strict=True):
             # What FrozenGates leaves is of the order of its step.
             torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-7)
+    objective = Objective(InterpretableGradient(), 1.0, FrozenGates())
     with pytest.raises(ValueError, match=r"Use the uncompiled network"):
+        objective(torch.compile(network, backend="aot_eager"), *batch)
+    with pytest.raises(ValueError, match=r"Call the network without torch\.compile"):
         regularized()(torch.compile(network, backend="aot_eager"), *batch)
 
 
@@ -363,7 +366,7 @@ def test_float16_where_the_gradient_would_vanish(autocast):
 
 def test_a_step_leaves_no_cycle_and_no_graph_behind():
     network, (images, labels) = network_of(), batch_of()
-    objective, seen = regularized(), []
+    objective, seen = Objective(InterpretableGradient(), 1.0, FrozenGates()), []
     network.register_forward_pre_hook(lambda _module, inputs: seen.append(weakref.ref(inputs[0])))
 
     def steps(count):

@@ -24,6 +24,7 @@ def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) 
         ValueError: if `loss` was not computed from `images`, or `images` do not require grad.
 
     Example:
+        >>> import torch
         >>> images = torch.ones(1, 3, 2, 2, requires_grad=True)
         >>> input_gradient((images**2).sum(), images).unique()
         tensor([2.])
