@@ -1,20 +1,20 @@
-"""The plumbing that gradient-based maps share: capture, class selection, differentiation, restoring."""
+"""What all maps at a layer share: the call, the target layer, restoring."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 
-from camtrain.gradients import captured_activations, class_score, evaluation_mode, gradients_enabled, left_as_found
+from camtrain.gradients import evaluation_mode, gradients_enabled, left_as_found
 from camtrain.networks import last_spatial_layer, target_layer_of
 
 
 class BaseCAM(ABC):
-    """A map at a layer, as a function of its activations and of the gradient of a class score with respect to them.
+    """A map at a layer of a network.
 
-    A method of the family overrides `combine`.
+    A method of the family overrides `maps`, or, if it looks at activations and their gradients alone, derives from
+    `GradientCAM`.
 
     The network is run as it is, in training or evaluation mode (in training mode BatchNorm mixes the images of a batch,
     and so do their maps), and left as found: running statistics, random generators, modes, gradients and hooks, also
@@ -60,27 +60,15 @@ class BaseCAM(ABC):
         with gradients_enabled(), left_as_found(self.network, images.device):
             # Images made under inference mode cannot enter a graph; a clone can.
             images = images.clone() if images.is_inference() else images
-            layer = self._layer(images)
-            with captured_activations(layer, differentiable=self.differentiable) as captured:
-                logits = self.network(images)
-            activations = captured.activations
-            gradients = self._gradients(class_score(logits, class_idx).sum(), activations)
-            cams = self.combine(activations, gradients)
+            cams = self.maps(images, class_idx)
         return cams if self.differentiable else cams.detach()
 
     @abstractmethod
-    def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """From (N, C, h, w) activations and gradients to the map, (N, h, w)."""
+    def maps(self, images: Tensor, class_idx: int | Tensor | None) -> Tensor:
+        """Maps of a batch, (N, h, w); called where gradients are enabled and the network is left as found."""
 
-    def _gradients(self, score: Tensor, activations: Tensor) -> Tensor:
-        gradients = None
-        if score.requires_grad:
-            (gradients,) = torch.autograd.grad(score, activations, create_graph=self.differentiable, allow_unused=True)
-        if gradients is None:
-            raise ValueError("`target_layer`: the logits do not depend on what this layer puts out; choose another")
-        return gradients
-
-    def _layer(self, images: Tensor) -> nn.Module:
+    def layer(self, images: Tensor) -> nn.Module:
+        """The target layer; found with these images if none was named."""
         if self._target_layer is None:
             with evaluation_mode(self.network):
                 self._target_layer = target_layer_of(self.network, last_spatial_layer(self.network, images))

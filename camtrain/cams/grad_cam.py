@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from camtrain.cams.base_cam import BaseCAM
+from camtrain.cams.gradient_cam import GradientCAM
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     return (weights * activations).sum(dim=1).relu()
 
 
-class GradCAM(BaseCAM):
+class GradCAM(GradientCAM):
     """Grad-CAM of a network; see `grad_cam` for the formula and `BaseCAM` for the arguments.
 
     Cost:

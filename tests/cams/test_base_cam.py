@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camtrain.cams import BaseCAM, GradCAM
+from camtrain.cams import GradCAM, GradientCAM
 from camtrain.networks import CIFARResNet
 
 
@@ -33,7 +33,7 @@ class SmallNetwork(nn.Module):
         return self.head(self.relu(self.conv2(features)))
 
 
-class SignedCAM(BaseCAM):
+class SignedCAM(GradientCAM):
     """Grad-CAM before its ReLU, so that no map of a random network is zeros."""
 
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
@@ -231,7 +231,7 @@ def test_inplace_relu_after_the_layer_does_not_corrupt_its_activations(network, 
     assert seen[0][0].min() < 0  # otherwise a ReLU has nothing to corrupt
 
 
-class _Captured(BaseCAM):
+class _Captured(GradientCAM):
     """Puts out what a map is made of, (N, C, h, w, 2)."""
 
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class _Captured(BaseCAM):
 
 def test_cannot_be_made_without_a_method(network):
     with pytest.raises(TypeError, match="abstract"):
-        BaseCAM(network)
+        GradientCAM(network)
 
 
 # Differentiation ---------------------------------------------------------------------------------
