@@ -16,8 +16,10 @@ ROWS = [
     {"classifier", "callbacks", "data"},
     {"objective"},
     {"regularizers", "metrics"},
-    {"cams", "attributions"},
-    {"gradients", "networks", "batch"},
+    {"methods"},
+    {"attributions"},
+    {"cams"},
+    {"gradients", "networks", "batch", "pictures"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.

@@ -15,9 +15,12 @@ from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import first_images, fixed_images
 from camtrain.callbacks.network_of import network_of, why_no_layer
-from camtrain.callbacks.panel import Panel, contact_sheet, panels, wandb_image, write_png
+from camtrain.callbacks.panel import panels, wandb_image
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.cams import GradCAM
+from camtrain.pictures import Panel, contact_sheet, write_png
+
+_LARGEST_FILE = 500_000  # bytes; of eight photographs at the usual size, 5 of 8 bits remain
 
 
 class CAMLogger(Callback):
@@ -33,8 +36,8 @@ class CAMLogger(Callback):
     Of several loaders, the first is used.) Panels are made in fit's validation, and once in validate, test and predict.
     They go to `panels/val_epoch_<k>.png` (outside of fit `panels/<stage>.png`) in the folder of the run and, where a
     `WandbLogger` is used, to `<stage>/panels` with W&B's own box overlays. The network is explained in evaluation mode
-    on the first process alone, and left as found. Where no layer has a map, as in a transformer, it says so and is
-    idle. `fast_dev_run` makes panels and writes none; the sanity check makes none.
+    on the first process alone, and left as found. Where no layer has a map, as in a network of linear layers, it says
+    so and is idle. `fast_dev_run` makes panels and writes none; the sanity check makes none.
 
     Args:
         num_images: How many images have a panel; 0 makes none.
@@ -137,7 +140,8 @@ class CAMLogger(Callback):
         sheet = contact_sheet(made, f"{stage}, epoch {trainer.current_epoch}" if fitting else stage)
         if getattr(trainer, "fast_dev_run", False):
             return
-        write_png(sheet, self._folder / (f"{stage}_epoch_{trainer.current_epoch}.png" if fitting else f"{stage}.png"))
+        name = f"{stage}_epoch_{trainer.current_epoch}.png" if fitting else f"{stage}.png"
+        write_png(sheet, self._folder / name, _LARGEST_FILE)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 shown: Any = [wandb_image(panel, class_names, classes) for panel in made]

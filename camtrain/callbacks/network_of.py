@@ -22,7 +22,7 @@ def network_of(pl_module: LightningModule) -> nn.Module:
 
 
 def why_no_layer(network: nn.Module, images: Tensor, target_layer: str | None) -> str:
-    """Why no layer was found to take a map at, such as in a transformer; empty if there is one, or one was named."""
+    """Why no layer was found to take a map at, as in a network without pixels; empty if there is or one was named."""
     if target_layer is not None:
         return ""
     try:

@@ -1,8 +1,22 @@
 """How a gradient is taken, and how a network is trained through it."""
 
 from camtrain.gradients.batch_norm import BatchNormStatistics, frozen_batch_norm, running_batch_norm
-from camtrain.gradients.captured_activations import captured_activations
-from camtrain.gradients.class_score import class_score
+from camtrain.gradients.captured_activations import (
+    CapturedActivations,
+    Layout,
+    LayoutOf,
+    captured_activations,
+    channels_first,
+)
+from camtrain.gradients.class_score import (
+    Against,
+    ClassIndex,
+    Contrast,
+    class_score,
+    fixed_class,
+    repeated_class,
+    selected_class,
+)
 from camtrain.gradients.double_backprop import DoubleBackprop
 from camtrain.gradients.engine import Engine, EngineOutput, InputGradientPenalty
 from camtrain.gradients.frozen_gates import FrozenGates
@@ -12,19 +26,29 @@ from camtrain.gradients.input_gradient import input_gradient
 from camtrain.gradients.left_as_found import evaluation_mode, left_as_found
 
 __all__ = [
+    "Against",
     "BatchNormStatistics",
+    "CapturedActivations",
+    "ClassIndex",
+    "Contrast",
     "DoubleBackprop",
     "Engine",
     "EngineOutput",
     "FrozenGates",
     "InputGradientPenalty",
+    "Layout",
+    "LayoutOf",
     "captured_activations",
+    "channels_first",
     "class_score",
     "evaluation_mode",
+    "fixed_class",
     "frozen_batch_norm",
     "gradients_enabled",
     "guided_gradient",
     "input_gradient",
     "left_as_found",
+    "repeated_class",
     "running_batch_norm",
+    "selected_class",
 ]

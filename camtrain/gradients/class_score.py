@@ -1,23 +1,81 @@
-"""The number of each image that an explanation is about."""
+"""The number of each image that an explanation is about: a class, a contrast of two, the evidence against one."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 
-def class_score(logits: Tensor, class_idx: int | Tensor | None = None) -> Tensor:
-    """Logit of the class to explain, one per image.
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Why one class rather than another: the score is logit_a - logit_b.
+
+    What speaks for both classes cancels. Where both are the same class, as in `Contrast(None, labels)` for an image
+    that is classified correctly, the score is 0 whatever the image, and its map is flat.
+
+    Args:
+        class_idx: a, one class for all images, or (N,) integers; `None` is the predicted class of each.
+        against: b, likewise; `None` is the runner-up, the class of the highest logit other than a.
+
+    Source:
+        Prabhushankar et al., Contrastive Explanations in Neural Networks, ICIP 2020, arXiv 2008.00178. Departure: the
+        difference of the two logits takes the place of the loss between them.
+
+    Example:
+        >>> class_score(torch.tensor([[1.0, 2.0, 5.0], [4.0, 3.0, 0.0]]), Contrast())
+        tensor([3., 1.])
+        >>> class_score(torch.tensor([[1.0, 2.0, 5.0], [4.0, 3.0, 0.0]]), Contrast(1, against=0))
+        tensor([ 1., -1.])
+    """
+
+    class_idx: int | Tensor | None = None
+    against: int | Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """What speaks against a class: the score is -logit.
+
+    Args:
+        class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each.
+
+    Source:
+        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017,
+        arXiv 1610.02391: counterfactual explanations, whose gradients are those of a class with the sign changed.
+
+    Example:
+        >>> class_score(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), Against())
+        tensor([-2., -4.])
+    """
+
+    class_idx: int | Tensor | None = None
+
+
+ClassIndex: TypeAlias = int | Tensor | Contrast | Against | None
+"""What to explain: one class for all images, (N,) integers, the predicted class (`None`), or one of the above."""
+
+
+def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
+    """Score of what is to be explained, one per image: a logit, the difference of two, or the negative of one.
+
+    For a choice without `None` it is linear in `logits`, so that class probabilities may take their place.
 
     Args:
         logits: (N, K).
-        class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each.
+        class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each. `Contrast` and
+            `Against` are scores of their own.
 
     Returns:
         (N,), in the graph of `logits`.
 
     Raises:
-        ValueError: if `logits` are not (N, K), a class is not in [0, K), or `class_idx` is not one integer per image.
+        ValueError: if `logits` are not (N, K), a class is not in [0, K), `class_idx` is not one integer per image, or a
+            runner-up is asked for and there is one class only.
+        TypeError: if `class_idx` is something else.
 
     Example:
         >>> class_score(torch.tensor([[1.0, 2.0], [4.0, 3.0]]))
@@ -25,23 +83,144 @@ def class_score(logits: Tensor, class_idx: int | Tensor | None = None) -> Tensor
         >>> class_score(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), 0)
         tensor([1., 4.])
     """
+    match fixed_class(logits, class_idx):
+        case Contrast(class_idx=index, against=against):
+            return _logit(logits, index) - _logit(logits, against)
+        case Against(class_idx=index):
+            return -_logit(logits, index)
+        case index:
+            return _logit(logits, index)
+
+
+def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contrast | Against:
+    """The same choice with the classes that these logits predict in the place of every `None`.
+
+    A network that is run again, on images that were changed, then explains the same class as before.
+
+    Args:
+        logits: (N, K).
+        class_idx: as `class_score` has it.
+
+    Returns:
+        (N,) integers, or a `Contrast` or an `Against` of such.
+
+    Raises:
+        ValueError: as `class_score`.
+        TypeError: as `class_score`.
+
+    Example:
+        >>> logits = torch.tensor([[1.0, 2.0, 5.0], [4.0, 3.0, 0.0]])
+        >>> fixed_class(logits)
+        tensor([2, 0])
+        >>> fixed_class(logits, Contrast(1))
+        Contrast(class_idx=tensor([1, 1]), against=tensor([2, 0]))
+    """
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"`network`: expected (N, K) logits from it, got {got}")
+    match class_idx:
+        case Contrast():
+            index = _index(logits, class_idx.class_idx)
+            against = _runner_up(logits, index) if class_idx.against is None else _index(logits, class_idx.against)
+            return Contrast(index, against)
+        case Against():
+            return Against(_index(logits, class_idx.class_idx))
+        case _:
+            return _index(logits, class_idx)
+
+
+def repeated_class(class_idx: ClassIndex, repeats: int) -> ClassIndex:
+    """The choice for `repeats` variants of each image, the variants of an image side by side.
+
+    That is how `variants.flatten(0, 1)` puts (N, repeats, 3, H, W) into one batch.
+
+    Args:
+        class_idx: without `None`, as `fixed_class` makes it.
+        repeats: number of variants of each image.
+
+    Returns:
+        The same choice for N · repeats images.
+
+    Raises:
+        ValueError: if there is a `None`, since each variant would be explained for its own prediction.
+
+    Example:
+        >>> repeated_class(torch.tensor([2, 0]), 3)
+        tensor([2, 2, 2, 0, 0, 0])
+    """
+    return _changed(class_idx, lambda index: index.repeat_interleave(repeats))
+
+
+def selected_class(class_idx: ClassIndex, images: Tensor | slice) -> ClassIndex:
+    """The choice for some of the images.
+
+    Args:
+        class_idx: without `None`, as `fixed_class` makes it.
+        images: which ones: a slice, (M,) integers (an image may occur more than once), or an (N,) mask.
+
+    Returns:
+        The same choice for these images, in this order.
+
+    Raises:
+        ValueError: if there is a `None`, since what it stands for depends on the images.
+
+    Example:
+        >>> selected_class(Against(torch.tensor([2, 0, 1])), slice(1, 3))
+        Against(class_idx=tensor([0, 1]))
+    """
+    return _changed(class_idx, lambda index: index[images.to(index.device) if isinstance(images, Tensor) else images])
+
+
+def _logit(logits: Tensor, index: int | Tensor | None) -> Tensor:
+    """(N,), of classes that are fixed."""
+    assert isinstance(index, Tensor)
+    return logits.gather(1, index.unsqueeze(1)).squeeze(1)
+
+
+def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
+    """(N,) integers, checked; of the predicted classes for `None`."""
     images, classes = logits.shape
     if class_idx is None:
-        index = logits.detach().argmax(dim=1)
-    else:
-        index = torch.as_tensor(class_idx, device=logits.device)
-        if index.is_floating_point() or index.dtype == torch.bool:
-            raise ValueError(f"`class_idx`: expected integers, got {index.dtype}")
-        if index.dim() == 0:
-            index = index.expand(images)
-        if index.shape != (images,):
-            raise ValueError(f"`class_idx`: expected one class, or one for each of {images} images, got {class_idx!r}")
-        outside = index[(index < 0) | (index >= classes)]
-        if len(outside):
-            raise ValueError(f"`class_idx`: expected classes from 0 to {classes - 1}, got {int(outside[0])}")
-        # Indices made under inference mode, as a test loop's labels are, cannot be kept for the backward; a clone can.
-        index = index.clone() if index.is_inference() else index
-    return logits.gather(1, index.long().unsqueeze(1)).squeeze(1)
+        return logits.detach().argmax(dim=1)
+    if isinstance(class_idx, (str, Contrast, Against)):
+        raise TypeError(f"`class_idx`: expected integers or None, got {class_idx!r}")
+    index = torch.as_tensor(class_idx, device=logits.device)
+    if index.is_floating_point() or index.dtype == torch.bool:
+        raise ValueError(f"`class_idx`: expected integers, got {index.dtype}")
+    if index.dim() == 0:
+        index = index.expand(images)
+    if index.shape != (images,):
+        raise ValueError(f"`class_idx`: expected one class, or one for each of {images} images, got {class_idx!r}")
+    outside = index[(index < 0) | (index >= classes)]
+    if len(outside):
+        raise ValueError(f"`class_idx`: expected classes from 0 to {classes - 1}, got {int(outside[0])}")
+    # Indices made under inference mode, as a test loop's labels are, cannot be kept for the backward; a clone can.
+    return (index.clone() if index.is_inference() else index).long()
+
+
+def _runner_up(logits: Tensor, index: Tensor) -> Tensor:
+    """(N,), the class of the highest logit other than `index`."""
+    if logits.shape[1] < 2:
+        raise ValueError("`class_idx`: Contrast needs a second class, and the network has one only")
+    others = logits.detach().clone().scatter_(1, index.unsqueeze(1), -torch.inf)
+    runner_up = others.argmax(dim=1)
+    # Logits that are all minus infinity but one leave the class itself on a par with the others.
+    return torch.where(runner_up == index, (index + 1) % logits.shape[1], runner_up)
+
+
+def _changed(class_idx: ClassIndex, change: Callable[[Tensor], Tensor]) -> ClassIndex:
+    match class_idx:
+        case Contrast():
+            return Contrast(_changed_index(class_idx.class_idx, change), _changed_index(class_idx.against, change))
+        case Against():
+            return Against(_changed_index(class_idx.class_idx, change))
+        case _:
+            return _changed_index(class_idx, change)
+
+
+def _changed_index(class_idx: int | Tensor | None, change: Callable[[Tensor], Tensor]) -> int | Tensor:
+    if class_idx is None:
+        raise ValueError("`class_idx`: expected classes, got None; replace it first with `fixed_class`")
+    # One class for all images is one for the others too.
+    one_for_all = not isinstance(class_idx, Tensor) or class_idx.dim() == 0
+    return class_idx if one_for_all else change(class_idx)  # type: ignore[arg-type]

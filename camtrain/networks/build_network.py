@@ -15,53 +15,93 @@ from camtrain.networks.small_image_stem import with_small_image_stem
 Stem = Literal["imagenet", "small"]
 """`"imagenet"`: as the network's paper. `"small"`: 3×3 without pooling, for images of 32 to 64 pixels."""
 
-_OWN_NETWORKS = {f"cifar_resnet{depth}": depth for depth in (8, 14, 20, 32, 44, 56)}
+OWN_NETWORKS = {f"cifar_resnet{depth}": depth for depth in (8, 14, 20, 32, 44, 56)}
+TIMM = "timm:"
 # Their auxiliary heads would make the output a tuple in training mode.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
-def build_network(name: str, num_classes: int, *, stem: Stem = "imagenet", weights: str | None = None) -> nn.Module:
-    """A classifier of torchvision, or one of camtrain's `cifar_resnet8` to `cifar_resnet56`, for `num_classes` classes.
+def build_network(
+    name: str, num_classes: int | None = None, *, stem: Stem = "imagenet", weights: str | None = None
+) -> nn.Module:
+    """A classifier of torchvision or timm, or one of camtrain's `cifar_resnet8` to `cifar_resnet56`.
 
     GoogLeNet and Inception come without their auxiliary heads.
 
     Args:
-        name: as `torchvision.models.list_models()` has it.
-        num_classes: K, the number of logits.
+        name: as `torchvision.models.list_models()` has it, or `timm:` and a name that `timm.list_models()` has, such as
+            `timm:convnext_nano` (`pip install 'camtrain[timm]'`).
+        num_classes: K, the number of logits; `None` is that of the weights, or else what the network comes with.
         stem: `"small"` changes the first layers for images of 32 to 64 pixels; camtrain's own networks start so anyway.
         weights: a torchvision weights name, `"DEFAULT"` or `"IMAGENET1K_V1"`; downloaded by torchvision where they are
-            not in its cache. The last linear layer is replaced where it has another number of classes. `None`: random.
+            not in its cache. Of timm, `"DEFAULT"` or the tag of a pretrained one. The last linear layer is replaced
+            where it has another number of classes. `None`: random.
 
     Returns:
-        A network from (N, 3, H, W) to (N, num_classes), in training mode.
+        A network from (N, 3, H, W) to (N, K), in training mode.
 
     Raises:
-        ValueError: for an unknown name, stem or weights (with the nearest ones), and for those that do not go together.
+        ValueError: for an unknown name, stem or weights (with the nearest ones), for those that do not go together, and
+            where timm is not installed.
 
     Example:
         >>> build_network("resnet18", 10, stem="small").fc
         Linear(in_features=512, out_features=10, bias=True)
     """
-    names = [*_OWN_NETWORKS, *list_models(module=models)]
-    if name not in names:
-        raise ValueError(f"`network`: no image classifier is called {name!r}; {nearest_names(name, names)}")
-    if num_classes < 1:
+    if num_classes is not None and num_classes < 1:
         raise ValueError(f"`num_classes`: expected at least 1, got {num_classes}")
     if stem not in get_args(Stem):
         raise ValueError(f"`stem`: expected one of {', '.join(map(repr, get_args(Stem)))}, got {stem!r}")
-    if weights is not None and (stem != "imagenet" or name in _OWN_NETWORKS):
+    if name.startswith(TIMM):
+        return _timm_network(name.removeprefix(TIMM), num_classes, stem, weights)
+    names = [*OWN_NETWORKS, *list_models(module=models)]
+    if name not in names:
+        raise ValueError(f"`network`: no image classifier is called {name!r}; {nearest_names(name, names)}")
+    if weights is not None and (stem != "imagenet" or name in OWN_NETWORKS):
         raise ValueError(f"`weights`: {name!r} with stem={stem!r} has no pretrained weights, got {weights!r}")
-    if name in _OWN_NETWORKS:
+    classes = {} if num_classes is None else {"num_classes": num_classes}
+    if name in OWN_NETWORKS:
         # Its stem is the small one; there is no other.
-        return CIFARResNet(_OWN_NETWORKS[name], num_classes)
+        return CIFARResNet(OWN_NETWORKS[name], **classes)
     options: dict[str, Any] = {"aux_logits": False} if name in _WITH_AUXILIARY_HEADS else {}
     if weights is not None:
         _check_weights(name, weights)
-        return _with_head(models.get_model(name, weights=weights, **options), num_classes)
+        network: nn.Module = models.get_model(name, weights=weights, **options)
+        return network if num_classes is None else _with_head(network, num_classes)
     if name in _WITH_AUXILIARY_HEADS:
         options["init_weights"] = True
-    network = models.get_model(name, weights=None, num_classes=num_classes, **options)
+    network = models.get_model(name, weights=None, **classes, **options)
     return with_small_image_stem(network) if stem == "small" else network
+
+
+def _timm_network(name: str, num_classes: int | None, stem: Stem, weights: str | None) -> nn.Module:
+    try:
+        import timm  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
+        raise ValueError(f"`network`: {TIMM + name!r} needs timm; pip install 'camtrain[timm]'") from error
+    if stem != "imagenet":
+        raise ValueError(f"`stem`: {stem!r} is for networks of torchvision, got the network {TIMM + name!r}")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise ValueError(
+            f"`network`: timm has no model called {architecture!r}; {nearest_names(architecture, timm.list_models())}"
+        )
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ValueError(f"`network`: timm's {architecture!r} has no weights {tag!r}; {_known(tag, tags)}")
+    if weights is not None and weights not in (["DEFAULT", *tags] if tags else []):
+        raise ValueError(f"`weights`: timm's {architecture!r} has none called {weights!r}; {_known(weights, tags)}")
+    if weights is not None and weights != "DEFAULT":
+        name = f"{architecture}.{weights}"
+    classes = {} if num_classes is None else {"num_classes": num_classes}
+    network: nn.Module = timm.create_model(name, pretrained=weights is not None, **classes)
+    return network
+
+
+def _known(name: str, names: list[str]) -> str:
+    return nearest_names(name, names) if names else "there are none"
 
 
 def _check_weights(name: str, weights: str) -> None:

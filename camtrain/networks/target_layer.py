@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from camtrain.networks.map_layout import MapLayout, map_layout
 from camtrain.networks.nearest_names import nearest_names
+from camtrain.networks.uncompiled import uncompiled
 
 
 def target_layer_of(network: nn.Module, name: str) -> nn.Module:
@@ -28,55 +33,185 @@ def target_layer_of(network: nn.Module, name: str) -> nn.Module:
 
 
 def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
-    """Name of the module whose output is the last with more than one pixel, pooling layers aside.
+    """Name of the module whose output is the last with more than one place in the image that the logits depend on.
 
-    Where a block ends with such a layer, it is the block: `layer4` of a ResNet, `features` of VGG or MobileNet. A
-    module that runs more than once in a pass (a reused ReLU) is passed over, for its output is not one thing.
+    Places are pixels or tokens (see `map_layout`). Where a block ends with such a layer, it is the block: `layer4` of a
+    ResNet, `features` of VGG or MobileNet. Passed over are pooling layers, modules that run more than once in a pass (a
+    reused ReLU), for their output is not one thing, and what is inside an attention module.
+
+    In a convolutional network the last such output is what the logits depend on. Where tokens follow the last pixels, a
+    second pass looks for gradients: the class token of a vision transformer alone reaches the head, so that the other
+    tokens that its last block puts out have no influence. There the layer is the normalization that the last block
+    begins with.
 
     Args:
-        network: run once on the first image, as it is; call it inside `left_as_found` and in evaluation mode.
+        network: run on the first image, as it is; call it inside `left_as_found` and in evaluation mode.
         images: (N, 3, H, W), N ≥ 1.
 
     Raises:
-        ValueError: if no layer that runs once puts out (N, C, h, w) with more than one pixel, or tokens (N, L, C)
-            follow the last such layer, as in a vision transformer.
+        ValueError: if no layer that runs once puts out more than one pixel or token, if tokens that fit no map of the
+            image follow the last such layer, or the logits depend on none of these layers.
+
+    Cost:
+        A forward pass of one image; where tokens follow the last pixels, another one and a few backward passes.
     """
-    outputs: list[tuple[str, tuple[int, ...]]] = []
+    image = images[:1]
+    outputs = _outputs(network, image)
+    found = [output for output in outputs if output.cells > 1]
+    if not found:
+        raise ValueError(
+            f"`target_layer`: no layer of {type(network).__name__} that runs once puts out (N, C, h, w) with more than "
+            f"one pixel, or tokens, for images of {images.shape[-2]}×{images.shape[-1]}; name the layer to explain"
+        )
+    after = outputs[outputs.index(found[-1]) + 1 :]
+    if strange := [output for output in after if output.is_tokens]:
+        raise ValueError(
+            f"`target_layer`: after {found[-1].name!r}, {type(network).__name__} works on tokens (N, L, C) that fit no "
+            f"map of images of {images.shape[-2]}×{images.shape[-1]}: {strange[-1].name!r} puts out "
+            f"{strange[-1].shape}. Name the layer to explain"
+        )
+    return _last_with_gradient(network, image, found) if found[-1].is_tokens else found[-1].name
 
-    def note(name: str, output: object) -> None:
-        outputs.append((name, tuple(output.shape) if isinstance(output, Tensor) else ()))
 
-    # A hook on a block fires after those of its children, so that the last to note is the outermost.
+@dataclass(frozen=True)
+class _Output:
+    """What a module put out for one image.
+
+    Args:
+        name: of the module.
+        shape: of its output, () if that is no tensor.
+        layout: None where there is no map in it.
+        cells: h·w, the number of places in the image; 0 where there is no map.
+        channels: C.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layout: MapLayout | None = None
+    cells: int = 0
+    channels: int = 0
+
+    @property
+    def is_tokens(self) -> bool:
+        return len(self.shape) == 3 and self.shape[1] > 1
+
+
+def _outputs(network: nn.Module, image: Tensor) -> list[_Output]:
+    """What the layers that run once put out, in the order in which they end: a block after its children."""
+    inside_attention = _inside_attention(network)
+    outputs: list[_Output] = []
+
+    def note(name: str, module: nn.Module, _inputs: object, output: object) -> None:
+        pooling = isinstance(module, (nn.AdaptiveAvgPool2d, nn.AvgPool2d))
+        if name and not pooling and name not in inside_attention:
+            outputs.append(_described(name, module, output, image, network))
+
+    with _hooked(network.named_modules(), note), torch.no_grad():
+        network(image)
+    runs = Counter(output.name for output in outputs)
+    return [output for output in outputs if runs[output.name] == 1]
+
+
+def _described(name: str, module: nn.Module, output: object, image: Tensor, network: nn.Module) -> _Output:
+    if not isinstance(output, Tensor):
+        return _Output(name, ())
+    shape = tuple(output.shape)
+    try:
+        layout = map_layout(output, module, image, network)
+    except ValueError:
+        return _Output(name, shape)
+    maps = layout.maps(output)
+    return _Output(name, shape, layout, maps.shape[-2] * maps.shape[-1], maps.shape[1])
+
+
+def _inside_attention(network: nn.Module) -> set[str]:
+    """Names of the modules inside attention modules: queries, keys and weights have the shape of a map, and are none.
+
+    A module with a convolution in it is taken for a part of a convolutional network, whatever it is called, and what is
+    called a block of attention for more than that.
+    """
+    attentions = [name for name, module in network.named_modules() if name and _is_attention(module)]
+    return {name for name, _ in network.named_modules() if name.startswith(tuple(f"{outer}." for outer in attentions))}
+
+
+def _is_attention(module: nn.Module) -> bool:
+    name = type(module).__name__.lower()
+    if not ("attention" in name or "attn" in name) or "block" in name or "layer" in name:
+        return False
+    return not any(isinstance(child, nn.Conv2d) for child in module.modules())
+
+
+def _last_with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> str:
+    dependent = _with_gradient(network, image, found)
+    # What is as wide as the last output is a state of the tokens; a wider one is between two layers of a block.
+    as_wide = [output for output in dependent if output.channels == found[-1].channels]
+    if not dependent:
+        names = ", ".join(repr(output.name) for output in found[:-6:-1])
+        rest = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise ValueError(
+            f"`target_layer`: the logits of {type(network).__name__} have no gradient at the pixels or tokens of the "
+            f"layers that put out such, from the last: {names}{rest}; name the layer to explain"
+        )
+    return (as_wide or dependent)[-1].name
+
+
+def _with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> list[_Output]:
+    """Those outputs at whose pixels or tokens a gradient of the logits is not zero.
+
+    The weights of a head may all be zero before it is trained, as torchvision's vision transformers have them. Then the
+    gradient is that of what goes into the head.
+    """
+    tensors: dict[str, Tensor] = {}
+    into_heads: list[Tensor] = []
+
+    def note(name: str, _module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if name in names and isinstance(output, Tensor):
+            tensors[name] = output
+            into_heads.clear()
+        if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() == 2:
+            into_heads.append(inputs[0])
+
+    names = {output.name for output in found}
+    # Gradients also where the caller has none, as in Lightning's validation.
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = image.clone().requires_grad_()
+        with _hooked(network.named_modules(), note):
+            logits = network(leaf)
+        tracked = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
+        for end in (logits, *reversed(into_heads)):
+            gradients = _gradients(end, tracked)
+            dependent = [output for output in found if _reaches(gradients, output)]
+            if dependent or not gradients:
+                return dependent
+    return []
+
+
+def _gradients(end: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not end.requires_grad or not tensors:
+        return {}
+    # Different weights, for the sum of what a layer norm puts out has no gradient.
+    weights = torch.arange(1, end.numel() + 1, device=end.device).cos().to(end.dtype).view_as(end)
+    gradients = torch.autograd.grad(end, list(tensors.values()), weights, retain_graph=True, allow_unused=True)
+    return {name: gradient for name, gradient in zip(tensors, gradients, strict=True) if gradient is not None}
+
+
+def _reaches(gradients: dict[str, Tensor], output: _Output) -> bool:
+    gradient = gradients.get(output.name)
+    return gradient is not None and output.layout is not None and bool(output.layout.maps(gradient).any())
+
+
+@contextmanager
+def _hooked(
+    modules: Iterable[tuple[str, nn.Module]], note: Callable[[str, nn.Module, tuple[object, ...], object], None]
+) -> Iterator[None]:
+    """Call `note` with the name, the module, its inputs and its output at the end of each module's forward."""
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
-        for name, module in network.named_modules()
-        if name and not isinstance(module, (nn.AdaptiveAvgPool2d, nn.AvgPool2d))
+        module.register_forward_hook(lambda module, inputs, output, name=name: note(name, module, inputs, output))
+        for name, module in modules
     ]
     try:
-        with torch.no_grad():
-            network(images[:1])
+        with uncompiled():
+            yield
     finally:
         for handle in handles:
             handle.remove()
-    return _last_spatial(outputs, network, images)
-
-
-def _last_spatial(outputs: list[tuple[str, tuple[int, ...]]], network: nn.Module, images: Tensor) -> str:
-    runs = Counter(name for name, _ in outputs)
-    last, tokens = "", ""
-    for name, shape in outputs:
-        if len(shape) == 4 and shape[-2] * shape[-1] > 1 and runs[name] == 1:
-            last, tokens = name, ""
-        elif len(shape) == 3 and shape[1] > 1:
-            tokens = f"{name!r} puts out {shape}"
-    if last and tokens:
-        raise ValueError(
-            f"`target_layer`: after its last layer with pixels, {last!r}, {type(network).__name__} works on tokens "
-            f"(N, L, C): {tokens}. A map of tokens is not found by itself; name the layer to explain"
-        )
-    if not last:
-        raise ValueError(
-            f"`target_layer`: no layer of {type(network).__name__} that runs once puts out (N, C, h, w) with more than "
-            f"one pixel for images of {images.shape[-2]}×{images.shape[-1]}; name the layer to explain"
-        )
-    return last

@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import ExplainedImages
-from camtrain.callbacks.panel import (
-    contact_sheet,
-    gradient_picture,
-    map_picture,
-    panels,
-    strip,
-    wandb_image,
-    write_png,
-)
+from camtrain.callbacks.panel import panels, strip, wandb_image
+from camtrain.pictures import contact_sheet
 
 
 def explained(labels=(0, 1), predictions=(0, 0), guided=True, size=(16, 16), boxes=((2.0, 3.0, 8.0, 9.0),)):
@@ -62,33 +54,6 @@ def test_without_labels_names_boxes_or_gates():
     assert strip(panel)[1] == []
 
 
-def test_a_gradient_is_shown_by_its_largest_channel_white_at_the_99th_percentile():
-    gradient = torch.zeros(3, 10, 20)
-    gradient[0] = torch.arange(200).reshape(10, 20) / 100
-    gradient[1] = -2 * gradient[0]
-    shown = gradient_picture(gradient)
-    white = np.percentile(np.arange(200) / 50, 99)
-    np.testing.assert_allclose(shown[2].numpy(), np.minimum(np.arange(200).reshape(10, 20) / 50 / white, 1), rtol=1e-5)
-    assert torch.equal(shown[0], shown[2])
-
-
-def test_sparse_and_dead_gradients():
-    sparse = torch.zeros(3, 20, 20)
-    sparse[1, 3, 4] = -1e-20
-    assert gradient_picture(sparse)[0, 3, 4] == 1
-    assert gradient_picture(sparse).sum() == 3
-    assert not gradient_picture(torch.zeros(3, 4, 4)).any()
-
-
-def test_a_map_is_hot_where_it_is_large_and_shows_the_image_through():
-    picture = torch.zeros(3, 1, 3)
-    picture[:, 0, 2] = 1.0
-    shown = map_picture(picture, torch.tensor([[0.0, 1.0, 1.0]]))
-    red, _, blue = shown[:, 0, 1]
-    assert red > 2 * blue
-    torch.testing.assert_close(shown[:, 0, 2] - shown[:, 0, 1], torch.full((3,), 0.5))
-
-
 @pytest.mark.parametrize(("size", "shown"), [((16, 16), (128, 128)), ((40, 50), (160, 200)), ((224, 448), (128, 256))])
 def test_strip_holds_the_tiles_and_where_the_boxes_are(size, shown):
     picture = torch.rand(1, 3, *size)
@@ -121,17 +86,6 @@ def test_contact_sheet_draws_each_tile_and_its_box():
     assert not tile[:16].any(), "the picture is black where there is no box"
     gradients = sheet[top : top + 128, left + 3 * 136 : left + 3 * 136 + 128].astype(int)
     assert (gradients.max(axis=2) == gradients.min(axis=2)).all(), "no box on the gradient"
-
-
-def test_png_is_exact_when_small_and_coarser_when_large(tmp_path):
-    small = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    write_png(small, tmp_path / "new" / "small.png")
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "small.png")), small)
-    large = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
-    write_png(large, tmp_path / "large.png")
-    assert (tmp_path / "large.png").stat().st_size < 500_000
-    difference = np.abs(np.asarray(Image.open(tmp_path / "large.png")).astype(int) - large)
-    assert 4 <= difference.max() <= 8
 
 
 def test_wandb_image_has_boxes_of_its_own():

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camtrain.cams import GradCAM, GradientCAM
+from camtrain.cams import BaseCAM, GradCAM, GradientCAM
+from camtrain.gradients import Against, ClassIndex, Contrast
 from camtrain.networks import CIFARResNet
 
 
@@ -85,10 +86,28 @@ def test_each_map_is_that_of_the_image_alone(network, images, differentiable):
     assert alone.flatten(1).abs().amax(dim=1).min() > 0
 
 
+def test_contrast_and_against_are_the_same_combination_of_maps_as_of_scores(network, images):
+    network.eval()
+    cam = SignedCAM(network, "conv2")
+    of_class = torch.stack([cam(images, class_idx) for class_idx in range(4)])
+    torch.testing.assert_close(cam(images, Against(2)), -of_class[2])
+    torch.testing.assert_close(cam(images, Contrast(2, 0)), of_class[2] - of_class[0])
+    each, labels, others = torch.arange(3), torch.tensor([2, 0, 3]), torch.tensor([1, 3, 3])
+    contrast = cam(images, Contrast(labels, others))
+    torch.testing.assert_close(contrast, of_class[labels, each] - of_class[others, each])
+    assert torch.equal(contrast[2], torch.zeros(8, 8))  # of a class with itself
+    with torch.no_grad():
+        first, second = network(images).topk(2).indices.unbind(1)
+    torch.testing.assert_close(cam(images, Contrast()), of_class[first, each] - of_class[second, each])
+    torch.testing.assert_close(cam(images, Against()), -of_class[first, each])
+
+
 @pytest.mark.parametrize(
     ("class_idx", "message"),
     [
         (4, r"`class_idx`.*0 to 3, got 4"),
+        (Contrast(0, 4), r"`class_idx`.*0 to 3, got 4"),
+        (Against(torch.tensor([0, 1])), r"`class_idx`.*each of 3 images"),
         (-1, r"`class_idx`.*0 to 3, got -1"),
         (torch.tensor([0, 1, 7]), r"`class_idx`.*0 to 3, got 7"),
         (torch.tensor([0, 1]), r"`class_idx`.*each of 3 images"),
@@ -144,15 +163,43 @@ def test_module_of_another_network(network):
         SignedCAM(network, SmallNetwork().conv2)
 
 
-@pytest.mark.parametrize("target_layer", [3, ["conv2"]])
+@pytest.mark.parametrize("target_layer", [3, ["conv2", None], {"conv2"}])
 def test_target_layer_of_another_type(network, target_layer):
     with pytest.raises(TypeError, match="`target_layer`: expected a dotted name, a module or None"):
         SignedCAM(network, target_layer)
 
 
+def test_several_target_layers(network):
+    expected = [network.conv2, network.head[0]]
+    for target_layer in (["conv2", "head.0"], ("conv2", network.head[0]), [network.conv2, network.head[0]]):
+        assert SignedCAM(network, target_layer).layers(torch.zeros(1, 3, 8, 8)) == expected
+    with pytest.raises(ValueError, match="`target_layer`: SignedCAM works on one layer, got 2"):
+        SignedCAM(network, ["conv2", "head.0"]).layer(torch.zeros(1, 3, 8, 8))
+    assert SignedCAM(network, ["conv2"]).layer(torch.zeros(1, 3, 8, 8)) is network.conv2
+
+
+@pytest.mark.parametrize(
+    ("target_layer", "message"),
+    [
+        ([], "expected at least one layer, got none"),
+        (["conv2", "conv2"], "expected different layers, got"),
+        (["conv2", "conv3"], "no module is called 'conv3'"),
+        ([SmallNetwork().conv2], "the Conv2d given is not a module of the network"),
+    ],
+)
+def test_wrong_target_layers(network, target_layer, message):
+    with pytest.raises(ValueError, match=f"`target_layer`: .*{message}"):
+        SignedCAM(network, target_layer)
+
+
+def test_the_same_layer_by_name_and_by_module(network):
+    with pytest.raises(ValueError, match="`target_layer`: expected different layers"):
+        SignedCAM(network, ["conv2", network.conv2])
+
+
 def test_layer_without_pixels(network, images):
     with pytest.raises(
-        ValueError, match=r"`target_layer`: expected a layer that puts out \(N, C, h, w\), got \(3, 4\)"
+        ValueError, match=r"`target_layer`: expected a layer that puts out \(N, C, h, w\), .*, got \(3, 4\)"
     ):
         SignedCAM(network, "head.3")(images)
 
@@ -239,8 +286,34 @@ class _Captured(GradientCAM):
 
 
 def test_cannot_be_made_without_a_method(network):
-    with pytest.raises(TypeError, match="abstract"):
-        GradientCAM(network)
+    for base in (BaseCAM, GradientCAM):
+        with pytest.raises(TypeError, match="abstract"):
+            base(network)
+
+
+class Mean(BaseCAM):
+    """A method that needs no gradient: the mean over the channels, of one layer."""
+
+    def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        activations, logits = self.activations_and_logits(images)
+        assert not torch.is_grad_enabled() or not logits.requires_grad
+        return activations.mean(dim=1)
+
+
+def test_activations_for_a_method_that_needs_no_gradient(network, images):
+    network.eval()
+    with torch.no_grad():
+        features = network.instance_norm(network.bn(network.conv1(images)).relu())
+        expected = network.conv2(features)
+    assert expected.min() < 0  # the ReLU behind works in place
+    assert torch.equal(Mean(network, "conv2")(images, 0), expected.mean(dim=1))
+    activations, logits = Mean(network, "conv2").activations_and_logits(images)
+    assert torch.equal(activations, expected)
+    assert torch.equal(logits, network(images))
+    assert not activations.requires_grad
+    assert not logits.requires_grad
+    with pytest.raises(ValueError, match="`target_layer`: Mean works on one layer, got 2"):
+        Mean(network, ["conv1", "conv2"])(images)
 
 
 # Differentiation ---------------------------------------------------------------------------------
@@ -373,10 +446,59 @@ def test_after_a_pass_without_gradients_under_autocast(images):
     assert head.abs().amax() > 0
 
 
+def test_a_network_that_turns_gradients_off_for_its_backbone(images):
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            with torch.no_grad():
+                features = self.backbone(images)
+            return self.head(features.relu().flatten(1))
+
+    torch.manual_seed(0)
+    network = Frozen()
+    activations = network.backbone(images).detach()
+    gradients = network.head.weight[1].detach().view(1, 4, 6, 6) * (activations > 0)
+    expected = 1e3 * (gradients.mean(dim=(-2, -1), keepdim=True) * activations).sum(dim=1)
+    for differentiable in (False, True):
+        cams = SignedCAM(network, "backbone", differentiable=differentiable)(images, 1)
+        torch.testing.assert_close(cams.detach(), expected)
+
+
+@pytest.mark.parametrize("layer", ["_orig_mod.layer2", None])
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_a_compiled_network_is_run_as_the_plain_one(images, layer, differentiable):
+    torch.manual_seed(0)
+    network = CIFARResNet(8).eval()
+    expected = SignedCAM(network, layer and "layer2", differentiable=differentiable)(images, 0)
+    compiled = torch.compile(network, backend="eager")
+    compiled(images)  # hooks that come later are ignored
+    found = SignedCAM(compiled, layer, differentiable=differentiable)(images, 0)
+    assert torch.equal(found, expected)
+    assert found.requires_grad == differentiable
+
+
+def test_small_gradients_survive_in_half_precision():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2), nn.Linear(2, 2, bias=False))
+    images = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        network[2].weight.mul_(1e-4)
+        network[3].weight.mul_(1e-3)  # the gradient is of the order of 1e-8: float16 has nothing below 6e-8
+    expected = SignedCAM(network, "0")(images, 0)
+    assert expected.abs().amax() > 0
+    with torch.autocast("cpu", torch.float16):
+        found = SignedCAM(network, "0")(images, 0)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 * float(expected.abs().amax()))
+
+
 # Left as found -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target_layer", ["conv2", None])
+@pytest.mark.parametrize("target_layer", ["conv2", ["head.0", "conv1"], None])
 @pytest.mark.parametrize("context", [nullcontext, torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_left_as_found(network, images, target_layer, context, differentiable):
@@ -402,7 +524,16 @@ def test_left_as_found_after_training_on_the_map(network, images):
 
 
 @pytest.mark.parametrize(
-    ("target_layer", "class_idx"), [("conv2", 9), ("head.3", 0), ("unused", 0), ("bn", torch.rand(3)), (None, 9)]
+    ("target_layer", "class_idx"),
+    [
+        ("conv2", 9),
+        ("head.3", 0),
+        ("unused", 0),
+        (["conv1", "unused"], 0),
+        (["conv2", "head.3"], Contrast()),
+        ("bn", torch.rand(3)),
+        (None, 9),
+    ],
 )
 def test_left_as_found_after_an_error(network, images, target_layer, class_idx):
     _disturb(network)

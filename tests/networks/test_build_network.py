@@ -5,6 +5,9 @@ Large networks are built on the meta device: shapes without memory or time.
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+
 import pytest
 import torch
 from torch import nn
@@ -188,3 +191,68 @@ def test_pretrained_without_auxiliary_heads(monkeypatch, name):
 def test_pretrained_network_without_a_linear_head(pretrained):
     with pytest.raises(ValueError, match="`weights`: SqueezeNet has no linear head to replace; use weights=None"):
         build_network("squeezenet1_1", 7, weights="DEFAULT")
+
+
+def test_classes_are_those_of_the_network_where_none_are_named(pretrained):
+    with torch.device("meta"):
+        assert build_network("resnet18").fc.out_features == 1000
+        assert build_network("squeezenet1_1", weights="DEFAULT").classifier[1].out_channels == 1000
+    assert build_network("cifar_resnet8").fc.out_features == 10
+
+
+TIMM = pytest.mark.skipif(find_spec("timm") is None, reason="timm is an extra")
+
+
+@TIMM
+def test_a_network_of_timm():
+    import timm
+
+    torch.manual_seed(0)
+    expected = timm.create_model("test_resnet", num_classes=7).state_dict()
+    torch.manual_seed(0)
+    network = build_network("timm:test_resnet", 7)
+    assert all(torch.equal(expected[key], value) for key, value in network.state_dict().items())
+    assert network.training
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 7)
+    assert build_network("timm:test_resnet.r160_in1k").num_classes == 1000
+
+
+@TIMM
+@pytest.mark.parametrize(
+    ("name", "weights", "asked_for"),
+    [
+        ("timm:test_resnet", None, ("test_resnet", False)),
+        ("timm:test_resnet", "DEFAULT", ("test_resnet", True)),
+        ("timm:test_resnet", "r160_in1k", ("test_resnet.r160_in1k", True)),
+        ("timm:test_resnet.r160_in1k", "DEFAULT", ("test_resnet.r160_in1k", True)),
+    ],
+)
+def test_weights_of_timm(monkeypatch, name, weights, asked_for):
+    import timm
+
+    calls = []
+    monkeypatch.setattr(timm, "create_model", lambda *words, pretrained: calls.append((*words, pretrained)))
+    build_network(name, weights=weights)
+    assert calls == [asked_for]
+
+
+@TIMM
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("timm:resnet81", {}, "`network`: timm has no model called 'resnet81'; did you mean .*'resnet18'"),
+        ("timm:resnet18.a7_in1k", {}, "`network`: timm's 'resnet18' has no weights 'a7_in1k'; did you mean .*'a1_in1k'"),
+        ("timm:resnet18", {"weights": "a7_in1k"}, "`weights`: timm's 'resnet18' has none called 'a7_in1k'; did you"),
+        ("timm:densenet264d", {"weights": "DEFAULT"}, "`weights`: timm's 'densenet264d' has none .* there are none"),
+        ("timm:resnet18", {"stem": "small"}, "`stem`: 'small' is for networks of torchvision"),
+    ],
+)
+def test_what_timm_does_not_have(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_network(name, **options)
+
+
+def test_without_timm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ValueError, match=r"`network`: 'timm:resnet18' needs timm; pip install 'camtrain\[timm\]'"):
+        build_network("timm:resnet18")

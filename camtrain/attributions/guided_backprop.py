@@ -1,0 +1,57 @@
+"""Guided backpropagation of the class score."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.gradients import ClassIndex, class_score, guided_gradient
+
+
+class GuidedBackprop(BaseAttribution):
+    """Guided backpropagation of the class score: a backward pass in which ReLUs let only positive gradients through.
+
+        R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1},    a = R_0
+
+    Every ReLU counts, whether it is a module, a function, in place or used twice, and so does ReLU6 (see
+    `camtrain.gradients.guided_gradient`). It is that of the score which is asked for: guided backpropagation is not
+    linear, so that of `Against(c)` is not minus that of c.
+
+    It often looks the same for every class (Nie et al. 2018, arXiv 1805.07039; Adebayo et al. 2018, arXiv 1810.03292).
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
+        differentiable: False only.
+
+    Raises:
+        ValueError: if `differentiable` is set: the backward pass that is changed at the ReLUs is not the derivative of
+            any function, and camtrain uses it as a fixed target. When called: if there is no ReLU-like activation, so
+            that this would be the plain gradient, or it is hidden.
+
+    Cost:
+        One forward pass and one backward pass to the input.
+
+    Source:
+        Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015, arXiv 1412.6806.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> network = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3, 1, bias=False))
+        >>> _ = network[2].weight.data.copy_(torch.tensor([[1.0, 2.0, -3.0]]))
+        >>> GuidedBackprop(network)(torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1)).flatten()
+        tensor([0., 2., 0.])
+    """
+
+    def __init__(self, network: nn.Module, *, differentiable: bool = False) -> None:
+        if differentiable:
+            raise ValueError(
+                "`differentiable`: expected False, got True. Guided backpropagation is not the derivative of any "
+                "function, and is a fixed target: InputGradient can be trained through"
+            )
+        super().__init__(network)
+
+    def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        """See the class."""
+        images = self.tracked(images)
+        return guided_gradient(class_score(self.network(images), class_idx).sum(), images)

@@ -1,0 +1,86 @@
+"""Guided Grad-CAM."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.cams import GradCAM, resize
+from camtrain.gradients import ClassIndex, class_score, guided_gradient
+
+
+def guided_grad_cam(guided_gradients: Tensor, cams: Tensor) -> Tensor:
+    """Guided gradients, weighted by a map.
+
+        a = R_0 ⊙ U(map),    U bilinear interpolation to the size of the image
+
+    The map is taken as it is: not negative, not normalized.
+
+    Args:
+        guided_gradients: (N, 3, H, W).
+        cams: (N, h, w).
+
+    Returns:
+        (N, 3, H, W).
+
+    Source:
+        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017,
+        section 3.2, arXiv 1610.02391.
+
+    Example:
+        >>> import torch
+        >>> guided_grad_cam(torch.tensor([[[[1.0, -2.0]]]]), torch.tensor([[[3.0]]]))
+        tensor([[[[ 3., -6.]]]])
+    """
+    height, width = guided_gradients.shape[-2:]
+    return guided_gradients * resize(cams, (height, width)).unsqueeze(1)
+
+
+class GuidedGradCAM(BaseAttribution):
+    """Guided backpropagation of the class score times Grad-CAM; see `guided_grad_cam` for the formula.
+
+    The first has the detail, the second the class.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
+        target_layer: of Grad-CAM, dotted name or module; `None` finds the last spatial layer at the first call.
+        differentiable: False only.
+
+    Raises:
+        ValueError: if `differentiable` is set, since guided backpropagation is not the derivative of any function; if
+            the layer is not in the network. When called: if there is no ReLU-like activation, or it is hidden.
+
+    Cost:
+        One forward pass, one backward pass of the layers behind the target layer and one to the input.
+
+    Example:
+        >>> import torch
+        >>> from camtrain.networks import CIFARResNet
+        >>> GuidedGradCAM(CIFARResNet(depth=8), "layer3")(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self, network: nn.Module, target_layer: str | nn.Module | None = None, *, differentiable: bool = False
+    ) -> None:
+        if differentiable:
+            raise ValueError(
+                "`differentiable`: expected False, got True. Guided backpropagation is not the derivative of any "
+                "function, and is a fixed target: GradCAM and InputGradient can be trained through"
+            )
+        super().__init__(network)
+        self._cam = GradCAM(network, target_layer)
+
+    def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        """See `guided_grad_cam`; both factors come from one forward pass."""
+        images = self.tracked(images)
+        self._cam.layer(images)  # found outside the pass
+        with self._cam.captured(images, differentiable=True) as captured:
+            logits = self.network(images)
+        score, activations = class_score(logits, class_idx).sum(), captured.activations
+        guided = guided_gradient(score, images)
+        (gradients,) = torch.autograd.grad(score, activations, allow_unused=True)
+        if gradients is None:
+            raise ValueError("`target_layer`: the logits do not depend on what this layer puts out; choose another")
+        return guided_grad_cam(guided, self._cam.combine(activations.detach(), gradients))

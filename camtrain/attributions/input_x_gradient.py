@@ -1,0 +1,50 @@
+"""The image times the gradient of the class score."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.gradients import ClassIndex
+
+
+def input_x_gradient(images: Tensor, gradients: Tensor) -> Tensor:
+    """Image times gradient, a = x ⊙ ∂y/∂x: what a network that is linear in x adds to the score for each value.
+
+    It depends on where zero is: of normalized images, a value that is the mean of the data set gets nothing.
+
+    Args:
+        images: (N, 3, H, W).
+        gradients: (N, 3, H, W).
+
+    Returns:
+        (N, 3, H, W). Differentiable in both arguments.
+
+    Source:
+        Shrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences,
+        2016, arXiv 1605.01713.
+
+    Example:
+        >>> import torch
+        >>> input_x_gradient(torch.tensor([2.0, 3.0]), torch.tensor([-1.0, 0.5]))
+        tensor([-2.0000,  1.5000])
+    """
+    return images * gradients
+
+
+class InputXGradient(BaseAttribution):
+    """Image times gradient; see `input_x_gradient` for the formula and `BaseAttribution` for the arguments.
+
+    Cost:
+        One forward pass and one backward pass to the input.
+
+    Example:
+        >>> import torch
+        >>> from camtrain.networks import CIFARResNet
+        >>> InputXGradient(CIFARResNet(depth=8))(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        """See `input_x_gradient`."""
+        return input_x_gradient(images, self.gradient(images, class_idx))

@@ -1,0 +1,49 @@
+"""One map per image from attributions with three channels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+ChannelReduction = Literal["max", "sum"]
+"""`"max"`: the largest magnitude of the channels. `"sum"`: their sum, with its sign."""
+
+
+def saliency_map(attributions: Tensor, reduction: ChannelReduction = "max") -> Tensor:
+    """How much each pixel counts, from how much each channel of it does. Differentiable.
+
+        "max":  m_ij = max_c |a_cij|,    which is never negative
+        "sum":  m_ij = Σ_c a_cij,        which sums to what the attributions sum to
+
+    The first is for gradients, whose sign says little about a pixel; the second for attributions that add up to the
+    score, such as those of `IntegratedGradients`.
+
+    Args:
+        attributions: (N, C, H, W), signed.
+        reduction: of the channels.
+
+    Returns:
+        (N, H, W), raw.
+
+    Raises:
+        ValueError: if the attributions have another shape, or the reduction another name.
+
+    Source:
+        "max": Simonyan et al., Deep Inside Convolutional Networks, ICLR workshop 2014, section 3.1, arXiv 1312.6034.
+
+    Example:
+        >>> import torch
+        >>> attributions = torch.tensor([1.0, -3.0, 0.5]).view(1, 3, 1, 1)
+        >>> saliency_map(attributions), saliency_map(attributions, "sum")
+        (tensor([[[3.]]]), tensor([[[-1.5000]]]))
+    """
+    if attributions.dim() != 4:
+        raise ValueError(f"`attributions`: expected (N, C, H, W), got {tuple(attributions.shape)}")
+    match reduction:
+        case "max":
+            return attributions.abs().amax(dim=1)
+        case "sum":
+            return attributions.sum(dim=1)
+        case _:
+            raise ValueError(f"`reduction`: expected 'max' or 'sum', got {reduction!r}")

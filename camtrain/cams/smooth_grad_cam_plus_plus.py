@@ -1,0 +1,191 @@
+"""Smooth Grad-CAM++."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.cams.grad_cam_plus_plus import GradCAMPlusPlus
+from camtrain.gradients import ClassIndex, fixed_class, selected_class
+
+
+def smooth_grad_cam_plus_plus(activations: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+    """Smooth Grad-CAM++: Grad-CAM++ of derivatives averaged over noisy copies of the image.
+
+        α^k_ij = D₂ / (2 D₂ + Σ_ab A^k_ab · D₃)
+        w_k = Σ_ij α^k_ij ReLU(D₁),    map = ReLU(Σ_k w_k A^k)
+
+    D_m is the mean over the noisy copies of the m-th derivative of Y with respect to A^k_ij, and A are the activations
+    of the image itself, without noise. It is not the mean of finished maps.
+
+    Departures. The paper prints D₁ in the numerator of α; D₂ is what Grad-CAM++, which it extends, has there, and what
+    makes both agree without noise. With Y = exp(S) of the logit S and g = ∂S/∂A, the derivatives are exp(S) g^m; exp(S)
+    is left out, as in `grad_cam_plus_plus`, so that D_m is the mean of g^m: otherwise the few copies whose noise raises
+    the score would outweigh all others exponentially.
+
+    D₃ may be negative where D₁ is positive, and the denominator then near zero and α as large as the formula makes it;
+    a pixel at which it is exactly zero gets α = 0.
+
+    Args:
+        activations: A, (N, C, h, w).
+        first: D₁, (N, C, h, w).
+        second: D₂, (N, C, h, w).
+        third: D₃, (N, C, h, w).
+
+    Returns:
+        (N, h, w), not negative, not normalized. Differentiable in all arguments.
+
+    Source:
+        Omeiza et al., Smooth Grad-CAM++: An Enhanced Inference Level Visualization Technique for Deep Convolutional
+        Neural Network Models, 2019, arXiv 1908.01224.
+
+    Example:
+        >>> activations = torch.tensor([[[[1.0, 3.0]]]])
+        >>> gradients = torch.tensor([[[[1.0, 3.0]]], [[[1.0, -1.0]]]])  # of two noisy copies of the image
+        >>> first, second, third = (gradients.pow(m).mean(dim=0, keepdim=True) for m in (1, 2, 3))
+        >>> second / (2 * second + 4 * third)  # α of 1 / (2 + 4·1) and 5 / (10 + 4·13)
+        tensor([[[[0.1667, 0.0806]]]])
+        >>> smooth_grad_cam_plus_plus(activations, first, second, third)
+        tensor([[[0.2473, 0.7419]]])
+    """
+    denominator = 2 * second + activations.sum(dim=(-2, -1), keepdim=True) * third
+    # Made safe before the division: a NaN in the unused branch would still reach the gradient.
+    counted = denominator.abs() >= torch.finfo(denominator.dtype).tiny
+    alpha = torch.where(counted, second, 0.0) / torch.where(counted, denominator, 1.0)
+    weights = (alpha * first.relu()).sum(dim=(-2, -1), keepdim=True)
+    return (weights * activations).sum(dim=1).relu()
+
+
+class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
+    """Smooth Grad-CAM++ of a network; see `smooth_grad_cam_plus_plus` for the formula.
+
+    The class to explain is chosen on the image without noise. In training mode the noisy images of a pass share the
+    statistics of BatchNorm, so that the map depends a little on `max_batch`; in evaluation mode it does not.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits.
+        target_layer: see `BaseCAM`; the maps of several layers are fused as `GradientCAM.fuse` says.
+        num_samples: n, noisy copies of each image.
+        noise_level: standard deviation of the Gaussian noise, as a fraction of the range (maximum minus minimum) of
+            each image, as in SmoothGrad.
+        max_batch: the most noisy images in one pass. It bounds the memory, unless the map is differentiable: then the
+            graphs of all passes are kept.
+        seed: of the noise. `None` draws it from torch's generator on the images' device, whose state is left as found:
+            two calls in a row draw the same noise, as long as nothing else draws between them.
+        differentiable: see `BaseCAM`. The noise is a constant.
+
+    Raises:
+        ValueError: if a number is out of range, or as `BaseCAM`.
+        TypeError: as `BaseCAM`.
+
+    Cost:
+        One forward pass of the images, and for each of the n noisy copies a forward pass and a backward pass of the
+        layers behind the target layer.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> cam = SmoothGradCAMPlusPlus(CIFARResNet(depth=8).eval(), "layer3", num_samples=3, seed=0)
+        >>> cam(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 8, 8])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        target_layer: str | nn.Module | Sequence[str | nn.Module] | None = None,
+        *,
+        num_samples: int = 25,
+        noise_level: float = 0.15,
+        max_batch: int = 32,
+        seed: int | None = None,
+        differentiable: bool = False,
+    ) -> None:
+        for name, value in (("num_samples", num_samples), ("max_batch", max_batch)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}`: expected an integer of at least 1, got {value!r}")
+        if not 0 <= noise_level < float("inf"):
+            raise ValueError(f"`noise_level`: expected a number of at least 0, got {noise_level!r}")
+        super().__init__(network, target_layer, differentiable=differentiable)
+        self.num_samples = num_samples
+        self.noise_level = noise_level
+        self.max_batch = max_batch
+        self.seed = seed
+
+    def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        """Activations of the images, derivatives of their noisy copies, and the maps of both."""
+        with self.captured(images, gradients=self.differentiable) as captured:
+            logits = self.network(images)
+        sums = [_SummedPowers() for _ in captured.of_layers]
+        for gradients in self._noisy_gradients(images, fixed_class(logits, class_idx)):
+            for summed, of_layer in zip(sums, gradients, strict=True):
+                summed.add(of_layer)
+        maps = [
+            summed.map(activations, self.num_samples)
+            for summed, activations in zip(sums, captured.of_layers, strict=True)
+        ]
+        return maps[0] if len(maps) == 1 else self.fuse(maps)
+
+    def _noisy_gradients(self, images: Tensor, class_idx: ClassIndex) -> Iterator[list[Tensor]]:
+        """Gradients of each layer, (k, N, C, h, w), for some of the noisy copies at a time."""
+        owner = torch.arange(len(images), device=images.device)
+        for noise in self._noise(images):
+            noisy = (images + noise).flatten(0, 1)
+            owners = owner.repeat(len(noise))
+            passes = [
+                self.derivatives(noisy[part], selected_class(class_idx, owners[part]))
+                for part in self._parts(len(noisy))
+            ]
+            yield [
+                _of_copies([gradients for _, gradients in of_layer], len(noise))
+                for of_layer in zip(*passes, strict=True)
+            ]
+
+    def _noise(self, images: Tensor) -> Iterator[Tensor]:
+        """(k, N, 3, H, W), as many copies as there is room for in a pass, at least one; all in all `num_samples`."""
+        values = images.detach().flatten(1)
+        spread = (values.amax(dim=1) - values.amin(dim=1)).view(-1, 1, 1, 1)
+        generator = None if self.seed is None else torch.Generator(images.device).manual_seed(self.seed)
+        at_once = max(1, self.max_batch // max(1, len(images)))
+        for start in range(0, self.num_samples, at_once):
+            copies = min(at_once, self.num_samples - start)
+            # Drawn copy by copy, so that the noise does not depend on how many go into a pass.
+            drawn = [
+                torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+                for _ in range(copies)
+            ]
+            yield self.noise_level * spread * torch.stack(drawn)
+
+    def _parts(self, length: int) -> list[slice]:
+        return [slice(start, start + self.max_batch) for start in range(0, max(1, length), self.max_batch)]
+
+
+def _of_copies(parts: list[Tensor], copies: int) -> Tensor:
+    """(k, N, C, h, w) of k copies, from the parts of (k N, C, h, w)."""
+    together = torch.cat(parts)
+    return together.view(copies, len(together) // copies, *together.shape[1:])
+
+
+class _SummedPowers:
+    """Σ g, Σ g² and Σ g³ of one layer's gradients, in units in which they do not underflow."""
+
+    def __init__(self) -> None:
+        self.unit: Tensor | None = None
+        self.sums: list[Tensor] = []
+
+    def add(self, gradients: Tensor) -> None:
+        """Add the gradients of some copies, (k, N, C, h, w)."""
+        gradients = gradients.to(torch.promote_types(gradients.dtype, torch.float32))
+        if self.unit is None:
+            largest = gradients.detach().abs().amax(dim=(0, 2, 3, 4)).view(-1, 1, 1, 1)
+            self.unit = torch.where(largest > 0, largest, 1.0)
+        gradients = gradients / self.unit
+        powers = [gradients.sum(dim=0), gradients.square().sum(dim=0), gradients.pow(3).sum(dim=0)]
+        self.sums = [total + power for total, power in zip(self.sums, powers, strict=True)] if self.sums else powers
+
+    def map(self, activations: Tensor, copies: int) -> Tensor:
+        """The map of the averages over that many copies."""
+        assert self.unit is not None
+        # Gradients in units of u and activations in units of 1/u: α is the same, and so is the map.
+        return smooth_grad_cam_plus_plus(activations * self.unit, *(total / copies for total in self.sums))

@@ -1,0 +1,116 @@
+"""SS-CAM."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.cams.perturbation_cam import positive_integer
+from camtrain.cams.score_cam import Masking, ScoreCAM, Variant
+
+NoiseOn = Literal["activation", "input"]
+
+
+class SSCAM(ScoreCAM):
+    """SS-CAM of a network: Score-CAM with each score averaged over noise.
+
+        activation:  (M_k + ε) ∘ x,     input:  M_k ∘ x + ε,     ε ~ N(0, σ²),     M_k = s(Up(A^k))
+        map = ReLU(Σ_k w_k A^k)
+
+    w_k is made as in `ScoreCAM`, whose `variant` is chosen here too, from the mean of the scores over `num_samples`
+    draws: of probabilities, or of logits before the softmax over channels. `noise_on` says which of the two kinds of
+    the paper is meant: noise on the activation map, one value per pixel for all colors, or on the masked input, one
+    for each color. Flat channels are skipped as in `ScoreCAM`: there is no mask that noise could smooth.
+
+    Departures: the noise is added to the normalized map, so that σ means the same for every channel; the authors' code
+    adds it to the raw one, with a standard deviation of (2 / range)², which is largest where the channel is weakest.
+    With the paper's σ of 2, twice the range of the mask, the network sees mostly noise; at 0.2 the mask stays visible.
+
+    Draws are the same for each image of a batch, and depend neither on `max_batch` nor on `top_k`.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits.
+        target_layer: dotted name or module; `None` finds the last spatial layer at the first call.
+        noise_on: `activation` (SS-CAM 1) or `input` (SS-CAM 2).
+        num_samples: draws for each channel.
+        noise_std: σ, in units of the mask, which spans 0 to 1, or of the images.
+        seed: of the draws; `None` takes it from torch's global generator, whose state is left as found, so that two
+            calls one after the other draw the same.
+        variant: `class_probability` or `algorithm_1`, see `ScoreCAM`.
+        max_batch: number of masked images in one pass; it bounds the memory.
+        top_k: measure only that many channels of each image, those of the largest mean magnitude (see
+            `strongest_channels`), and leave the others out of the map; `None` measures all.
+        progress: show a progress bar.
+        differentiable: not possible here; there for the sake of one signature.
+
+    Raises:
+        ValueError: if `noise_on` is another one, `num_samples` or `noise_std` is not positive, or `ScoreCAM` does.
+
+    Cost:
+        That of `ScoreCAM` times `num_samples`.
+
+    Source:
+        Wang, Naidu, et al., SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization, 2020, arXiv 2006.14255.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> SSCAM(CIFARResNet(depth=8), "layer3", num_samples=2, top_k=4)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 8, 8])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        target_layer: str | nn.Module | None = None,
+        *,
+        noise_on: NoiseOn = "activation",
+        num_samples: int = 35,
+        noise_std: float = 2.0,
+        seed: int | None = None,
+        variant: Variant = "class_probability",
+        max_batch: int = 32,
+        top_k: int | None = None,
+        progress: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(
+            network,
+            target_layer,
+            variant=variant,
+            max_batch=max_batch,
+            top_k=top_k,
+            progress=progress,
+            differentiable=differentiable,
+        )
+        if noise_on not in get_args(NoiseOn):
+            raise ValueError(f"`noise_on`: expected one of {', '.join(get_args(NoiseOn))}, got {noise_on!r}")
+        if not noise_std > 0:
+            raise ValueError(f"`noise_std`: expected a positive number, got {noise_std!r}")
+        self.noise_on = noise_on
+        self.num_samples = positive_integer("num_samples", num_samples)
+        self.noise_std = noise_std
+        self.seed = seed
+
+    def masking(self, channels: int) -> Masking:
+        """Masking with noise, drawn anew for each channel and sample."""
+        generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
+        # A seed for each draw, so that it does not matter in which batch it is made.
+        seeds = torch.randint(2**62, (channels, self.num_samples), generator=generator).tolist()
+
+        def masked(images: Tensor, masks: Tensor, channel: Tensor, sample: Tensor) -> Tensor:
+            numbers = zip(channel.tolist(), sample.tolist(), strict=True)
+            if self.noise_on == "activation":
+                return images * (masks + self._noise(masks, [seeds[k][s] for k, s in numbers]))
+            return images * masks + self._noise(images, [seeds[k][s] for k, s in numbers])
+
+        return masked
+
+    def _noise(self, like: Tensor, seeds: list[int]) -> Tensor:
+        """Noise of this shape, each row drawn with a seed of its own."""
+        noise = torch.empty_like(like)
+        generator = torch.Generator(like.device)
+        for row, seed in zip(noise, seeds, strict=True):
+            row.normal_(0.0, self.noise_std, generator=generator.manual_seed(seed))
+        return noise

@@ -1,0 +1,50 @@
+"""Sheets that fill up image by image, and are written page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from camtrain.pictures import Panel, Tile, contact_sheet, reduced, write_png
+
+
+class ContactSheets:
+    """Contact sheets of a folder, each with a row for each image.
+
+    A page is written as soon as it is full, so that the memory does not grow with the number of images.
+
+    Args:
+        folder: where they are written: `<name>.png`, `<name>_page_2.png`, and so on.
+        title: of every sheet.
+        rows: on a page.
+    """
+
+    def __init__(self, folder: Path, title: str, rows: int = 12) -> None:
+        self.folder = folder
+        self.title = title
+        self.rows = rows
+        self.paths: list[Path] = []
+        self._panels: dict[str, list[Panel]] = {}
+        self._pages: dict[str, int] = {}
+
+    def add(self, name: str, tiles: Sequence[Tile], subtitle: str = "") -> None:
+        """A row of the sheet of that name."""
+        # Only as many pixels are kept as the sheet will show.
+        panels = self._panels.setdefault(name, [])
+        panels.append(Panel([replace(tile, pixels=reduced(tile.pixels)) for tile in tiles], caption=subtitle))
+        if len(panels) == self.rows:
+            self._write(name)
+
+    def finish(self) -> None:
+        """Write the pages that are not full."""
+        for name in list(self._panels):
+            self._write(name)
+
+    def _write(self, name: str) -> None:
+        panels = self._panels.pop(name)
+        page = self._pages[name] = self._pages.get(name, 0) + 1
+        path = self.folder / (f"{name}.png" if page == 1 else f"{name}_page_{page}.png")
+        title = ": ".join(filter(None, [self.title, panels[0].caption]))
+        write_png(contact_sheet(panels, title), path)
+        self.paths.append(path)

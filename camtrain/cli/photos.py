@@ -1,0 +1,96 @@
+"""Photos of users: which files, what they are called in the output, and how they are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from PIL import ExifTags, Image, ImageOps
+from torchvision.transforms.v2.functional import to_pil_image
+
+from camtrain.data.image_file import image_paths, rgb_image
+
+
+def photo_paths(given: Iterable[Path], out: Path) -> tuple[list[Path], list[str]]:
+    """The image files that are meant, each once and in the given order, and what is wrong with the rest.
+
+    Args:
+        given: files, which are taken as they are, and folders, of which all image files are, also in folders below.
+        out: a folder that is left out where it is below one of these: what an earlier run wrote is not explained again.
+
+    Returns:
+        Paths, and a sentence for each that is not there and each folder without an image.
+
+    Raises:
+        ValueError: if `out` is one of the folders.
+    """
+    found: dict[Path, Path] = {}
+    problems = []
+    for path in given:
+        if path.is_dir() and path.resolve() == out.resolve():
+            raise ValueError(f"`--out`: expected another folder than one of images, got {out}")
+        files = _in_folder(path, out) if path.is_dir() else [path]
+        if not files:
+            problems.append(f"no image in the folder {path}")
+        elif not path.exists():
+            problems.append(f"no such image: {path}")
+        else:
+            for file in files:
+                found.setdefault(file.resolve(), file)
+    return list(found.values()), problems
+
+
+def _in_folder(folder: Path, out: Path) -> list[Path]:
+    return [path for path in image_paths(folder) if out.resolve() not in path.resolve().parents]
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file that no other of them has, also where case does not count: as short as that allows.
+
+    The name without its extension, else with it, else with as many of its folders as it takes.
+
+    Example:
+        >>> unique_names([Path("a/cat.png"), Path("b/dog.png"), Path("b/dog.jpg")])
+        ['cat', 'dog.png', 'dog.jpg']
+        >>> unique_names([Path("a/cat.png"), Path("b/cat.png"), Path("b/Dog.png")])
+        ['a-cat', 'b-cat', 'Dog']
+    """
+    names: dict[Path, str] = {}
+    candidates = {path: _candidates(path, number, len(paths)) for number, path in enumerate(paths, start=1)}
+    while len(names) < len(candidates):
+        now = {path: next(candidates[path]) for path in candidates if path not in names}
+        often = Counter(name.casefold() for name in (*names.values(), *now.values()))
+        names |= {path: name for path, name in now.items() if often[name.casefold()] == 1}
+    return [names[path] for path in paths]
+
+
+def _candidates(path: Path, number: int, count: int) -> Iterator[str]:
+    """Names from short to long, without an end."""
+    parts = path.resolve().parts
+    for depth in range(1, len(parts)):
+        folders = parts[-depth:-1]
+        yield "-".join([*folders, path.stem])
+        yield "-".join([*folders, path.name])
+    # Even whole paths can be alike once their folders are put together: a-b/c and a/b-c.
+    while True:
+        yield f"{path.stem}-{number}"
+        number += count
+
+
+def upright_photo(path: Path) -> Image.Image:
+    """A photo as RGB, turned the way that its EXIF orientation says.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read, or has more than 8 bits per channel.
+    """
+    photo: Image.Image = to_pil_image(rgb_image(path))
+    try:
+        with Image.open(path) as stored:
+            orientation = stored.getexif().get(ExifTags.Base.Orientation)
+    except Exception as error:  # a damaged header makes Pillow raise almost anything
+        raise ValueError(f"cannot read the orientation of the image {path}: {error}") from error
+    if orientation is not None:
+        photo.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(photo)

@@ -1,0 +1,23 @@
+"""How maps and gradients are shown: pixels, panels of tiles, sheets and files."""
+
+from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_pixels
+from camtrain.pictures.gradient_picture import gradient_picture
+from camtrain.pictures.map_picture import map_picture
+from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
+from camtrain.pictures.png import write_png
+
+__all__ = [
+    "GAP",
+    "Panel",
+    "Tile",
+    "class_name",
+    "contact_sheet",
+    "gradient_picture",
+    "gradient_tile",
+    "map_picture",
+    "map_tile",
+    "note_tile",
+    "reduced",
+    "shown_pixels",
+    "write_png",
+]

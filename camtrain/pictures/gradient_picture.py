@@ -1,0 +1,32 @@
+"""A gradient at the input, to look at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_PERCENTILE = 0.99
+
+
+def gradient_picture(gradient: Tensor) -> Tensor:
+    """A gradient in gray: absolute value, largest channel, white at the 99th percentile.
+
+    Args:
+        gradient: (3, H, W).
+
+    Returns:
+        (3, H, W) in [0, 1]; black where the gradient is zero everywhere.
+
+    Source:
+        Smilkov et al., SmoothGrad, 2017, arXiv 1706.03825, section 3 (how gradients are displayed).
+
+    Example:
+        >>> gradient_picture(torch.tensor([[[0.0, -2.0]], [[1.0, 1.0]], [[0.0, 0.0]]]))[0]
+        tensor([[0.5025, 1.0000]])
+    """
+    magnitude = gradient.float().abs().amax(dim=0)
+    white = torch.quantile(magnitude, _PERCENTILE)
+    # A guided gradient can be zero on more than 99 % of the pixels.
+    white = white if white > 0 else magnitude.max()
+    gray = (magnitude / white).clamp(max=1) if white > 0 else torch.zeros_like(magnitude)
+    return gray.expand(3, -1, -1)
