@@ -9,12 +9,36 @@ import pytest
 import torch
 from torch import nn
 
+from camtrain.cams import GradCAM
+from camtrain.networks import build_network
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_first_listing_trains_a_network_of_ones_own():
-    (listing,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+LISTINGS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def listing_with(words):
+    (found,) = (listing for listing in LISTINGS if words in listing)
+    return found
+
+
+def test_the_listing_of_maps():
+    torch.manual_seed(0)
+    names = {
+        "network": build_network("resnet18", 6, stem="small").eval(),
+        "images": torch.rand(2, 3, 32, 32),
+        "labels": torch.tensor([0, 4]),
+    }
+    exec(listing_with("LayerCAM"), names)
+    assert names["network"].conv1.weight.grad.any()
+    assert torch.equal(names["cam"](names["images"], 3), GradCAM(names["network"], "layer4")(names["images"], 3))
+
+
+def test_the_listing_of_a_loop_trains_a_network_of_ones_own():
+    assert len(LISTINGS) == 2
+    listing = listing_with("optimizer")
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),

@@ -8,6 +8,32 @@ from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.gradients import ClassIndex, class_score, guided_gradient
 
 
+def guided_score_gradient(scores: Tensor, images: Tensor) -> Tensor:
+    """Guided gradient of the scores of a batch with respect to its images, detached.
+
+    Args:
+        scores: (N,), computed from `images`; their graph is kept.
+        images: (N, 3, H, W), require grad.
+
+    Returns:
+        (N, 3, H, W).
+
+    Raises:
+        ValueError: if the graph has no ReLU-like activation or hides them, or there is none (see
+            `camtrain.gradients.guided_gradient`).
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([[[[1.0, -2.0]]]], requires_grad=True)
+        >>> guided_score_gradient(images.relu().sum(dim=(1, 2, 3)), images)
+        tensor([[[[1., 0.]]]])
+    """
+    try:
+        return guided_gradient(scores.sum(), images)
+    except ValueError as error:
+        raise ValueError(f"`network`: expected one with ReLUs that can be guided; {error}") from error
+
+
 class GuidedBackprop(BaseAttribution):
     """Guided backpropagation of the class score: a backward pass in which ReLUs let only positive gradients through.
 
@@ -54,4 +80,4 @@ class GuidedBackprop(BaseAttribution):
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""
         images = self.tracked(images)
-        return guided_gradient(class_score(self.network(images), class_idx).sum(), images)
+        return guided_score_gradient(class_score(self.network(images), class_idx), images)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.attributions.guided_backprop import guided_score_gradient
 from camtrain.cams import GradCAM, resize
-from camtrain.gradients import ClassIndex, class_score, guided_gradient
+from camtrain.gradients import ClassIndex, class_score
 
 
 def guided_grad_cam(guided_gradients: Tensor, cams: Tensor) -> Tensor:
@@ -78,9 +79,9 @@ class GuidedGradCAM(BaseAttribution):
         self._cam.layer(images)  # found outside the pass
         with self._cam.captured(images, differentiable=True) as captured:
             logits = self.network(images)
-        score, activations = class_score(logits, class_idx).sum(), captured.activations
-        guided = guided_gradient(score, images)
-        (gradients,) = torch.autograd.grad(score, activations, allow_unused=True)
+        scores, activations = class_score(logits, class_idx), captured.activations
+        guided = guided_score_gradient(scores, images)
+        (gradients,) = torch.autograd.grad(scores.sum(), activations, allow_unused=True)
         if gradients is None:
             raise ValueError("`target_layer`: the logits do not depend on what this layer puts out; choose another")
         return guided_grad_cam(guided, self._cam.combine(activations.detach(), gradients))

@@ -88,8 +88,9 @@ class IntegratedGradients(BaseAttribution):
             broadcasts to the images. For normalized images the default, zero, is the mean color of the data set;
             black is -mean/std of each channel.
         steps: points on the way that each image gets at least.
-        tolerance: relative completeness error above which an image gets more points; `None` never does, so that each
-            has `steps`.
+        tolerance: relative completeness error above which an image gets more points; with `None` each has `steps`.
+            Choose `None` in training mode, where dropout and BatchNorm make a score depend on more than its image, so
+            that nothing is complete.
         max_steps: points on the way that no image gets more of.
         max_batch: most images in one pass. It bounds the memory, except with `differentiable`, where the graphs of all
             points are kept.

@@ -32,7 +32,7 @@ def ablation_weights(scores: Tensor, ablated_scores: Tensor) -> Tensor:
 
     Source:
         Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
-        Localization, WACV 2020, eq. 3.
+        Localization, WACV 2020.
 
     Example:
         >>> ablation_weights(torch.tensor([4.0, -4.0, 0.0]), torch.tensor([[3.0, 5.0], [-5.0, -4.0], [-2.0, 0.0]]))

@@ -15,7 +15,7 @@ import inspect
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -23,7 +23,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from camtrain.gradients import LayoutOf, channels_first
@@ -61,7 +60,7 @@ class PartialPass:
         activations: (1, C, h, w), of the image at the layer.
 
     Raises:
-        ValueError: if the layer is not run, or run more than once, or puts out no maps.
+        ValueError: if the layer is not run, or run more than once, or puts out no maps, or there are no (N, K) logits.
 
     Cost:
         One pass of the image, and one of what lies behind the layer on two. Memory: what the outermost calls before the
@@ -86,15 +85,15 @@ class PartialPass:
         layout_of: LayoutOf = channels_first,
     ) -> None:
         self._network, self._layer, self._image = network, layer, image
-        self._recording: _Recording | None = _Recording(network, image)
-        outputs: list[Tensor] = []
-        self.logits = self._first_pass(self._recording, outputs)
+        recording, outputs = _Recording(network, image), list[Tensor]()
+        self.logits = self._first_pass(recording, outputs)
         (self._output,) = outputs
         self._layout = layout_of(self._output, layer)
         self.activations = self._layout.maps(self._output)
-        if self._recording.changed:
-            self._recording = self._second_recording()
-        self._check(min(2, max_batch))
+        if recording.changed:
+            recording = self._second_recording()
+        self._recording: _Recording | None = recording
+        self._check(recording, min(2, max_batch))
 
     @torch.no_grad()
     def __call__(self, activations: Tensor) -> Tensor:
@@ -106,20 +105,24 @@ class PartialPass:
         Returns:
             (m, K).
         """
+        if self._recording is not None:
+            try:
+                return self._pass(activations, _Replay(self._recording, len(activations)))
+            except _OtherCallsError as error:  # before the layer, so that the activations are untouched
+                self._give_up(str(error))
+        return self._pass(activations, None)
+
+    def _pass(self, activations: Tensor, replay: _Replay | None) -> Tensor:
+        """Logits with these activations, what comes before them handed out or, without a replay, computed."""
         rows = len(activations)
 
         def replace(_layer: nn.Module, _inputs: object, _output: object) -> Tensor:
-            if isinstance(replay, _Replay):
+            if replay is not None:
                 replay.reached = True
-            return self._layout.output(activations, self._output.expand(rows, *self._output.shape[1:]))
+            return self._layout.output(activations, _of_rows(self._output, rows))
 
-        replay: AbstractContextManager[Any]
-        if self._recording is None:
-            replay, images = nullcontext(), self._image.repeat(rows, *[1] * (self._image.dim() - 1))
-        else:
-            replay = _Replay(self._recording, rows)
-            images = replay.images
-        with _hooked(self._layer, replace), replay:
+        images = self._image.repeat(rows, *[1] * (self._image.dim() - 1)) if replay is None else replay.images
+        with _hooked(self._layer, replace), replay or nullcontext():
             logits: Tensor = self._network(images)
         return logits
 
@@ -137,12 +140,15 @@ class PartialPass:
             outputs.append(output.clone())
 
         with _hooked(self._layer, note), recording:
-            logits: Tensor = self._network(recording.image)
+            logits: object = self._network(recording.image)
         if len(outputs) != 1:
             raise ValueError(
                 f"`target_layer`: expected a layer that runs once in a forward pass, it ran {len(outputs)} times"
                 + ("; choose the block around it" if outputs else "")
             )
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"`network`: expected (N, K) logits from it, got {got}")
         return logits
 
     def _second_recording(self) -> _Recording:
@@ -160,19 +166,23 @@ class PartialPass:
             pass
         return recording
 
-    def _check(self, rows: int) -> None:
+    def _check(self, recording: _Recording, rows: int) -> None:
+        """Make sure that the image's own activations give its own logits, or give up."""
         try:
-            logits = self(self.activations.expand(rows, *self.activations.shape[1:]).clone())
-            reason = "" if _agree(logits, self.logits) else "its logits differ"
+            activations = _of_rows(self.activations, rows).clone()
+            agree = _agree(self._pass(activations, _Replay(recording, rows)), self.logits)
         except Exception as error:  # whatever it is, passes of the whole network avoid it or show it again
-            reason = str(error)
-        if not reason:
+            self._give_up(str(error))
             return
+        if not agree:
+            self._give_up("its logits differ")
+
+    def _give_up(self, reason: str) -> None:
         self._recording = None
         warnings.warn(
             "`network`: it can not be run from the target layer on alone; each pass runs the whole network, which is "
             f"slow. Two passes of one image are not alike: {reason}",
-            stacklevel=3,
+            stacklevel=2,
         )
 
 
@@ -287,7 +297,7 @@ class _Recording(_WatchedCalls):
     def reach(self) -> None:
         """From here on everything is computed."""
         self.reached = True
-        values = [self.image, *(leaf for call in self.calls for leaf in _tensors(call.output))]
+        values = [self.image, *(value for call in self.calls for value in _tensors(call.output))]
         self._versions = [(value, value._version) for value in values]
 
     def call(self, callee: object, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -307,7 +317,7 @@ class _Recording(_WatchedCalls):
                 for argument in _tensors((args, *kwargs.values()))
             )
             self.mark(output)
-            if new and _is_one_row(output):
+            if new and output is not None and _is_one_row(output):
                 self.calls[start:] = [_Call(callee, output)]
         return output
 
@@ -321,7 +331,7 @@ class _Replay(_WatchedCalls):
         self._calls = recording.calls
         self._next = 0
         self._rows = rows
-        self.images: Tensor = self._of_rows(recording.image)
+        self.images: Tensor = _of_rows(recording.image, rows)
         self.mark(self.images)
 
     def call(self, callee: object, function: Function, args: Arguments, kwargs: Keywords) -> Any:
@@ -336,7 +346,7 @@ class _Replay(_WatchedCalls):
             output = self.computed(function, args, kwargs)
         else:
             with torch._C.DisableTorchFunction():
-                output = tree_map_only(Tensor, self._of_rows, expected.output)
+                output = _of_rows(expected.output, self._rows)
         with torch._C.DisableTorchFunction():
             self.mark(output)
         return output
@@ -347,9 +357,6 @@ class _Replay(_WatchedCalls):
             if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
                 value.data = value.clone()
         return function(*args, **kwargs)
-
-    def _of_rows(self, value: Tensor) -> Tensor:
-        return value.expand(self._rows, *value.shape[1:])
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -362,9 +369,22 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _is_one_row(output: Any) -> bool:
-    """Whether this is one tensor or several with one row each, and nothing else."""
-    leaves = [leaf for leaf in tree_leaves(output) if leaf is not None]
-    return bool(leaves) and all(isinstance(leaf, Tensor) and leaf.shape[:1] == (1,) for leaf in leaves)
+    """Whether this is one tensor or several with one row each, packed in what `_of_rows` can pack again."""
+    if isinstance(output, Tensor):
+        return output.shape[:1] == (1,)
+    if isinstance(output, (tuple, list)):
+        return all(map(_is_one_row, output))
+    return output is None
+
+
+def _of_rows(output: Any, rows: int) -> Any:
+    """The same for so many images that are all the one of this output; the rows share their memory."""
+    if isinstance(output, Tensor):
+        return output.expand(rows, *output.shape[1:])
+    if output is None:
+        return None
+    items = (_of_rows(item, rows) for item in output)
+    return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
 
 
 def _written(function: Function, args: Arguments, kwargs: Keywords) -> Iterator[Tensor]:

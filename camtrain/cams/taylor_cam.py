@@ -14,6 +14,8 @@ from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_
 Score = Literal["probability", "log_probability", "logit"]
 """What is differentiated twice: the class probability, its logarithm, or the logit."""
 
+_ROUNDING = 1e3  # multiples of the precision below which a derivative is a rounding error
+
 
 def interaction_effects(activations: Tensor, cross_derivatives: Tensor) -> Tensor:
     """Cross-derivatives of a score, weighted by the activations: half of what `taylor_cam` puts together.
@@ -102,7 +104,9 @@ class TaylorCAM(BaseCAM):
 
     Behind global average pooling and one linear layer, as in the last layer of a ResNet, the second derivative is the
     same for all pairs of positions, so that D_ij depends on i alone and the pairs say no more than the map of positions
-    does. Choose an earlier layer.
+    does. Choose an earlier layer. Where a LayerNorm follows, as behind a block of a vision transformer or a stage of
+    ConvNeXt, D is zero but for rounding, since a LayerNorm takes away what all channels have in common; that raises.
+    Choose the LayerNorm itself.
 
     Departures from the paper: the marginal map is not in it. The formula was taken from the authors' code; the
     diagonal, which they set to zero before they rank pairs, is kept in `pairs`.
@@ -116,12 +120,12 @@ class TaylorCAM(BaseCAM):
 
     Raises:
         ValueError: if `score` is another word; if the layer is not in the network. When called: if the second
-            derivative of the score is zero everywhere, for which `score="probability"` is the remedy.
+            derivative of the score is zero, for which `score="probability"` is the remedy, or a LayerNorm follows.
 
     Cost:
-        One forward pass, and 1 + h·w backward passes of the layers behind the target layer, for the whole batch at
-        once; h·w of them through the first one's graph, which makes each about as dear as two. The Hessian, (C·h·w)²
-        numbers an image, is never made.
+        One forward pass, and 2 + h·w backward passes of the layers behind the target layer, for the whole batch at
+        once; all but the first go through the graph of the first, which makes each about as dear as two. The Hessian,
+        (C·h·w)² numbers an image, is never made.
 
     Source:
         Lerman, Venuto, Kautz, Xu, Explaining Local, Global, and Higher-Order Interactions in Deep Learning, ICCV 2021,
@@ -198,24 +202,41 @@ class TaylorCAM(BaseCAM):
     def _effects(self, activations: Tensor, gradients: Tensor) -> Tensor:
         """D, (N, h, w, h, w), one position j at a time: the first pair of axes is j, the second i."""
         height, width = activations.shape[-2:]
-        effects = []
-        curved = activations.numel() == 0 or self.score == "probability"  # of which the second derivative may vanish
+        effects, largest = [], activations.new_zeros(())
         for gradient in gradients.sum(dim=1).flatten(1).unbind(1):
-            cross_derivatives = self._derivatives(gradient.sum(), activations)
-            curved = curved or bool(cross_derivatives.detach().any())
+            cross_derivatives = _derivatives(gradient.sum(), activations, create_graph=self.differentiable)
+            largest = torch.maximum(largest, _largest(cross_derivatives))
             effects.append(interaction_effects(activations, cross_derivatives.unsqueeze(1)))
-        if not curved:
-            raise ValueError(
-                f"`score`: the second derivative of the {self.score} is zero everywhere, so that no positions act "
-                "together: the layers behind the target layer are linear piece by piece (ReLU, max pooling, linear "
-                "layers). Use score='probability', or a network with smooth activations behind it (GELU, SiLU)"
-            )
+        # For comparison: channels that rise and fall by turns.
+        signs = 1 - 2 * (torch.arange(activations.shape[1], device=activations.device) % 2)
+        by_turns = _derivatives((gradients * signs.view(-1, 1, 1)).sum(), activations, create_graph=False)
+        self._check(float(largest), float(_largest(by_turns)), torch.finfo(activations.dtype).eps, len(activations))
         return torch.cat(effects, dim=1).reshape(-1, height, width, height, width)
 
-    def _derivatives(self, gradient: Tensor, activations: Tensor) -> Tensor:
-        derivatives = None
-        if gradient.requires_grad:  # else it is constant
-            (derivatives,) = torch.autograd.grad(
-                gradient, activations, retain_graph=True, create_graph=self.differentiable, allow_unused=True
+    def _check(self, largest: float, by_turns: float, precision: float, images: int) -> None:
+        if images and self.score != "probability" and largest == by_turns == 0:
+            raise ValueError(
+                f"`score`: the second derivative of the {self.score} is zero, so that no positions act together: the "
+                "layers behind the target layer are linear piece by piece (ReLU, max pooling, linear layers). Use "
+                "score='probability', or a network with smooth activations behind it (GELU, SiLU)"
             )
-        return torch.zeros_like(activations) if derivatives is None else derivatives
+        if largest < _ROUNDING * precision * by_turns:
+            raise ValueError(
+                "`target_layer`: nothing changes where all channels of a position rise together, which is what "
+                "Taylor-CAM looks at: a LayerNorm follows, and takes their mean away. Choose that LayerNorm, or a "
+                "layer behind it"
+            )
+
+
+def _derivatives(gradient: Tensor, activations: Tensor, *, create_graph: bool) -> Tensor:
+    """Of a sum of gradients, once more; zeros where it does not depend on the activations."""
+    derivatives = None
+    if gradient.requires_grad:
+        (derivatives,) = torch.autograd.grad(
+            gradient, activations, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+    return torch.zeros_like(activations) if derivatives is None else derivatives
+
+
+def _largest(values: Tensor) -> Tensor:
+    return values.detach().abs().amax() if values.numel() else values.new_zeros(())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from camtrain.pictures import Panel, Tile, contact_sheet, reduced, write_png
 
+ROWS = 12  # on a page
+
 
 class ContactSheets:
     """Contact sheets of a folder, each with a row for each image.
@@ -17,13 +19,11 @@ class ContactSheets:
     Args:
         folder: where they are written: `<name>.png`, `<name>_page_2.png`, and so on.
         title: of every sheet.
-        rows: on a page.
     """
 
-    def __init__(self, folder: Path, title: str, rows: int = 12) -> None:
+    def __init__(self, folder: Path, title: str) -> None:
         self.folder = folder
         self.title = title
-        self.rows = rows
         self.paths: list[Path] = []
         self._panels: dict[str, list[Panel]] = {}
         self._pages: dict[str, int] = {}
@@ -33,7 +33,7 @@ class ContactSheets:
         # Only as many pixels are kept as the sheet will show.
         panels = self._panels.setdefault(name, [])
         panels.append(Panel([replace(tile, pixels=reduced(tile.pixels)) for tile in tiles], caption=subtitle))
-        if len(panels) == self.rows:
+        if len(panels) == ROWS:
             self._write(name)
 
     def finish(self) -> None:

@@ -7,7 +7,15 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-from camtrain.cli.training_cli import TrainingCLI
+from camtrain.networks import nearest_names
+
+_COMMANDS = {
+    "fit": "train a classifier, and test it",
+    "validate": "score a checkpoint on the validation images",
+    "test": "score a checkpoint on the test images",
+    "predict": "write the class probabilities of images",
+    "explain": "show what a network looks at in photos, as PNG",
+}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -15,14 +23,43 @@ def main(args: list[str] | None = None) -> None:
 
     Args:
         args: the words after `camtrain`; `None` takes them from the command line.
+
+    Raises:
+        SystemExit: with the status of the subcommand, if that is not 0.
     """
     words = sys.argv[1:] if args is None else args
     if words == ["--version"]:
         print(f"camtrain {version('camtrain')}")
         return
+    if words in (["--help"], ["-h"]):
+        print(_help())
+        return
+    if not words:
+        print(_help(), file=sys.stderr)
+        raise SystemExit(2)
     # A console script does not see the folder that it is called from; a class_path may name a module there.
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     # Lightning 2.6 calls what torch 2.14 deprecates; nothing that a user could act on.
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+    if words[0] == "explain":
+        from camtrain.cli.explain import explain
+
+        if status := explain(words[1:]):
+            raise SystemExit(status)
+        return
+    if not words[0].startswith("-") and words[0] not in _COMMANDS:
+        print(f"camtrain: no subcommand is called {words[0]!r}; {nearest_names(words[0], _COMMANDS)}", file=sys.stderr)
+        raise SystemExit(2)
+    from camtrain.cli.training_cli import TrainingCLI  # W&B takes a second
+
     TrainingCLI(args)
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:10}{summary}" for name, summary in _COMMANDS.items())
+    return (
+        "usage: camtrain [-h] [--version] SUBCOMMAND ...\n\n"
+        f"Train image classifiers that look at the right thing, and show that they do.\n\n{commands}\n\n"
+        "camtrain SUBCOMMAND --help explains each."
+    )

@@ -18,6 +18,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.transforms import v2
+from yaml import YAMLError  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.data import CIFAR10, CIFAR100, ImageDataModule
 from camtrain.data.image_data_module import IMAGENET_MEAN, IMAGENET_STD
@@ -72,8 +73,7 @@ class Preprocessing:
 def plain_preprocessing(override: Override, size: int = _USUAL_SIZE, remarks: Sequence[str] = ()) -> Preprocessing:
     """The largest central square, with ImageNet's normalization: where nothing else is known."""
     normalization = override.normalization(IMAGENET_MEAN, IMAGENET_STD)
-    transform = _square(override.size or size)
-    return Preprocessing(_normalized(transform, **normalization), **normalization, remarks=list(remarks))
+    return _preprocessing(_square(override.size or size), normalization, None, remarks)
 
 
 def torchvision_preprocessing(name: str, weights: str | None, override: Override) -> Preprocessing:
@@ -96,8 +96,7 @@ def torchvision_preprocessing(name: str, weights: str | None, override: Override
 
 def timm_preprocessing(network: nn.Module, pretrained: bool, override: Override) -> Preprocessing:
     """That of a timm network, with ImageNet's class names where it was pretrained there."""
-    from timm import data  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
+    data: Any = importlib.import_module("timm.data")
     config = data.resolve_model_data_config(network)
     config |= override.normalization(config["mean"], config["std"])
     if override.size is not None:
@@ -125,49 +124,52 @@ def data_preprocessing(config: Path, override: Override) -> Preprocessing:
         FileNotFoundError: if there is no such file.
         ValueError: if it names no data module, or one that can not be made and says too little.
     """
+    kind, settings = _data_class(config)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "data", fail_untyped=False)
+    try:
+        data = parser.instantiate_classes(parser.parse_object({"data": settings})).data
+    except (OSError, ValueError) as error:
+        data = _DataFromSettings(kind, settings, config, error)
+    image_size = _CIFAR_SIZE if issubclass(kind, (CIFAR10, CIFAR100)) else settings.get("image_size")
+    return _of_data_module(data, image_size, override)
+
+
+def _data_class(config: Path) -> tuple[type, dict[str, Any]]:
+    """The class of the data module and all its settings."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     try:
-        settings = parser.parse_object({"data": _data_settings(config)})
+        data = parser.parse_object({"data": _data_settings(config)}).as_dict()["data"]
     except ArgumentError as error:
         raise ValueError(f"{config}: {error}") from error
-    try:
-        data = parser.instantiate_classes(settings).data
-    except (OSError, ValueError) as error:
-        data = _DataFromSettings(settings.data, config, error)
-    return _of_data_module(data, override)
+    module, _, name = data["class_path"].rpartition(".")
+    return getattr(importlib.import_module(module), name), data.get("init_args", {})
 
 
 def _data_settings(config: Path) -> Any:
     if not config.is_file():
         raise FileNotFoundError(f"no such configuration: {config}")
     try:
-        return OmegaConf.to_container(OmegaConf.load(config), resolve=False)["data"] and _resolved(config)  # type: ignore[index, call-overload]
-    except (OmegaConfBaseException, KeyError, TypeError) as error:
+        data = OmegaConf.load(config)["data"]  # type: ignore[index]  # it may be a list, and is then refused below
+        return OmegaConf.to_container(data, resolve=True) if OmegaConf.is_config(data) else data
+    except (OmegaConfBaseException, YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{config}: expected a configuration with a data module under `data`; {error}") from error
-
-
-def _resolved(config: Path) -> Any:
-    data = OmegaConf.load(config)["data"]
-    return OmegaConf.to_container(data, resolve=True) if OmegaConf.is_config(data) else data
 
 
 class _DataFromSettings:
     """What a data module that can not be made would say of its images, as far as its settings and its class do."""
 
-    def __init__(self, settings: Any, config: Path, error: Exception) -> None:
-        module, _, name = settings.class_path.rpartition(".")
-        kind, own = getattr(importlib.import_module(module), name), settings.init_args
+    def __init__(self, kind: type, own: dict[str, Any], config: Path, error: Exception) -> None:
         if not issubclass(kind, ImageDataModule) or own.get("eval_transform") is not None:
             raise ValueError(f"{config}: its data module can not be made: {error}") from error
         self.remarks = [f"the data module of {config} can not be made, so that its classes may have no names: {error}"]
         self.mean = own.get("mean") or kind.default_mean
         self.std = own.get("std") or kind.default_std
-        self.image_size = own.get("image_size")
         self.class_names = own.get("classes") or getattr(kind, "all_class_names", None)
 
 
-def _of_data_module(data: Any, override: Override) -> Preprocessing:
+def _of_data_module(data: Any, image_size: int | None, override: Override) -> Preprocessing:
     remarks = list(getattr(data, "remarks", []))
     if not hasattr(data, "mean") or not hasattr(data, "std"):
         remarks += [] if override.mean and override.std else [_assumed(data, "no mean and std", "ImageNet's", "--mean")]
@@ -175,16 +177,10 @@ def _of_data_module(data: Any, override: Override) -> Preprocessing:
     # Images of a data set that are all of one size need no transform; a photo is brought to that size.
     transform = data._transform("val") if isinstance(data, ImageDataModule) and override.size is None else []
     if not transform:
-        size = override.size or _size(data)
+        size = override.size or image_size
         remarks += [] if size else [_assumed(data, "no image_size", f"{_USUAL_SIZE}", "--size")]
         transform = _square(size or _USUAL_SIZE)
-    names = getattr(data, "class_names", None)
-    prepared = _normalized(transform, **normalization)
-    return Preprocessing(prepared, **normalization, class_names=None if names is None else list(names), remarks=remarks)
-
-
-def _size(data: Any) -> int | None:
-    return _CIFAR_SIZE if isinstance(data, (CIFAR10, CIFAR100)) else getattr(data, "image_size", None)
+    return _preprocessing(transform, normalization, getattr(data, "class_names", None), remarks)
 
 
 def _assumed(data: Any, lacking: str, value: str, option: str) -> str:
@@ -195,7 +191,14 @@ def _square(size: int) -> list[v2.Transform]:
     return [v2.Resize(size), v2.CenterCrop(size)]
 
 
-def _normalized(transform: list[v2.Transform], mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
+def _preprocessing(
+    transform: list[v2.Transform],
+    normalization: dict[str, tuple[float, ...]],
+    class_names: Sequence[str] | None,
+    remarks: Sequence[str],
+) -> Preprocessing:
+    mean, std = normalization["mean"], normalization["std"]
     # As data modules do: transforms of uint8 pixels, then float, then the normalization.
     to_float = v2.ToDtype(torch.float32, scale=True)
-    return v2.Compose([v2.ToImage(), *transform, to_float, v2.Normalize(list(mean), list(std)), v2.ToPureTensor()])
+    prepared = v2.Compose([v2.ToImage(), *transform, to_float, v2.Normalize(list(mean), list(std)), v2.ToPureTensor()])
+    return Preprocessing(prepared, mean, std, None if class_names is None else list(class_names), list(remarks))

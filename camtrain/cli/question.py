@@ -76,10 +76,8 @@ class Questions:
 
     def _contrast(self, first: int, ranked: list[int], class_names: Sequence[str] | None, title: str) -> Question:
         others = [index for index in ranked if index != first]
-        if isinstance(self.contrast, int):
-            other = self.contrast
-        else:
-            other = others[0] if others else first
+        runner_up = others[0] if others else first
+        other = self.contrast if isinstance(self.contrast, int) else runner_up
         same = f"the class to contrast with is {class_name(class_names, first)} itself" if other == first else ""
         title = f"{title} rather than {class_name(class_names, other)}"
         return Question(Contrast(first, other), "contrast", "contrast", title, same)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Literal, get_args
 
 from torch import nn
@@ -76,7 +77,7 @@ def build_network(
 
 def _timm_network(name: str, num_classes: int | None, stem: Stem, weights: str | None) -> nn.Module:
     try:
-        import timm  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        timm: Any = importlib.import_module("timm")
     except ModuleNotFoundError as error:
         if error.name != "timm":
             raise

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -178,6 +179,7 @@ class Layers(nn.Module):
         self.target = nn.Conv2d(4, 4, 3, padding=1)
         self.behind = nn.Conv2d(4, 4, 3, padding=1)
         self.attention = nn.MultiheadAttention(4, 2)
+        self.packed = Packed()
         self.relu = nn.ReLU(inplace=True)
         self.fc = nn.Linear(4, 3)
         self.function = forward
@@ -263,15 +265,23 @@ def parameters_alone(net: Layers, x: Tensor) -> Tensor:
     return net.behind(net.target(x) + one.squeeze(0)[:, None, None])
 
 
+class Halves(NamedTuple):
+    first: Tensor
+    second: Tensor
+
+
+class Packed(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Halves, list[tuple[Tensor, None]]]:
+        return Halves(*x.chunk(2, dim=1)), [(x, None)]
+
+
 def containers(net: Layers, x: Tensor) -> Tensor:
     x = net.before(x)
-    halves = {"parts": list(x.chunk(2, dim=1)), "top": x.max(dim=1, keepdim=True)}
-    values, _ = halves["top"]
-    return (
-        net.behind(net.target(torch.cat(halves["parts"], dim=1)))
-        + values
-        + torch.stack(halves["parts"]).sum(dim=0).repeat(1, 2, 1, 1)
-    )
+    halves, ((whole, _),) = net.packed(x)
+    values, _ = whole.max(dim=1, keepdim=True)
+    channels = x.unbind(dim=1)
+    y = net.target(torch.cat([halves.second, halves.first], dim=1))
+    return net.behind(y) + values + torch.stack(channels, dim=1).sum(dim=1, keepdim=True)
 
 
 def reused(net: Layers, x: Tensor) -> Tensor:
@@ -301,6 +311,8 @@ def test_forwards(forward):
         assert counts["convolution"] == 1
         assert counts["relu"] == 1
         assert counts["gelu"] == counts["max_pool2d_with_indices"] == 0
+    if forward is containers:
+        assert counts["split"] == counts["max"] == counts["unbind"] == 0
 
 
 class Block(nn.Module):
@@ -420,6 +432,17 @@ def test_whole_passes_and_a_warning_where_the_passes_differ(make, reason, unused
     assert counts["convolution"] == sum(isinstance(module, nn.Conv2d) for module in network.modules()) - unused
 
 
+def test_larger_batches_that_are_not_alike():
+    def forward(net: Layers, x: Tensor) -> Tensor:
+        x = net.before(x)
+        return net.behind(net.target(x.contiguous() if len(x) > 3 else x))
+
+    torch.manual_seed(0)
+    network = Layers(forward)
+    with pytest.warns(UserWarning, match="contiguous is called where it was Conv2d"):
+        _check(network, "target", torch.rand(1, 3, 8, 8))
+
+
 def test_random_network_is_warned_of():
     torch.manual_seed(0)
     network = Layers(lambda net, x: net.behind(F.dropout(net.target(net.before(x)), 0.5, training=True)))
@@ -461,6 +484,17 @@ def test_layer_that_puts_out_something_else():
         PartialPass(network, network.blocks[1], torch.rand(1, 3, 8, 8))
 
 
+@pytest.mark.parametrize(("output", "got"), [(lambda x: (x, x), "tuple"), (lambda x: x[0], r"\(3,\)")])
+def test_network_without_logits(output, got):
+    class Network(Layers):
+        def forward(self, images: Tensor) -> Tensor:
+            return output(super().forward(images))
+
+    network = Network(functional)
+    with pytest.raises(ValueError, match=rf"`network`: expected \(N, K\) logits from it, got {got}"):
+        PartialPass(network, network.target, torch.rand(1, 3, 8, 8))
+
+
 # Leaving no trace --------------------------------------------------------------------------------
 
 
@@ -470,6 +504,26 @@ def _trace(network: nn.Module) -> dict[str, Any]:
     }
     hooks = {name: len(module._forward_hooks) for name, module in network.named_modules()}
     return {**trace, **hooks, "modes": torch._C._len_torch_function_stack()}
+
+
+def test_no_memory_is_kept():
+    torch.manual_seed(0)
+    network = Layers(works_behind_on_what_was_before)
+
+    def once() -> None:
+        behind = PartialPass(network, network.target, torch.rand(1, 3, 8, 8))
+        behind(behind.activations.repeat(3, 1, 1, 1))
+
+    once()
+    gc.collect()
+    gc.disable()  # nothing waits for the collector either
+    try:
+        before = len(gc.get_objects())
+        for _ in range(20):
+            once()
+        assert len(gc.get_objects()) - before < 20
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("step", ["nothing", "recording", "second recording", "partial pass", "whole pass"])

@@ -241,7 +241,11 @@ def test_weights_of_timm(monkeypatch, name, weights, asked_for):
     ("name", "options", "message"),
     [
         ("timm:resnet81", {}, "`network`: timm has no model called 'resnet81'; did you mean .*'resnet18'"),
-        ("timm:resnet18.a7_in1k", {}, "`network`: timm's 'resnet18' has no weights 'a7_in1k'; did you mean .*'a1_in1k'"),
+        (
+            "timm:resnet18.a7_in1k",
+            {},
+            "`network`: timm's 'resnet18' has no weights 'a7_in1k'; did you mean .*'a1_in1k'",
+        ),
         ("timm:resnet18", {"weights": "a7_in1k"}, "`weights`: timm's 'resnet18' has none called 'a7_in1k'; did you"),
         ("timm:densenet264d", {"weights": "DEFAULT"}, "`weights`: timm's 'densenet264d' has none .* there are none"),
         ("timm:resnet18", {"stem": "small"}, "`stem`: 'small' is for networks of torchvision"),

@@ -1,0 +1,430 @@
+"""`camtrain explain` from end to end, as a user sees it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import models
+
+from camtrain.cli import main
+from camtrain.cli.ready_network import ready_network
+from camtrain.gradients import Against
+from camtrain.methods import METHODS, TITLES, image_maps, method_named
+from camtrain.pictures import gradient_picture, map_picture, shown_pixels
+
+OWN = """
+import torch
+from torch import nn
+from camtrain.networks import CIFARResNet
+
+class Red(nn.Sequential):
+    '''Its Grad-CAM for class 0 is the red channel, and for class 1 a fifth of the green one.'''
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(2, 2, bias=False))
+        with torch.no_grad():
+            self[0].weight.copy_(torch.eye(2, 3)[..., None, None])
+            self[4].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.2]]))
+
+def tiny():
+    torch.manual_seed(3)
+    return CIFARResNet(depth=8, num_classes=3, width=4)
+
+def flat_head():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 3))
+"""
+
+PLAIN = ["--mean", "0", "0", "0", "--std", "1", "1", "1"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The working folder, with networks of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    Path("my_code.py").write_text(OWN)
+    yield tmp_path
+    sys.modules.pop("my_code", None)
+
+
+@pytest.fixture
+def explain(capsys):
+    """Runs `camtrain explain <words>`; the exit status, what it printed and what it said on stderr."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = 0
+        try:
+            main(["explain", *words])
+        except SystemExit as stop:
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+def photo(name: str, size=(32, 32), seed=0) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def square_photo(name: str) -> torch.Tensor:
+    """A red square at rows 4 to 9 and columns 20 to 29 of a black image, with some green elsewhere; (3, 32, 32)."""
+    pixels = np.zeros((32, 32, 3), dtype=np.uint8)
+    pixels[4:10, 20:30, 0] = 255
+    pixels[20:24, 2:8, 1] = 255
+    Image.fromarray(pixels).save(name)
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+
+
+def pixels_of(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def tile_of(path: str, column: int = 0, row: int = 0, tile: int = 224) -> np.ndarray:
+    """The tile of a sheet."""
+    top, left = 40 + row * (16 + tile + 8) + 16, 8 + column * (tile + 8)
+    return pixels_of(path)[top : top + tile, left : left + tile]
+
+
+def written(folder: str = "explained") -> set[str]:
+    return {path.name for path in Path(folder).iterdir()}
+
+
+def test_an_overlay_is_where_the_map_is(explain):
+    picture = square_photo("a.png")
+    network = ["--network", "my_code.Red", "--size", "32", *PLAIN]
+    status, out, err = explain("--images", "a.png", *network, "--methods", "grad_cam,input_x_gradient")
+    assert status == 0
+    assert "warning" not in err
+    expected = shown_pixels(map_picture(picture, picture[0]), 224)
+    np.testing.assert_array_equal(tile_of("explained/a.grad_cam.png"), expected)
+    hot = expected[7 * 6, 7 * 25].astype(int), expected[7 * 22, 7 * 4].astype(int)
+    assert hot[0][0] > hot[1][0] + 20  # red on the square, and not elsewhere, be it green or not
+    assert hot[0][2] < hot[1][2] - 20
+    # The gradient times the image is the red channel too, and is shown in gray.
+    np.testing.assert_array_equal(
+        tile_of("explained/a.input_x_gradient.png"), shown_pixels(picture[:1].expand(3, -1, -1), 224)
+    )
+    sheet = "explained/contact_sheet.png"
+    np.testing.assert_array_equal(tile_of(sheet, 0, tile=128), shown_pixels(picture))
+    np.testing.assert_array_equal(tile_of(sheet, 1, tile=128), shown_pixels(map_picture(picture, picture[0])))
+    assert written() == {"a.grad_cam.png", "a.input_x_gradient.png", "contact_sheet.png"}
+    (line,) = [line for line in out.splitlines() if line.startswith("a.png")]
+    probability = torch.tensor([60 / 1024, 0.2 * 24 / 1024]).softmax(0)[0]
+    assert line.split() == ["a.png", "class", "0", f"{probability:.1%}", "a.*.png", "(2)"]
+
+
+def test_another_class(explain):
+    picture = square_photo("a.png")
+    explain("--images", "a.png", "--network", "my_code.Red", "--size", "32", *PLAIN, "--class", "1")
+    np.testing.assert_array_equal(
+        tile_of("explained/a.grad_cam.png"), shown_pixels(map_picture(picture, picture[1]), 224)
+    )
+
+
+def test_all_methods(explain, folder):
+    photo("a.png", (8, 8))
+    words = ["--network", "my_code.tiny", "--size", "8", *PLAIN, "--seed", "5", "--max-batch", "64", "--channels", "2"]
+    status, _, err = explain("--images", "a.png", *words, "--methods", "all")
+    assert status == 0
+    assert "can not be used" not in err
+    assert written() == {"contact_sheet.png", *(f"a.{name}.png" for name in METHODS)}
+    ready = ready_network(network="my_code.tiny")
+    picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
+    for column, name in enumerate(METHODS, start=1):
+        if name not in ("cam", "x_grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "smooth_grad"):
+            continue
+        method = method_named(name, ready.network, seed=5, top_k=2)
+        if "cam" in name and name != "guided_grad_cam":
+            expected = map_picture(picture, image_maps(method, picture[None])[0])
+        else:
+            expected = gradient_picture(method(picture[None])[0])
+        found = tile_of(f"explained/a.{name}.png").astype(int)
+        # The last bit of a sum may round a color the other way.
+        assert abs(found - shown_pixels(expected, 224)).max() <= 2, name
+        found = tile_of("explained/contact_sheet.png", column, tile=128).astype(int)
+        assert abs(found - shown_pixels(expected)).max() <= 2, name
+
+
+def test_questions(explain):
+    photo("a.png", (16, 16))
+    words = ["--network", "my_code.tiny", "--size", "16", *PLAIN]
+    status, _, _ = explain(
+        "--images", "a.png", *words, "--methods", "grad_cam,input_gradient", "--top-k", "2", "--counterfactual",
+        "--contrast",
+    )  # fmt: skip
+    assert status == 0
+    names = ["", ".top_2", ".against", ".contrast"]
+    overlays = {f"a.{method}{name}.png" for method in ("grad_cam", "input_gradient") for name in names}
+    sheets = {"contact_sheet.png", "contact_sheet_grad_cam.png", "contact_sheet_input_gradient.png"}
+    assert written() == overlays | sheets
+    ready = ready_network(network="my_code.tiny")
+    picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
+    ranked = ready.network(picture[None])[0].argsort(descending=True)
+    grad_cam = method_named("grad_cam", ready.network)
+    asked = {"": ranked[0], ".top_2": ranked[1], ".against": Against(int(ranked[0]))}
+    for column, (name, class_idx) in enumerate(asked.items(), start=1):
+        class_idx = class_idx if isinstance(class_idx, Against) else int(class_idx)
+        expected = map_picture(picture, image_maps(grad_cam, picture[None], class_idx)[0])
+        for path, tile, where in ((f"a.grad_cam{name}.png", 224, 0), ("contact_sheet_grad_cam.png", 128, column)):
+            found = tile_of(f"explained/{path}", where, tile=tile).astype(int)
+            assert abs(found - shown_pixels(expected, tile)).max() <= 2
+
+
+def test_a_contrast_with_the_class_itself_says_so(explain):
+    square_photo("a.png")
+    words = ["--network", "my_code.Red", "--size", "32", *PLAIN, "--contrast", "0"]
+    status, _, _ = explain("--images", "a.png", *words)
+    assert status == 0
+    assert written() == {"a.grad_cam.png", "contact_sheet.png", "contact_sheet_grad_cam.png"}
+    note = tile_of("explained/contact_sheet_grad_cam.png", 2, tile=128)
+    assert (note == 217).all(axis=2).mean() > 0.6
+    assert note.min() < 100
+
+
+def test_a_method_that_can_not_be_used_is_named(explain):
+    photo("a.png", (16, 16))
+    words = ["--images", "a.png", "--network", "my_code.flat_head", "--size", "16", *PLAIN]
+    status, out, err = explain(*words, "--methods", "cam,grad_cam,guided_backprop")
+    assert status == 0
+    assert "warning: CAM can not be used here: `target_layer`: expected a layer that puts out 784 channels" in err
+    (line,) = [line for line in err.splitlines() if "guided backprop can not be used here" in line]
+    assert "no ReLU-like activation" in line
+    assert written() == {"a.grad_cam.png", "contact_sheet.png"}
+    for column, has_map in ((1, False), (2, True), (3, False)):
+        gray = (tile_of("explained/contact_sheet.png", column, tile=128) == 217).all(axis=2).mean()
+        assert (gray < 0.1) == has_map
+    status, out, err = explain(*words, "--methods", "cam", "--out", "other")
+    assert status == 1
+    assert "error: CAM can not be used here" in err
+    assert "a.*.png (0)" in out
+
+
+def test_unreadable_files_are_named_and_the_others_done(explain):
+    photo("photos/good.png")
+    Path("photos/bad.jpg").write_bytes(b"no image")
+    words = ["--network", "my_code.Red", "--size", "16", *PLAIN]
+    status, out, err = explain("--images", "photos", "absent.png", *words)
+    assert status == 1
+    assert "cannot read the image photos/bad.jpg" in err
+    assert "error: no such image: absent.png" in err
+    assert written() == {"good.grad_cam.png", "contact_sheet.png"}
+    assert "photos/good.png" in out
+    status, out, err = explain("--images", "photos/bad.jpg", *words, "--out", "nothing")
+    assert status == 1
+    assert "error: there is no image to explain" in err
+    assert not out
+    assert not Path("nothing").exists()
+
+
+def test_files_of_one_name_have_different_outputs_and_others_stay(explain):
+    for number, name in enumerate(("one/a.png", "two/a.png", "two/b.jpg")):
+        photo(name, seed=number)
+    Path("out").mkdir()
+    Path("out/mine.txt").write_text("kept")
+    Path("out/b.grad_cam.png").write_bytes(b"of an earlier run")
+    status, _, _ = explain("--images", "one", "two", "--network", "my_code.Red", "--size", "16", *PLAIN, "--out", "out")
+    assert status == 0
+    assert written("out") == {
+        "one-a.grad_cam.png", "two-a.grad_cam.png", "b.grad_cam.png", "contact_sheet.png", "mine.txt",
+    }  # fmt: skip
+    assert Path("out/mine.txt").read_text() == "kept"
+    assert tile_of("out/b.grad_cam.png").shape == (224, 224, 3)
+    assert not np.array_equal(tile_of("out/one-a.grad_cam.png"), tile_of("out/two-a.grad_cam.png"))
+    again = ["--images", "out", "--network", "my_code.Red", "--out", "out"]
+    assert "`--out`: expected another folder" in explain(*again)[2]
+
+
+@pytest.mark.parametrize("name", ["contact_sheet.png", "a.grad_cam.png"])
+def test_a_photo_is_never_overwritten(explain, name):
+    content = photo("a.png").read_bytes(), photo(name).read_bytes()
+    words = ["--images", "a.png", name, "--network", "my_code.Red", "--out", "."]
+    status, _, err = explain(*words)
+    assert status == 2
+    assert f"`--out`: {name} would be overwritten" in err
+    assert (Path("a.png").read_bytes(), Path(name).read_bytes()) == content
+
+
+def test_many_images_have_several_sheets(explain, monkeypatch):
+    monkeypatch.setattr("camtrain.cli.contact_sheets.ROWS", 2)
+    for number in range(3):
+        photo(f"photos/{number:02}.png", seed=number)
+    explain("--images", "photos", "--network", "my_code.Red", "--size", "16", *PLAIN)
+    assert {"contact_sheet.png", "contact_sheet_page_2.png"} < written()
+    assert pixels_of("explained/contact_sheet.png").shape == (40 + 2 * 152, 8 + 2 * 136, 3)
+    assert pixels_of("explained/contact_sheet_page_2.png").shape == (40 + 152, 8 + 2 * 136, 3)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A run of `camtrain fit` of one step."""
+    folder = tmp_path_factory.mktemp("fit")
+    (folder / "small.yaml").write_text("""
+model: {network: {class_path: camtrain.networks.CIFARResNet, init_args: {depth: 8, width: 4, stem_stride: 2}}}
+data: {class_path: DecoyDigits, init_args: {batch_size: 4, mean: [0.3, 0.2, 0.1]}}
+trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, accelerator: cpu, enable_progress_bar: false}
+run: {wandb: disabled, test: false}
+cam_logger: {num_images: 0}
+""")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["fit", "--config", "small.yaml"]
+        patch.setattr(sys, "argv", ["camtrain", *words])
+        main()
+    return folder / "runs/small/version_0"
+
+
+def test_a_run_of_camtrain_fit(explain, run_folder):
+    photo("a.jpg", (100, 80))
+    status, out, err = explain("--images", "a.jpg", "--checkpoint", str(run_folder / "checkpoints/last.ckpt"))
+    assert status == 0
+    assert "warning" not in err
+    ready = ready_network(run_folder / "checkpoints/last.ckpt")
+    assert tuple(ready.preprocessing.mean) == (0.3, 0.2, 0.1)
+    image = ready.input(Image.open("a.jpg"))
+    assert image.shape == (1, 3, 64, 64)
+    probabilities = ready.probabilities(image)
+    (line,) = [line for line in out.splitlines() if line.startswith("a.jpg")]
+    assert line.split()[1:3] == [str(int(probabilities.argmax())), f"{float(probabilities.max()):.1%}"]
+    expected = image_maps(method_named("grad_cam", ready.network), image)[0]
+    picture = ready.preprocessing.picture(image[0])
+    found = tile_of("explained/a.grad_cam.png", tile=256).astype(int)
+    assert abs(found - shown_pixels(map_picture(picture, expected), 224)).max() <= 2
+
+
+def test_a_checkpoint_that_was_moved_and_its_configuration(explain, run_folder):
+    photo("a.png")
+    shutil.copy(run_folder / "checkpoints/last.ckpt", "moved.ckpt")
+    status, _, err = explain("--images", "a.png", "--checkpoint", "moved.ckpt")
+    assert status == 0
+    assert "warning: nothing says how images are normalized" in err
+    config = str(run_folder / "config.yaml")
+    status, _, err = explain("--images", "a.png", "--checkpoint", "moved.ckpt", "--config", config, "--class", "7")
+    assert status == 0
+    assert "warning" not in err
+
+
+def test_a_torchvision_network_with_its_weights_and_names(explain, monkeypatch, folder):
+    # What torchvision would download, from its cache.
+    weights = models.ShuffleNet_V2_X0_5_Weights.DEFAULT
+    torch.manual_seed(0)
+    network = models.shufflenet_v2_x0_5()
+    (folder / "checkpoints").mkdir()
+    torch.save(network.state_dict(), folder / "checkpoints" / Path(weights.url).name)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder))
+    photo("a.jpg", (300, 260))
+    words = ["--images", "a.jpg", "--network", "shufflenet_v2_x0_5", "--weights", "DEFAULT", "--methods", "cam"]
+    status, out, err = explain(*words)
+    assert status == 0
+    assert "warning" not in err
+    with torch.no_grad():
+        probabilities = network.eval()(weights.transforms()(Image.open("a.jpg"))[None]).softmax(dim=1)[0]
+    (line,) = [line for line in out.splitlines() if line.startswith("a.jpg")]
+    assert weights.meta["categories"][int(probabilities.argmax())] in line
+    assert f"{float(probabilities.max()):.1%}" in line
+    status, _, err = explain(*words, "--class", "tabby", "--contrast", "golden retriever")
+    assert status == 0
+    assert {"a.cam.png", "a.cam.contrast.png"} < written()
+    assert "did you mean" in explain(*words, "--class", "tabbi")[2]
+
+
+def test_random_weights_are_not_explained_without_a_word(explain):
+    photo("a.png")
+    status, _, err = explain("--images", "a.png", "--network", "cifar_resnet8")
+    assert status == 0
+    assert "warning: cifar_resnet8 has random weights, so that its maps mean nothing" in err
+    first = pixels_of("explained/a.grad_cam.png")
+    explain("--images", "a.png", "--network", "cifar_resnet8", "--out", "again")
+    np.testing.assert_array_equal(pixels_of("again/a.grad_cam.png"), first)
+    explain("--images", "a.png", "--network", "cifar_resnet8", "--out", "other", "--seed", "1")
+    assert not np.array_equal(pixels_of("other/a.grad_cam.png"), first)
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is an extra")
+def test_a_transformer_of_timm(explain):
+    photo("a.png", (50, 50))
+    words = ["--images", "a.png", "--network", "timm:test_vit", "--methods", "grad_cam,guided_backprop"]
+    status, _, err = explain(*words)
+    assert status == 0
+    assert "guided backprop can not be used here: " in err
+    assert written() == {"a.grad_cam.png", "contact_sheet.png"}
+
+
+def test_several_layers(explain):
+    photo("a.png", (16, 16))
+    words = ["--network", "my_code.tiny", "--size", "16", *PLAIN, "--target-layer", "layer2,layer3"]
+    status, _, err = explain("--images", "a.png", *words, "--methods", "layer_cam,score_cam")
+    assert status == 0
+    assert f"{TITLES['score_cam']} can not be used here: `target_layer`: ScoreCAM works on one layer, got 2" in err
+    assert "a.layer_cam.png" in written()
+
+
+def test_warnings_and_maps_that_are_not_finite_are_named(explain, monkeypatch):
+    photo("a.png", (16, 16))
+
+    def combine(_self, activations, _gradients):
+        warnings.warn("that is odd", stacklevel=2)
+        return activations.sum(dim=1) / 0
+
+    monkeypatch.setattr(METHODS["grad_cam"], "combine", combine)
+    words = ["--network", "my_code.tiny", "--size", "16", *PLAIN, "--methods", "grad_cam"]
+    status, _, err = explain("--images", "a.png", *words)
+    assert status == 1
+    assert "warning: a.png, Grad-CAM: that is odd" in err
+    assert "error: Grad-CAM can not be used here: the map is not finite" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--images"),
+        (["--images", "a.png"], "expected --checkpoint, or --network"),
+        (["--images", "a.png", "--network", "resnet81"], "did you mean 'resnet18'"),
+        (["--images", "a.png", "--network", "my_code.Red", "--methods", "gradcam"], "none is called 'gradcam'"),
+        (["--images", "a.png", "--network", "my_code.Red", "--target-layer", "9"], "no module is called '9'"),
+        (["--images", "a.png", "--network", "my_code.Red", "--class", "5"], "`--class`: expected classes from 0 to 1"),
+        (["--images", "a.png", "--network", "my_code.Red", "--top-k", "0"], "expected a positive integer, got '0'"),
+        (["--images", "a.png", "--network", "my_code.Red", "--std", "1", "0", "1"], "expected a positive number"),
+        (["--images", "a.png", "--network", "my_code.Red", "--device", "abacus"], "`--device`: can not use 'abacus'"),
+        (["--images", "a.png", "--network", "my_code.flat_head", "--size", "9"], "can not be run on images of 9×9"),
+        (["--images", "a.png", "--checkpoint", "absent.ckpt"], "no such file: absent.ckpt"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_named_before_anything_is_written(explain, words, message):
+    photo("a.png")
+    status, _, err = explain(*words)
+    assert status == 2
+    assert message in err
+    assert not Path("explained").exists()
+
+
+def test_the_help_lists_explain_and_its_options(explain, capsys):
+    status, out, _ = explain("--help")
+    assert status == 0
+    for word in ("--images", "--top-k", "--counterfactual", "--contrast", "smooth_grad_cam_plus_plus", "exit status"):
+        assert word in out
+    main(["--help"])
+    out = capsys.readouterr().out
+    for command in ("fit", "validate", "test", "predict", "explain"):
+        assert f"\n  {command} " in out
+
+
+@pytest.mark.parametrize(("words", "message"), [(["explian"], "did you mean 'explain'?"), ([], "usage: camtrain")])
+def test_other_commands_are_named(capsys, words, message):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
