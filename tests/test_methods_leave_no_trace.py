@@ -183,25 +183,29 @@ def test_a_batch_is_its_images_one_by_one(name):
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_leaves_no_trace(name, differentiable, training, context):
-    network, labels = make_network(training=training), torch.tensor([2, 0, 3])
-    # The layer that is named, and the one that is found with passes of its own.
-    methods = [make_method(name, network, layer, differentiable=differentiable) for layer in ("middle", None)]
-    expected = [method(make_images(), labels) for method in methods]
+    labels = torch.tensor([2, 0, 3])
+
+    def methods(network: nn.Module) -> list[Method]:
+        # The layer that is named, and the one that is found with a pass of its own.
+        return [make_method(name, network, layer, differentiable=differentiable) for layer in ("middle", None)]
+
+    expected = [method(make_images(), labels) for method in methods(make_network(training=training))]
+    network = make_network(training=training)
     before = trace(network)
     with context():
         images = make_images()
         before_inside = surroundings()
-        maps = [method(images, class_idx) for method in methods for class_idx in (labels, None, Contrast())]
+        maps = [method(images, class_idx) for method in methods(network) for class_idx in (labels, None, Contrast())]
         assert_same(before_inside, surroundings())
         assert torch.equal(images, make_images())
         assert not images.requires_grad
         assert labels.tolist() == [2, 0, 3]
     assert_same(before, trace(network))
-    # The mode of the caller changes nothing, and neither did the passes before.
-    for found, alone in zip(maps[::3], expected, strict=True):
+    # The mode of the caller changes nothing.
+    for found, of_twin in zip(maps[::3], expected, strict=True):
         assert not found.is_inference()
         assert found.requires_grad == differentiable
-        assert torch.equal(found, alone)
+        assert torch.equal(found, of_twin)
 
 
 @pytest.mark.filterwarnings("ignore:`network`. it can not be run from the target layer on alone")
@@ -209,12 +213,13 @@ def test_leaves_no_trace(name, differentiable, training, context):
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_leaves_no_trace_after_an_error_in_the_network(name, differentiable, training):
     """In the first pass, forward or back, in one in the middle, and in the last."""
-    network, images = make_network(training=training), make_images()
-    method = make_method(name, network, differentiable=differentiable)
-    network.tripwire.arm(float("inf"))
-    expected = method(images)
-    passes = network.tripwire.passes
+    twin, images = make_network(training=training), make_images()
+    twin.tripwire.arm(float("inf"))
+    expected = make_method(name, twin, differentiable=differentiable)(images)
+    passes = twin.tripwire.passes
     assert passes > 0
+    network = make_network(training=training)
+    method = make_method(name, network, differentiable=differentiable)
     before = trace(network)
     for fails_at in {0, passes // 2, passes - 1}:
         network.tripwire.arm(fails_at)
@@ -306,7 +311,7 @@ def _after_accumulation(tensor: Tensor) -> Any:
 
 def surroundings() -> dict[str, object]:
     """Modes, settings and random states of the process."""
-    name, keys, *position = np.random.get_state()
+    name, keys, *position = np.random.get_state()  # noqa: NPY002
     return {
         "random state of Python": random.getstate(),
         "random state of NumPy": (name, keys.tolist(), *position),

@@ -105,7 +105,7 @@ class Explainer:
             gradient = _finite(method(image, question.class_idx)[0])
             return gradient_tile(TITLES[name], gradient, question.title)
         return map_tile(
-            TITLES[name], picture, _finite(image_maps(method, image, None)[0]), question.title
+            TITLES[name], picture, _finite(image_maps(method, image, question.class_idx)[0]), question.title
         )
 
 

@@ -202,7 +202,8 @@ def agreement(found: Tensor | None, expected: Tensor | None) -> str:
     """The largest difference of two maps, as a share of the largest value."""
     assert found is not None and expected is not None  # noqa: PT018
     found, expected = found.detach().double().reshape(expected.shape), expected.detach().double()
-    return f"{float((found - expected).abs().max() / expected.abs().max()):.0e}"
+    difference = float((found - expected).abs().max() / expected.abs().max())
+    return f"{difference:.0e}" if difference else "0"
 
 
 # Figures

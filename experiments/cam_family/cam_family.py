@@ -1,6 +1,8 @@
 """Every method on the same three photographs, in one picture; see README.md.
 
     python experiments/cam_family/cam_family.py [--checkpoint CKPT] [--photos FILE FILE FILE]
+
+Needs a checkpoint of experiments/first_light and the photographs of Oxford-IIIT Pet, unless it is given others.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ HERE = Path(__file__).parent
 METHODS_IN_A_ROW = 6
 LARGEST_FILE = 500_000  # bytes
 PETS = Path("data/oxford-iiit-pet/images")
-PHOTOS = [PETS / name for name in ("Abyssinian_201.jpg", "Bengal_102.jpg", "american_bulldog_100.jpg")]
+PHOTOS = [PETS / name for name in ("Abyssinian_56.jpg", "Bengal_99.jpg", "american_bulldog_31.jpg")]
 CHECKPOINT = Path("runs/first_light/pets_resnet18_seed0/version_0/checkpoints/last.ckpt")
 
 
@@ -32,7 +34,7 @@ def main() -> None:
     settings = parsed()
     torch.set_num_threads(settings.threads)
     ready = ready_network(settings.checkpoint, override=Override(size=settings.size))
-    options = {"num_samples": settings.samples, "seed": settings.seed, "progress": True}
+    options = {"num_samples": settings.samples, "seed": settings.seed, "top_k": settings.channels, "progress": True}
     methods = {name: method_named(name, ready.network, settings.target_layer, **options) for name in METHODS}
     explainer = Explainer(ready, methods, Questions())
     with tqdm(total=len(settings.photos) * len(methods), desc="cam_family") as bar:
@@ -49,9 +51,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="of a run; the rest of it beside it")
     parser.add_argument("--photos", nargs="+", type=Path, default=PHOTOS)
     parser.add_argument("--target-layer", help="default: the last one with more than one pixel")
-    parser.add_argument("--size", type=int, default=224, help="pixels of the square that the network gets")
+    parser.add_argument("--size", type=int, default=160, help="pixels of the square that the network gets")
     parser.add_argument("--tile", type=int, default=112, help="pixels of the square that is shown")
     parser.add_argument("--samples", type=int, default=8, help="noisy copies, for the methods that draw them")
+    parser.add_argument("--channels", type=int, help="the strongest, for the methods that take each by itself")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--out", type=Path, default=HERE / "cam_family.png")
