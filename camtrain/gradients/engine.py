@@ -96,6 +96,7 @@ class ForwardPass:
         logits: (N, K).
         classification: L_C, 0-dim, in the graph.
         explained: the loss whose gradients are penalized, 0-dim: L_C itself, or L_C with running BatchNorm statistics.
+        explained_logits: (N, K), those that this loss was computed from.
         randomness: of the pass; the same masks of dropout are drawn when it is replayed.
     """
 
@@ -103,6 +104,7 @@ class ForwardPass:
     logits: Tensor
     classification: Tensor
     explained: Tensor
+    explained_logits: Tensor
     randomness: Randomness
 
 
@@ -133,11 +135,12 @@ def forward_pass(
         with watching:
             logits = network(leaf)
             classification = classification_loss(logits)
-        return ForwardPass(leaf, logits, classification, classification, randomness)
+        return ForwardPass(leaf, logits, classification, classification, logits, randomness)
     logits = network(leaf)
     with running_batch_norm(network), randomness.replayed(), watching:
-        explained = classification_loss(network(leaf))
-    return ForwardPass(leaf, logits, classification_loss(logits), explained, randomness)
+        explained_logits = network(leaf)
+        explained = classification_loss(explained_logits)
+    return ForwardPass(leaf, logits, classification_loss(logits), explained, explained_logits, randomness)
 
 
 @dataclass(frozen=True)

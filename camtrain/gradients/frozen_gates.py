@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
 
 from camtrain.gradients.batch_norm import frozen_batch_norm, running_batch_norm
 from camtrain.gradients.engine import (
@@ -24,11 +25,16 @@ from camtrain.gradients.engine import (
 )
 from camtrain.gradients.gates import RecordedGates, ReplayedGates
 from camtrain.gradients.guided_gradient import guided_gradient
+from camtrain.gradients.image_mixing import ImageMixing
 from camtrain.gradients.randomness import Randomness
 from camtrain.gradients.scaled_gradients import in_float16, scaled_gradients
+from camtrain.gradients.step_sizes import StepRule, one_step_size, step_size_of_each
 
-_SMALLEST_STEP = {torch.float64: 1e-6, torch.float32: 3e-4}
-_SMALLEST_STEP_IN_HALF_PRECISION = 1e-2
+_STEP = {torch.float64: 1e-6, torch.float32: 3e-4}
+_STEP_IN_HALF_PRECISION = 1e-2
+# Of L_C by the step: the relative error of the gradient's norm was found to be half to twice as large. In half
+# precision a step as small as that would be lost in rounding.
+_LARGEST_CHANGE, _LARGEST_CHANGE_IN_HALF_PRECISION = 5e-3, 0.1
 
 
 class FrozenGates(Engine):
@@ -92,6 +98,7 @@ class FrozenGates(Engine):
         self.step = step
         self.longest = longest
         self._checked = CheckedNetworks()
+        self._mixing = ImageMixing()
         self._two_terms_expected = False
 
     def __repr__(self) -> str:
@@ -113,53 +120,67 @@ class FrozenGates(Engine):
                 "`images`: FrozenGates cannot hold its precision in float16; train in bfloat16 or float32, or with "
                 "engine=DoubleBackprop()"
             )
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise ValueError("`network`: expected parameters that require a gradient, found none")
+        if network not in self._checked:
+            _check_modules(network)
         gates = RecordedGates()
         forward = forward_pass(network, images, classification_loss, penalty, gates)
         if network not in self._checked:
-            _check_modules(network)
             gates.check(forward.explained)
             self._checked.add(network)
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        found, of_parameters = self._first_gradients(forward, penalty, parameters)
-        each, directions = _directions(penalty, found)
-        norms = torch.linalg.vector_norm(directions.flatten(1), dim=1) / _norm_of_an_image(images)
-        too_long = norms > self.longest
-        directions = directions * (self.longest / norms).clamp(max=1.0)[:, None, None, None]
-        longest = float(norms.clamp(max=self.longest).max())
-
-        classification, regularization = forward.classification.detach(), each.mean().detach()
         own_pass = forward.explained is not forward.classification
-        two_terms = own_pass or not weight * longest <= self.one_term_limit
+        mixes = self._mixing(network, forward.images, forward.explained_logits, running_statistics=own_pass)
+        found, of_parameters = self._first_gradients(forward, penalty, parameters, together=mixes)
+        each, directions = _directions(penalty, found)
+        of_step = images, directions, found.gradients, forward.explained.detach()
+        rule = self._rule(weight, images)
+        steps = one_step_size(rule, *of_step, network) if mixes else step_size_of_each(rule, *of_step)
+        classification, regularization = forward.classification.detach(), each.mean().detach()
+        two_terms = own_pass or bool(steps.two_terms.any())
         self._two_terms_expected = two_terms
-        step = (self.step or _smallest_step(images)) if two_terms else weight * longest
-        # A direction of zero has no length to measure a step by, and any will do.
-        size = step / longest if two_terms and longest > 0 else weight
-        if two_terms and of_parameters is None:
-            of_parameters = scaled_gradients(forward.explained, parameters, images)
+        factors = weight / steps.sizes  # λ/h_i; a row of the second pass counts so often
+        of_first = -factors if own_pass else torch.where(steps.two_terms, 1 - factors, 0.0)
+        if two_terms and of_parameters is not None:
+            of_parameters = [None if g is None else of_first[0] * g for g in of_parameters]
+        elif two_terms:
+            of_parameters = _weighted_gradients(forward, classification_loss, of_first, parameters)
         kept = forward.classification if keep_classification_graph or own_pass else None
         logits, randomness = forward.logits.detach(), forward.randomness
         del forward, found  # and with them the graph of the first pass, before the second begins
 
+        displaced = images.detach() + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(images.dtype)
         with _held(network, penalty, randomness, gates):
-            loss = weight / size * classification_loss(network(images.detach() + (size * directions).to(images.dtype)))
+            loss = classification_loss(_rows_scaled(network(displaced), factors))
         if two_terms:
-            factor = -weight / size if own_pass else 1 - weight / size
-            loss = loss + _carried(parameters, [None if g is None else factor * g for g in of_parameters or []])
+            loss = loss + _carried(parameters, of_parameters or [])
         if own_pass and kept is not None:
             loss = loss + kept
         # The value that L has, with the gradient found above; of two terms that almost cancel little would be left.
         loss = (loss - loss.detach()) + (classification + weight * regularization)
-        notes = {"two_terms": float(two_terms), "step": step, "floored": float(too_long.sum())}
+        notes = {
+            "two_terms": 1.0 if own_pass else float(steps.two_terms.float().mean()),
+            "step": steps.relative,
+            "floored": float(steps.floored),
+        }
         return EngineOutput(loss, classification if kept is None else kept, regularization, logits, notes)
 
+    def _rule(self, weight: float, images: Tensor) -> StepRule:
+        half = _in_half_precision(images)
+        step = self.step or (_STEP_IN_HALF_PRECISION if half else _STEP[images.dtype])
+        change = _LARGEST_CHANGE_IN_HALF_PRECISION if half else _LARGEST_CHANGE
+        return StepRule(weight, self.one_term_limit, step, self.longest, change)
+
     def _first_gradients(
-        self, forward: ForwardPass, penalty: InputGradientPenalty, parameters: list[nn.Parameter]
+        self, forward: ForwardPass, penalty: InputGradientPenalty, parameters: list[nn.Parameter], *, together: bool
     ) -> tuple[InputGradients, list[Tensor | None] | None]:
         """Gradients at the input and, where the last step needed two terms, of L_C at the parameters.
 
-        Both from one backward pass: taken apart, the part of it that leads to the input would be run twice.
+        Both from one backward pass: taken apart, the part of it that leads to the input would be run twice. Where each
+        image has its own step, that of the parameters has to wait for it.
         """
-        if not self._two_terms_expected:
+        if not (together and self._two_terms_expected):
             return input_gradients(forward, penalty, create_graph=False), None
         total = forward.explained * len(forward.images)
         guided = guided_gradient(total, forward.images) if penalty.needs_guided_gradient else None
@@ -172,6 +193,11 @@ class FrozenGates(Engine):
 
 def _check_modules(network: nn.Module) -> None:
     for name, module in network.named_modules():
+        if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+            raise ValueError(
+                f"`network`: FrozenGates cannot hold the gates inside of {name or 'a network'} that torch.compile made "
+                "one graph of; train the network as it was before compiling"
+            )
         if type(module).__name__ == "_SpectralNorm":
             raise ValueError(
                 f"`network`: FrozenGates cannot hold the power iteration of spectral_norm at "
@@ -187,17 +213,16 @@ def _directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[T
     return each.detach(), directions
 
 
-def _norm_of_an_image(images: Tensor) -> Tensor:
-    """Root mean square over the batch, in float32 at least: an image that happens to be blank sets no scale."""
-    dtype = torch.promote_types(images.dtype, torch.float32)
-    norms: Tensor = torch.linalg.vector_norm(images.detach().flatten(1), dim=1, dtype=dtype)
-    return norms.square().mean().sqrt().clamp(min=torch.finfo(norms.dtype).tiny)
+def _in_half_precision(images: Tensor) -> bool:
+    return torch.is_autocast_enabled(images.device.type) or images.dtype not in _STEP
 
 
-def _smallest_step(images: Tensor) -> float:
-    device = images.device.type
-    half = torch.is_autocast_enabled(device) or images.dtype not in _SMALLEST_STEP
-    return _SMALLEST_STEP_IN_HALF_PRECISION if half else _SMALLEST_STEP[images.dtype]
+def _weighted_gradients(
+    forward: ForwardPass, classification_loss: ClassificationLoss, weights: Tensor, parameters: list[nn.Parameter]
+) -> list[Tensor | None]:
+    """Gradients at the parameters of the first pass's loss, each image weighted."""
+    loss = classification_loss(_rows_scaled(forward.explained_logits, weights))
+    return scaled_gradients(loss, parameters, forward.images)
 
 
 @contextmanager
@@ -208,6 +233,25 @@ def _held(
     statistics = running_batch_norm if penalty.batch_norm_statistics == "running" else frozen_batch_norm
     with statistics(network), randomness.replayed(), ReplayedGates(gates):
         yield
+
+
+class _RowsScaled(torch.autograd.Function):
+    """The logits themselves; the gradient of each row is multiplied by its factor."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, factors: Tensor) -> Tensor:
+        ctx.factors = factors
+        return logits.view_as(logits)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient * ctx.factors.to(gradient.dtype).view(-1, 1), None
+
+
+def _rows_scaled(logits: Tensor, factors: Tensor) -> Tensor:
+    """(N, K) logits, from which any mean over the images has a gradient that weights these by `factors`, (N,)."""
+    scaled: Tensor = _RowsScaled.apply(logits, factors)
+    return scaled
 
 
 class _Carried(torch.autograd.Function):

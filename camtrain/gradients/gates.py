@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
 
 Memory = tuple[Tensor, ...]
-"""What is kept of one call: masks or indices."""
+"""What is kept of one call: sides or indices."""
 
 
 class Gate(ABC):
@@ -75,26 +75,57 @@ class PointwiseGate(Gate):
         self.open_at_kinks = open_at_kinks
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """Masks of the elements below and above, made before the call, which may work in place."""
+        """On which piece each element is, found before the call, which may work in place."""
         x, arguments = self.arguments(args, kwargs)
         low, high = self.kinks(arguments)
         x = x.detach()
-        if self.open_at_kinks:
-            masks = (None if low is None else x < low, None if high is None else x > high)
-        else:
-            masks = (None if low is None else x <= low, None if high is None else x >= high)
-        return function(*args, **kwargs), tuple(mask for mask in masks if mask is not None)
+        above = None if high is None else (x > high if self.open_at_kinks else x >= high)
+        if low is None:
+            side = above
+        elif above is None:
+            side = x < low if self.open_at_kinks else x <= low
+        else:  # 0, 1 or 2: one byte an element instead of two masks
+            side = (x >= low if self.open_at_kinks else x > low).view(torch.uint8).add_(above.view(torch.uint8))
+        return function(*args, **kwargs), () if side is None else (side,)
 
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The pieces, put together by the masks."""
+        """The pieces, put together by the sides."""
         x, arguments = self.arguments(args, kwargs)
+        low, high = self.kinks(arguments)
         y = self.between(x, arguments)
-        pieces = zip((self.below, self.above), self.kinks(arguments), strict=True)
-        values = [value(x, arguments) for value, kink in pieces if kink is not None]
-        for mask, value in zip(memory, values, strict=True):
-            y = torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
+        below = None if low is None else self.below(x, arguments)
+        above = None if high is None else self.above(x, arguments)
+        if isinstance(below, float) and isinstance(above, float):
+            y = _saturated(y, memory[0], below, above)
+        elif below is not None and above is not None:
+            y = _filled(_filled(y, memory[0] == 0, below), memory[0] == 2, above)
+        elif memory:
+            y = _filled(y, memory[0], above if below is None else below)
         # In place is what the caller may rely on: it may look at its input afterwards.
         return x.copy_(y) if in_place or arguments.get("inplace", False) else y
+
+
+def _filled(y: Tensor, mask: Tensor, value: Tensor | float | None) -> Tensor:
+    assert value is not None  # there is a mask only where there is a kink
+    return torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
+
+
+class _Saturated(torch.autograd.Function):
+    """Constant below and above; for the backward pass it keeps the sides alone, which are kept anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
+        ctx.sides = sides
+        return y.masked_fill(sides == 0, below).masked_fill_(sides == 2, above)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient.masked_fill(ctx.sides != 1, 0.0), None, None, None
+
+
+def _saturated(y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
+    saturated: Tensor = _Saturated.apply(y, sides, below, above)
+    return saturated
 
 
 def _per_channel(weight: Tensor, x: Tensor) -> Tensor:
@@ -267,8 +298,7 @@ _GUARD = 1e-6  # a clamp at less than this above zero protects a division; it is
 class RecordedGates(TorchFunctionMode):
     """Watches a forward pass and keeps how its gates stood.
 
-    Memory: one byte per element of a ReLU's output, two per element of a function with two kinks, and the indices of
-    max pooling.
+    Memory: one byte per element of an activation function's output, and the indices of max pooling.
     """
 
     def __init__(self) -> None:
@@ -282,6 +312,11 @@ class RecordedGates(TorchFunctionMode):
         name = _name(function)
         if name not in GATES:
             return function(*args, **(kwargs or {}))
+        if _checkpointed():
+            raise ValueError(
+                "`network`: FrozenGates cannot hold the gates of a block that torch.utils.checkpoint runs once more; "
+                "train without activation checkpointing, or with engine=DoubleBackprop()"
+            )
         output, memory = GATES[name].record(function, args, kwargs or {})
         self.calls.append((name, memory))
         return output
@@ -306,7 +341,7 @@ class ReplayedGates(TorchFunctionMode):
     """Makes a forward pass with the gates as another one of the same network left them.
 
     Raises:
-        RuntimeError: inside the pass, if it does not call the same functions in the same order.
+        RuntimeError: if it does not call the same functions in the same order.
     """
 
     def __init__(self, recorded: RecordedGates) -> None:
@@ -323,10 +358,29 @@ class ReplayedGates(TorchFunctionMode):
         recorded, memory = next(self._calls, ("nothing", ()))
         if recorded != name:
             raise RuntimeError(
-                f"`network`: its second pass called {name} where its first called {recorded}. FrozenGates needs a "
-                "forward that does the same in both; use engine=DoubleBackprop()."
+                f"`network`: its second pass called {name} where its first called {recorded}. {_NOT_THE_SAME}"
             )
         return GATES[name].replay(memory, args, kwargs or {}, in_place=_works_in_place(function))
+
+    def __exit__(self, *exception: Any) -> None:
+        """Make sure that no gate was left out."""
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        left_out = [name for name, _ in self._calls]
+        if left_out and exception[0] is None:
+            raise RuntimeError(
+                f"`network`: its second pass did not call {left_out[0]}, which its first called. {_NOT_THE_SAME}"
+            )
+
+
+_NOT_THE_SAME = "FrozenGates needs a forward that does the same in both; use engine=DoubleBackprop()."
+
+
+def _checkpointed() -> bool:
+    """Whether the tensors saved here will be computed again, by non-reentrant checkpointing."""
+    if torch.compiler.is_compiling():  # which cannot look; `check` finds compiled regions
+        return False
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return hooks is not None and "checkpoint" in getattr(hooks[0], "__module__", "")
 
 
 def _name(function: Callable[..., Any]) -> str:

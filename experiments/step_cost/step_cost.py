@@ -131,10 +131,10 @@ def small_vit() -> nn.Module:
 
 
 NETWORKS = {
-    "resnet18": Setting(lambda: build_network("resnet18", NUM_CLASSES, stem="small"), 128, 32, 32),
-    "mobilenet_v2": Setting(lambda: build_network("mobilenet_v2", NUM_CLASSES, stem="small"), 128, 32, 32),
+    "resnet18": Setting(lambda: build_network("resnet18", NUM_CLASSES, stem="small"), 128, 16, 32),
+    "mobilenet_v2": Setting(lambda: build_network("mobilenet_v2", NUM_CLASSES, stem="small"), 128, 16, 32),
     "vgg11_bn": Setting(small_vgg, 128, 32, 32),
-    "resnet50": Setting(lambda: build_network("resnet50", NUM_CLASSES), 64, 4, 224),
+    "resnet50": Setting(lambda: build_network("resnet50", NUM_CLASSES), 64, 2, 224),
     "vit": Setting(small_vit, 128, 32, 32),
 }
 
@@ -299,9 +299,7 @@ def step_times(name: str, settings: argparse.Namespace) -> tuple[dict[str, list[
             times[engine].append(step(images, labels))
     for engine, step in steps.items():
         if step.notes:
-            remarks[engine] = (
-                f"{'two terms' if step.notes.get('two_terms') else 'one term'}, ρ = {step.notes['step']:.1e}"
-            )
+            remarks[engine] = f"two terms for {step.notes['two_terms']:.0%}, ρ = {step.notes['step']:.1e}"
     return times, remarks
 
 
