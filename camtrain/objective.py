@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camtrain.gradients import (
-    DoubleBackprop,
     Engine,
     EngineOutput,
+    FrozenGates,
     InputGradientPenalty,
     gradients_enabled,
     left_as_found,
@@ -53,7 +53,7 @@ class Objective(nn.Module):
     Args:
         regularizer: what L_R penalizes; `None` is plain cross-entropy.
         weight: λ, at least 0. `None` is the regularizer's default, the best of its paper.
-        engine: how the gradient of L_R reaches the parameters; `None` is `DoubleBackprop()`, the exact one.
+        engine: how the gradient of L_R reaches the parameters; `None` is `FrozenGates()`, the fast one.
         label_smoothing: of the cross-entropy, in [0, 1].
         every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
             training in between (StyleGAN2, arXiv 1912.04958, appendix B). The phase is part of the state dict.
@@ -96,7 +96,7 @@ class Objective(nn.Module):
         if every_n_steps < 1:
             raise ValueError(f"`every_n_steps`: expected at least 1, got {every_n_steps}")
         self.regularizer = regularizer
-        self.engine = DoubleBackprop() if engine is None else engine
+        self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = every_n_steps
         self._phase = 0
         self.label_smoothing = label_smoothing

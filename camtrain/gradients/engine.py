@@ -107,6 +107,11 @@ class ForwardPass:
     explained_logits: Tensor
     randomness: Randomness
 
+    @property
+    def total(self) -> Tensor:
+        """The explained loss times n: the mean in it would put a factor 1/n into each image's gradient."""
+        return self.explained * len(self.images)
+
 
 def forward_pass(
     network: nn.Module,
@@ -170,10 +175,9 @@ def input_gradients(forward: ForwardPass, penalty: InputGradientPenalty, *, crea
     Cost:
         One backward pass to the input for δ, another for δ^G.
     """
-    total = forward.explained * len(forward.images)
     # First, because it says in clear words what is wrong with a compiled network; torch's own words are not.
-    guided = guided_gradient(total, forward.images) if penalty.needs_guided_gradient else None
-    return InputGradients(input_gradient(total, forward.images, create_graph=create_graph), guided)
+    guided = guided_gradient(forward.total, forward.images) if penalty.needs_guided_gradient else None
+    return InputGradients(input_gradient(forward.total, forward.images, create_graph=create_graph), guided)
 
 
 def penalties(penalty: InputGradientPenalty, found: InputGradients) -> Tensor:

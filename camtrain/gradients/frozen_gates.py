@@ -120,9 +120,6 @@ class FrozenGates(Engine):
                 "`images`: FrozenGates cannot hold its precision in float16; train in bfloat16 or float32, or with "
                 "engine=DoubleBackprop()"
             )
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        if not parameters:
-            raise ValueError("`network`: expected parameters that require a gradient, found none")
         if network not in self._checked:
             _check_modules(network)
         gates = RecordedGates()
@@ -130,6 +127,9 @@ class FrozenGates(Engine):
         if network not in self._checked:
             gates.check(forward.explained)
             self._checked.add(network)
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise ValueError("`network`: expected parameters that require a gradient, found none")
         own_pass = forward.explained is not forward.classification
         mixes = self._mixing(network, forward.images, forward.explained_logits, running_statistics=own_pass)
         found, of_parameters = self._first_gradients(forward, penalty, parameters, together=mixes)
@@ -142,8 +142,10 @@ class FrozenGates(Engine):
         self._two_terms_expected = two_terms
         factors = weight / steps.sizes  # λ/h_i; a row of the second pass counts so often
         of_first = -factors if own_pass else torch.where(steps.two_terms, 1 - factors, 0.0)
-        if two_terms and of_parameters is not None:
-            of_parameters = [None if g is None else of_first[0] * g for g in of_parameters]
+        if two_terms and mixes:
+            # The same numbers whether they were expected or not: a resumed run is the run.
+            of_parameters = of_parameters or scaled_gradients(forward.total, parameters, images)
+            of_parameters = [None if g is None else of_first[0] / len(images) * g for g in of_parameters]
         elif two_terms:
             of_parameters = _weighted_gradients(forward, classification_loss, of_first, parameters)
         kept = forward.classification if keep_classification_graph or own_pass else None
@@ -175,20 +177,17 @@ class FrozenGates(Engine):
     def _first_gradients(
         self, forward: ForwardPass, penalty: InputGradientPenalty, parameters: list[nn.Parameter], *, together: bool
     ) -> tuple[InputGradients, list[Tensor | None] | None]:
-        """Gradients at the input and, where the last step needed two terms, of L_C at the parameters.
+        """Gradients at the input and, where the last step needed two terms, of n L_C at the parameters.
 
         Both from one backward pass: taken apart, the part of it that leads to the input would be run twice. Where each
         image has its own step, that of the parameters has to wait for it.
         """
         if not (together and self._two_terms_expected):
             return input_gradients(forward, penalty, create_graph=False), None
-        total = forward.explained * len(forward.images)
-        guided = guided_gradient(total, forward.images) if penalty.needs_guided_gradient else None
-        gradients, *of_parameters = scaled_gradients(total, [forward.images, *parameters], forward.images)
+        guided = guided_gradient(forward.total, forward.images) if penalty.needs_guided_gradient else None
+        gradients, *of_parameters = scaled_gradients(forward.total, [forward.images, *parameters], forward.images)
         assert gradients is not None  # the graph was checked with the guided gradient, or the network has no input
-        return InputGradients(gradients, guided), [
-            None if g is None else g / len(forward.images) for g in of_parameters
-        ]
+        return InputGradients(gradients, guided), of_parameters
 
 
 def _check_modules(network: nn.Module) -> None:

@@ -290,8 +290,11 @@ _UNKNOWN = (
     "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Nanmedian", "RreluWithNoise", "Softshrink", "Sort",
     "Topk",
 )  # fmt: skip
-# Autograd functions of torch itself that are smooth.
-_SMOOTH = ("BackwardHookFunctionBackward", "SyncBatchNormBackward", "_DDPSinkBackward")
+# Autograd functions of torch itself, that are smooth.
+_SMOOTH = (
+    "BackwardHookFunctionBackward", "SyncBatchNormBackward", "_AllGatherBackward", "_AllReduceBackward",
+    "_DDPSinkBackward",
+)  # fmt: skip
 _GUARD = 1e-6  # a clamp at less than this above zero protects a division; it is never a kink that matters
 
 

@@ -274,7 +274,7 @@ def train_phases(network: nn.Module, name: str, images: Tensor, labels: Tensor, 
     for step in progress:
         order = torch.randperm(len(images))[: settings.images].to(images.device)
         loss = F.cross_entropy(network(images[order]), labels[order])
-        average = float(loss) if step == 0 else 0.7 * average + 0.3 * float(loss)
+        average = loss.item() if step == 0 else 0.7 * average + 0.3 * loss.item()
         for phase in [phase for phase, limit in pending.items() if average <= limit]:
             state = {"network": network.state_dict(), "loss": average, "steps": step}
             torch.save(state, RUNS / f"{name}_{phase}_{settings.train_images}_seed{settings.seed}.pt")
