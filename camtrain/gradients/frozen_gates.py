@@ -49,27 +49,30 @@ class FrozenGates(Engine):
 
         L ≃ (1 − λ/h) L_C(x) + (λ/h) L_C^held(x + h u)
 
-    has the gradient of L_C + λ L_R up to a relative error of the order of ρ = h max_i ‖u_i‖ / ‖x‖, ‖x‖ the root mean
-    square norm of the batch. At h = λ the first term vanishes. That *one-term* form is used where its ρ is at most
-    `one_term_limit`, the *two-term* form with ρ = `step` elsewhere.
+    has the gradient of L_C + λ L_R up to a relative error of the order of ρ = h ‖u_i‖ / ‖x‖, ‖x‖ the root mean square
+    norm of the batch. At h = λ the first term vanishes. That *one-term* form is used where its ρ is at most
+    `one_term_limit`, the *two-term* form with ρ = `step` elsewhere; a step that would change L_C by more than half a
+    percent, as those of MAE, MSE and gradient norms do late in training, is shortened.
+
+    Where the network mixes the images of a batch (BatchNorm in training mode) all have one h, set by the longest u_i.
+    Elsewhere each image has its own, and its row of the loss the factor λ/h_i.
 
     It trains networks whose operations have no second derivative: hardsigmoid (MobileNet-V3), fused attention,
     SyncBatchNorm.
 
     Not for: float16, which is refused, since λ/h amplifies its rounding; `spectral_norm`, which is refused, since its
-    power iteration goes on in the second pass; activation checkpointing, whose second run of a block holds no gates.
-    The gradient of L_R is approximate in bfloat16; in small batches under BatchNorm, whose curvature is large; for MAE,
-    MSE and gradient norms late in training; and where a batch has very confident images beside others
-    (`experiments/engine_agreement/`).
+    power iteration goes on in the second pass; activation checkpointing and `torch.compile`, which are refused, since
+    they hide the gates. The gradient of L_R is approximate in bfloat16, and in batches of a few images under BatchNorm,
+    whose curvature is large (`experiments/engine_agreement/`).
 
-    Noted for the log: `two_terms`, whether that form was used; `step`, ρ; `floored`, the number of images whose u_i was
-    cut to `longest` (a confident classifier has δ → 0, and u grows as 1/‖δ‖).
+    Noted for the log: `two_terms`, the share of images that needed that form; `step`, the largest ρ; `floored`, the
+    number of images whose u_i was cut to `longest` (a confident classifier has δ → 0, and u grows as 1/‖δ‖).
 
     Args:
         one_term_limit: largest ρ of the one-term form.
         step: ρ of the two-term form; null takes 3e-4 in float32, 1e-6 in float64 and 1e-2 under bfloat16, between
             the errors of curvature, which grow with it, and of rounding, which shrink.
-        longest: largest ‖u_i‖ / ‖x‖ of an image; longer ones are cut to it.
+        longest: largest ‖u_i‖ / ‖x‖ of an image where all have one h; longer ones are cut to it.
 
     Raises:
         ValueError: if a setting is not positive, or the images are computed with in float16; in the first step of a
@@ -77,8 +80,9 @@ class FrozenGates(Engine):
 
     Cost:
         In backward-to-the-input units, of which a plain step takes 3 (a forward pass, a backward pass of 2): 6 with one
-        term, 7 with two. Double backpropagation takes more than 7, and a second graph in memory; here the graph of the
-        first pass is freed before the second.
+        term; with two terms 7, or 8 where each image has its own step. Without a guided gradient one less. Double
+        backpropagation takes more than 7, and a second graph in memory; here the graph of the first pass is freed
+        before the second, and a byte is kept for each element of an activation function's output.
 
     Example:
         >>> from camtrain.networks import CIFARResNet

@@ -459,17 +459,61 @@ def append(path: Path, row: Row) -> None:
 
 
 def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv and, if it has the marker lines, the project's."""
+    """The table, after it went into the README beside results.csv, and its summary into the project's."""
     found = table(rows)
     if settings.results.parent == HERE:
-        begin, end = "<!-- step cost: begin -->", "<!-- step cost: end -->"
-        for readme in (HERE / "README.md", HERE.parents[1] / "README.md"):
-            text = readme.read_text(encoding="utf-8")
-            before, marker, rest = text.partition(begin)
-            if marker:
-                _, _, after = rest.partition(end)
-                readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
+        put(found, HERE / "README.md")
+        put(overview(rows), HERE.parents[1] / "README.md")
     return found
+
+
+def put(lines: str, readme: Path) -> None:
+    """Replace what stands between the markers of a README."""
+    begin, end = "<!-- step cost: begin -->", "<!-- step cost: end -->"
+    text = readme.read_text(encoding="utf-8")
+    before, marker, rest = text.partition(begin)
+    if not marker:
+        raise ValueError(f"{readme}: expected the line {begin}, found none")
+    _, _, after = rest.partition(end)
+    readme.write_text(f"{before}{begin}\n{lines}\n{end}{after}", encoding="utf-8")
+
+
+OVERVIEW = {
+    "double backprop": "double backprop",
+    "frozen gates, one term": "frozen gates, early",
+    "frozen gates, two terms": "late in training",
+    f"frozen gates, default, every {LAZY} steps": f"every {LAZY} steps",
+}
+
+
+def overview(rows: list[Row]) -> str:
+    """A line for each network and device: time, and memory, as multiples of the plain step."""
+    names = [OVERVIEW[engine] for engine in OVERVIEW]
+    lines = [
+        f"| step time (peak memory) / plain step | {' | '.join(names)} |",
+        "|---" * (1 + len(names)) + "|",
+    ]
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        groups.setdefault((row.network, where(row)), {})[row.engine] = row
+    for (network, device), group in groups.items():
+        cells = [cell(group.get(engine)) for engine in OVERVIEW]
+        lines.append(f"| {network}, {device} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(row: Row | None) -> str:
+    """Time, and memory where it was measured."""
+    if row is None or not row.seconds:
+        return "–"
+    return f"{float(row.ratio):.2f}" + (f" ({float(row.memory_ratio):.2f})" if row.memory_ratio else "")
+
+
+def where(row: Row) -> str:
+    """Device, threads, precision, layout and compilation of a row."""
+    threads = row.threads and f"{row.threads} thread{'s' * (row.threads != '1')}"
+    layout = row.layout if row.layout != "contiguous" else ""
+    return ", ".join(filter(None, (row.device, threads, row.precision, layout, row.compiled)))
 
 
 def table(rows: list[Row]) -> str:
@@ -479,17 +523,13 @@ def table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        device = ", ".join(filter(None, (
-            row.device, row.threads and f"{row.threads} threads", row.precision,
-            row.layout if row.layout != "contiguous" else "", row.compiled,
-        )))  # fmt: skip
         if row.seconds:
             times = f"{1000 * float(row.seconds):.1f} | {float(row.ratio):.2f} ({float(row.ratio_low):.2f} to "
             times += f"{float(row.ratio_high):.2f})"
         else:
             times = f"– | cannot: {row.remark.partition('.')[0]}"
         kept = f"{float(row.memory_ratio):.2f}" if row.memory_ratio else "–"
-        lines.append(f"| {row.network} | {device} | {row.images} | {row.engine} | {times} | {kept} |")
+        lines.append(f"| {row.network} | {where(row)} | {row.images} | {row.engine} | {times} | {kept} |")
     return "\n".join(lines)
 
 
