@@ -197,9 +197,11 @@ def guided_copy(network: nn.Module) -> nn.Module:
     return twin
 
 
-PLAIN = "plain"
+PLAIN, COMPILED = "plain", "plain, compiled"
 ENGINES: dict[str, Callable[[InputGradientRegularizer], Objective]] = {
     PLAIN: lambda _: Objective(),
+    # What the regularized step forgoes, since a compiled network hides its gates.
+    COMPILED: lambda _: Objective(),
     "double backprop, separate guided forward": lambda r: Objective(r, WEIGHT, SeparateGuidedForward()),
     "double backprop": lambda r: Objective(r, WEIGHT, DoubleBackprop()),
     "frozen gates, one term": lambda r: Objective(r, WEIGHT, FrozenGates(one_term_limit=math.inf)),
@@ -223,6 +225,9 @@ class Step:
     def __init__(self, name: str, engine: str, network: nn.Module, settings: argparse.Namespace) -> None:
         self.objective = ENGINES[engine](GradientNorm() if name == "vit" else InterpretableGradient())
         self.network, self.settings = network, settings
+        if engine == COMPILED:
+            self.network = copy.deepcopy(network)
+            self.network.compile()
         # Fused attention has no second derivative: double backpropagation must do with the slow one.
         self.attention: Callable[[], AbstractContextManager[None]] = (
             partial(sdpa_kernel, SDPBackend.MATH) if name == "vit" and "double" in engine else nullcontext

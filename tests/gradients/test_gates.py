@@ -316,6 +316,16 @@ def test_a_pass_that_calls_something_else_is_an_error():
             other(x)
     with pytest.raises(RuntimeError, match="called relu where its first called nothing"), ReplayedGates(recorded):
         F.relu(F.relu(x))
+    with pytest.raises(RuntimeError, match="did not call relu, which its first called"), ReplayedGates(recorded):
+        x + 1
+
+
+def test_an_error_inside_a_pass_stays_the_error_that_it_is():
+    recorded = RecordedGates()
+    with recorded:
+        F.relu(inputs())
+    with pytest.raises(ZeroDivisionError), ReplayedGates(recorded):
+        1 / 0
 
 
 # what is not known
