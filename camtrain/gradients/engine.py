@@ -17,7 +17,7 @@ from camtrain.gradients.input_gradient import input_gradient
 from camtrain.gradients.randomness import Randomness
 
 ClassificationLoss = Callable[[Tensor], Tensor]
-"""From logits (N, K) to L_C, the mean over the images, 0-dim."""
+"""From logits (N, K) to L_C, 0-dim: a mean over the images, to which each adds what depends on its own row alone."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,26 @@ class EngineOutput:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-class CheckedNetworks(weakref.WeakSet[nn.Module]):
-    """Networks that an engine has looked at; a copy or a pickle of the engine starts anew."""
+class CheckedNetworks:
+    """Networks that an engine has looked at, each in its modes; a copy or a pickle of the engine starts anew."""
+
+    def __init__(self) -> None:
+        self._modes: weakref.WeakKeyDictionary[nn.Module, set[tuple[bool, ...]]] = weakref.WeakKeyDictionary()
+
+    def __contains__(self, network: nn.Module) -> bool:
+        return modes(network) in self._modes.get(network, set())
+
+    def add(self, network: nn.Module) -> None:
+        """Remember the network in the mode that it is in."""
+        self._modes.setdefault(network, set()).add(modes(network))
 
     def __reduce__(self) -> tuple[type[CheckedNetworks], tuple[()]]:
         return type(self), ()
+
+
+def modes(network: nn.Module) -> tuple[bool, ...]:
+    """Of each module, whether it is in training mode."""
+    return tuple(module.training for module in network.modules())
 
 
 class Engine(ABC):
@@ -106,6 +121,11 @@ class ForwardPass:
     explained: Tensor
     explained_logits: Tensor
     randomness: Randomness
+
+    @property
+    def in_own_pass(self) -> bool:
+        """Whether the explained loss is not L_C itself."""
+        return self.explained is not self.classification
 
     @property
     def total(self) -> Tensor:

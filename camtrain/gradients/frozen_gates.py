@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
+from torch.autograd.function import once_differentiable
 
 from camtrain.gradients.batch_norm import frozen_batch_norm, running_batch_norm
 from camtrain.gradients.engine import (
@@ -24,6 +26,7 @@ from camtrain.gradients.engine import (
     penalties,
 )
 from camtrain.gradients.gates import RecordedGates, ReplayedGates
+from camtrain.gradients.graph import graph_nodes
 from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.image_mixing import ImageMixing
 from camtrain.gradients.randomness import Randomness
@@ -31,10 +34,11 @@ from camtrain.gradients.scaled_gradients import in_float16, scaled_gradients
 from camtrain.gradients.step_sizes import StepRule, one_step_size, step_size_of_each
 
 _STEP = {torch.float64: 1e-6, torch.float32: 3e-4}
-_STEP_IN_HALF_PRECISION = 1e-2
-# Of L_C by the step: the relative error of the gradient's norm was found to be half to twice as large. In half
+_COARSE_STEP = 1e-2
+# Of L_C by the step: the relative error of the gradient's norm was found to be half to twice as large. In a coarse
 # precision a step as small as that would be lost in rounding.
-_LARGEST_CHANGE, _LARGEST_CHANGE_IN_HALF_PRECISION = 5e-3, 0.1
+_LARGEST_CHANGE, _LARGEST_COARSE_CHANGE = 5e-3, 0.1
+_LARGEST_DIFFERENCE = 0.02  # of the logits of two equal passes: rounding, of bfloat16 too
 
 
 class FrozenGates(Engine):
@@ -60,17 +64,18 @@ class FrozenGates(Engine):
     It trains networks whose operations have no second derivative: hardsigmoid (MobileNet-V3), fused attention,
     SyncBatchNorm.
 
-    Not for: float16, which is refused, since λ/h amplifies its rounding; `spectral_norm`, which is refused, since its
-    power iteration goes on in the second pass; activation checkpointing and `torch.compile`, which are refused, since
-    they hide the gates. The gradient of L_R is approximate in bfloat16, and in batches of a few images under BatchNorm,
-    whose curvature is large (`experiments/engine_agreement/`).
+    Not for, and refused in the first step: float16, since λ/h amplifies its rounding; `spectral_norm`, whose power
+    iteration goes on in the second pass, and all else that changes from pass to pass; activation checkpointing and
+    `torch.compile`, which hide the gates. The gradient of L_R is approximate in bfloat16 and TF32, and in batches of a
+    few images under BatchNorm, whose curvature is large (`experiments/engine_agreement/`). What a network computes
+    under `torch.no_grad()` from its images is not held: write `detach()`.
 
     Noted for the log: `two_terms`, the share of images that needed that form; `step`, the largest ρ; `floored`, the
     number of images whose u_i was cut to `longest` (a confident classifier has δ → 0, and u grows as 1/‖δ‖).
 
     Args:
         one_term_limit: largest ρ of the one-term form.
-        step: ρ of the two-term form; null takes 3e-4 in float32, 1e-6 in float64 and 1e-2 under bfloat16, between
+        step: ρ of the two-term form; null takes 3e-4 in float32, 1e-6 in float64 and 1e-2 in bfloat16 or TF32, between
             the errors of curvature, which grow with it, and of rounding, which shrink.
         longest: largest ‖u_i‖ / ‖x‖ of an image where all have one h; longer ones are cut to it.
 
@@ -119,63 +124,97 @@ class FrozenGates(Engine):
         keep_classification_graph: bool = False,
     ) -> EngineOutput:
         """See `Engine`."""
-        if in_float16(images):
+        plan, gates = self._plan(
+            network, images, classification_loss, penalty, weight, keep_classification_graph=keep_classification_graph
+        )
+        with _held(network, penalty, plan.randomness, gates):
+            loss = classification_loss(_rows_scaled(network(plan.displaced), plan.factors))
+        if plan.carried:
+            loss = loss + _carried(plan.carried)
+        if plan.kept is not None and plan.adds_kept:
+            loss = loss + plan.kept
+        # The value that L has, with the gradient found above; of two terms that almost cancel little would be left.
+        loss = (loss - loss.detach()) + (plan.classification + weight * plan.regularization)
+        classification = plan.classification if plan.kept is None else plan.kept
+        return EngineOutput(loss, classification, plan.regularization, plan.logits, plan.notes)
+
+    def _plan(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        classification_loss: ClassificationLoss,
+        penalty: InputGradientPenalty,
+        weight: float,
+        *,
+        keep_classification_graph: bool,
+    ) -> tuple[_Plan, RecordedGates]:
+        """All that the second pass needs of the first, whose graph ends here."""
+        gates = RecordedGates()
+        forward = self._checked_pass(network, images, classification_loss, penalty, gates)
+        parameters = _trained(network)
+        mixes = self._mixing(network, forward, classification_loss)
+        found, of_total = self._first_gradients(forward, penalty, parameters, together=mixes)
+        each, directions = _directions(penalty, found)
+        rule = self._rule(weight, images, coarse=_is_coarse(images, forward.explained_logits, gates))
+        of_step = images, directions, found.gradients, forward.explained.detach()
+        steps = one_step_size(rule, *of_step, network) if mixes else step_size_of_each(rule, *of_step)
+        factors = weight / steps.sizes  # λ/h_i; so often a row of the second pass counts
+        two_terms = forward.in_own_pass or bool(steps.two_terms.any())
+        self._two_terms_expected = two_terms
+        carried: list[tuple[nn.Parameter, Tensor]] = []
+        if two_terms:
+            of_rows = -factors if forward.in_own_pass else torch.where(steps.two_terms, 1 - factors, 0.0)
+            carried = _first_term(forward, parameters, of_rows, of_total, mixes=mixes)
+        plan = _Plan(
+            displaced=images.detach() + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(images.dtype),
+            factors=factors,
+            carried=carried,
+            kept=forward.classification if keep_classification_graph or forward.in_own_pass else None,
+            adds_kept=forward.in_own_pass,
+            classification=forward.classification.detach(),
+            regularization=each.mean().detach(),
+            logits=forward.logits.detach(),
+            randomness=forward.randomness,
+            notes={
+                "two_terms": 1.0 if forward.in_own_pass else float(steps.two_terms.float().mean()),
+                "step": steps.relative,
+                "floored": float(steps.floored),
+            },
+        )
+        return plan, gates
+
+    def _checked_pass(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        classification_loss: ClassificationLoss,
+        penalty: InputGradientPenalty,
+        gates: RecordedGates,
+    ) -> ForwardPass:
+        """The first pass; the first one in a mode with a look at whether a second can be made of it."""
+        is_new = network not in self._checked
+        if is_new:
+            _check_modules(network)
+        forward = forward_pass(network, images, classification_loss, penalty, gates)
+        if in_float16(images) or torch.float16 in (forward.logits.dtype, *gates.dtypes):
             raise ValueError(
                 "`images`: FrozenGates cannot hold its precision in float16; train in bfloat16 or float32, or with "
                 "engine=DoubleBackprop()"
             )
-        if network not in self._checked:
-            _check_modules(network)
-        gates = RecordedGates()
-        forward = forward_pass(network, images, classification_loss, penalty, gates)
-        if network not in self._checked:
+        if is_new:
             gates.check(forward.explained)
+            _check_leaves(network, forward)
+            again = images.detach()
+            with torch.no_grad(), _held(network, penalty, forward.randomness, gates):
+                logits = network(again)
+                classification_loss(logits)
+            _check_repetition(forward.explained_logits, logits)
             self._checked.add(network)
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        if not parameters:
-            raise ValueError("`network`: expected parameters that require a gradient, found none")
-        own_pass = forward.explained is not forward.classification
-        mixes = self._mixing(network, forward.images, forward.explained_logits, running_statistics=own_pass)
-        found, of_parameters = self._first_gradients(forward, penalty, parameters, together=mixes)
-        each, directions = _directions(penalty, found)
-        of_step = images, directions, found.gradients, forward.explained.detach()
-        rule = self._rule(weight, images)
-        steps = one_step_size(rule, *of_step, network) if mixes else step_size_of_each(rule, *of_step)
-        classification, regularization = forward.classification.detach(), each.mean().detach()
-        two_terms = own_pass or bool(steps.two_terms.any())
-        self._two_terms_expected = two_terms
-        factors = weight / steps.sizes  # λ/h_i; a row of the second pass counts so often
-        of_first = -factors if own_pass else torch.where(steps.two_terms, 1 - factors, 0.0)
-        if two_terms and mixes:
-            # The same numbers whether they were expected or not: a resumed run is the run.
-            of_parameters = of_parameters or scaled_gradients(forward.total, parameters, images)
-            of_parameters = [None if g is None else of_first[0] / len(images) * g for g in of_parameters]
-        elif two_terms:
-            of_parameters = _weighted_gradients(forward, classification_loss, of_first, parameters)
-        kept = forward.classification if keep_classification_graph or own_pass else None
-        logits, randomness = forward.logits.detach(), forward.randomness
-        del forward, found  # and with them the graph of the first pass, before the second begins
+        return forward
 
-        displaced = images.detach() + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(images.dtype)
-        with _held(network, penalty, randomness, gates):
-            loss = classification_loss(_rows_scaled(network(displaced), factors))
-        if two_terms:
-            loss = loss + _carried(parameters, of_parameters or [])
-        if own_pass and kept is not None:
-            loss = loss + kept
-        # The value that L has, with the gradient found above; of two terms that almost cancel little would be left.
-        loss = (loss - loss.detach()) + (classification + weight * regularization)
-        notes = {
-            "two_terms": 1.0 if own_pass else float(steps.two_terms.float().mean()),
-            "step": steps.relative,
-            "floored": float(steps.floored),
-        }
-        return EngineOutput(loss, classification if kept is None else kept, regularization, logits, notes)
-
-    def _rule(self, weight: float, images: Tensor) -> StepRule:
-        half = _in_half_precision(images)
-        step = self.step or (_STEP_IN_HALF_PRECISION if half else _STEP[images.dtype])
-        change = _LARGEST_CHANGE_IN_HALF_PRECISION if half else _LARGEST_CHANGE
+    def _rule(self, weight: float, images: Tensor, *, coarse: bool) -> StepRule:
+        step = self.step or (_COARSE_STEP if coarse else _STEP[images.dtype])
+        change = _LARGEST_COARSE_CHANGE if coarse else _LARGEST_CHANGE
         return StepRule(weight, self.one_term_limit, step, self.longest, change)
 
     def _first_gradients(
@@ -189,9 +228,38 @@ class FrozenGates(Engine):
         if not (together and self._two_terms_expected):
             return input_gradients(forward, penalty, create_graph=False), None
         guided = guided_gradient(forward.total, forward.images) if penalty.needs_guided_gradient else None
-        gradients, *of_parameters = scaled_gradients(forward.total, [forward.images, *parameters], forward.images)
+        with _without_hooks(parameters):
+            gradients, *of_total = scaled_gradients(forward.total, [forward.images, *parameters], forward.images)
         assert gradients is not None  # the graph was checked with the guided gradient, or the network has no input
-        return InputGradients(gradients, guided), of_parameters
+        return InputGradients(gradients, guided), of_total
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the second pass needs of the first.
+
+    Attributes:
+        displaced: x_i + h_i u_i.
+        factors: λ/h_i.
+        carried: parameters with their part of the gradient that is known already, that of the first term.
+        kept: L_C in its graph, where that lives on; `adds_kept` if L's gradient comes through it.
+        classification: L_C, a value.
+        regularization: L_R, a value.
+        logits: (N, K), detached.
+        randomness: of the first pass.
+        notes: for the log.
+    """
+
+    displaced: Tensor
+    factors: Tensor
+    carried: list[tuple[nn.Parameter, Tensor]]
+    kept: Tensor | None
+    adds_kept: bool
+    classification: Tensor
+    regularization: Tensor
+    logits: Tensor
+    randomness: Randomness
+    notes: dict[str, float]
 
 
 def _check_modules(network: nn.Module) -> None:
@@ -201,11 +269,43 @@ def _check_modules(network: nn.Module) -> None:
                 f"`network`: FrozenGates cannot hold the gates inside of {name or 'a network'} that torch.compile made "
                 "one graph of; train the network as it was before compiling"
             )
-        if type(module).__name__ == "_SpectralNorm":
+        normalizers = (module, *module._forward_pre_hooks.values())
+        if {type(each).__name__ for each in normalizers} & {"SpectralNorm", "_SpectralNorm"}:
             raise ValueError(
                 f"`network`: FrozenGates cannot hold the power iteration of spectral_norm at "
                 f"{name.split('.param')[0]}; use engine=DoubleBackprop()"
             )
+
+
+def _check_leaves(network: nn.Module, forward: ForwardPass) -> None:
+    """A parameter that is not the network's, say one of the loss, would get no gradient of L_R."""
+    known = {id(forward.images), *(id(parameter) for parameter in network.parameters())}
+    for node in graph_nodes(forward.explained):
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in known:
+            raise ValueError(
+                f"`network`: the loss depends on a tensor of shape {tuple(leaf.shape)} that requires grad and is not "
+                "among network.parameters(); register it there, or use engine=DoubleBackprop()"
+            )
+
+
+def _check_repetition(first: Tensor, second: Tensor) -> None:
+    """With the same gates and random numbers, on the same images, the pass has to be the same."""
+    scale = first.detach().abs().max().clamp(min=torch.finfo(first.dtype).tiny)
+    difference = float((second - first.detach()).abs().max() / scale)
+    if not difference <= _LARGEST_DIFFERENCE:
+        raise ValueError(
+            f"`network`: a second pass on the same images gave other logits (by {difference:.0e} of the largest). "
+            "FrozenGates cannot hold what changes from pass to pass, as the power iteration of spectral_norm and "
+            "random numbers other than torch's do; use engine=DoubleBackprop()"
+        )
+
+
+def _trained(network: nn.Module) -> list[nn.Parameter]:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("`network`: expected parameters that require a gradient, found none")
+    return parameters
 
 
 def _directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[Tensor, Tensor]:
@@ -216,16 +316,53 @@ def _directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[T
     return each.detach(), directions
 
 
-def _in_half_precision(images: Tensor) -> bool:
-    return torch.is_autocast_enabled(images.device.type) or images.dtype not in _STEP
+def _is_coarse(images: Tensor, logits: Tensor, gates: RecordedGates) -> bool:
+    """Whether the network computes with 10 bits or fewer: in bfloat16, or in float32 by TF32 tensor cores."""
+    dtypes = {images.dtype, logits.dtype, *gates.dtypes}
+    by_tensor_cores = images.device.type == "cuda" and torch.float32 in dtypes and torch.backends.cudnn.allow_tf32
+    return by_tensor_cores or torch.is_autocast_enabled(images.device.type) or not dtypes <= set(_STEP)
 
 
-def _weighted_gradients(
-    forward: ForwardPass, classification_loss: ClassificationLoss, weights: Tensor, parameters: list[nn.Parameter]
-) -> list[Tensor | None]:
-    """Gradients at the parameters of the first pass's loss, each image weighted."""
-    loss = classification_loss(_rows_scaled(forward.explained_logits, weights))
-    return scaled_gradients(loss, parameters, forward.images)
+def _first_term(
+    forward: ForwardPass,
+    parameters: list[nn.Parameter],
+    of_rows: Tensor,
+    of_total: list[Tensor | None] | None,
+    *,
+    mixes: bool,
+) -> list[tuple[nn.Parameter, Tensor]]:
+    """The parameters' gradient of the first pass's L_C, each image counted so often; `of_total` may be known."""
+    with _without_hooks(parameters):
+        if mixes:  # all rows count alike, and the numbers are the same whether they were expected or not
+            of_total = of_total or scaled_gradients(forward.total, parameters, forward.images)
+            found = [None if g is None else of_rows[0] / len(forward.images) * g for g in of_total]
+        else:
+            (of_logits,) = torch.autograd.grad(forward.explained, forward.explained_logits, retain_graph=True)
+            found = list(
+                torch.autograd.grad(
+                    forward.explained_logits, parameters, _each_row(of_logits, of_rows), allow_unused=True,
+                    retain_graph=True,
+                )
+            )  # fmt: skip
+    return [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
+
+
+def _each_row(rows: Tensor, factors: Tensor) -> Tensor:
+    """Rows times their factors, in the precision of the factors: in bfloat16 λ/h would be rounded to 8 bits."""
+    return (rows.to(torch.promote_types(rows.dtype, factors.dtype)) * factors.view(-1, 1)).to(rows.dtype)
+
+
+@contextmanager
+def _without_hooks(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Hooks on parameters are for the gradient of the step; they run in its backward pass, and only there."""
+    hooks = [(each._backward_hooks, dict(each._backward_hooks)) for each in parameters if each._backward_hooks]
+    for live, _ in hooks:
+        live.clear()
+    try:
+        yield
+    finally:
+        for live, kept in hooks:
+            live.update(kept)
 
 
 @contextmanager
@@ -243,12 +380,13 @@ class _RowsScaled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, factors: Tensor) -> Tensor:
-        ctx.factors = factors
-        return logits.view_as(logits)
+        ctx.save_for_backward(factors)
+        return logits.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return gradient * ctx.factors.to(gradient.dtype).view(-1, 1), None
+        return _each_row(gradient, ctx.saved_tensors[0]), None
 
 
 def _rows_scaled(logits: Tensor, factors: Tensor) -> Tensor:
@@ -262,16 +400,17 @@ class _Carried(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, count: int, *parameters_and_gradients: Tensor) -> Tensor:
-        ctx.gradients = parameters_and_gradients[count:]
+        ctx.save_for_backward(*parameters_and_gradients[count:])
         return parameters_and_gradients[0].new_zeros(())
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> Any:
-        return None, *(factor * gradient for gradient in ctx.gradients), *(None for _ in ctx.gradients)
+        gradients = ctx.saved_tensors
+        return None, *(factor * gradient for gradient in gradients), *(None for _ in gradients)
 
 
-def _carried(parameters: list[nn.Parameter], gradients: list[Tensor | None]) -> Tensor:
+def _carried(pairs: list[tuple[nn.Parameter, Tensor]]) -> Tensor:
     """Zero, 0-dim, whose gradient with respect to each parameter is the given one."""
-    pairs = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
     carried: Tensor = _Carried.apply(len(pairs), *(p for p, _ in pairs), *(g for _, g in pairs))
     return carried

@@ -7,6 +7,7 @@ pass of the same network on other images with the same gates. With its gates hel
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
@@ -115,12 +117,14 @@ class _Saturated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
-        ctx.sides = sides
+        ctx.save_for_backward(sides)
         return y.masked_fill(sides == 0, below).masked_fill_(sides == 2, above)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return gradient.masked_fill(ctx.sides != 1, 0.0), None, None, None
+        (sides,) = ctx.saved_tensors
+        return gradient.masked_fill(sides != 1, 0.0), None, None, None
 
 
 def _saturated(y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
@@ -159,7 +163,10 @@ class MaxPool(Gate):
 
 
 class StepFunction(Gate):
-    """A function that is constant between its kinks: `where(x > 0, ...)` and `x * (x > 0)` are gates too."""
+    """A function that is constant between its kinks: `where(x > 0, ...)` and `x * (x > 0)` are gates too.
+
+    So is what has no gradient by the network's own will, `detach`.
+    """
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
         """The values, a copy that later work in place does not change."""
@@ -170,7 +177,27 @@ class StepFunction(Gate):
         """The same values again."""
         if not memory:
             return NotImplemented
-        return args[0].copy_(memory[0]) if in_place else memory[0]
+        return args[0].copy_(memory[0]) if in_place else memory[0].clone()
+
+
+class Choice(Gate):
+    """A function that says which elements it chose; what is done with their indices is held.
+
+    Where the *values* have a gradient, `RecordedGates.check` finds their node, and says that it cannot be held.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.returned = getattr(torch.return_types, name)
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
+        """Values and indices; `max` and its like without a dimension have values alone."""
+        output = function(*args, **kwargs)
+        found = output if isinstance(output, tuple) else (output,)
+        return output, tuple(each.detach().clone() for each in found)
+
+    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
+        """The same again."""
+        return memory[0].clone() if len(memory) == 1 else self.returned([each.clone() for each in memory])
 
 
 _RELU = PointwiseGate(lambda _: (0.0, None), below=lambda x, _: 0.0, parameters=("inplace",))
@@ -207,9 +234,10 @@ _MAX_POOLS = {
 }
 
 _STEP_FUNCTIONS = (
-    "argmax", "argmin", "ceil", "eq", "floor", "ge", "greater", "greater_equal", "gt", "heaviside", "le", "less",
-    "less_equal", "lt", "ne", "not_equal", "round", "sign", "trunc",
+    "argmax", "argmin", "argsort", "ceil", "data", "detach", "eq", "floor", "ge", "greater", "greater_equal", "gt",
+    "heaviside", "le", "less", "less_equal", "lt", "ne", "not_equal", "round", "sign", "trunc",
 )  # fmt: skip
+_CHOICES = ("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk")
 
 GATES: dict[str, Gate] = {
     "relu": _RELU,
@@ -261,6 +289,7 @@ GATES: dict[str, Gate] = {
     "clamp_max": PointwiseGate(lambda a: (None, a["max"]), lambda x, _: x, lambda x, a: a["max"], parameters=("max",)),
     **_MAX_POOLS,
     **{name: StepFunction() for name in _STEP_FUNCTIONS},
+    **{name: Choice(name) for name in _CHOICES},
 }
 """By the name of the torch function, without the underscores of its in-place or operator form."""
 
@@ -286,9 +315,10 @@ _SEEN_AS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Nodes with kinks that nobody can hold.
 _UNKNOWN = (
-    "Amax", "Amin", "Cummax", "Cummin", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "Hardshrink",
-    "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Nanmedian", "RreluWithNoise", "Softshrink", "Sort",
-    "Topk",
+    "Amax", "Amin", "Aminmax", "Cummax", "Cummin", "FakeQuantizePerChannelAffineCachemask",
+    "FakeQuantizePerTensorAffineCachemask", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D",
+    "GridSampler2D", "GridSampler3D", "Hardshrink", "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Mode",
+    "Nanmedian", "RreluWithNoise", "Softshrink", "Sort", "Topk",
 )  # fmt: skip
 # Autograd functions of torch itself, that are smooth.
 _SMOOTH = (
@@ -307,6 +337,8 @@ class RecordedGates(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, Memory]] = []
+        self.dtypes: set[torch.dtype] = set()
+        """Precisions in which gates computed: autocast may be the network's own affair."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -322,6 +354,8 @@ class RecordedGates(TorchFunctionMode):
             )
         output, memory = GATES[name].record(function, args, kwargs or {})
         self.calls.append((name, memory))
+        if isinstance(output, Tensor) and output.is_floating_point():
+            self.dtypes.add(output.dtype)
         return output
 
     def check(self, loss: Tensor) -> None:
@@ -387,7 +421,10 @@ def _checkpointed() -> bool:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", "").strip("_")
+    name = getattr(function, "__name__", "")
+    if name == "__get__":  # of an attribute, such as `data`
+        name = getattr(getattr(function, "__self__", None), "__name__", "")
+    return name.strip("_")
 
 
 def _works_in_place(function: Callable[..., Any]) -> bool:
@@ -413,7 +450,11 @@ def _uncounted(nodes: list[Any], seen: Counter[str]) -> Iterator[str]:
 
 
 def _kind(node: Any) -> str:
+    """Name of a node without its number; of a norm, the kind of its kinks."""
     name: str = node.name()
+    if name.startswith(("LinalgVectorNorm", "Norm")):
+        order = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2))
+        return {1: "Abs", math.inf: "Max", -math.inf: "Min"}.get(order, "Norm")
     return name.rstrip("0123456789").removesuffix("Backward")
 
 

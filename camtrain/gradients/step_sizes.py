@@ -73,7 +73,7 @@ def one_step_size(
     of_all = torch.stack([lengths.clamp(max=rule.longest).max(), change.to(lengths.dtype)])
     longest, change = _over_processes(network, of_all).unbind()
     sizes, two_terms = _sizes(rule, longest, change)
-    relative = float((sizes * longest).to(torch.float64))
+    relative = float(sizes * longest)
     count = len(images)
     return StepSizes(sizes.expand(count), directions, relative, two_terms.expand(count), int((cut < 1).sum()))
 

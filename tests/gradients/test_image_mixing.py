@@ -7,16 +7,23 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from camtrain.gradients import InputGradientPenalty, image_mixing
+from camtrain.gradients.engine import forward_pass
 from camtrain.gradients.image_mixing import ImageMixing
 
 
 class FromTheNext(nn.Module):
-    """Adds to each image a little of the next one."""
+    """Adds to each image a little of the next but one."""
+
+    def __init__(self, share=1e-3):
+        super().__init__()
+        self.share = share
 
     def forward(self, x):
-        return x + 1e-3 * x.roll(-1, 0)
+        return x + self.share * x.roll(-2, 0)
 
 
 def network_of(middle):
@@ -24,10 +31,15 @@ def network_of(middle):
     return nn.Sequential(nn.Conv2d(3, 4, 3), middle, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
-def mixes(network, mixing=None, count=5, running=False):
+def loss_of(logits):
+    return F.cross_entropy(logits, torch.arange(len(logits)) % 3)
+
+
+def mixes(network, mixing=None, count=5, statistics="batch", loss=loss_of):
     torch.manual_seed(1)
-    images = torch.randn(count, 3, 6, 6, requires_grad=True)
-    return (mixing or ImageMixing())(network, images, network(images), running_statistics=running)
+    penalty = InputGradientPenalty(lambda gradients, _: gradients.flatten(1).sum(1), batch_norm_statistics=statistics)
+    forward = forward_pass(network, torch.randn(count, 3, 6, 6), loss, penalty)
+    return (mixing or ImageMixing())(network, forward, loss)
 
 
 @pytest.mark.parametrize(
@@ -51,49 +63,58 @@ def test_networks(middle, expected):
 
 
 def test_running_statistics_do_not_mix():
-    from camtrain.gradients import running_batch_norm
-
     network = network_of(nn.BatchNorm2d(4))
-    with running_batch_norm(network):
-        logits_of = network(torch.randn(4, 3, 6, 6))
-        assert mixes(network, running=True) is False
-    assert logits_of.shape == (4, 3)
+    assert mixes(network, statistics="running") is False
     assert mixes(network) is True
 
 
-def test_a_mode_is_looked_at_once_and_each_anew():
-    network, mixing, calls = network_of(nn.Dropout(0.5)), ImageMixing(), []
-    original = torch.autograd.grad
+def test_synchronized_batch_norm_mixes_also_a_single_image():
+    network, mixing = network_of(nn.Identity()), ImageMixing()
+    images = torch.randn(1, 3, 6, 6)
+    forward = forward_pass(network, images, loss_of, InputGradientPenalty(lambda gradients, _: gradients.sum()))
+    assert mixing(network, forward, loss_of) is False
+    network[1] = nn.SyncBatchNorm(4)  # which cannot be run on a CPU; it is looked for, not run
+    assert mixing(network, forward, loss_of) is True
 
-    def counted(*args, **kwargs):
-        calls.append(1)
-        return original(*args, **kwargs)
 
-    torch.autograd.grad = counted
-    try:
-        for _ in range(2):
-            assert mixes(network, mixing) is False
-        network.eval()
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (loss_of, False),
+        (lambda logits: logits.square().mean(), False),
+        (lambda logits: logits.sum(), False),
+        (lambda logits: loss_of(logits).square(), True),
+        (lambda logits: loss_of(logits - logits.mean(0)), True),
+    ],
+)
+def test_losses(loss, expected):
+    assert mixes(network_of(nn.Identity()), loss=loss) is expected
+
+
+def test_a_mode_is_looked_at_after_twice_as_many_batches(monkeypatch):
+    network, mixing, looks = network_of(nn.Dropout(0.5)), ImageMixing(), []
+    look = image_mixing._mixes
+    monkeypatch.setattr(image_mixing, "_mixes", lambda forward, image: (looks.append(image), look(forward, image))[1])
+    for _ in range(9):
         assert mixes(network, mixing) is False
-    finally:
-        torch.autograd.grad = original
-    assert len(calls) == 2
-
-
-def test_what_a_head_of_zeros_hides_is_not_remembered():
-    network, mixing = network_of(nn.Identity()), ImageMixing()
-    weight = network[-1].weight.detach().clone()
-    nn.init.zeros_(network[-1].weight)
-    assert mixes(network, mixing) is True, "the careful answer"
-    network[-1].weight.data.copy_(weight)
+    assert looks == [0, 1, 2, 3], "batches 1, 2, 4 and 8"
+    network.eval()
     assert mixes(network, mixing) is False
+    assert looks == [0, 1, 2, 3, 0]
 
 
-def test_the_graph_is_kept_and_copies_start_anew():
-    network, mixing = network_of(nn.Identity()), ImageMixing()
-    images = torch.randn(4, 3, 6, 6, requires_grad=True)
-    logits = network(images)
-    mixing(network, images, logits, running_statistics=False)
-    logits.sum().backward()
+def test_what_was_hidden_at_first_is_found():
+    network, mixing = network_of(FromTheNext(0.0)), ImageMixing()
+    assert mixes(network, mixing) is False
+    network[1].share = 0.1
+    assert mixes(network, mixing) is True
+    network[1].share = 0.0
+    assert mixes(network, mixing) is True, "once found it is remembered"
+
+
+def test_copies_start_anew():
+    network, mixing = network_of(FromTheNext()), ImageMixing()
+    assert mixes(network, mixing) is True
     for other in (copy.deepcopy(mixing), pickle.loads(pickle.dumps(mixing))):
+        network[1].share = 0.0
         assert mixes(network, other) is False
