@@ -96,7 +96,10 @@ def _sizes(rule: StepRule, lengths: Tensor, changes: Tensor) -> tuple[Tensor, Te
     # A division by zero is infinity, which is what is meant: no limit to the step.
     unchanged = rule.largest_change / changes.nan_to_num(nan=0.0)
     limit = torch.minimum(rule.one_term_limit / lengths, unchanged)
-    elsewhere = torch.minimum(rule.relative / lengths, unchanged).clamp(max=1.0 / torch.finfo(lengths.dtype).eps)
+    elsewhere = rule.relative / lengths
+    # Not below what rounding would swallow: of a classifier that is sure beyond its precision, L_C is zero.
+    elsewhere = torch.maximum(torch.minimum(elsewhere, unchanged), elsewhere / 1e3)
+    elsewhere = elsewhere.clamp(max=1.0 / torch.finfo(lengths.dtype).eps)
     two_terms = ~(rule.weight <= limit) | (rule.weight == 0)
     return torch.where(two_terms, elsewhere, rule.weight), two_terms
 

@@ -65,6 +65,12 @@ def test_a_step_that_changes_the_loss_is_shortened(of):
 
 
 @pytest.mark.parametrize("of", [each, together])
+@pytest.mark.parametrize("loss", [0.0, 1e-300])
+def test_a_step_is_not_shortened_to_nothing(of, loss):
+    assert of([0.2, 0.2], along=1.0, loss=loss).sizes.tolist() == pytest.approx([1e-4 / 0.2 / 1e3] * 2)
+
+
+@pytest.mark.parametrize("of", [each, together])
 def test_nothing_to_step_along(of):
     for loss in (1.0, 0.0):
         steps = of([0.0, 0.0], loss=loss)
