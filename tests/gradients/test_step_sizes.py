@@ -57,8 +57,8 @@ def test_the_longest_are_cut_where_all_have_one_step():
 @pytest.mark.parametrize("of", [each, together])
 def test_a_step_that_changes_the_loss_is_shortened(of):
     # h ⟨u, δ⟩ / L_C = 5e-3
-    steps = of([0.2, 0.2], along=3e4, loss=2.0)
-    assert steps.sizes.tolist() == pytest.approx([5e-3 * 2.0 / 3e4] * 2)
+    steps = of([0.2, 0.2], along=3e3, loss=2.0)
+    assert steps.sizes.tolist() == pytest.approx([5e-3 * 2.0 / 3e3] * 2)
     # One term: λ ⟨u, δ⟩ / L_C must not be more either.
     assert of([0.05, 0.05], along=0.9, loss=2.0).two_terms.tolist() == [False] * 2
     assert of([0.05, 0.05], along=1.1, loss=2.0).two_terms.tolist() == [True] * 2
