@@ -55,7 +55,7 @@ class Classifier(pl.LightningModule):
         regularizer_warmup_epochs: number of epochs over which λ rises linearly from 0; may be fractional.
         regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and is plain
             training in between.
-        engine: how the gradient of L_R reaches the parameters; null is the default of `Objective`.
+        engine: how the gradient of L_R reaches the parameters; null is `FrozenGates`.
         optimizer: called with the parameters; in a config the `class_path` and `init_args` of a torch optimizer.
         lr_scheduler: called with the optimizer; in a config the `class_path` and `init_args` of a torch scheduler.
         lr_scheduler_interval: when the schedule moves on, each `epoch` or each `step`.
@@ -178,7 +178,8 @@ class Classifier(pl.LightningModule):
         self._check_finite(step, "train", batch_idx)
         self._log_losses(step, "train", len(batch))
         self.log("train/regularizer_weight", self.objective.weight, on_step=False, on_epoch=True, batch_size=1)
-        if step.gradient_share is not None:
+        # In the plain steps of lazy regularization there is nothing to share.
+        if step.gradient_share is not None and (step.regularized or self.objective.every_n_steps == 1):
             self.log("train/gradient_share", step.gradient_share, on_step=False, on_epoch=True, batch_size=1)
         for name, note in step.notes.items():
             self.log(f"train/engine/{name}", note, on_step=False, on_epoch=True, batch_size=1)

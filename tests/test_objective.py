@@ -131,7 +131,7 @@ def test_the_weight_may_change_between_steps():
     step = objective(network, *batch_of())
     assert step.loss.item() == pytest.approx((step.classification + 2 * step.regularization).item(), rel=1e-6)
     assert "weight=2.0" in repr(objective)
-    assert isinstance(objective.engine, DoubleBackprop)
+    assert isinstance(objective.engine, FrozenGates)
 
 
 # nothing else is touched
@@ -299,17 +299,15 @@ def test_checkpointed_and_compiled_networks_train_as_others_or_say_why_not():
     for other, engine in (
         (Checkpointed(), DoubleBackprop()),
         (torch.compile(network, backend="eager"), DoubleBackprop()),
-        (torch.compile(network, backend="eager"), FrozenGates()),
     ):
         network.zero_grad()
         objective = Objective(InterpretableGradient(), 1.0, engine)
         objective(other, *batch, measure_gradient_share=True).loss.backward()
         for found, gradient in zip(gradients_of(network), expected, strict=True):
-            # What FrozenGates leaves is of the order of its step.
             torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-7)
     for engine, advice in (
         (DoubleBackprop(), r"Call the network without torch\.compile"),
-        (FrozenGates(), r"Use the uncompiled network"),
+        (FrozenGates(), r"train the network as it was before compiling"),
     ):
         torch.compiler.reset()  # past a number of compilations torch runs a network uncompiled, and there is no error
         objective = Objective(InterpretableGradient(), 1.0, engine)
@@ -386,7 +384,7 @@ def test_a_step_leaves_no_cycle_and_no_graph_behind():
         assert steps(100) == before
     finally:
         gc.enable()
-    assert len(seen) == 2 * 105  # FrozenGates makes two passes
+    assert len(seen) == 2 * 105 + 1  # FrozenGates makes two passes, and a third in its first step
     assert all(image() is None for image in seen)
     assert not any(parameter.grad.requires_grad for parameter in network.parameters())
 

@@ -17,7 +17,7 @@ from camtrain.gradients.input_gradient import input_gradient
 from camtrain.gradients.randomness import Randomness
 
 ClassificationLoss = Callable[[Tensor], Tensor]
-"""From logits (N, K) to L_C, the mean over the images, 0-dim."""
+"""From logits (N, K) to L_C, 0-dim: a mean over the images, to which each adds what depends on its own row alone."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,26 @@ class EngineOutput:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-class CheckedNetworks(weakref.WeakSet[nn.Module]):
-    """Networks that an engine has looked at; a copy or a pickle of the engine starts anew."""
+class CheckedNetworks:
+    """Networks that an engine has looked at, each in its modes; a copy or a pickle of the engine starts anew."""
+
+    def __init__(self) -> None:
+        self._modes: weakref.WeakKeyDictionary[nn.Module, set[tuple[bool, ...]]] = weakref.WeakKeyDictionary()
+
+    def __contains__(self, network: nn.Module) -> bool:
+        return modes(network) in self._modes.get(network, set())
+
+    def add(self, network: nn.Module) -> None:
+        """Remember the network in the mode that it is in."""
+        self._modes.setdefault(network, set()).add(modes(network))
 
     def __reduce__(self) -> tuple[type[CheckedNetworks], tuple[()]]:
         return type(self), ()
+
+
+def modes(network: nn.Module) -> tuple[bool, ...]:
+    """Of each module, whether it is in training mode."""
+    return tuple(module.training for module in network.modules())
 
 
 class Engine(ABC):
@@ -96,6 +111,7 @@ class ForwardPass:
         logits: (N, K).
         classification: L_C, 0-dim, in the graph.
         explained: the loss whose gradients are penalized, 0-dim: L_C itself, or L_C with running BatchNorm statistics.
+        explained_logits: (N, K), those that this loss was computed from.
         randomness: of the pass; the same masks of dropout are drawn when it is replayed.
     """
 
@@ -103,7 +119,18 @@ class ForwardPass:
     logits: Tensor
     classification: Tensor
     explained: Tensor
+    explained_logits: Tensor
     randomness: Randomness
+
+    @property
+    def in_own_pass(self) -> bool:
+        """Whether the explained loss is not L_C itself."""
+        return self.explained is not self.classification
+
+    @property
+    def total(self) -> Tensor:
+        """The explained loss times n: the mean in it would put a factor 1/n into each image's gradient."""
+        return self.explained * len(self.images)
 
 
 def forward_pass(
@@ -133,11 +160,12 @@ def forward_pass(
         with watching:
             logits = network(leaf)
             classification = classification_loss(logits)
-        return ForwardPass(leaf, logits, classification, classification, randomness)
+        return ForwardPass(leaf, logits, classification, classification, logits, randomness)
     logits = network(leaf)
     with running_batch_norm(network), randomness.replayed(), watching:
-        explained = classification_loss(network(leaf))
-    return ForwardPass(leaf, logits, classification_loss(logits), explained, randomness)
+        explained_logits = network(leaf)
+        explained = classification_loss(explained_logits)
+    return ForwardPass(leaf, logits, classification_loss(logits), explained, explained_logits, randomness)
 
 
 @dataclass(frozen=True)
@@ -167,10 +195,9 @@ def input_gradients(forward: ForwardPass, penalty: InputGradientPenalty, *, crea
     Cost:
         One backward pass to the input for δ, another for δ^G.
     """
-    total = forward.explained * len(forward.images)
     # First, because it says in clear words what is wrong with a compiled network; torch's own words are not.
-    guided = guided_gradient(total, forward.images) if penalty.needs_guided_gradient else None
-    return InputGradients(input_gradient(total, forward.images, create_graph=create_graph), guided)
+    guided = guided_gradient(forward.total, forward.images) if penalty.needs_guided_gradient else None
+    return InputGradients(input_gradient(forward.total, forward.images, create_graph=create_graph), guided)
 
 
 def penalties(penalty: InputGradientPenalty, found: InputGradients) -> Tensor:

@@ -7,6 +7,7 @@ pass of the same network on other images with the same gates. With its gates hel
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +16,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
 
 Memory = tuple[Tensor, ...]
-"""What is kept of one call: masks or indices."""
+"""What is kept of one call: sides or indices."""
 
 
 class Gate(ABC):
@@ -75,26 +77,59 @@ class PointwiseGate(Gate):
         self.open_at_kinks = open_at_kinks
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """Masks of the elements below and above, made before the call, which may work in place."""
+        """On which piece each element is, found before the call, which may work in place."""
         x, arguments = self.arguments(args, kwargs)
         low, high = self.kinks(arguments)
         x = x.detach()
-        if self.open_at_kinks:
-            masks = (None if low is None else x < low, None if high is None else x > high)
-        else:
-            masks = (None if low is None else x <= low, None if high is None else x >= high)
-        return function(*args, **kwargs), tuple(mask for mask in masks if mask is not None)
+        above = None if high is None else (x > high if self.open_at_kinks else x >= high)
+        if low is None:
+            side = above
+        elif above is None:
+            side = x < low if self.open_at_kinks else x <= low
+        else:  # 0, 1 or 2: one byte an element instead of two masks
+            side = (x >= low if self.open_at_kinks else x > low).view(torch.uint8).add_(above.view(torch.uint8))
+        return function(*args, **kwargs), () if side is None else (side,)
 
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The pieces, put together by the masks."""
+        """The pieces, put together by the sides."""
         x, arguments = self.arguments(args, kwargs)
+        low, high = self.kinks(arguments)
         y = self.between(x, arguments)
-        pieces = zip((self.below, self.above), self.kinks(arguments), strict=True)
-        values = [value(x, arguments) for value, kink in pieces if kink is not None]
-        for mask, value in zip(memory, values, strict=True):
-            y = torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
+        below = None if low is None else self.below(x, arguments)
+        above = None if high is None else self.above(x, arguments)
+        if isinstance(below, float) and isinstance(above, float):
+            y = _saturated(y, memory[0], below, above)
+        elif below is not None and above is not None:
+            y = _filled(_filled(y, memory[0] == 0, below), memory[0] == 2, above)
+        elif memory:
+            y = _filled(y, memory[0], above if below is None else below)
         # In place is what the caller may rely on: it may look at its input afterwards.
         return x.copy_(y) if in_place or arguments.get("inplace", False) else y
+
+
+def _filled(y: Tensor, mask: Tensor, value: Tensor | float | None) -> Tensor:
+    assert value is not None  # there is a mask only where there is a kink
+    return torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
+
+
+class _Saturated(torch.autograd.Function):
+    """Constant below and above; for the backward pass it keeps the sides alone, which are kept anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
+        ctx.save_for_backward(sides)
+        return y.masked_fill(sides == 0, below).masked_fill_(sides == 2, above)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (sides,) = ctx.saved_tensors
+        return gradient.masked_fill(sides != 1, 0.0), None, None, None
+
+
+def _saturated(y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
+    saturated: Tensor = _Saturated.apply(y, sides, below, above)
+    return saturated
 
 
 def _per_channel(weight: Tensor, x: Tensor) -> Tensor:
@@ -128,7 +163,10 @@ class MaxPool(Gate):
 
 
 class StepFunction(Gate):
-    """A function that is constant between its kinks: `where(x > 0, ...)` and `x * (x > 0)` are gates too."""
+    """A function that is constant between its kinks: `where(x > 0, ...)` and `x * (x > 0)` are gates too.
+
+    So is what has no gradient by the network's own will, `detach`.
+    """
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
         """The values, a copy that later work in place does not change."""
@@ -139,7 +177,27 @@ class StepFunction(Gate):
         """The same values again."""
         if not memory:
             return NotImplemented
-        return args[0].copy_(memory[0]) if in_place else memory[0]
+        return args[0].copy_(memory[0]) if in_place else memory[0].clone()
+
+
+class Choice(Gate):
+    """A function that says which elements it chose; what is done with their indices is held.
+
+    Where the *values* have a gradient, `RecordedGates.check` finds their node, and says that it cannot be held.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.returned = getattr(torch.return_types, name)
+
+    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
+        """Values and indices; `max` and its like without a dimension have values alone."""
+        output = function(*args, **kwargs)
+        found = output if isinstance(output, tuple) else (output,)
+        return output, tuple(each.detach().clone() for each in found)
+
+    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
+        """The same again."""
+        return memory[0].clone() if len(memory) == 1 else self.returned([each.clone() for each in memory])
 
 
 _RELU = PointwiseGate(lambda _: (0.0, None), below=lambda x, _: 0.0, parameters=("inplace",))
@@ -176,9 +234,10 @@ _MAX_POOLS = {
 }
 
 _STEP_FUNCTIONS = (
-    "argmax", "argmin", "ceil", "eq", "floor", "ge", "greater", "greater_equal", "gt", "heaviside", "le", "less",
-    "less_equal", "lt", "ne", "not_equal", "round", "sign", "trunc",
+    "argmax", "argmin", "argsort", "ceil", "data", "detach", "eq", "floor", "ge", "greater", "greater_equal", "gt",
+    "heaviside", "le", "less", "less_equal", "lt", "ne", "not_equal", "round", "sign", "trunc",
 )  # fmt: skip
+_CHOICES = ("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk")
 
 GATES: dict[str, Gate] = {
     "relu": _RELU,
@@ -230,6 +289,7 @@ GATES: dict[str, Gate] = {
     "clamp_max": PointwiseGate(lambda a: (None, a["max"]), lambda x, _: x, lambda x, a: a["max"], parameters=("max",)),
     **_MAX_POOLS,
     **{name: StepFunction() for name in _STEP_FUNCTIONS},
+    **{name: Choice(name) for name in _CHOICES},
 }
 """By the name of the torch function, without the underscores of its in-place or operator form."""
 
@@ -255,25 +315,30 @@ _SEEN_AS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Nodes with kinks that nobody can hold.
 _UNKNOWN = (
-    "Amax", "Amin", "Cummax", "Cummin", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D", "Hardshrink",
-    "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Nanmedian", "RreluWithNoise", "Softshrink", "Sort",
-    "Topk",
+    "Amax", "Amin", "Aminmax", "Cummax", "Cummin", "FakeQuantizePerChannelAffineCachemask",
+    "FakeQuantizePerTensorAffineCachemask", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D",
+    "GridSampler2D", "GridSampler3D", "Hardshrink", "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Mode",
+    "Nanmedian", "RreluWithNoise", "Softshrink", "Sort", "Topk",
 )  # fmt: skip
-# Autograd functions of torch itself that are smooth.
-_SMOOTH = ("BackwardHookFunctionBackward", "SyncBatchNormBackward", "_DDPSinkBackward")
+# Autograd functions of torch itself, that are smooth.
+_SMOOTH = (
+    "BackwardHookFunctionBackward", "SyncBatchNormBackward", "_AllGatherBackward", "_AllReduceBackward",
+    "_DDPSinkBackward",
+)  # fmt: skip
 _GUARD = 1e-6  # a clamp at less than this above zero protects a division; it is never a kink that matters
 
 
 class RecordedGates(TorchFunctionMode):
     """Watches a forward pass and keeps how its gates stood.
 
-    Memory: one byte per element of a ReLU's output, two per element of a function with two kinks, and the indices of
-    max pooling.
+    Memory: one byte per element of an activation function's output, and the indices of max pooling.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, Memory]] = []
+        self.dtypes: set[torch.dtype] = set()
+        """Precisions in which gates computed: autocast may be the network's own affair."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -282,8 +347,15 @@ class RecordedGates(TorchFunctionMode):
         name = _name(function)
         if name not in GATES:
             return function(*args, **(kwargs or {}))
+        if _checkpointed():
+            raise ValueError(
+                "`network`: FrozenGates cannot hold the gates of a block that torch.utils.checkpoint runs once more; "
+                "train without activation checkpointing, or with engine=DoubleBackprop()"
+            )
         output, memory = GATES[name].record(function, args, kwargs or {})
         self.calls.append((name, memory))
+        if isinstance(output, Tensor) and output.is_floating_point():
+            self.dtypes.add(output.dtype)
         return output
 
     def check(self, loss: Tensor) -> None:
@@ -306,7 +378,7 @@ class ReplayedGates(TorchFunctionMode):
     """Makes a forward pass with the gates as another one of the same network left them.
 
     Raises:
-        RuntimeError: inside the pass, if it does not call the same functions in the same order.
+        RuntimeError: if it does not call the same functions in the same order.
     """
 
     def __init__(self, recorded: RecordedGates) -> None:
@@ -323,14 +395,36 @@ class ReplayedGates(TorchFunctionMode):
         recorded, memory = next(self._calls, ("nothing", ()))
         if recorded != name:
             raise RuntimeError(
-                f"`network`: its second pass called {name} where its first called {recorded}. FrozenGates needs a "
-                "forward that does the same in both; use engine=DoubleBackprop()."
+                f"`network`: its second pass called {name} where its first called {recorded}. {_NOT_THE_SAME}"
             )
         return GATES[name].replay(memory, args, kwargs or {}, in_place=_works_in_place(function))
 
+    def __exit__(self, *exception: Any) -> None:
+        """Make sure that no gate was left out."""
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        left_out = [name for name, _ in self._calls]
+        if left_out and exception[0] is None:
+            raise RuntimeError(
+                f"`network`: its second pass did not call {left_out[0]}, which its first called. {_NOT_THE_SAME}"
+            )
+
+
+_NOT_THE_SAME = "FrozenGates needs a forward that does the same in both; use engine=DoubleBackprop()."
+
+
+def _checkpointed() -> bool:
+    """Whether the tensors saved here will be computed again, by non-reentrant checkpointing."""
+    if torch.compiler.is_compiling():  # which cannot look; `check` finds compiled regions
+        return False
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return hooks is not None and "checkpoint" in getattr(hooks[0], "__module__", "")
+
 
 def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", "").strip("_")
+    name = getattr(function, "__name__", "")
+    if name == "__get__":  # of an attribute, such as `data`
+        name = getattr(getattr(function, "__self__", None), "__name__", "")
+    return name.strip("_")
 
 
 def _works_in_place(function: Callable[..., Any]) -> bool:
@@ -356,7 +450,11 @@ def _uncounted(nodes: list[Any], seen: Counter[str]) -> Iterator[str]:
 
 
 def _kind(node: Any) -> str:
+    """Name of a node without its number; of a norm, the kind of its kinks."""
     name: str = node.name()
+    if name.startswith(("LinalgVectorNorm", "Norm")):
+        order = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2))
+        return {1: "Abs", math.inf: "Max", -math.inf: "Min"}.get(order, "Norm")
     return name.rstrip("0123456789").removesuffix("Backward")
 
 

@@ -274,7 +274,7 @@ def train_phases(network: nn.Module, name: str, images: Tensor, labels: Tensor, 
     for step in progress:
         order = torch.randperm(len(images))[: settings.images].to(images.device)
         loss = F.cross_entropy(network(images[order]), labels[order])
-        average = float(loss) if step == 0 else 0.7 * average + 0.3 * float(loss)
+        average = loss.item() if step == 0 else 0.7 * average + 0.3 * loss.item()
         for phase in [phase for phase, limit in pending.items() if average <= limit]:
             state = {"network": network.state_dict(), "loss": average, "steps": step}
             torch.save(state, RUNS / f"{name}_{phase}_{settings.train_images}_seed{settings.seed}.pt")
@@ -319,7 +319,8 @@ def compared(
     loss_in_float32, in_float32 = double_backprop(network, images, labels, distances, settings)
     for case in wanted:
         reference, control = expected[case.distance], in_float32[case.distance]
-        notes, weight, of_both, of_classification = frozen_gates(network, images, labels, case, settings)
+        equal = norm(of_loss) / norm(reference)
+        notes, weight, of_both, of_classification = frozen_gates(network, images, labels, case, equal, settings)
         of_regularizer = [both - first for both, first in zip(of_both, of_classification, strict=True)]
         scaled = [weight * each for each in reference]
         whole = [first + each for first, each in zip(of_loss, scaled, strict=True)]
@@ -352,7 +353,7 @@ def double_backprop(
     torch.manual_seed(settings.seed)
     attention = sdpa_kernel(SDPBackend.MATH)  # the fused kernels have no second derivative
     with attention:
-        forward = forward_pass(network, images, partial(F.cross_entropy, target=labels), penalty(distances[0]))
+        forward = forward_pass(network, images, partial(loss_of, labels=labels), penalty(distances[0]))
         found = input_gradients(forward, penalty(distances[0]), create_graph=True)
         of_regularizer = {
             distance: gradients(penalties(penalty(distance), found).mean(), parameters) for distance in distances
@@ -361,20 +362,18 @@ def double_backprop(
 
 
 def frozen_gates(
-    network: nn.Module, images: Tensor, labels: Tensor, case: Case, settings: argparse.Namespace
+    network: nn.Module, images: Tensor, labels: Tensor, case: Case, equal: float, settings: argparse.Namespace
 ) -> tuple[dict[str, float], float, Gradients, Gradients]:
-    """What the engine noted, λ, ∇(L_C + λ L_R) and ∇L_C by FrozenGates."""
+    """What the engine noted, λ, ∇(L_C + λ L_R) and ∇L_C by FrozenGates; at λ = `equal` L_R weighs as much as L_C."""
     if case.form == "default":
         weight, engine = float(case.weight), FrozenGates()
+    elif case.form == "two terms":
+        weight, engine = equal, FrozenGates(one_term_limit=1e-30, step=float(case.relative_step))
     else:
         # With one term and a weight of 1, ρ is its largest.
-        probe = one_step(FrozenGates(math.inf), network, images, labels, case, 1.0, settings)
-        longest, asked = probe[0]["step"], float(case.relative_step)
-        if case.form == "one term":
-            weight, engine = asked / longest, FrozenGates(one_term_limit=math.inf)
-        else:
-            # Large enough that the difference of two float32 gradients is more than their rounding.
-            weight, engine = 0.1 / longest, FrozenGates(one_term_limit=1e-30, step=asked)
+        engine = FrozenGates(one_term_limit=math.inf)
+        probe = one_step(engine, network, images, labels, case, 1.0, settings)
+        weight = float(case.relative_step) / probe[0]["step"]
     notes, both, classification = one_step(engine, network, images, labels, case, weight, settings, take=True)
     return notes, weight, both, classification
 
@@ -393,11 +392,17 @@ def one_step(
     """One step of the engine, and the gradients if they are wanted."""
     parameters = list(network.parameters())
     torch.manual_seed(settings.seed)
-    loss_of = partial(F.cross_entropy, target=labels)
-    output = engine(network, images, loss_of, penalty(case.distance), weight, keep_classification_graph=take)
+    output = engine(
+        network, images, partial(loss_of, labels=labels), penalty(case.distance), weight, keep_classification_graph=take
+    )
     if not take:
         return output.notes, [], []
     return output.notes, gradients(output.loss, parameters), gradients(output.classification, parameters)
+
+
+def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy in float64, as `Objective` takes it."""
+    return F.cross_entropy(logits.double(), labels).to(logits.dtype)
 
 
 def penalty(distance: str) -> InputGradientPenalty:
@@ -499,7 +504,7 @@ def agreement(rows: list[Row]) -> str:
 
 
 def forced(rows: list[Row]) -> str:
-    """Agreement as a function of ρ, where ρ and the form are set."""
+    """Agreement as a function of ρ, where ρ and the form are set; – where λ L_R has no part in the gradient."""
     lines = [
         "| network | phase | distance | form | " + " | ".join(f"ρ = {step:g}" for step in RELATIVE_STEPS) + " |",
         "|---" * (4 + len(RELATIVE_STEPS)) + "|",
@@ -510,7 +515,9 @@ def forced(rows: list[Row]) -> str:
             groups.setdefault((row.network, row.phase, row.distance, row.form), {})[row.relative_step] = row
     for key, group in groups.items():
         cells = [
-            f"{1 - float(group[step].cosine):.1e}, {float(group[step].norm_ratio):.3f}" if step in group else ""
+            f"{1 - float(group[step].cosine):.1e}, {float(group[step].norm_ratio):.3f}"
+            if step in group and float(group[step].share) >= VISIBLE
+            else "–"
             for step in (f"{step:g}" for step in RELATIVE_STEPS)
         ]
         lines.append(f"| {' | '.join((*key, *cells))} |")

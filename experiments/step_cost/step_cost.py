@@ -131,10 +131,10 @@ def small_vit() -> nn.Module:
 
 
 NETWORKS = {
-    "resnet18": Setting(lambda: build_network("resnet18", NUM_CLASSES, stem="small"), 128, 32, 32),
-    "mobilenet_v2": Setting(lambda: build_network("mobilenet_v2", NUM_CLASSES, stem="small"), 128, 32, 32),
+    "resnet18": Setting(lambda: build_network("resnet18", NUM_CLASSES, stem="small"), 128, 16, 32),
+    "mobilenet_v2": Setting(lambda: build_network("mobilenet_v2", NUM_CLASSES, stem="small"), 128, 16, 32),
     "vgg11_bn": Setting(small_vgg, 128, 32, 32),
-    "resnet50": Setting(lambda: build_network("resnet50", NUM_CLASSES), 64, 4, 224),
+    "resnet50": Setting(lambda: build_network("resnet50", NUM_CLASSES), 64, 2, 224),
     "vit": Setting(small_vit, 128, 32, 32),
 }
 
@@ -197,9 +197,11 @@ def guided_copy(network: nn.Module) -> nn.Module:
     return twin
 
 
-PLAIN = "plain"
+PLAIN, COMPILED = "plain", "plain, compiled"
 ENGINES: dict[str, Callable[[InputGradientRegularizer], Objective]] = {
     PLAIN: lambda _: Objective(),
+    # What the regularized step forgoes, since a compiled network hides its gates.
+    COMPILED: lambda _: Objective(),
     "double backprop, separate guided forward": lambda r: Objective(r, WEIGHT, SeparateGuidedForward()),
     "double backprop": lambda r: Objective(r, WEIGHT, DoubleBackprop()),
     "frozen gates, one term": lambda r: Objective(r, WEIGHT, FrozenGates(one_term_limit=math.inf)),
@@ -214,7 +216,9 @@ NOT_WITHOUT_GATES = ("double backprop, separate guided forward", "frozen gates, 
 
 def engines_for(name: str) -> list[str]:
     """Of the ViT every engine penalizes the gradient's norm, so that it needs no engine of its own."""
-    return [engine for engine in ENGINES if name != "vit" or engine not in NOT_WITHOUT_GATES]
+    left_out = NOT_WITHOUT_GATES if name == "vit" else ()
+    # Minutes of compiling, for a line that says the same of every network.
+    return [engine for engine in ENGINES if engine not in left_out and (engine != COMPILED or name == "resnet18")]
 
 
 class Step:
@@ -223,6 +227,9 @@ class Step:
     def __init__(self, name: str, engine: str, network: nn.Module, settings: argparse.Namespace) -> None:
         self.objective = ENGINES[engine](GradientNorm() if name == "vit" else InterpretableGradient())
         self.network, self.settings = network, settings
+        if engine == COMPILED:
+            self.network = copy.deepcopy(network)
+            self.network.compile()
         # Fused attention has no second derivative: double backpropagation must do with the slow one.
         self.attention: Callable[[], AbstractContextManager[None]] = (
             partial(sdpa_kernel, SDPBackend.MATH) if name == "vit" and "double" in engine else nullcontext
@@ -299,9 +306,7 @@ def step_times(name: str, settings: argparse.Namespace) -> tuple[dict[str, list[
             times[engine].append(step(images, labels))
     for engine, step in steps.items():
         if step.notes:
-            remarks[engine] = (
-                f"{'two terms' if step.notes.get('two_terms') else 'one term'}, ρ = {step.notes['step']:.1e}"
-            )
+            remarks[engine] = f"two terms for {step.notes['two_terms']:.0%}, ρ = {step.notes['step']:.1e}"
     return times, remarks
 
 
@@ -330,6 +335,8 @@ def memory(name: str, engine: str, settings: argparse.Namespace) -> dict[str, in
         # Libraries load at the first step; a small one keeps them out of the count.
         Step(name, PLAIN, network, settings)(images[:2], labels[:2])
         network.zero_grad(set_to_none=True)
+        # The peak so far may be that of building the network.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         before = of_process("VmRSS")
     step = Step(name, engine, network, settings)
     for _ in range(3):
@@ -461,17 +468,61 @@ def append(path: Path, row: Row) -> None:
 
 
 def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv and, if it has the marker lines, the project's."""
+    """The table, after it went into the README beside results.csv, and its summary into the project's."""
     found = table(rows)
     if settings.results.parent == HERE:
-        begin, end = "<!-- step cost: begin -->", "<!-- step cost: end -->"
-        for readme in (HERE / "README.md", HERE.parents[1] / "README.md"):
-            text = readme.read_text(encoding="utf-8")
-            before, marker, rest = text.partition(begin)
-            if marker:
-                _, _, after = rest.partition(end)
-                readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
+        put(found, HERE / "README.md")
+        put(overview(rows), HERE.parents[1] / "README.md")
     return found
+
+
+def put(lines: str, readme: Path) -> None:
+    """Replace what stands between the markers of a README."""
+    begin, end = "<!-- step cost: begin -->", "<!-- step cost: end -->"
+    text = readme.read_text(encoding="utf-8")
+    before, marker, rest = text.partition(begin)
+    if not marker:
+        raise ValueError(f"{readme}: expected the line {begin}, found none")
+    _, _, after = rest.partition(end)
+    readme.write_text(f"{before}{begin}\n{lines}\n{end}{after}", encoding="utf-8")
+
+
+OVERVIEW = {
+    "double backprop": "double backprop",
+    "frozen gates, one term": "frozen gates, early",
+    "frozen gates, two terms": "late in training",
+    f"frozen gates, default, every {LAZY} steps": f"every {LAZY} steps",
+}
+
+
+def overview(rows: list[Row]) -> str:
+    """A line for each network and device: time, and memory, as multiples of the plain step."""
+    names = [OVERVIEW[engine] for engine in OVERVIEW]
+    lines = [
+        f"| step time (peak memory) / plain step | {' | '.join(names)} |",
+        "|---" * (1 + len(names)) + "|",
+    ]
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        groups.setdefault((row.network, where(row)), {})[row.engine] = row
+    for (network, device), group in groups.items():
+        cells = [cell(group.get(engine)) for engine in OVERVIEW]
+        lines.append(f"| {network}, {device} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(row: Row | None) -> str:
+    """Time, and memory where it was measured."""
+    if row is None or not row.seconds:
+        return "–"
+    return f"{float(row.ratio):.2f}" + (f" ({float(row.memory_ratio):.2f})" if row.memory_ratio else "")
+
+
+def where(row: Row) -> str:
+    """Device, threads, precision, layout and compilation of a row."""
+    threads = row.threads and f"{row.threads} thread{'s' * (row.threads != '1')}"
+    layout = row.layout if row.layout != "contiguous" else ""
+    return ", ".join(filter(None, (row.device, threads, row.precision, layout, row.compiled)))
 
 
 def table(rows: list[Row]) -> str:
@@ -481,17 +532,13 @@ def table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        device = ", ".join(filter(None, (
-            row.device, row.threads and f"{row.threads} threads", row.precision,
-            row.layout if row.layout != "contiguous" else "", row.compiled,
-        )))  # fmt: skip
         if row.seconds:
             times = f"{1000 * float(row.seconds):.1f} | {float(row.ratio):.2f} ({float(row.ratio_low):.2f} to "
             times += f"{float(row.ratio_high):.2f})"
         else:
             times = f"– | cannot: {row.remark.partition('.')[0]}"
         kept = f"{float(row.memory_ratio):.2f}" if row.memory_ratio else "–"
-        lines.append(f"| {row.network} | {device} | {row.images} | {row.engine} | {times} | {kept} |")
+        lines.append(f"| {row.network} | {where(row)} | {row.images} | {row.engine} | {times} | {kept} |")
     return "\n".join(lines)
 
 

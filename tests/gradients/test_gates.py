@@ -165,12 +165,35 @@ def test_every_gate_is_tested():
         called(lambda x, function=function: first(function(x)), inputs(shape=shape), seen)
     steps = {name for name, gate in GATES.items() if type(gate).__name__ == "StepFunction"}
     # Of pooling with indices the function that gives the pooled image calls itself by the other name.
-    assert set(GATES) - steps - {name for name, _ in seen.calls} == set()
+    assert set(GATES) - steps - CHOICES - {name for name, _ in seen.calls} == set()
+
+
+CHOICES = {name for name, gate in GATES.items() if type(gate).__name__ == "Choice"}
+
+
+@pytest.mark.parametrize("name", sorted(CHOICES))
+def test_choices_are_those_made_first(name):
+    x, y, recorded = inputs(0), inputs(1), RecordedGates()
+
+    def weighted(values):
+        settings = (2,) if name in ("kthvalue", "topk") else ()
+        chosen = getattr(torch, name)(values, *settings, dim=-1) if name != "topk" else values.topk(2)
+        indices = chosen.indices if chosen.indices.dim() == values.dim() else chosen.indices.unsqueeze(-1)
+        return values.gather(-1, indices)
+
+    with recorded:
+        weighted(x)
+    with ReplayedGates(recorded):
+        again = weighted(y)
+    live = getattr(torch, name)(x, *((2,) if name in ("kthvalue", "topk") else ()), dim=-1).indices
+    expected = y.gather(-1, live if live.dim() == y.dim() else live.unsqueeze(-1))
+    assert torch.equal(again, expected)
+    assert not torch.equal(weighted(y), expected)
 
 
 @pytest.mark.parametrize("name", [name for name, gate in GATES.items() if type(gate).__name__ == "StepFunction"])
 def test_step_functions_give_their_first_values_again(name):
-    function = getattr(torch, name)
+    function = (lambda x: x.data) if name == "data" else getattr(torch, name)
     takes_two = name in ("eq", "ge", "greater", "greater_equal", "gt", "le", "less", "less_equal", "lt", "ne",
                          "not_equal", "heaviside")  # fmt: skip
     x, y, other = inputs(0).round(), inputs(1), inputs(2).round()
@@ -316,6 +339,16 @@ def test_a_pass_that_calls_something_else_is_an_error():
             other(x)
     with pytest.raises(RuntimeError, match="called relu where its first called nothing"), ReplayedGates(recorded):
         F.relu(F.relu(x))
+    with pytest.raises(RuntimeError, match="did not call relu, which its first called"), ReplayedGates(recorded):
+        x + 1
+
+
+def test_an_error_inside_a_pass_stays_the_error_that_it_is():
+    recorded = RecordedGates()
+    with recorded:
+        F.relu(inputs())
+    with pytest.raises(ZeroDivisionError), ReplayedGates(recorded):
+        1 / 0
 
 
 # what is not known

@@ -1,0 +1,86 @@
+"""How far the second pass steps, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from camtrain.gradients.step_sizes import StepRule, one_step_size, step_size_of_each
+
+RULE = {"weight": 0.01, "one_term_limit": 1e-3, "relative": 1e-4, "longest": 1e3, "largest_change": 5e-3}
+
+
+def inputs(lengths, size=2.0, along=0.0, loss=1.0):
+    """Images of norm `size`; u_i of the lengths times that; δ_i with ⟨u_i, δ_i⟩ = along."""
+    count = len(lengths)
+    images, directions, gradients = (torch.zeros(count, 3, 1, 2, dtype=torch.float64) for _ in range(3))
+    images[:, 0, 0, 0] = size
+    directions[:, 1, 0, 1] = size * torch.tensor(lengths, dtype=torch.float64)
+    gradients[:, 1, 0, 1] = torch.where(directions[:, 1, 0, 1] > 0, along / directions[:, 1, 0, 1], 0.0)
+    return images, directions, gradients, torch.tensor(loss, dtype=torch.float64)
+
+
+def each(lengths, **settings):
+    return step_size_of_each(StepRule(**RULE), *inputs(lengths, **settings))
+
+
+def together(lengths, network=None, rule=RULE, **settings):
+    return one_step_size(StepRule(**rule), *inputs(lengths, **settings), network or nn.Identity())
+
+
+def test_each_image_by_its_own_length():
+    # λ ‖u‖/‖x‖ = 5e-4, 2e-3, 0
+    steps = each([0.05, 0.2, 0.0])
+    assert steps.two_terms.tolist() == [False, True, False]
+    assert steps.sizes.tolist() == pytest.approx([0.01, 1e-4 / 0.2, 0.01])
+    assert steps.relative == pytest.approx(5e-4)
+    assert steps.floored == 0
+
+
+def test_all_images_by_the_longest():
+    steps = together([0.05, 0.2, 0.0])
+    assert steps.two_terms.tolist() == [True] * 3
+    assert steps.sizes.tolist() == pytest.approx([1e-4 / 0.2] * 3)
+    assert steps.relative == pytest.approx(1e-4)
+    assert together([0.05, 0.09]).sizes.tolist() == [0.01] * 2
+
+
+def test_the_longest_are_cut_where_all_have_one_step():
+    steps = together([1.0, 4e3, 2e4])
+    assert steps.floored == 2
+    assert steps.directions.flatten(1).norm(dim=1).tolist() == pytest.approx([2.0, 2e3, 2e3])
+    assert steps.sizes[0].item() == pytest.approx(1e-7)
+    assert each([1.0, 4e3]).directions.flatten(1).norm(dim=1).tolist() == pytest.approx([2.0, 8e3])
+
+
+@pytest.mark.parametrize("of", [each, together])
+def test_a_step_that_changes_the_loss_is_shortened(of):
+    # h ⟨u, δ⟩ / L_C = 5e-3
+    steps = of([0.2, 0.2], along=3e3, loss=2.0)
+    assert steps.sizes.tolist() == pytest.approx([5e-3 * 2.0 / 3e3] * 2)
+    # One term: λ ⟨u, δ⟩ / L_C must not be more either.
+    assert of([0.05, 0.05], along=0.9, loss=2.0).two_terms.tolist() == [False] * 2
+    assert of([0.05, 0.05], along=1.1, loss=2.0).two_terms.tolist() == [True] * 2
+
+
+@pytest.mark.parametrize("of", [each, together])
+@pytest.mark.parametrize("loss", [0.0, 1e-300])
+def test_a_step_is_not_shortened_to_nothing(of, loss):
+    assert of([0.2, 0.2], along=1.0, loss=loss).sizes.tolist() == pytest.approx([1e-4 / 0.2 / 1e3] * 2)
+
+
+@pytest.mark.parametrize("of", [each, together])
+def test_nothing_to_step_along(of):
+    for loss in (1.0, 0.0):
+        steps = of([0.0, 0.0], loss=loss)
+        assert torch.isfinite(steps.sizes).all()
+        assert (steps.sizes > 0).all()
+        assert steps.relative == 0
+
+
+@pytest.mark.parametrize("of", [step_size_of_each, lambda *a: one_step_size(*a, nn.Identity())])
+def test_a_weight_of_zero_needs_the_first_pass_alone(of):
+    steps = of(StepRule(**{**RULE, "weight": 0.0}), *inputs([0.1]))
+    assert steps.two_terms.tolist() == [True]
+    assert steps.sizes.item() == pytest.approx(1e-3)
