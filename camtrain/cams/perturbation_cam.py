@@ -102,7 +102,7 @@ class PerturbationCAM(BaseCAM):
 
     def bar(self, rows: int) -> tqdm:
         """A progress bar, if one is asked for."""
-        return tqdm(total=rows, desc=type(self).__name__, unit="pass", leave=False, disable=not self.progress)
+        return tqdm(total=rows, desc=type(self).__name__, unit="pass", leave=None, disable=not self.progress)
 
 
 def positive_integer(name: str, value: int) -> int:
