@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
-from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
+from camtrain.gradients import (
+    ClassIndex,
+    class_score,
+    fixed_class,
+    gradients_enabled,
+    left_as_found,
+    positive_integer,
+    selected_class,
+)
 
 _ROUNDING = 32  # multiples of the precision of the scores that their difference is uncertain by
 
@@ -129,19 +137,16 @@ class IntegratedGradients(BaseAttribution):
         max_batch: int = 32,
         differentiable: bool = False,
     ) -> None:
-        for name, value in (("steps", steps), ("max_steps", max_steps), ("max_batch", max_batch)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}`: expected an integer of at least 1, got {value!r}")
+        self.steps = positive_integer("steps", steps)
+        self.max_steps = positive_integer("max_steps", max_steps)
+        self.max_batch = positive_integer("max_batch", max_batch)
         if tolerance is not None and not tolerance > 0:
             raise ValueError(f"`tolerance`: expected a positive relative error, or None, got {tolerance}")
         if tolerance is not None and max_steps < steps:
             raise ValueError(f"`max_steps`: expected at least `steps`, {steps}, got {max_steps}")
         super().__init__(network, differentiable=differentiable)
         self.baseline = baseline
-        self.steps = steps
         self.tolerance = tolerance
-        self.max_steps = max_steps
-        self.max_batch = max_batch
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
-from camtrain.gradients import ClassIndex
+from camtrain.gradients import ClassIndex, NoisyImages, positive_integer
 
 Statistic = Literal["mean", "square", "variance"]
 """Of the gradients at noisy images: their mean, the mean of their squares, or their variance."""
@@ -110,30 +110,15 @@ class SmoothGrad(BaseAttribution):
         seed: int | None = None,
         differentiable: bool = False,
     ) -> None:
-        for name, value in (("num_samples", num_samples), ("max_batch", max_batch)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}`: expected an integer of at least 1, got {value!r}")
-        if not 0 <= noise_level < float("inf"):
-            raise ValueError(f"`noise_level`: expected a number of at least 0, got {noise_level!r}")
+        self.noisy = NoisyImages(noise_level, num_samples, seed)
+        self.max_batch = positive_integer("max_batch", max_batch)
         if statistic not in ("mean", "square", "variance"):
             raise ValueError(f"`statistic`: expected 'mean', 'square' or 'variance', got {statistic!r}")
         super().__init__(network, differentiable=differentiable)
-        self.noise_level = noise_level
-        self.num_samples = num_samples
         self.statistic: Statistic = statistic
-        self.max_batch = max_batch
-        self.seed = seed
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""
         class_idx = self.fixed_class(images, class_idx)
-        gradients = gradients_of_variants(self.gradient, self._noisy(images), class_idx, self.max_batch)
+        gradients = gradients_of_variants(self.gradient, self.noisy(images), class_idx, self.max_batch)
         return gradient_statistic(gradients, self.statistic)
-
-    def _noisy(self, images: Tensor) -> Iterator[Tensor]:
-        generator = None if self.seed is None else torch.Generator(images.device).manual_seed(self.seed)
-        values = images.detach()
-        span = values.amax(dim=(1, 2, 3), keepdim=True) - values.amin(dim=(1, 2, 3), keepdim=True)
-        for _ in range(self.num_samples):
-            noise = torch.randn(images.shape[1:], generator=generator, device=images.device, dtype=images.dtype)
-            yield images + self.noise_level * span * noise

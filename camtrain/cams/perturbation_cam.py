@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.cams.base_cam import BaseCAM
-from camtrain.gradients import ClassIndex, evaluation_mode
+from camtrain.gradients import ClassIndex, evaluation_mode, positive_integer
 
 
 def strongest_channels(activations: Tensor, top_k: int | None) -> Tensor:
@@ -103,10 +103,3 @@ class PerturbationCAM(BaseCAM):
     def bar(self, rows: int) -> tqdm:
         """A progress bar, if one is asked for."""
         return tqdm(total=rows, desc=type(self).__name__, unit="pass", leave=None, disable=not self.progress)
-
-
-def positive_integer(name: str, value: int) -> int:
-    """The value of the argument of that name, checked."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}`: expected a positive integer, got {value!r}")
-    return value

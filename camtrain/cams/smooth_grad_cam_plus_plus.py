@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from camtrain.cams.grad_cam_plus_plus import GradCAMPlusPlus
-from camtrain.gradients import ClassIndex, fixed_class, selected_class
+from camtrain.gradients import ClassIndex, NoisyImages, fixed_class, positive_integer, selected_class
 
 
 def smooth_grad_cam_plus_plus(activations: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
@@ -102,16 +103,9 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
         seed: int | None = None,
         differentiable: bool = False,
     ) -> None:
-        for name, value in (("num_samples", num_samples), ("max_batch", max_batch)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}`: expected an integer of at least 1, got {value!r}")
-        if not 0 <= noise_level < float("inf"):
-            raise ValueError(f"`noise_level`: expected a number of at least 0, got {noise_level!r}")
+        self.noisy = NoisyImages(noise_level, num_samples, seed)
+        self.max_batch = positive_integer("max_batch", max_batch)
         super().__init__(network, target_layer, differentiable=differentiable)
-        self.num_samples = num_samples
-        self.noise_level = noise_level
-        self.max_batch = max_batch
-        self.seed = seed
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """Activations of the images, derivatives of their noisy copies, and the maps of both."""
@@ -122,7 +116,7 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
             for summed, of_layer in zip(sums, gradients, strict=True):
                 summed.add(of_layer)
         maps = [
-            summed.map(activations, self.num_samples)
+            summed.map(activations, self.noisy.num_samples)
             for summed, activations in zip(sums, captured.of_layers, strict=True)
         ]
         return maps[0] if len(maps) == 1 else self.fuse(maps)
@@ -130,32 +124,18 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
     def _noisy_gradients(self, images: Tensor, class_idx: ClassIndex) -> Iterator[list[Tensor]]:
         """Gradients of each layer, (k, N, C, h, w), for some of the noisy copies at a time."""
         owner = torch.arange(len(images), device=images.device)
-        for noise in self._noise(images):
-            noisy = (images + noise).flatten(0, 1)
-            owners = owner.repeat(len(noise))
+        copies = self.noisy(images)
+        at_once = max(1, self.max_batch // max(1, len(images)))
+        while together := list(islice(copies, at_once)):
+            noisy, owners = torch.cat(together), owner.repeat(len(together))
             passes = [
                 self.derivatives(noisy[part], selected_class(class_idx, owners[part]))
                 for part in self._parts(len(noisy))
             ]
             yield [
-                _of_copies([gradients for _, gradients in of_layer], len(noise))
+                _of_copies([gradients for _, gradients in of_layer], len(together))
                 for of_layer in zip(*passes, strict=True)
             ]
-
-    def _noise(self, images: Tensor) -> Iterator[Tensor]:
-        """(k, N, 3, H, W), as many copies as there is room for in a pass, at least one; all in all `num_samples`."""
-        values = images.detach().flatten(1)
-        spread = (values.amax(dim=1) - values.amin(dim=1)).view(-1, 1, 1, 1)
-        generator = None if self.seed is None else torch.Generator(images.device).manual_seed(self.seed)
-        at_once = max(1, self.max_batch // max(1, len(images)))
-        for start in range(0, self.num_samples, at_once):
-            copies = min(at_once, self.num_samples - start)
-            # Drawn copy by copy, so that the noise does not depend on how many go into a pass.
-            drawn = [
-                torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
-                for _ in range(copies)
-            ]
-            yield self.noise_level * spread * torch.stack(drawn)
 
     def _parts(self, length: int) -> list[slice]:
         return [slice(start, start + self.max_batch) for start in range(0, max(1, length), self.max_batch)]

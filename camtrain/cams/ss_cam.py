@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from camtrain.cams.perturbation_cam import positive_integer
 from camtrain.cams.score_cam import Masking, ScoreCAM, Variant
+from camtrain.gradients import positive_integer
 
 NoiseOn = Literal["activation", "input"]
 

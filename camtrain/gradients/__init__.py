@@ -24,6 +24,8 @@ from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.input_gradient import input_gradient
 from camtrain.gradients.left_as_found import evaluation_mode, left_as_found
+from camtrain.gradients.noisy_images import NoisyImages
+from camtrain.gradients.positive_integer import positive_integer
 
 __all__ = [
     "Against",
@@ -38,6 +40,7 @@ __all__ = [
     "InputGradientPenalty",
     "Layout",
     "LayoutOf",
+    "NoisyImages",
     "captured_activations",
     "channels_first",
     "class_score",
@@ -48,6 +51,7 @@ __all__ = [
     "guided_gradient",
     "input_gradient",
     "left_as_found",
+    "positive_integer",
     "repeated_class",
     "running_batch_norm",
     "selected_class",

@@ -246,9 +246,9 @@ def test_equals_captum(name, size, steps):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "`steps`: expected an integer of at least 1, got 0"),
-        ({"steps": 2.5}, "`steps`: expected an integer of at least 1, got 2.5"),
-        ({"max_batch": 0}, "`max_batch`: expected an integer of at least 1, got 0"),
+        ({"steps": 0}, "`steps`: expected a positive integer, got 0"),
+        ({"steps": 2.5}, "`steps`: expected a positive integer, got 2.5"),
+        ({"max_batch": 0}, "`max_batch`: expected a positive integer, got 0"),
         ({"tolerance": 0.0}, "`tolerance`: expected a positive relative error, or None, got 0.0"),
         ({"tolerance": math.nan}, "`tolerance`: expected a positive relative error, or None, got nan"),
         ({"steps": 10, "max_steps": 9}, "`max_steps`: expected at least `steps`, 10, got 9"),

@@ -191,14 +191,24 @@ def test_images_that_require_grad(network, images):
     assert (gradient.flatten(1).abs().amax(dim=1) > 0).all()
 
 
+class Copies:
+    """Stands in for `NoisyImages`."""
+
+    def __init__(self, of, num_samples):
+        self.of, self.num_samples = of, num_samples
+
+    def __call__(self, images):
+        return iter(self.of(images))
+
+
 def test_noise_is_a_constant_for_the_gradient():
     """Though the brightest and the darkest pixel determine how much of it there is."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, 4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
     cam = SmoothGradCAMPlusPlus(PlainWeights(), "target", num_samples=3, seed=0, differentiable=True)
     (gradient,) = torch.autograd.grad(cam(images, 1).sum(), images)
-    noise = [values.detach() for values in cam._noise(images)]
-    cam._noise = lambda _: noise
+    noise = [(noisy - images).detach() for noisy in cam.noisy(images)]
+    cam.noisy = Copies(lambda images: [images + each for each in noise], 3)
     torch.testing.assert_close(torch.autograd.grad(cam(images, 1).sum(), images)[0], gradient)
 
 
@@ -208,11 +218,11 @@ def test_small_gradients_do_not_underflow(network, images, scale):
     options = {"num_samples": 4, "noise_level": 0.2, "seed": 0}
     network.head[-1].weight.data.mul_(1e-9)
     expected = SmoothGradCAMPlusPlus(network, "middle", **options)(images, CLASSES)
-    noise = SmoothGradCAMPlusPlus._noise
     network.head[-1].weight.data.mul_(scale)
     network.float()
     cam = SmoothGradCAMPlusPlus(network, "middle", **options)
-    cam._noise = lambda batch: (values.float() for values in noise(cam, batch.double()))
+    in_float64 = cam.noisy
+    cam.noisy = Copies(lambda batch: (noisy.float() for noisy in in_float64(batch.double())), 4)
     cams = cam(images.float(), CLASSES).double()
     torch.testing.assert_close(cams / expected.amax() / scale, expected / expected.amax(), rtol=1e-4, atol=1e-5)
 
@@ -239,9 +249,9 @@ def test_no_images(network):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"num_samples": 0}, "`num_samples`: expected an integer of at least 1, got 0"),
-        ({"num_samples": 2.5}, "`num_samples`: expected an integer of at least 1, got 2.5"),
-        ({"max_batch": 0}, "`max_batch`: expected an integer of at least 1, got 0"),
+        ({"num_samples": 0}, "`num_samples`: expected a positive integer, got 0"),
+        ({"num_samples": 2.5}, "`num_samples`: expected a positive integer, got 2.5"),
+        ({"max_batch": 0}, "`max_batch`: expected a positive integer, got 0"),
         ({"noise_level": -0.1}, "`noise_level`: expected a number of at least 0, got -0.1"),
         ({"noise_level": math.nan}, "`noise_level`: expected a number of at least 0, got nan"),
     ],
@@ -253,7 +263,9 @@ def test_wrong_options(network, option, message):
 
 def _noise(samples: int, images: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(3)
-    return torch.stack([torch.randn(images.shape, dtype=images.dtype, generator=generator) for _ in range(samples)])
+    # One for all images.
+    drawn = [torch.randn(images.shape[1:], dtype=images.dtype, generator=generator) for _ in range(samples)]
+    return torch.stack(drawn).unsqueeze(1).expand(-1, len(images), -1, -1, -1)
 
 
 def _derivative(network: SmallNetwork, layer: str, image: Tensor, class_idx: int) -> tuple[Tensor, Tensor]:

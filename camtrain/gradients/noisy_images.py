@@ -1,0 +1,54 @@
+"""Images with Gaussian noise, for methods that average over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from camtrain.gradients.positive_integer import positive_integer
+
+
+@dataclass(frozen=True)
+class NoisyImages:
+    """Noisy copies of a batch, x_i + σ (max x_i − min x_i) ε, ε ~ N(0, 1).
+
+    All images share one ε, scaled to the range of each, so that what is made of an image does not depend on what else
+    is in the batch; nor, as ε is drawn copy by copy, on how many copies go into a pass.
+
+    Args:
+        noise_level: σ, as a fraction of the range of the image's values.
+        num_samples: how many copies there are.
+        seed: of the noise; `None` takes it from torch's generator.
+
+    Raises:
+        ValueError: if `noise_level` is negative, or `num_samples` is no positive integer.
+
+    Source:
+        Smilkov et al., SmoothGrad: removing noise by adding noise, 2017, arXiv 1706.03825, section 3.
+
+    Example:
+        >>> copies = list(NoisyImages(0.1, num_samples=2, seed=0)(torch.rand(3, 3, 4, 4)))
+        >>> len(copies), copies[0].shape
+        (2, torch.Size([3, 3, 4, 4]))
+    """
+
+    noise_level: float
+    num_samples: int
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        positive_integer("num_samples", self.num_samples)
+        if not 0 <= self.noise_level < float("inf"):
+            raise ValueError(f"`noise_level`: expected a number of at least 0, got {self.noise_level!r}")
+
+    def __call__(self, images: Tensor) -> Iterator[Tensor]:
+        """The copies, (N, 3, H, W) each, in the graph of the images; drawn only as they are needed."""
+        generator = None if self.seed is None else torch.Generator(images.device).manual_seed(self.seed)
+        values = images.detach()
+        span = values.amax(dim=(1, 2, 3), keepdim=True) - values.amin(dim=(1, 2, 3), keepdim=True)
+        for _ in range(self.num_samples):
+            noise = torch.randn(images.shape[1:], generator=generator, device=images.device, dtype=images.dtype)
+            yield images + self.noise_level * span * noise
