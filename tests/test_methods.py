@@ -62,7 +62,8 @@ def test_is_differentiable_hides_no_other_error(monkeypatch):
 def test_options_go_where_they_are_known(network, name):
     method = method_named(name, network, "layer2", max_batch=3, progress=True, seed=7, top_k=2)
     assert type(method) is METHODS[name]
-    settings = vars(method)
+    # A method that averages over noise has its seed in its `NoisyImages`.
+    settings = vars(method) | (vars(method.noisy) if hasattr(method, "noisy") else {})
     for option, value in {"max_batch": 3, "progress": True, "seed": 7, "top_k": 2}.items():
         known = option in inspect.signature(METHODS[name]).parameters
         assert (option in settings) == known
