@@ -175,7 +175,7 @@ def _of_data_module(data: Any, image_size: int | None, override: Override) -> Pr
         remarks += [] if override.mean and override.std else [_assumed(data, "no mean and std", "ImageNet's", "--mean")]
     normalization = override.normalization(getattr(data, "mean", IMAGENET_MEAN), getattr(data, "std", IMAGENET_STD))
     # Images of a data set that are all of one size need no transform; a photo is brought to that size.
-    transform = data._transform("val") if isinstance(data, ImageDataModule) and override.size is None else []
+    transform = data.transform_of("val") if isinstance(data, ImageDataModule) and override.size is None else []
     if not transform:
         size = override.size or image_size
         remarks += [] if size else [_assumed(data, "no image_size", f"{_USUAL_SIZE}", "--size")]

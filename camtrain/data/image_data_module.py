@@ -155,7 +155,7 @@ class ImageDataModule(LightningDataModule, ABC):
             samples = self.samples(split)
             if len(samples) == 0:
                 raise ValueError(f"there are no {split} images of the classes {', '.join(self.class_names)}")
-            self._data_sets[split] = TransformedSamples(samples, self._transform(split), self.mean, self.std)
+            self._data_sets[split] = TransformedSamples(samples, self.transform_of(split), self.mean, self.std)
         return self._data_sets[split]
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -197,7 +197,8 @@ class ImageDataModule(LightningDataModule, ABC):
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)[:, None, None]
         return (images * std + mean).clamp(0, 1)
 
-    def _transform(self, split: Split) -> list[v2.Transform]:
+    def transform_of(self, split: Split) -> list[v2.Transform]:
+        """The transforms of a split: the user's, or the default ones."""
         if split == "train":
             return self.default_train_transform() if self._train_transform is None else self._train_transform
         return self.default_eval_transform() if self._eval_transform is None else self._eval_transform

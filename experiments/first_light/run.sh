@@ -3,18 +3,19 @@
 # Call it from the root of the repository, in the environment that `make demo` makes. Needs data/oxford-iiit-pet (three
 # breeds: Abyssinian, Bengal, American Bulldog) and data/cifar100/{train,test}/<class>/*, and about an hour on two cores.
 set -euo pipefail
+engine="--model.engine camtrain.gradients.DoubleBackprop"  # the default when these runs were made
 export OMP_NUM_THREADS=1  # sums depend on the number of threads, and after ten epochs so do accuracies
 
 for seed in 0 1 2; do
     camtrain fit --config configs/pets_resnet18_interpretable_gradient.yaml --seed_everything "$seed" \
-        --trainer.max_epochs 6 --data.image_size 112 --run.name "first_light/pets_resnet18_seed$seed"
+        $engine --trainer.max_epochs 6 --data.image_size 112 --run.name "first_light/pets_resnet18_seed$seed"
 done
 for network in resnet18 mobilenet_v2; do
     camtrain fit --config "configs/cifar100_${network}_interpretable_gradient.yaml" \
         --data camtrain.data.ImageFolderData --data.root data/cifar100 --data.image_size 32 --data.augmentation crop_flip \
         --data.mean '[0.5071, 0.4865, 0.4409]' --data.std '[0.2673, 0.2564, 0.2762]' \
         --data.classes '[apple, bear, bicycle, bottle, bridge, castle, clock, cup, orchid, tiger]' \
-        --trainer.max_epochs 1 --run.name "first_light/cifar100_10_classes_${network}_seed0"
+        $engine --trainer.max_epochs 1 --run.name "first_light/cifar100_10_classes_${network}_seed0"
 done
 python experiments/results_table.py experiments/first_light \
     "pets, 3 breeds, ResNet-18 at 112 px, 6 epochs=runs/first_light/pets_resnet18_seed*" \
