@@ -161,10 +161,29 @@ def image_maps(
         torch.Size([2, 16, 24]) 0.0 1.0
         torch.Size([2, 16, 24]) 0.0 1.0
     """
+    return normalize(resized_maps(method, images, class_idx, reduction=reduction))
+
+
+def resized_maps(
+    method: Method, images: Tensor, class_idx: ClassIndex = None, *, reduction: ChannelReduction = "max"
+) -> Tensor:
+    """One map per image, at the size of the images and as the method makes it, of a method of either kind.
+
+    As `image_maps`, before it is brought to [0, 1]: what is compared by its energy is not moved by its minimum.
+
+    Args:
+        method: a map at a layer, or an attribution at the input.
+        images: (N, 3, H, W).
+        class_idx: as for the call of the method.
+        reduction: of the channels of attributions.
+
+    Returns:
+        (N, H, W), at least float32.
+    """
     found = method(images, class_idx)
     maps = saliency_map(found, reduction) if isinstance(method, BaseAttribution) else found
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
-    return normalize(resize(maps, (int(images.shape[-2]), int(images.shape[-1]))))
+    return resize(maps, (int(images.shape[-2]), int(images.shape[-1])))
 
 
 def _parameters(method: type[Method]) -> dict[str, inspect.Parameter]:

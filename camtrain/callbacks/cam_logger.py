@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
 
 from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import first_images, fixed_images
 from camtrain.callbacks.network_of import network_of, why_no_layer
-from camtrain.callbacks.panel import panels, wandb_image
+from camtrain.callbacks.panel import panels, pictures_of, wandb_image
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.cams import GradCAM
 from camtrain.pictures import Panel, contact_sheet, write_png
@@ -161,12 +159,5 @@ class CAMLogger(Callback):
             self._say_once(f"the panels have no guided gradient. {explained.unguided}")
         data: Any = getattr(trainer, "datamodule", None)
         class_names = getattr(data, "class_names", None)
-        pictures = data.denormalize(images.images) if hasattr(data, "denormalize") else _stretched(images.images)
+        pictures = pictures_of(data, images.images)
         return panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]
-
-
-def _stretched(images: Tensor) -> Tensor:
-    """Images of unknown normalization, each from its own minimum to its own maximum."""
-    low = images.amin(dim=(1, 2, 3), keepdim=True)
-    span = images.amax(dim=(1, 2, 3), keepdim=True) - low
-    return (images - low) / torch.where(span > 0, span, 1.0)

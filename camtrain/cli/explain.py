@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.cli.contact_sheets import ContactSheets
 from camtrain.cli.explain_parser import explain_parser
 from camtrain.cli.explainer import ExplainedPhoto, Explainer, say
+from camtrain.cli.network_arguments import device_named, method_names, methods_of, override_of
 from camtrain.cli.photos import photo_paths, unique_names
-from camtrain.cli.preprocessing import Override
 from camtrain.cli.question import RUNNER_UP, Questions, class_index
 from camtrain.cli.ready_network import ready_network
-from camtrain.methods import METHODS, TITLES, Method, method_class, method_named
+from camtrain.methods import TITLES
 from camtrain.pictures import Panel, Tile, class_name, contact_sheet, write_png
 
 _SHEET = "contact_sheet"
@@ -133,29 +131,16 @@ def _say_why(method: str, explainer: Explainer) -> None:
 
 def _explainer(settings: Namespace) -> Explainer:
     """All that the arguments say, checked by a first pass of the network."""
-    names = _method_names(settings.methods)
-    device = _device(settings.device)
+    names = method_names(settings.methods)
+    device = device_named(settings.device)
     torch.manual_seed(settings.seed)  # of random weights
-    override = Override(settings.size, settings.mean, settings.std)
-    ready = ready_network(settings.checkpoint, settings.network, settings.weights, settings.config, override)
+    ready = ready_network(
+        settings.checkpoint, settings.network, settings.weights, settings.config, override_of(settings)
+    )
     ready, classes = ready.ready_on(device)
-    return Explainer(ready, _methods(names, ready.network, settings), _questions(settings, ready.class_names, classes))
-
-
-def _method_names(words: str) -> list[str]:
-    names = list(METHODS) if words == "all" else [word.strip() for word in words.split(",")]
-    for name in names:
-        method_class(name)
-    return list(dict.fromkeys(names))
-
-
-def _methods(names: list[str], network: nn.Module, settings: Namespace) -> dict[str, Method]:
-    layers = settings.target_layer.split(",") if settings.target_layer else [None]
-    # Under the bar of all maps, one of its own where a method takes long.
-    options = {"max_batch": settings.max_batch, "seed": settings.seed, "progress": sys.stderr.isatty()}
-    options |= {} if settings.channels is None else {"top_k": settings.channels}
-    layer = layers[0] if len(layers) == 1 else layers
-    return {name: method_named(name, network, layer, **options) for name in names}
+    return Explainer(
+        ready, methods_of(names, ready.network, settings), _questions(settings, ready.class_names, classes)
+    )
 
 
 def _questions(settings: Namespace, class_names: Sequence[str] | None, classes: int) -> Questions:
@@ -164,15 +149,6 @@ def _questions(settings: Namespace, class_names: Sequence[str] | None, classes: 
 
     contrast = settings.contrast if settings.contrast == RUNNER_UP else index("--contrast", settings.contrast)
     return Questions(index("--class", settings.class_), settings.top_k, settings.counterfactual, contrast)
-
-
-def _device(word: str) -> torch.device:
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(word)
-    except RuntimeError as error:
-        raise ValueError(f"`--device`: can not use {word!r}: {error}") from error
 
 
 def _check_not_overwritten(out: Path, paths: Sequence[Path], names: Sequence[str], explainer: Explainer) -> None:

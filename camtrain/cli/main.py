@@ -15,6 +15,7 @@ _COMMANDS = {
     "test": "score a checkpoint on the test images",
     "predict": "write the class probabilities of images",
     "explain": "show what a network looks at in photos, as PNG",
+    "evaluate": "score what it looks at, method by method, as tables",
 }
 
 
@@ -46,6 +47,12 @@ def main(args: list[str] | None = None) -> None:
         from camtrain.cli.explain import explain
 
         if status := explain(words[1:]):
+            raise SystemExit(status)
+        return
+    if words[0] == "evaluate":
+        from camtrain.cli.evaluate import evaluate
+
+        if status := evaluate(words[1:]):
             raise SystemExit(status)
         return
     if not words[0].startswith("-") and words[0] not in _COMMANDS:

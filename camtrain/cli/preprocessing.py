@@ -125,14 +125,38 @@ def data_preprocessing(config: Path, override: Override) -> Preprocessing:
         ValueError: if it names no data module, or one that can not be made and says too little.
     """
     kind, settings = _data_class(config)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "data", fail_untyped=False)
     try:
-        data = parser.instantiate_classes(parser.parse_object({"data": settings})).data
+        data: Any = _made(kind, settings)
     except (OSError, ValueError) as error:
         data = _DataFromSettings(kind, settings, config, error)
     image_size = _CIFAR_SIZE if issubclass(kind, (CIFAR10, CIFAR100)) else settings.get("image_size")
     return _of_data_module(data, image_size, override)
+
+
+def data_module(config: Path, override: Override) -> LightningDataModule:
+    """The data module that a configuration names, with other preprocessing where that is given.
+
+    Args:
+        config: of a run, as `camtrain fit` writes it or takes it.
+        override: takes the place of the settings `mean`, `std` and `image_size`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it names no data module, one that can not be made, or one without such a setting.
+    """
+    kind, settings = _data_class(config)
+    given = {"mean": override.mean, "std": override.std, "image_size": override.size}
+    try:
+        return _made(kind, settings | {name: value for name, value in given.items() if value is not None})
+    except (ArgumentError, OSError, ValueError) as error:
+        raise ValueError(f"{config}: its data module can not be made: {error}") from error
+
+
+def _made(kind: type, settings: dict[str, Any]) -> LightningDataModule:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "data", fail_untyped=False)
+    data: LightningDataModule = parser.instantiate_classes(parser.parse_object({"data": settings})).data
+    return data
 
 
 def _data_class(config: Path) -> tuple[type, dict[str, Any]]:

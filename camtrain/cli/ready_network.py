@@ -165,15 +165,20 @@ def _assumptions(override: Override) -> list[str]:
 
 
 def _of_checkpoint(path: Path, network: str | None, config: Path | None, override: Override) -> ReadyNetwork:
-    # Lightning's run folder: <run>/config.yaml and <run>/checkpoints/<name>.ckpt.
-    beside = path.absolute().parents[1] / "config.yaml"
-    config = config or (beside if beside.is_file() else None)
+    config = config or config_of(path)
     classifier = _classifier(path, network)
     if config is not None:
         preprocessing = data_preprocessing(config, override)
     else:
         preprocessing = plain_preprocessing(override, remarks=_assumptions(override))
     return ReadyNetwork(classifier.network.eval(), str(path), preprocessing, preprocessing.remarks, _CPU)
+
+
+def config_of(checkpoint: Path) -> Path | None:
+    """The configuration of the run that a checkpoint is of; `None` where there is none."""
+    # Lightning's run folder: <run>/config.yaml and <run>/checkpoints/<name>.ckpt.
+    beside = checkpoint.absolute().parents[1] / "config.yaml"
+    return beside if beside.is_file() else None
 
 
 def _classifier(path: Path, network: str | None) -> Classifier:

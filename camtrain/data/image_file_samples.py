@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 
 from camtrain.batch import Sample
 from camtrain.data.image_file import object_mask, rgb_image
-from camtrain.data.tight_box import tight_box
+from camtrain.metrics.tight_box import tight_box
 
 Box = tuple[float, float, float, float]
 

@@ -64,5 +64,6 @@ class EnergyPointingGame(RegionScore):
         (tensor(0.5000), tensor(0.2500), tensor(1))
     """
 
-    def _scores(self, cams: Tensor, regions: Tensor) -> Tensor:
+    def scores(self, cams: Tensor, regions: Tensor) -> Tensor:
+        """See `energy_in_region`."""
         return energy_in_region(cams, regions)

@@ -75,7 +75,8 @@ class LocalizationIoU(RegionScore):
         _check_threshold(threshold)
         self.threshold = threshold
 
-    def _scores(self, cams: Tensor, regions: Tensor) -> Tensor:
+    def scores(self, cams: Tensor, regions: Tensor) -> Tensor:
+        """See `localization_iou`."""
         return localization_iou(cams, regions, self.threshold)
 
 

@@ -7,90 +7,104 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.regions import Annotation, regions
 
 
-class RegionScore(Metric):
+class RegionScore(AdditiveScore):
     """Mean over images of a score in [0, 1] that compares a map with the region of the objects.
 
-    A subclass overrides `_scores`. Images without annotation (no box, or a mask that is nowhere true) are not counted.
+    A subclass overrides `scores`. Images without annotation (no box, or a mask that is nowhere true) are not counted.
     A map that is zero everywhere is counted with score 0: a map that shows nothing localizes nothing; leaving it out
     would reward a method for failing on the hard images. Its share is `flat_share`.
 
     `compute()` gives the mean score, NaN if no image was counted. The properties below speak of the images that this
     process has seen; under DDP, read them inside `with metric.sync_context():`.
 
-    Attributes:
-        counted: 0-dim int64, images with annotation.
-        without_annotation: 0-dim int64, images that were not counted for want of one.
-        flat: 0-dim int64, counted images whose map is zero everywhere.
+    Args:
+        kwargs: passed on to `torchmetrics.Metric`.
     """
 
-    is_differentiable = False
     higher_is_better = True
-    full_state_update = False
-
-    counted: Tensor
-    without_annotation: Tensor
-    flat: Tensor
-    score_total: Tensor
-    area_total: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for name in ("counted", "without_annotation", "flat"):
-            self.add_state(name, default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        for name in ("score_total", "area_total"):
-            self.add_state(name, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        super().__init__(row_length=5, **kwargs)
 
     @abstractmethod
-    def _scores(self, cams: Tensor, regions: Tensor) -> Tensor:
-        """(N,) scores of maps (N, H, W) against regions (N, H, W) that are true somewhere."""
+    def scores(self, cams: Tensor, regions: Tensor) -> Tensor:
+        """(N,) scores of maps (N, H, W) against regions (N, H, W), NaN where a region is empty."""
 
-    def update(self, cams: Tensor, annotation: Annotation) -> None:
-        """Count a batch.
+    def rows(self, cams: Tensor, annotation: Annotation) -> Tensor:
+        """[score, 1, 0, whether the map is zero everywhere, share of the image] of an image, [0, 0, 1, 0, 0] without.
 
         Args:
             cams: (N, H, W) maps at the size of the images.
             annotation: boxes, one (M_i, 4) tensor per image (xyxy pixels, half-open; their union counts), or
                 (N, H, W) bool masks.
 
+        Returns:
+            (N, 5).
+
         Raises:
             ValueError: if shapes do not fit, a map holds NaN or values that this score is not defined for, or a box is
                 bad.
         """
-        if cams.dim() != 3:
-            raise ValueError(f"`cams`: expected maps of shape (N, H, W), got {tuple(cams.shape)}")
-        truth = regions(annotation, (int(cams.shape[1]), int(cams.shape[2]))).to(cams.device)
+        truth = regions_of(cams, annotation)
         known = truth.flatten(1).any(dim=1)
-        # All maps go through the check of `_scores`: a NaN counts as an error also where nobody knows the object.
-        scores = self._scores(cams, truth)[known]
-        self.counted += known.sum().to(self.counted)
-        self.without_annotation += (~known).sum().to(self.counted)
-        self.flat += (known & (cams == 0).flatten(1).all(dim=1)).sum().to(self.flat)
-        self.score_total += scores.sum().to(self.score_total)
-        self.area_total += truth[known].flatten(1).float().mean(dim=1).sum().to(self.area_total)
+        # All maps go through the check of `scores`: a NaN counts as an error also where nobody knows the object.
+        scores = self.scores(cams, truth).nan_to_num(0.0)
+        flat = known & (cams == 0).flatten(1).all(dim=1)
+        area = truth.flatten(1).double().mean(dim=1)
+        return torch.stack([scores.double(), known.double(), (~known).double(), flat.double(), area], dim=1)
 
-    def compute(self) -> Tensor:
-        """Mean score over the counted images (0-dim float32), NaN if there are none."""
-        return self.score
+    def value(self, total: Tensor) -> Tensor:
+        """The mean score of the counted images."""
+        return total[..., 0] / total[..., 1]
+
+    @property
+    def counted(self) -> Tensor:
+        """Images with annotation, 0-dim int64."""
+        return self.total[1].long()
+
+    @property
+    def without_annotation(self) -> Tensor:
+        """Images that were not counted for want of annotation, 0-dim int64."""
+        return self.total[2].long()
+
+    @property
+    def flat(self) -> Tensor:
+        """Counted images whose map is zero everywhere, 0-dim int64."""
+        return self.total[3].long()
 
     @property
     def score(self) -> Tensor:
         """Mean score over the images counted so far, 0-dim."""
-        return (self.score_total / self.counted).float()
+        return self.value(self.total).float()
 
     @property
     def area(self) -> Tensor:
         """Mean share of the image that the region covers: the score of a map that is 1 everywhere, 0-dim."""
-        return (self.area_total / self.counted).float()
+        return (self.total[4] / self.total[1]).float()
 
     @property
     def flat_share(self) -> Tensor:
         """Share of the counted images whose map is zero everywhere, 0-dim."""
-        return (self.flat / self.counted).float()
+        return (self.total[3] / self.total[1]).float()
+
+
+def regions_of(cams: Tensor, annotation: Annotation) -> Tensor:
+    """The annotated pixels of each map, (N, H, W) bool, on its device.
+
+    Raises:
+        ValueError: if the maps are not (N, H, W), or the annotation is bad or of another number of images.
+    """
+    if cams.dim() != 3:
+        raise ValueError(f"`cams`: expected maps of shape (N, H, W), got {tuple(cams.shape)}")
+    truth = regions(annotation, (int(cams.shape[1]), int(cams.shape[2]))).to(cams.device)
+    if len(truth) != len(cams):
+        raise ValueError(f"`annotation`: expected that of {len(cams)} images, got {len(truth)}")
+    return truth
 
 
 def check_maps(cams: Tensor, regions: Tensor, low: float, high: float, remedy: str) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from camtrain.data import ImageFolderData
-from camtrain.data.tight_box import tight_box
+from camtrain.metrics.tight_box import tight_box
 from tests.data.fake_data import make_image_folder
 
 

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from camtrain.data import OxfordPet
 from camtrain.data.oxford_pet import pet_mask
-from camtrain.data.tight_box import tight_box
+from camtrain.metrics.tight_box import tight_box
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torchvision.transforms
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from camtrain.data.tight_box import tight_box
 from camtrain.data.transformed_samples import TransformedSamples
+from camtrain.metrics.tight_box import tight_box
 
 
 def sample(boxes=((10, 6, 25, 18),), size=(32, 40)):

@@ -118,7 +118,7 @@ def test_nothing_counted_is_nan_without_a_warning():
         (torch.full((1, 4, 4), float("nan")), "got NaN"),
         (torch.zeros(1, 4, 4, dtype=torch.int64), "floating-point"),
         (torch.zeros(4, 4), r"shape \(N, H, W\), got \(4, 4\)"),
-        (torch.zeros(2, 4, 4), r"`regions`: expected bool of shape \(2, 4, 4\), got torch.bool \(1, 4, 4\)"),
+        (torch.zeros(2, 4, 4), "`annotation`: expected that of 2 images, got 1"),
     ],
 )
 def test_bad_maps(cams, message):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from camtrain.data.tight_box import tight_box
+from camtrain.metrics.tight_box import tight_box
 
 
 def test_box_equals_a_loop_over_pixels():

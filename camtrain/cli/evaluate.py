@@ -1,0 +1,205 @@
+"""`camtrain evaluate`: the scores of a network's maps, as tables, files and pictures."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.cli.evaluate_parser import evaluate_parser
+from camtrain.cli.evaluation_data import EvaluationImages
+from camtrain.cli.evaluation_pictures import mean_curves, write_curves, write_panels
+from camtrain.cli.evaluation_report import (
+    Cell,
+    compared,
+    cost_line,
+    score_tables,
+    scored,
+    write_images,
+    write_json,
+    write_scores,
+)
+from camtrain.cli.evaluation_run import EvaluatedImages, EvaluationRun, weights_hash
+from camtrain.cli.network_arguments import device_named, method_names, methods_of, override_of
+from camtrain.cli.preprocessing import Override, data_module
+from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
+from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
+from camtrain.methods import TITLES
+
+
+def evaluate(words: Sequence[str]) -> int:
+    """Run `camtrain evaluate <words>`.
+
+    Args:
+        words: what follows the subcommand.
+
+    Returns:
+        The exit status: 0, or 1 if no method could be used.
+
+    Raises:
+        SystemExit: with status 2 if an argument is wrong, with 0 after the help.
+    """
+    parser = evaluate_parser()
+    settings = parser.parse_args(words)
+    try:
+        first = _evaluation(settings, settings.checkpoint, settings.out)
+        # Both are made before either is run: what is wrong with the second is not found out hours later.
+        second = settings.compare and _evaluation(settings, settings.compare, settings.out / "compared", first.config)
+    except (ValueError, TypeError, OSError) as error:
+        parser.error(str(error))
+    found = first.run.evaluated(first.device)
+    first.report(found)
+    if second:
+        other = second.run.evaluated(second.device, "compare")
+        second.report(other)
+        _report_differences(first, found, second, other)
+    return 0 if first.has_maps(found) else 1
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """One network over the images.
+
+    Attributes:
+        settings: of the command line.
+        title: of the network.
+        config: of the images.
+        images: to evaluate.
+        evaluator: of the network.
+        run: what has been evaluated, on disk.
+        folder: of all that is written.
+        device: of the network.
+    """
+
+    settings: Namespace
+    title: str
+    config: Path
+    images: EvaluationImages
+    evaluator: Evaluator
+    run: EvaluationRun
+    folder: Path
+    device: torch.device
+
+    def cells(self, found: EvaluatedImages) -> list[Cell]:
+        """The scores of all methods."""
+        return scored(self.evaluator, found, self.settings.resamples, self.settings.seed)
+
+    def has_maps(self, found: EvaluatedImages) -> bool:
+        """Whether there is a score of any method."""
+        return any(bool(rows.any()) for (method, _), rows in found.rows.items() if method != NETWORK)
+
+    def report(self, found: EvaluatedImages) -> None:
+        """Write all files and print the scores."""
+        cells = self.cells(found)
+        write_scores(cells, self.folder / "scores.csv")
+        write_json(cells, self._about(found), self.folder / "scores.json")
+        write_images(self.evaluator, found, self.folder / "images.csv")
+        written = write_curves(mean_curves(self.evaluator, found), self.evaluator.settings, self.folder)
+        if self.settings.panels:
+            written += write_panels(self.evaluator, found, self.images, self.settings.panels, self.folder / "panels")
+        print(f"\n{self.title}: {len(found.indices)} {self.settings.split} images of {self.config}\n")
+        print(f"{score_tables(cells)}\n\n{cost_line(found, len(self.evaluator.methods))}\n")
+        files = ["scores.csv", "scores.json", "images.csv", *(str(path.relative_to(self.folder)) for path in written)]
+        print(f"in {self.folder}: {', '.join(files)}")
+        self._remark(cells, found)
+
+    def _about(self, found: EvaluatedImages) -> dict[str, Any]:
+        """What a reader of the scores should know."""
+        about = {"network": self.title, "config": str(self.config), "images": len(found.indices)}
+        return about | {"settings": self.run.settings, "passes": found.passes, "reasons": found.reasons}
+
+    def _remark(self, cells: Sequence[Cell], found: EvaluatedImages) -> None:
+        """Say which methods and images are missing from the scores."""
+        for method, why in found.reasons.items():
+            say(f"warning: {TITLES.get(method, method)} made no map of some images, which are not counted: {why}")
+        for truth in ("annotation", "boxes", "masks"):
+            counted = [cell.images for cell in cells if CRITERIA[cell.criterion].truth == truth]
+            missing = len(found.indices) - max(counted, default=len(found.indices))
+            if missing:
+                what = self.settings.annotation if truth == "annotation" else truth
+                say(f"warning: {missing} of {len(found.indices)} images have no {what} and are not counted where they "
+                    "are needed")  # fmt: skip
+
+
+def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, config: Path | None = None) -> _Evaluation:
+    """All that the arguments say, checked by a first pass of the network."""
+    names, criteria = method_names(settings.methods), criteria_named(settings.metrics.split(","))
+    device = device_named(settings.device)
+    torch.manual_seed(settings.seed)  # of random weights
+    ready, config = _network_and_config(settings, checkpoint, config)
+    ready, classes = ready.ready_on(device)
+    # Images are normalized for the network, not as the configuration has it for another one.
+    data = data_module(config, Override(settings.size, ready.preprocessing.mean, ready.preprocessing.std))
+    images = EvaluationImages(data, settings.split, settings.limit, settings.batch_size)
+    protocol = _protocol(settings, data, classes)
+    evaluator = Evaluator(ready.network, methods_of(names, ready.network, settings), criteria, protocol,
+                          settings.max_batch)  # fmt: skip
+    identity = {
+        "weights": weights_hash(ready.network),
+        "methods": names,
+        "metrics": criteria,
+        "target_layer": settings.target_layer,
+        "channels": settings.channels,
+        "protocol": asdict(protocol),
+        "config": config.read_text(encoding="utf-8"),
+        "normalization": [list(ready.preprocessing.mean), list(ready.preprocessing.std), settings.size],
+        "split": settings.split,
+        "images": [index for batch in images.batches for index in batch],
+        "batch_size": settings.batch_size,
+        "panels": bool(settings.panels),
+        "camtrain": version("camtrain"),
+    }
+    run = EvaluationRun(
+        folder / "rows", evaluator, images, identity, fresh=settings.fresh, thumbnails=bool(settings.panels)
+    )
+    for remark in ready.remarks:
+        say(f"warning: {remark}")
+    return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
+
+
+def _network_and_config(settings: Namespace, checkpoint: Path | None, config: Path | None) -> tuple[ReadyNetwork, Path]:
+    """The network with its own preprocessing, and where its images come from."""
+    config = settings.config or config or (checkpoint and config_of(checkpoint))
+    if config is None:
+        raise ValueError("`--config`: expected a configuration with a data module, which says what the images are")
+    # What a named network says of its images counts, not what the data module would say; a checkpoint has no say.
+    own = config if checkpoint else None
+    return ready_network(checkpoint, settings.network, settings.weights, own, override_of(settings)), config
+
+
+def _protocol(settings: Namespace, data: Any, classes: int) -> EvaluationSettings:
+    num_classes = getattr(data, "num_classes", None)
+    if settings.class_of == "label" and num_classes not in (None, classes):
+        raise ValueError(
+            f'`--class-of`: expected "prediction", since the network has {classes} classes and the images {num_classes}'
+        )
+    return EvaluationSettings(
+        class_of=settings.class_of,
+        annotation=settings.annotation,
+        num_steps=settings.steps,
+        num_stages=settings.stages,
+        num_classes=num_classes,
+        tolerance=settings.tolerance,
+        seed=settings.seed,
+    )
+
+
+def _report_differences(
+    first: _Evaluation, found: EvaluatedImages, second: _Evaluation, other: EvaluatedImages
+) -> None:
+    cells = compared(first.evaluator, found, other, first.settings.resamples, first.settings.seed)
+    path = first.folder / "differences.csv"
+    write_scores(cells, path)
+    print(f"\n{second.title} minus {first.title}, on the same images\n\n{score_tables(cells, signed=True)}\n\n{path}")
+
+
+def say(message: str) -> None:
+    """A line on stderr, above a progress bar if there is one."""
+    tqdm.write(f"camtrain evaluate: {message}", file=sys.stderr)

@@ -1,0 +1,212 @@
+"""An evaluation that is kept on disk batch by batch, so that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.batch import Batch
+from camtrain.cli.evaluation_data import EvaluationImages
+from camtrain.evaluation import Evaluated, Evaluator, Rows
+
+_SETTINGS = "settings.json"
+_THUMBNAIL = 64  # pixels of the shorter side of the maps that are kept for the panels
+
+
+@dataclass
+class EvaluatedImages:
+    """What was found out about all images.
+
+    Attributes:
+        indices: of the images in their data set.
+        labels: (N,); -1 where they are unknown.
+        predictions: (N,).
+        class_idx: (N,) the explained classes.
+        scores: (N,) their probabilities.
+        rows: of every method and criterion, (N, S).
+        thumbnails: (N, h, w) uint8 small maps by method; of a method without a map for some images, zeros.
+        passes: images run through the network, by what for.
+        reasons: why a method made no map, by its name.
+    """
+
+    indices: list[int]
+    labels: Tensor
+    predictions: Tensor
+    class_idx: Tensor
+    scores: Tensor
+    rows: Rows
+    thumbnails: dict[str, Tensor]
+    passes: dict[str, int]
+    reasons: dict[str, str]
+
+
+class EvaluationRun:
+    """Evaluates images batch by batch and keeps each batch in a file, so that no batch is evaluated twice.
+
+    Args:
+        folder: of the files; it is made.
+        evaluator: of the network.
+        images: in a fixed order.
+        settings: all that changes the numbers, as JSON can hold it. A folder belongs to one such set.
+        fresh: forget what is in the folder.
+        thumbnails: whether small maps are kept.
+
+    Attributes:
+        settings: as given.
+
+    Raises:
+        ValueError: if the folder holds an evaluation of other settings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        evaluator: Evaluator,
+        images: EvaluationImages,
+        settings: Mapping[str, Any],
+        *,
+        fresh: bool = False,
+        thumbnails: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.evaluator = evaluator
+        self.images = images
+        self.thumbnails = thumbnails
+        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+        self._claim(fresh)
+
+    def evaluated(self, device: torch.device, title: str = "evaluate") -> EvaluatedImages:
+        """Evaluate what is not yet on disk, and put all of it together.
+
+        Args:
+            device: of the network.
+            title: of the progress bar.
+        """
+        parts = []
+        with tqdm(total=len(self.images), desc=title, unit="image") as bar:
+            for number, indices in enumerate(self.images.batches):
+                path = self.folder / f"batch_{number:05d}.pt"
+                if not path.is_file():
+                    self._write(self._evaluated(indices, device), path)
+                parts.append(torch.load(path, weights_only=True))
+                bar.update(len(indices))
+        return _together(parts)
+
+    def _evaluated(self, indices: Sequence[int], device: torch.device) -> dict[str, Any]:
+        passes, reasons = self.evaluator.passes.copy(), self.evaluator.reasons.copy()
+        batch = self.images.batch(indices)
+        found = self.evaluator(_on(batch, device))
+        return {
+            "indices": list(indices),
+            "labels": torch.full((len(batch),), -1) if batch.labels is None else batch.labels.cpu(),
+            "predictions": found.predictions.cpu(),
+            "class_idx": found.class_idx.cpu(),
+            "scores": found.scores.cpu(),
+            "rows": found.rows,
+            "thumbnails": _thumbnails(found) if self.thumbnails else {},
+            "passes": dict(self.evaluator.passes - passes),
+            "reasons": {name: why for name, why in self.evaluator.reasons.items() if name not in reasons},
+        }
+
+    def _write(self, part: dict[str, Any], path: Path) -> None:
+        # A file is there as a whole or not at all, whenever the process is stopped.
+        unfinished = path.with_suffix(".unfinished")
+        torch.save(part, unfinished)
+        os.replace(unfinished, path)
+
+    def _claim(self, fresh: bool) -> None:
+        """Make the folder this evaluation's own."""
+        wanted = self.settings
+        path = self.folder / _SETTINGS
+        if fresh and self.folder.is_dir():
+            shutil.rmtree(self.folder)
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+            if different:
+                key = different[0]
+                raise ValueError(
+                    f"`--out`: {self.folder.parent} holds an evaluation with {key} {_short(found.get(key))}, and this "
+                    f"one has {_short(wanted.get(key))}; choose another folder, or --fresh to forget it"
+                )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(wanted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def weights_hash(network: nn.Module) -> str:
+    """A name for what a network has learned: a hash of all its parameters and buffers.
+
+    Example:
+        >>> weights_hash(nn.Linear(2, 2)) == weights_hash(nn.Linear(2, 2))
+        False
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        if isinstance(value, Tensor):
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    return Batch(
+        batch.images.to(device),
+        None if batch.labels is None else batch.labels.to(device),
+        None if batch.boxes is None else [boxes.as_subclass(Tensor).to(device) for boxes in batch.boxes],
+        None if batch.masks is None else batch.masks.as_subclass(Tensor).to(device),
+    )
+
+
+def _thumbnails(found: Evaluated) -> dict[str, Tensor]:
+    """Small maps of one byte a pixel."""
+    small = {}
+    for method, cams in found.cams.items():
+        factor = min(1.0, _THUMBNAIL / min(cams.shape[-2:]))
+        size = [max(1, round(factor * length)) for length in cams.shape[-2:]]
+        shown = interpolate(cams.unsqueeze(1).float(), size=size, mode="area").squeeze(1)
+        small[method] = (255 * shown.clamp(0, 1)).round().to(torch.uint8).cpu()
+    return small
+
+
+def _together(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
+    passes: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    for part in parts:
+        passes |= {need: passes.get(need, 0) + count for need, count in part["passes"].items()}
+        reasons = part["reasons"] | reasons
+    methods = {method for part in parts for method in part["thumbnails"]}
+    return EvaluatedImages(
+        [index for part in parts for index in part["indices"]],
+        torch.cat([part["labels"] for part in parts]),
+        torch.cat([part["predictions"] for part in parts]),
+        torch.cat([part["class_idx"] for part in parts]),
+        torch.cat([part["scores"] for part in parts]),
+        rows={cell: torch.cat([part["rows"][cell] for part in parts]) for cell in parts[0]["rows"]},
+        thumbnails={method: torch.cat([_of(part, method) for part in parts]) for method in sorted(methods)},
+        passes=passes,
+        reasons=reasons,
+    )
+
+
+def _of(part: dict[str, Any], method: str) -> Tensor:
+    """The small maps of a method; zeros of any size where it made none, since they are not shown."""
+    if method in part["thumbnails"]:
+        return part["thumbnails"][method]  # type: ignore[no-any-return]
+    like = next(iter(part["thumbnails"].values()), torch.zeros(len(part["indices"]), 1, 1, dtype=torch.uint8))
+    return torch.zeros_like(like)

@@ -1,0 +1,78 @@
+"""What a network says of changed images, in full batches, whatever they were changed for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.gradients import positive_integer
+
+
+class ClassProbabilities:
+    """Runs variants of a batch through a network, many in one pass, and counts them.
+
+    Masked images, the steps of insertion and deletion, of one method and of the next: each is a variant, and what a
+    pass holds does not depend on what a variant is for.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits, in evaluation mode.
+        max_batch: most images in one pass; it bounds the memory.
+
+    Attributes:
+        images_run: how many images went through the network so far.
+
+    Raises:
+        ValueError: if `max_batch` is no positive integer.
+
+    Example:
+        >>> network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # the logits are the mean colors
+        >>> probabilities = ClassProbabilities(network, max_batch=4)
+        >>> images = torch.zeros(2, 3, 8, 8)
+        >>> [one.tolist() for one in probabilities.of_class([images, images + 1], torch.tensor([0, 1]))]
+        [[0.333..., 0.333...], [0.333..., 0.333...]]
+        >>> probabilities.images_run
+        4
+    """
+
+    def __init__(self, network: nn.Module, max_batch: int = 64) -> None:
+        self.network = network
+        self.max_batch = positive_integer("max_batch", max_batch)
+        self.images_run = 0
+
+    def of_class(self, variants: Iterable[Tensor], class_idx: Tensor) -> Iterator[Tensor]:
+        """The probability of each image's class on every variant of the batch.
+
+        Args:
+            variants: (N, 3, H, W) each, drawn only as they are needed.
+            class_idx: (N,) classes.
+
+        Yields:
+            (N,) for each variant, in their order, at least float32.
+        """
+        remaining = iter(variants)
+        in_one_pass = max(1, self.max_batch // max(1, len(class_idx)))
+        while group := list(islice(remaining, in_one_pass)):
+            classes = class_idx.repeat(len(group)).unsqueeze(1)
+            images = group[0] if len(group) == 1 else torch.cat(group)
+            yield from self.of_all(images).gather(1, classes).view(len(group), len(class_idx))
+
+    def of_all(self, images: Tensor) -> Tensor:
+        """The probabilities of all classes, (N, K), at least float32, without a graph.
+
+        Raises:
+            ValueError: if the network puts out something else than (N, K) logits.
+        """
+        self.images_run += len(images)
+        with torch.no_grad():
+            logits = torch.cat([self._logits(chunk) for chunk in torch.split(images, self.max_batch)])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"`network`: expected ({len(images)}, K) logits from it, got {got}")
+        return logits

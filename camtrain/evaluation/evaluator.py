@@ -1,0 +1,336 @@
+"""Scores the maps of several methods on batch after batch, with the passes of all of them put together."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camtrain.batch import Batch
+from camtrain.cams import normalize
+from camtrain.evaluation.blurred import blurred
+from camtrain.evaluation.class_probabilities import ClassProbabilities
+from camtrain.evaluation.criteria import CRITERIA, criteria_named
+from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.imputed import removed_and_imputed
+from camtrain.evaluation.masked_image import masked_images
+from camtrain.evaluation.measured import Gradients, Measured
+from camtrain.evaluation.randomized_layers import randomized_layers
+from camtrain.evaluation.removal_path import path_images, removal_ranks
+from camtrain.gradients import (
+    evaluation_mode,
+    fixed_class,
+    gradients_enabled,
+    guided_gradient,
+    input_gradient,
+    left_as_found,
+)
+from camtrain.methods import Method, resized_maps
+from camtrain.metrics import AdditiveScore, Annotation
+from camtrain.metrics.tight_box import tight_box
+
+NETWORK = "network"
+"""In the place of a method: scores of the network itself."""
+
+_ALL = ""  # in the place of a method: what no map changes
+
+Rows = dict[tuple[str, str], Tensor]
+"""(N, S) by method and criterion."""
+
+
+@dataclass
+class Evaluated:
+    """What is said of a batch.
+
+    Attributes:
+        rows: of every method and criterion; zeros for a method that made no map.
+        cams: (N, H, W) normalized maps by method.
+        class_idx: (N,) the explained classes.
+        scores: (N,) their probabilities.
+        predictions: (N,) the predicted classes.
+    """
+
+    rows: Rows
+    cams: dict[str, Tensor]
+    class_idx: Tensor
+    scores: Tensor
+    predictions: Tensor
+
+
+class Evaluator:
+    """Scores the maps of several methods on the same images.
+
+    The network says once what each image shows. What it says of changed images, masked ones and those on the way of an
+    insertion or a deletion, of every method, runs in full batches. The ends of these ways, which no map changes, are
+    run once for all methods. The network is in evaluation mode meanwhile, and left as found.
+
+    A method that makes no map of a batch is noted in `reasons`, and its images are not counted for it.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits.
+        methods: by their names, each of this network.
+        criteria: names of scores, or of groups of them (see `criteria_named`).
+        settings: what changes the numbers.
+        max_batch: most images in one pass; it bounds the memory.
+
+    Attributes:
+        criteria: names of the scores.
+        settings: as given.
+        reasons: why a method made no map, by its name; the first reason of each.
+        passes: images run through the network, by what for; those that make the maps are not in it.
+        images: how many images were evaluated.
+        needs: names of what is measured beside the maps, in `Measured.further`.
+
+    Raises:
+        ValueError: if a score has no such name, or there is no method.
+
+    Cost:
+        For each image, beside its maps: one pass, and for each method one with the masked image,
+        `num_steps` - 1 for insertion and as many for deletion, and two for each share that ROAD removes. ADCC and
+        `ClassSensitivity` take one more map each, `ParameterRandomization` one for each stage.
+
+    Example:
+        >>> from camtrain.methods import method_named
+        >>> from camtrain.networks import CIFARResNet
+        >>> network = CIFARResNet(depth=8)
+        >>> evaluator = Evaluator(network, {"grad_cam": method_named("grad_cam", network)}, ["average_drop"])
+        >>> rows = evaluator(Batch(torch.rand(4, 3, 16, 16))).rows
+        >>> rows["grad_cam", "average_drop"].shape
+        torch.Size([4, 2])
+        >>> sum(evaluator.passes.values())  # 4 images and their masked ones
+        8
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        methods: Mapping[str, Method],
+        criteria: Sequence[str] = ("fast",),
+        settings: EvaluationSettings | None = None,
+        max_batch: int = 64,
+    ) -> None:
+        if not methods:
+            raise ValueError("`methods`: expected at least one, got none")
+        self.network = network
+        self.methods = dict(methods)
+        self.criteria = criteria_named(criteria)
+        self.settings = settings or EvaluationSettings()
+        self.probabilities = ClassProbabilities(network, max_batch)
+        self.reasons: dict[str, str] = {}
+        self.passes: Counter[str] = Counter()
+        self.images = 0
+        self._metrics = {name: CRITERIA[name].make(self.settings) for name in self.criteria}
+        self.needs = {need for name in self.criteria for need in CRITERIA[name].needs}
+
+    def metric(self, criterion: str) -> AdditiveScore:
+        """What the rows of a criterion are worth; it counts nothing itself."""
+        return self._metrics[criterion]
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """Method and criterion of all that is scored; `NETWORK` is the method of what is scored of the network."""
+        of_network = [name for name in self.criteria if CRITERIA[name].of_network]
+        of_maps = [name for name in self.criteria if name not in of_network]
+        return [(method, name) for method in self.methods for name in of_maps] + [
+            (NETWORK, name) for name in of_network
+        ]
+
+    def note(self, method: str, error: Exception) -> None:
+        """Keep the first reason why a method made no map."""
+        self.reasons.setdefault(method, " ".join(str(error).split()) or type(error).__name__)
+
+    def __call__(self, batch: Batch) -> Evaluated:
+        """Evaluate a batch.
+
+        Raises:
+            ValueError: if labels are asked for and unknown, or the annotation is bad.
+        """
+        with gradients_enabled(), evaluation_mode(self.network), left_as_found(self.network, batch.images.device):
+            return _OneBatch(self, batch).evaluated()
+
+
+@dataclass
+class _OneBatch:
+    """The evaluation of one batch: what all methods share, and what was measured of each that made a map."""
+
+    evaluator: Evaluator
+    batch: Batch
+    measured: dict[str, Measured] = field(default_factory=dict)
+    gradients: Gradients | None = None
+
+    def __post_init__(self) -> None:
+        # What came out of an inference-mode loop cannot enter a graph; a clone can.
+        self.images = self.batch.images.detach().clone()
+        self.settings, self.needs = self.evaluator.settings, self.evaluator.needs
+        self.probabilities = self.evaluator.probabilities.of_all(self.images)
+        self.evaluator.passes["image"] += len(self.images)
+        self.evaluator.images += len(self.images)
+        self.class_idx = self._explained_classes()
+        self.scores = self.probabilities.gather(1, self.class_idx.unsqueeze(1)).squeeze(1)
+
+    def evaluated(self) -> Evaluated:
+        """The whole of it."""
+        self._make_maps()
+        self._run_variants()
+        self._make_further_maps()
+        self._take_gradients()
+        return Evaluated(
+            {(method, name): self._rows(method, name) for method, name in self.evaluator.cells},
+            {method: measured.cams for method, measured in self.measured.items()},
+            self.class_idx,
+            self.scores,
+            self.probabilities.argmax(dim=1),
+        )
+
+    def _explained_classes(self) -> Tensor:
+        if self.settings.class_of == "prediction":
+            return self.probabilities.argmax(dim=1)
+        if self.batch.labels is None:
+            raise ValueError('`class_of`: expected "prediction" where labels are unknown, got "label"')
+        return fixed_class(self.probabilities, self.batch.labels)  # type: ignore[return-value]  # labels are no Contrast
+
+    def _make_maps(self) -> None:
+        truth = _truth(self.batch, self.settings.annotation)
+        for index, (name, method) in enumerate(self.evaluator.methods.items()):
+            raw = self._raw_map(name, method, self.images, self.class_idx)
+            if raw is not None:
+                known = (raw, normalize(raw), self.class_idx, self.scores)
+                self.measured[name] = Measured(*known, *truth, method=index)
+
+    def _raw_map(self, name: str, method: Method, images: Tensor, class_idx: Tensor) -> Tensor | None:
+        """(N, H, W), or `None` where the method makes none, which is noted."""
+        try:
+            raw = resized_maps(method, images, class_idx).detach()
+            if not bool(raw.isfinite().all()):
+                raise ValueError("the map is not finite")
+        except (ValueError, RuntimeError) as error:
+            self.evaluator.note(name, error)
+            self.measured.pop(name, None)
+            return None
+        return raw
+
+    def _run_variants(self) -> None:
+        """What the network says of changed images, put where it belongs."""
+        asked: list[tuple[str, str]] = []
+
+        def variants() -> Iterator[Tensor]:
+            for method, need, image in self._variants():
+                asked.append((method, need))
+                self.evaluator.passes[need] += len(image)
+                yield image
+
+        found: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        # The generator runs ahead of its results by at most one pass, and both are in one order.
+        for position, scores in enumerate(self.evaluator.probabilities.of_class(variants(), self.class_idx)):
+            found[asked[position]].append(scores)
+        for method, measured in self.measured.items():
+            measured.further |= self._of_passes({need: found[method, need] for need in self.needs}, found)
+        if "compared_masked_scores" in self.needs:
+            self._compare()
+
+    def _variants(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Method, what for, and the changed images, (N, 3, H, W) each."""
+        settings, images = self.settings, self.images
+        if "insertion_curve" in self.needs:
+            yield _ALL, "insertion_curve", (start := blurred(images))
+        if "deletion_curve" in self.needs:
+            yield _ALL, "deletion_curve", torch.zeros_like(images)
+        for method, measured in self.measured.items():
+            if "masked_scores" in self.needs:
+                yield method, "masked_scores", masked_images(images, measured.cams)
+            if {"insertion_curve", "deletion_curve", "removal_curves"} & self.needs:
+                ranks = removal_ranks(measured.cams)
+            if "insertion_curve" in self.needs:
+                for image in path_images(start, images, ranks, settings.num_steps, ends=False):
+                    yield method, "insertion_curve", image
+            if "deletion_curve" in self.needs:
+                for image in path_images(images, torch.zeros_like(images), ranks, settings.num_steps, ends=False):
+                    yield method, "deletion_curve", image
+            if "removal_curves" in self.needs:
+                for image in removed_and_imputed(images, ranks, settings.removed_shares, settings.seed):
+                    yield method, "removal_curves", image
+
+    def _of_passes(self, own: dict[str, list[Tensor]], found: dict[tuple[str, str], list[Tensor]]) -> dict[str, Tensor]:
+        """What the passes say of one method."""
+        further = {}
+        if "masked_scores" in self.needs:
+            further["masked_scores"] = own["masked_scores"][0]
+        if "insertion_curve" in self.needs:
+            curve = [*found[_ALL, "insertion_curve"], *own["insertion_curve"], self.scores]
+            further["insertion_curve"] = torch.stack(curve, dim=1)
+        if "deletion_curve" in self.needs:
+            curve = [self.scores, *own["deletion_curve"], *found[_ALL, "deletion_curve"]]
+            further["deletion_curve"] = torch.stack(curve, dim=1)
+        if "removal_curves" in self.needs:
+            further["removal_curves"] = torch.stack(own["removal_curves"], dim=1).view(len(self.scores), 2, -1)
+        return further
+
+    def _compare(self) -> None:
+        none = torch.full_like(self.scores, torch.nan)
+        of_all = [
+            self.measured[name].further["masked_scores"] if name in self.measured else none
+            for name in self.evaluator.methods
+        ]
+        for measured in self.measured.values():
+            measured.further["compared_masked_scores"] = torch.stack(of_all, dim=1)
+
+    def _make_further_maps(self) -> None:
+        """Maps of masked images, of another class, and of a network with other weights."""
+        if "masked_cams" in self.needs:
+            self._add_maps("masked_cams", lambda measured: masked_images(self.images, measured.cams), self.class_idx)
+        if "other_cams" in self.needs:
+            self._add_maps("other_cams", lambda measured: self.images, self.probabilities.argmin(dim=1))
+        if "randomized_cams" in self.needs:
+            self._randomize()
+
+    def _add_maps(self, need: str, images_of: Callable[[Measured], Tensor], class_idx: Tensor) -> None:
+        for name, measured in list(self.measured.items()):
+            raw = self._raw_map(name, self.evaluator.methods[name], images_of(measured), class_idx)
+            if raw is not None:
+                measured.further[need] = normalize(raw)
+
+    def _randomize(self) -> None:
+        stages: dict[str, list[Tensor]] = defaultdict(list)
+        for _ in randomized_layers(self.evaluator.network, self.settings.num_stages, self.settings.seed):
+            for name in list(self.measured):
+                raw = self._raw_map(name, self.evaluator.methods[name], self.images, self.class_idx)
+                if raw is not None:
+                    stages[name].append(normalize(raw))
+        for name, measured in self.measured.items():
+            measured.further["randomized_cams"] = torch.stack(stages[name], dim=1)
+
+    def _take_gradients(self) -> None:
+        """Of what L_C is in training, for the explained classes; each image has its own, whatever the batch size."""
+        if "gradients" not in self.needs:
+            return
+        images = self.images.detach().requires_grad_()
+        loss = F.cross_entropy(self.evaluator.network(images).float(), self.class_idx, reduction="sum")
+        try:
+            gradient = input_gradient(loss, images).detach()
+            guided = guided_gradient(loss, images) if "guided_gradients" in self.needs else None
+        except ValueError as error:  # nothing to guide, or no gradient at all
+            self.evaluator.note(NETWORK, error)
+        else:
+            self.gradients = Gradients(gradient, guided)
+
+    def _rows(self, method: str, name: str) -> Tensor:
+        metric = self.evaluator.metric(name)
+        measured = self.gradients if method == NETWORK else self.measured.get(method)
+        if measured is None:
+            return torch.zeros(len(self.images), len(metric.total), dtype=torch.float64)
+        return metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
+
+
+def _truth(batch: Batch, annotation: Literal["boxes", "masks"]) -> tuple[Tensor, Annotation, list[Tensor], Tensor]:
+    """Labels, the annotation that maps are compared with, boxes and masks; empty ones where they are unknown."""
+    images = batch.images
+    labels = torch.zeros(len(batch), dtype=torch.long, device=images.device) if batch.labels is None else batch.labels
+    none = images.new_zeros(len(batch), *images.shape[-2:], dtype=torch.bool)
+    masks = none if batch.masks is None else batch.masks.as_subclass(Tensor)
+    boxes = [tight_box(mask).to(images.device) for mask in masks] if batch.boxes is None else batch.boxes
+    return labels, boxes if annotation == "boxes" else masks, boxes, masks

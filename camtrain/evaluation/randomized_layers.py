@@ -1,0 +1,89 @@
+"""A network that forgets what it has learned, from its top down, and remembers it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.gradients import positive_integer
+from camtrain.gradients.randomness import left_randomness
+
+
+def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Iterator[list[str]]:
+    """Give the layers of a network random weights, group by group from the last one to the first.
+
+    At each step of the loop one more group is random, at the last step all are. Afterwards the network is what it was,
+    to the bit, also if the loop is left early or with an error (a loop that is left early ends where the iterator is
+    closed or forgotten).
+
+    A layer is a module that has parameters of its own, in the order in which `named_modules` has them; groups are as
+    even as they can be, and the top ones the smaller ones. A layer is reset by its own `reset_parameters`, as at the
+    beginning of a training; one without that (a class token, a scale) draws from a normal distribution of its
+    parameters' own mean and standard deviation. The running statistics of a normalization layer are reset with it.
+
+    Args:
+        network: it is changed inside the loop.
+        num_stages: L groups; as many as there are layers, at most.
+        seed: of the weights; torch's generators are left as found.
+
+    Yields:
+        Names of the layers of the group that was randomized last.
+
+    Raises:
+        ValueError: if there are fewer layers than groups, or `num_stages` is no positive integer.
+
+    Source:
+        Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292, section 3: cascading
+        randomization.
+
+    Example:
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
+        >>> before = network[0].weight.clone()
+        >>> for names in randomized_layers(network, num_stages=2):
+        ...     print(names, torch.equal(network[0].weight, before))
+        ['3'] True
+        ['0'] False
+        >>> torch.equal(network[0].weight, before)
+        True
+    """
+    positive_integer("num_stages", num_stages)
+    layers = [(name, module) for name, module in network.named_modules() if module._parameters]
+    layers = [(name, module) for name, module in layers if any(own is not None for own in module._parameters.values())]
+    if len(layers) < num_stages:
+        raise ValueError(f"`num_stages`: expected at most the {len(layers)} layers with parameters, got {num_stages}")
+    learned = {name: value.detach().clone() for name, value in _tensors(network)}
+    bounds = [len(layers) * (num_stages - stage) // num_stages for stage in range(num_stages + 1)]
+    device = next(network.parameters()).device
+    try:
+        for stage, (high, low) in enumerate(pairwise(bounds)):
+            with left_randomness(device), torch.no_grad():
+                torch.manual_seed(seed + stage)
+                for _, module in layers[low:high]:
+                    _reset(module)
+            yield [name for name, _ in layers[low:high]]
+    finally:
+        with torch.no_grad():
+            for name, value in _tensors(network):
+                value.copy_(learned[name])
+
+
+def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, also those that are not saved."""
+    yield from network.named_parameters()
+    yield from network.named_buffers()
+
+
+def _reset(module: Any) -> None:
+    """Begin anew; called without gradients."""
+    if hasattr(module, "reset_parameters"):
+        module.reset_parameters()
+        return
+    for parameter in module.parameters(recurse=False):
+        spread = parameter.std(correction=0) if parameter.numel() else parameter.new_zeros(())
+        parameter.copy_(parameter.mean() + spread * torch.randn_like(parameter))
+    if hasattr(module, "reset_running_stats"):
+        module.reset_running_stats()

@@ -1,0 +1,139 @@
+"""What every score owes to being a function of a sum over images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from camtrain import metrics
+from camtrain.cams import normalize, resize
+from camtrain.metrics import AdditiveScore
+
+N, SIZE = 12, (24, 30)
+
+
+def example(name: str) -> tuple[AdditiveScore, tuple[Any, ...]]:
+    """A score, and arguments of `update` for N images, all of them tensors or lists of N."""
+    generator = torch.Generator().manual_seed(0)
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    cams, other = (normalize(resize(rand(N, 4, 4), SIZE)) for _ in range(2))
+    masks = torch.zeros(N, *SIZE, dtype=torch.bool)
+    masks[:10, 5:15, 8:20] = True  # two images are without one
+    boxes = [torch.tensor([[8.0, 5.0, 20.0, 15.0]])] * 10 + [torch.zeros(0, 4)] * 2
+    labels = torch.arange(N) % 3
+    gradients = rand(N, 3, *SIZE) - 0.5
+    examples: dict[str, tuple[AdditiveScore, tuple[Any, ...]]] = {
+        "AverageDrop": (metrics.AverageDrop(), (rand(N), rand(N))),
+        "AverageIncrease": (metrics.AverageIncrease(), (rand(N), rand(N))),
+        "AverageGain": (metrics.AverageGain(), (rand(N), rand(N))),
+        "Win": (metrics.Win(3), (rand(N), rand(N, 3))),
+        "WinShare": (metrics.WinShare(), (rand(N), rand(N, 3), 1)),
+        "InsertionAUC": (metrics.InsertionAUC(4), (rand(N, 5),)),
+        "DeletionAUC": (metrics.DeletionAUC(4), (rand(N, 5),)),
+        "ROAD": (metrics.ROAD(3), (rand(N, 3), rand(N, 3))),
+        "ADCC": (metrics.ADCC(), (cams, other, rand(N), rand(N))),
+        "LocalizationIoU": (metrics.LocalizationIoU(0.5), (cams, boxes)),
+        "EnergyPointingGame": (metrics.EnergyPointingGame(), (cams, masks)),
+        "PointingGame": (metrics.PointingGame(4), (cams, boxes, labels)),
+        "MaxBoxAccuracy": (metrics.MaxBoxAccuracy(), (cams, boxes)),
+        "PixelAveragePrecision": (metrics.PixelAveragePrecision(50), (cams, masks)),
+        "ClassSensitivity": (metrics.ClassSensitivity(), (cams, other)),
+        "ParameterRandomization": (metrics.ParameterRandomization(2), (cams, torch.stack([other, cams], dim=1))),
+        "GradientNoise": (metrics.GradientNoise(), (gradients,)),
+        "GuidedAgreement": (metrics.GuidedAgreement(), (gradients, gradients.relu())),
+    }
+    return examples[name]
+
+
+def of_images(arguments: tuple[Any, ...], chosen: slice) -> tuple[Any, ...]:
+    return tuple(each if isinstance(each, int) else each[chosen] for each in arguments)
+
+
+NAMES = sorted(
+    name
+    for name, each in vars(metrics).items()
+    if isinstance(each, type) and issubclass(each, AdditiveScore) and name not in ("AdditiveScore", "MeanScore", "RegionScore")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_add_up_in_any_order_and_in_any_split(name):
+    score, arguments = example(name)
+    score.update(*arguments)
+    whole = score.compute()
+    assert bool(whole.isfinite().any())
+    other, _ = example(name)
+    for part in (slice(7, 12), slice(0, 3), slice(3, 7)):
+        other.update(*of_images(arguments, part))
+    torch.testing.assert_close(other.compute(), whole, rtol=1e-6, atol=1e-7, equal_nan=True)
+    merged, _ = example(name)
+    merged.update(*of_images(arguments, slice(0, 5)))
+    rest, _ = example(name)
+    rest.update(*of_images(arguments, slice(5, 12)))
+    merged.merge_state(rest)
+    torch.testing.assert_close(merged.compute(), whole, rtol=1e-6, atol=1e-7, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_does_not_depend_on_the_other_images(name):
+    score, arguments = example(name)
+    rows = score.rows(*arguments)
+    assert rows.shape == (N, len(score.total))
+    alone = torch.cat([score.rows(*of_images(arguments, slice(i, i + 1))) for i in range(N)])
+    torch.testing.assert_close(rows, alone, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_of_many_sums_are_those_of_each(name):
+    score, arguments = example(name)
+    rows = score.rows(*arguments).double()
+    weights = torch.randint(0, 3, (6, N), generator=torch.Generator().manual_seed(1)).double()
+    sums = weights @ rows
+    expected = torch.stack([score.value(one) for one in sums])
+    torch.testing.assert_close(score.value(sums), expected, equal_nan=True)
+    torch.testing.assert_close(score.value(sums.view(2, 3, -1)).flatten(0, 1), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weighted_sums_are_repeated_images(name):
+    score, arguments = example(name)
+    rows = score.rows(*arguments).double()
+    score.update(*arguments)
+    score.update(*of_images(arguments, slice(2, 4)))
+    weights = torch.ones(N, dtype=torch.float64)
+    weights[2:4] = 2
+    torch.testing.assert_close(score.value(weights @ rows).float(), score.compute(), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_counted_is_nan_and_reset_forgets(name):
+    score, arguments = example(name)
+    assert bool(score.value(score.total).isnan().all())
+    score.update(*arguments)
+    score.reset()
+    assert not score.total.any()
+    score.update(*of_images(arguments, slice(0, 0)))
+    assert not score.total.any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_which_way_is_better(name):
+    score, _ = example(name)
+    assert score.higher_is_better == (name not in ("AverageDrop", "DeletionAUC", "GradientNoise"))
+    assert score.is_differentiable is False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_counted_in_full(name):
+    score, arguments = example(name)
+    low = tuple(
+        each.to(torch.bfloat16) if isinstance(each, torch.Tensor) and each.is_floating_point() else each
+        for each in arguments
+    )
+    high = tuple(each.float() if isinstance(each, torch.Tensor) and each.is_floating_point() else each for each in low)
+    torch.testing.assert_close(score.rows(*low).double(), score.rows(*high).double(), rtol=1e-3, atol=1e-3)
