@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_matrix  # type: ignore[import-untyped, unused-ignore]
-from scipy.sparse.csgraph import minimum_spanning_tree  # type: ignore[import-untyped, unused-ignore]
 
 Integers = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
 _LEVELS = 256  # values of a pixel
 
 
@@ -27,7 +26,7 @@ class ComponentBoxes(NamedTuple):
     areas: Integers
 
 
-def component_boxes(pixels: npt.NDArray[np.uint8]) -> ComponentBoxes:
+def component_boxes(pixels: Pixels) -> ComponentBoxes:
     """Boxes around the connected components of {pixels ≥ level}, for every level from 1 to 255.
 
     Pixels that touch at an edge or a corner are connected. No level is labeled by itself. Every pixel climbs to a peak
@@ -41,7 +40,8 @@ def component_boxes(pixels: npt.NDArray[np.uint8]) -> ComponentBoxes:
         The components; none of a map of zeros.
 
     Cost:
-        Some passes over the pixels, and 256 numbers for each peak.
+        Some passes over the pixels, and 1280 numbers for each peak. On one core, a map of 224 × 224 takes 2 to 3 ms,
+        and noise, which has 5,600 peaks, 100 ms.
 
     Source:
         The component tree, or max-tree: Salembier et al., IEEE Transactions on Image Processing 7(4), 1998.
@@ -54,24 +54,30 @@ def component_boxes(pixels: npt.NDArray[np.uint8]) -> ComponentBoxes:
         4 [[0, 0, 1, 1], [3, 0, 4, 1]]
         6 [[0, 0, 1, 1]]
     """
-    basins, peaks = _basins(pixels)
-    tables = _tables(pixels, basins, len(peaks))
-    return _components(tables, pixels.ravel()[peaks].astype(np.int64), _passes(pixels, basins, len(peaks)))
+    # With a column of zeros at its end, a row does not touch the next one: neighbors are neighbors in the flat map.
+    # Zeros are in no component, whatever basin they fall into.
+    padded = np.pad(pixels, ((0, 0), (0, 1)))
+    width = padded.shape[1]
+    flat = padded.ravel()
+    basins, peaks = _basins(flat, width)
+    tables = _tables(flat, width, basins, len(peaks))
+    return _components(tables, flat[peaks].astype(np.int64), _passes(flat, width, basins, len(peaks)))
 
 
-def _basins(pixels: npt.NDArray[np.uint8]) -> tuple[Integers, Integers]:
-    """The basin of each pixel, (H, W), and the peak of each basin, an index in the flat map.
+def _basins(pixels: Pixels, width: int) -> tuple[Integers, Integers]:
+    """The basin of each pixel of a flat map, and the peak of each basin, an index in it.
 
     Pixels are ordered by their value, and equal ones by their place, so that every plateau has one peak.
     """
-    order = pixels.astype(np.int64) * pixels.size + np.arange(pixels.size).reshape(pixels.shape)
-    highest = order.copy()
-    for axis in (0, 1):
-        before, here = highest.copy(), np.moveaxis(highest, axis, 0)
-        along = np.moveaxis(before, axis, 0)
-        np.maximum(here[1:], along[:-1], out=here[1:])
-        np.maximum(here[:-1], along[1:], out=here[:-1])
-    parents = (highest % pixels.size).ravel()
+    bits = pixels.size.bit_length()
+    # 8 bits of value, and the place: 32 bits hold maps of up to 2896 × 2896 pixels.
+    integer: Any = np.int32 if bits <= 23 else np.int64
+    highest = (pixels.astype(integer) << bits) | np.arange(pixels.size, dtype=integer)
+    for step in (1, width):
+        before = highest.copy()
+        np.maximum(highest[step:], before[:-step], out=highest[step:])
+        np.maximum(highest[:-step], before[step:], out=highest[:-step])
+    parents = (highest & ((1 << bits) - 1)).astype(np.int64)
     while True:
         above = parents[parents]
         if np.array_equal(above, parents):
@@ -80,48 +86,32 @@ def _basins(pixels: npt.NDArray[np.uint8]) -> tuple[Integers, Integers]:
     peaks = np.flatnonzero(parents == np.arange(pixels.size))
     numbers = np.empty(pixels.size, dtype=np.int64)
     numbers[peaks] = np.arange(len(peaks))
-    return numbers[parents].reshape(pixels.shape), peaks
+    return numbers[parents], peaks
 
 
-def _passes(pixels: npt.NDArray[np.uint8], basins: Integers, count: int) -> list[tuple[int, int, int]]:
-    """(level, basin, basin): the passes by which basins become one, from the highest down."""
-    firsts, seconds, levels = [], [], []
-    below, right, left = slice(1, None), slice(1, None), slice(None, -1)
-    every = slice(None)
-    neighbors = (
-        ((every, left), (every, right)),
-        ((left, every), (below, every)),
-        ((left, left), (below, right)),
-        ((left, right), (below, left)),
-    )
-    for one, other in neighbors:
-        a, b = basins[one], basins[other]
-        apart = a != b
-        firsts.append(np.minimum(a[apart], b[apart]))
-        seconds.append(np.maximum(a[apart], b[apart]))
-        levels.append(np.minimum(pixels[one][apart], pixels[other][apart]))
-    pairs, level = np.concatenate(firsts) * count + np.concatenate(seconds), np.concatenate(levels).astype(np.int64)
-    if len(pairs) == 0:
-        return []
-    # Of several passes between two basins the highest counts: the last one of each pair in this order.
-    order = np.lexsort((level, pairs))
-    pairs, level = pairs[order], level[order]
-    highest = np.append(pairs[1:] != pairs[:-1], True)
-    pairs, level = pairs[highest], level[highest]
-    graph = coo_matrix((_LEVELS - level, (pairs // count, pairs % count)), shape=(count, count))
-    tree = minimum_spanning_tree(graph.tocsr()).tocoo()
-    downwards = np.argsort(tree.data, kind="stable")
-    columns = _LEVELS - tree.data[downwards], tree.row[downwards], tree.col[downwards]
-    return list(zip(*(column.astype(np.int64).tolist() for column in columns), strict=True))
+def _passes(pixels: Pixels, width: int, basins: Integers, count: int) -> list[tuple[int, int, int]]:
+    """(level, basin, basin): the highest pass between each two basins that touch, from the highest down."""
+    found = []
+    for step in (1, width - 1, width, width + 1):
+        (places,) = np.nonzero(basins[step:] != basins[:-step])
+        a, b = basins[places], basins[places + step]
+        levels = np.minimum(pixels[places], pixels[places + step])
+        found.append((np.minimum(a, b) * count + np.maximum(a, b)) * _LEVELS + levels)
+    # Sorted, the highest pass of two basins is their last.
+    pairs, levels = np.divmod(np.sort(np.concatenate(found)), _LEVELS)
+    last = np.flatnonzero(np.diff(pairs, append=-1))
+    downwards = last[np.argsort(-levels[last], kind="stable")]
+    columns = levels[downwards], pairs[downwards] // count, pairs[downwards] % count
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-def _tables(pixels: npt.NDArray[np.uint8], basins: Integers, count: int) -> Integers:
+def _tables(pixels: Pixels, width: int, basins: Integers, count: int) -> npt.NDArray[np.int32]:
     """(count, 5, 256): of each basin's pixels at and above a level, the least x, y, -x and -y, and their number."""
-    places = (basins * _LEVELS + pixels).ravel()
-    y, x = np.indices(pixels.shape).reshape(2, -1)
-    tables = np.empty((count, 5, _LEVELS), dtype=np.int64)
+    places = basins * _LEVELS + pixels
+    y, x = np.divmod(np.arange(pixels.size, dtype=np.int32), np.int32(width))
+    tables = np.empty((count, 5, _LEVELS), dtype=np.int32)
     for row, values in enumerate((x, y, -x, -y)):
-        least = np.full(count * _LEVELS, max(pixels.shape), dtype=np.int64)
+        least = np.full(count * _LEVELS, pixels.size, dtype=np.int32)
         np.minimum.at(least, places, values)
         tables[:, row] = least.reshape(count, _LEVELS)
     tables[:, 4] = np.bincount(places, minlength=count * _LEVELS).reshape(count, _LEVELS)
@@ -131,11 +121,11 @@ def _tables(pixels: npt.NDArray[np.uint8], basins: Integers, count: int) -> Inte
     return tables
 
 
-def _components(tables: Integers, tops: Integers, passes: list[tuple[int, int, int]]) -> ComponentBoxes:
+def _components(tables: npt.NDArray[np.int32], tops: Integers, passes: list[tuple[int, int, int]]) -> ComponentBoxes:
     """Every component at every level, from what the basins have and where they become one."""
     parent = list(range(len(tables)))
     top = tops.tolist()
-    found: list[tuple[int, int, Integers]] = []  # lowest level, highest level, what it has at each of them
+    found: list[tuple[int, int, npt.NDArray[np.int32]]] = []  # lowest level, highest level, what it has at each of them
 
     def root(basin: int) -> int:
         while parent[basin] != basin:
@@ -151,6 +141,8 @@ def _components(tables: Integers, tops: Integers, passes: list[tuple[int, int, i
         if level == 0:  # what is only connected by zeros is connected at no level
             break
         a, b = root(first), root(second)
+        if a == b:  # they became one at a higher pass
+            continue
         close(a, level + 1)
         close(b, level + 1)
         parent[b] = a
@@ -163,5 +155,5 @@ def _components(tables: Integers, tops: Integers, passes: list[tuple[int, int, i
     if not found:
         return ComponentBoxes(np.zeros(0, np.int64), np.zeros((0, 4), np.int64), np.zeros(0, np.int64))
     levels = np.concatenate([np.arange(lowest, highest + 1) for lowest, highest, _ in found])
-    x0, y0, x1, y1, areas = np.concatenate([table for *_, table in found], axis=1)
+    x0, y0, x1, y1, areas = np.concatenate([table for *_, table in found], axis=1).astype(np.int64)
     return ComponentBoxes(levels, np.stack([x0, y0, 1 - x1, 1 - y1], axis=1), areas)

@@ -46,7 +46,7 @@ def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> 
     marked = (cams > threshold).flatten(1)
     truth = regions.flatten(1)
     internal = (marked & truth).sum(dim=1)
-    external = (marked & ~truth).sum(dim=1)
+    external = marked.sum(dim=1) - internal
     area = truth.sum(dim=1)
     score = internal / (area + external).clamp(min=1)
     return torch.where(area > 0, score, torch.nan)

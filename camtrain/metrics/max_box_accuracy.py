@@ -12,6 +12,8 @@ from torchvision.ops import box_iou
 
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.component_boxes import ComponentBoxes, Integers, component_boxes
+from camtrain.metrics.regions import Annotation, regions
+from camtrain.metrics.tight_box import tight_box
 
 Version = Literal["v1", "v2"]
 THRESHOLDS = 255
@@ -22,7 +24,7 @@ def box_ious(cam: Tensor, boxes: Tensor, *, largest: bool) -> Tensor:
     """The best IoU of a box around a component of {map > threshold} with a box of the object, at every threshold.
 
     The map is cut into 256 steps, as an image of one byte per pixel, and the thresholds are k/255 of its largest value,
-    k from 0 to 254.
+    k from 0 to 254. On a map that reaches 1, more thresholds would make no other components.
 
     Args:
         cam: (H, W) in [0, 1].
@@ -30,7 +32,7 @@ def box_ious(cam: Tensor, boxes: Tensor, *, largest: bool) -> Tensor:
         largest: whether only the component with the most pixels counts, or any.
 
     Returns:
-        (255,) in [0, 1]; 0 where the map has no component.
+        (255,) in [0, 1]; 0 where the map has no component, as one of zeros, which a flat map becomes when normalized.
 
     Example:
         >>> cam = torch.tensor([[0.0, 1.0, 0.5, 0.0]])
@@ -38,7 +40,7 @@ def box_ious(cam: Tensor, boxes: Tensor, *, largest: bool) -> Tensor:
         >>> float(ious[0]), float(ious[254])
         (0.5, 1.0)
     """
-    pixels = (cam.clamp(0, 1) * 255).floor().to(torch.uint8).cpu().numpy()
+    pixels = (cam.double().clamp(0, 1) * 255).to(torch.uint8).cpu().numpy()
     found = component_boxes(pixels)
     ious = box_iou(torch.from_numpy(found.boxes).double(), boxes.double().cpu()).amax(dim=1).numpy()
     chosen = _largest(found) if largest else slice(None)
@@ -59,10 +61,10 @@ class MaxBoxAccuracy(AdditiveScore):
     which. See `box_ious` for the boxes.
 
     Departures from the authors' code: the largest component is the one with the most pixels, and not with the largest
-    outline; holes are no components; boxes are half-open, where the code's reach one pixel further; and the 1000
-    thresholds of the code, which differ at 255 places only, are 255.
+    outline; holes are no components, and have no box; boxes are half-open, where the code's reach one pixel further;
+    and the code's 1000 thresholds, which differ at 255 places on maps that reach 1, are these 255.
 
-    Images without a box are not counted.
+    Images without a box are not counted; `counted` says how many are.
 
     Args:
         version: "v1", MaxBoxAcc, or "v2", MaxBoxAccV2.
@@ -93,16 +95,20 @@ class MaxBoxAccuracy(AdditiveScore):
         super().__init__(row_length=len(self.iou_levels) * THRESHOLDS + 1, **kwargs)
         self.version: Version = version
 
-    def rows(self, cams: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+    def rows(self, cams: Tensor, boxes: Annotation) -> Tensor:
         """Hits at every IoU and threshold, and 1 for an image that is counted, (N, 255 · (1 or 3) + 1).
 
         Args:
             cams: (N, H, W) maps in [0, 1], at the size of the images.
-            boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open.
+            boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; or (N, H, W) bool masks, of which the smallest
+                box around all that is true counts.
 
         Raises:
             ValueError: if maps and boxes are not of as many images, a map leaves [0, 1], or a box is bad.
         """
+        if isinstance(boxes, Tensor):
+            size = (int(cams.shape[-2]), int(cams.shape[-1]))
+            boxes = [tight_box(mask) for mask in regions(boxes, size).cpu()]
         _check(cams, boxes)
         rows = torch.zeros(len(cams), len(self.total), dtype=torch.float64)
         levels = torch.tensor(self.iou_levels, dtype=torch.float64)
@@ -123,6 +129,11 @@ class MaxBoxAccuracy(AdditiveScore):
         best = self._hits(rows.sum(dim=0)).argmax(dim=-1)
         hits = self._hits(rows).gather(-1, best.expand(len(rows), -1).unsqueeze(-1)).squeeze(-1)
         return hits.mean(dim=-1) / rows[:, -1]
+
+    @property
+    def counted(self) -> Tensor:
+        """Images with a box, 0-dim int64."""
+        return self.total[-1].long()
 
     @property
     def thresholds(self) -> Tensor:

@@ -44,18 +44,19 @@ def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Ten
             f"`regions`: expected bool (N, H, W) like `cams`, {tuple(cams.shape)}, got {regions.dtype} "
             f"{tuple(regions.shape)}"
         )
-    if bool(cams.isnan().any()):
-        raise ValueError("`cams`: expected finite values, got NaN")
     width = cams.shape[2]
     values = cams.flatten(1)
     if values.numel() == 0:
         return values.new_zeros(len(values), dtype=torch.float32)
+    highest = values.amax(dim=1)
+    if bool(highest.isnan().any()):
+        raise ValueError("`cams`: expected finite values, got NaN")
     peaks = values.argmax(dim=1)
     rows = torch.arange(cams.shape[1], device=cams.device) - (peaks // width).unsqueeze(1)
     columns = torch.arange(width, device=cams.device) - (peaks % width).unsqueeze(1)
     distances = rows.square().unsqueeze(2) + columns.square().unsqueeze(1)
     accepted = (distances < tolerance**2) | (distances == 0)
-    pointed = values.amax(dim=1) > values.amin(dim=1)
+    pointed = highest > values.amin(dim=1)
     hits = (accepted & regions).flatten(1).any(dim=1) & pointed
     return torch.where(regions.flatten(1).any(dim=1), hits.float(), torch.nan)
 
@@ -124,6 +125,11 @@ class PointingGame(AdditiveScore):
         """The mean of the accuracies of the classes."""
         hits, images = total.reshape(*total.shape[:-1], 2, self.num_classes).unbind(dim=-2)
         return (hits / images).nanmean(dim=-1)
+
+    @property
+    def counted(self) -> Tensor:
+        """Images with annotation, 0-dim int64."""
+        return self.total[self.num_classes :].sum().long()
 
     @property
     def accuracy(self) -> Tensor:

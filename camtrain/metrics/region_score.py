@@ -51,12 +51,13 @@ class RegionScore(AdditiveScore):
                 bad.
         """
         truth = regions_of(cams, annotation)
-        known = truth.flatten(1).any(dim=1)
+        covered = truth.flatten(1).sum(dim=1)
+        known = covered > 0
         # All maps go through the check of `scores`: a NaN counts as an error also where nobody knows the object.
-        scores = self.scores(cams, truth).nan_to_num(0.0)
-        flat = known & (cams == 0).flatten(1).all(dim=1)
-        area = truth.flatten(1).double().mean(dim=1)
-        return torch.stack([scores.double(), known.double(), (~known).double(), flat.double(), area], dim=1)
+        scores = torch.where(known, self.scores(cams, truth), 0.0)
+        flat = known & (cams.flatten(1).amin(dim=1) == 0) & (cams.flatten(1).amax(dim=1) == 0)
+        area = covered.double() / (truth.shape[1] * truth.shape[2])
+        return torch.stack([column.double() for column in (scores, known, ~known, flat, area)], dim=1)
 
     def value(self, total: Tensor) -> Tensor:
         """The mean score of the counted images."""

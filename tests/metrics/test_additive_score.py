@@ -54,11 +54,12 @@ def of_images(arguments: tuple[Any, ...], chosen: slice) -> tuple[Any, ...]:
     return tuple(each if isinstance(each, int) else each[chosen] for each in arguments)
 
 
+BASES = ("AdditiveScore", "MeanScore", "RegionScore")
 NAMES = sorted(
     name
     for name, each in vars(metrics).items()
-    if isinstance(each, type) and issubclass(each, AdditiveScore) and name not in ("AdditiveScore", "MeanScore", "RegionScore")
-)  # fmt: skip
+    if isinstance(each, type) and issubclass(each, AdditiveScore) and name not in BASES
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from camtrain.metrics import DeletionAUC, InsertionAUC, area_under_curve
+
+
+def rise_auc(arr):
+    """As in RISE's evaluation.py."""
+    return (arr.sum() - arr[0] / 2 - arr[-1] / 2) / (arr.shape[0] - 1)
+
+
+def test_area_is_that_of_rise():
+    curves = torch.rand(20, 13, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = [rise_auc(curve) for curve in curves.numpy()]
+    np.testing.assert_allclose(area_under_curve(curves), expected, rtol=1e-12)
+    for metric in (InsertionAUC(12), DeletionAUC(12)):
+        metric.update(curves)
+        assert float(metric.compute()) == pytest.approx(np.mean(expected))
+        np.testing.assert_allclose(metric.curve, curves.mean(dim=0), rtol=1e-6)
+        # RISE reports the area under the mean curve, which is the mean of the areas.
+        assert float(metric.compute()) == pytest.approx(rise_auc(curves.mean(dim=0).numpy()))
+        np.testing.assert_allclose(metric.image_scores(metric.rows(curves)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("curves", "message"),
+    [
+        (torch.rand(2, 4), r"`curves`: expected \(N, 4\)|expected \(N, 5\), got \(2, 4\)"),
+        (torch.rand(5), r"expected \(N, 5\), got \(5,\)"),
+        (torch.full((1, 5), 2.0), "expected probabilities"),
+    ],
+)
+def test_bad_curves_are_named(curves, message):
+    with pytest.raises(ValueError, match=message):
+        InsertionAUC(4).update(curves)
+
+
+def test_there_are_steps():
+    with pytest.raises(ValueError, match="`num_steps`"):
+        InsertionAUC(0)
