@@ -23,7 +23,7 @@ COLUMNS = {
     "test/loss_regularizer": ("L_R", 1),
     "test/energy_pointing_game/grad_cam": ("energy in box, %", 100),
     "test/energy_pointing_game/uniform": ("uniform map's, %", 100),
-    "test/localization_iou/grad_cam": ("IoU, %", 100),
+    "test/localization_iou_25/grad_cam": ("IoU, %", 100),
 }
 
 

@@ -14,7 +14,7 @@ ROWS = [
     {"cli"},
     {"ablation", "report"},
     {"classifier", "callbacks", "data"},
-    {"objective"},
+    {"objective", "evaluation"},
     {"regularizers", "metrics"},
     {"methods"},
     {"attributions"},

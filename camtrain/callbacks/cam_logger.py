@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import first_images, fixed_images
+from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.panel import panels, pictures_of, wandb_image
 from camtrain.callbacks.run_folder import run_folder
@@ -51,14 +52,11 @@ class CAMLogger(Callback):
     def __init__(self, num_images: int = 8, every_n_epochs: int = 1, target_layer: str | None = None) -> None:
         if num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
-        if every_n_epochs < 1:
-            raise ValueError(f"`every_n_epochs`: expected at least 1, got {every_n_epochs}")
         self.num_images = num_images
-        self.every_n_epochs = every_n_epochs
+        self.interval = Interval(every_n_epochs)
         self.target_layer = target_layer
         self._images: dict[str, Batch] = {}
         self._first_batch: Batch | None = None
-        self._epoch_of_last_panels: int | None = None
         self._said: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -74,7 +72,7 @@ class CAMLogger(Callback):
     def _forget(self) -> None:
         self._images = {}
         self._first_batch = None
-        self._epoch_of_last_panels = None
+        self.interval.reset()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -103,9 +101,9 @@ class CAMLogger(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels if they are due."""
-        if not trainer.sanity_checking and self._is_due(trainer):
+        if not trainer.sanity_checking and self.interval.is_due(trainer):
             self._log(trainer, pl_module, "val")
-            self._epoch_of_last_panels = trainer.current_epoch
+            self.interval.done(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels of test images."""
@@ -114,12 +112,6 @@ class CAMLogger(Callback):
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels of the images to predict."""
         self._log(trainer, pl_module, "predict")
-
-    def _is_due(self, trainer: Trainer) -> bool:
-        last, epoch = self._epoch_of_last_panels, trainer.current_epoch
-        if trainer.state.fn != TrainerFn.FITTING or last is None:
-            return True
-        return epoch - last >= self.every_n_epochs or (epoch > last and epoch + 1 == trainer.max_epochs)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not trainer.is_global_zero or self.num_images == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,23 @@ def evenly_spaced(total: int, count: int) -> list[int]:
 
 
 def fixed_images(trainer: Trainer, pl_module: LightningModule, stage: str, count: int) -> Batch | None:
+    """Images evenly spaced over the stage's data set, read by index, on the device, as one batch.
+
+    Args:
+        trainer: running the stage.
+        pl_module: the module that it runs.
+        stage: "val", "test" or "predict".
+        count: how many images; fewer if the data set is smaller.
+
+    Returns:
+        The images, or `None` where they cannot be read by index.
+    """
+    return next(fixed_batches(trainer, pl_module, stage, count, count), None)
+
+
+def fixed_batches(
+    trainer: Trainer, pl_module: LightningModule, stage: str, count: int, batch_size: int, *, shared: bool = False
+) -> Iterator[Batch]:
     """Images evenly spaced over the stage's data set, read by index, on the device.
 
     They go through the loader's `collate_fn` and Lightning's transfer hooks, as in the stage itself. The random
@@ -39,21 +56,36 @@ def fixed_images(trainer: Trainer, pl_module: LightningModule, stage: str, count
         pl_module: the module that it runs.
         stage: "val", "test" or "predict".
         count: how many images; fewer if the data set is smaller.
+        batch_size: images in a batch.
+        shared: whether each process takes its share of the images, and not all of them.
 
-    Returns:
-        The images as a batch, or `None` where they cannot be read by index (an iterable data set, a loader that is no
-        `DataLoader`, no automatic batches) or there are none.
+    Yields:
+        The batches; none where the images cannot be read by index.
+    """
+    if not is_read_by_index(trainer, stage):
+        return
+    loader = _first_loader(trainer, stage)
+    samples: Any = loader.dataset
+    indices = evenly_spaced(len(samples), count)
+    if shared:
+        indices = indices[trainer.global_rank :: trainer.world_size]
+    for start in range(0, len(indices), batch_size):
+        with _same_randomness(pl_module.device):
+            batch = loader.collate_fn([samples[index] for index in indices[start : start + batch_size]])
+            batch = trainer.precision_plugin.convert_input(batch)
+            batch = Batch.of(trainer.strategy.batch_to_device(batch, dataloader_idx=0))
+        yield batch
+
+
+def is_read_by_index(trainer: Trainer, stage: str) -> bool:
+    """Whether the stage's data set can be read by index, and holds anything.
+
+    An iterable data set can not, nor can one behind a loader that is no `DataLoader` or makes no batches.
     """
     loader = _first_loader(trainer, stage)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-        return None
-    samples: Any = loader.dataset
-    if loader.batch_sampler is None or not hasattr(samples, "__len__") or len(samples) == 0:
-        return None
-    with _same_randomness(pl_module.device):
-        batch = loader.collate_fn([samples[index] for index in evenly_spaced(len(samples), count)])
-        batch = trainer.precision_plugin.convert_input(batch)
-        return Batch.of(trainer.strategy.batch_to_device(batch, dataloader_idx=0))
+        return False
+    return loader.batch_sampler is not None and hasattr(loader.dataset, "__len__") and len(loader.dataset) > 0
 
 
 def first_images(batch: Batch, count: int) -> Batch:
@@ -63,11 +95,22 @@ def first_images(batch: Batch, count: int) -> Batch:
         >>> len(first_images(Batch(torch.zeros(4, 3, 8, 8)), 2))
         2
     """
+    return some_images(batch, range(min(count, len(batch))))
+
+
+def some_images(batch: Batch, chosen: Sequence[int]) -> Batch:
+    """A copy of some images of a batch, with what is known about them.
+
+    Example:
+        >>> some_images(Batch(torch.zeros(4, 3, 8, 8), torch.arange(4)), [3, 1]).labels
+        tensor([3, 1])
+    """
+    places = list(chosen)
     return Batch(
-        batch.images[:count].clone(),
-        None if batch.labels is None else batch.labels[:count].clone(),
-        None if batch.boxes is None else [boxes.clone() for boxes in batch.boxes[:count]],
-        None if batch.masks is None else batch.masks[:count].clone(),
+        batch.images[places],
+        None if batch.labels is None else batch.labels[places],
+        None if batch.boxes is None else [batch.boxes[place].clone() for place in places],
+        None if batch.masks is None else batch.masks[places],
     )
 
 

@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from camtrain.callbacks.run_folder import run_folder
+from camtrain.evaluation import CRITERIA
 
 _STAGES = ("train", "val", "test")
 # Quantity as it is logged, name in the table, and whether it is a fraction, printed in percent.
@@ -23,8 +24,7 @@ _ROWS = (
     ("loss", "loss L", False),
     ("loss_classification", "classification L_C", False),
     ("loss_regularizer", "regularizer L_R", False),
-    ("energy_pointing_game", "energy on object", True),
-    ("localization_iou", "localization IoU", True),
+    *((name, criterion.title, True) for name, criterion in CRITERIA.items()),
     ("flat_maps", "flat maps", True),
 )
 

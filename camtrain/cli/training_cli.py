@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import camtrain.data  # noqa: F401  its classes can be named without their module
-from camtrain.callbacks import CAMLogger, LocalizationScores, PredictionWriter, ScoreReporter
+from camtrain.callbacks import CAMLogger, FaithfulnessScores, LocalizationScores, PredictionWriter, ScoreReporter
 from camtrain.classifier import Classifier
 from camtrain.cli.run_settings import RunSettings, run_loggers
 
@@ -59,9 +59,12 @@ class TrainingCLI(LightningCLI):
         parser.add_class_arguments(RunSettings, "run")
         parser.add_lightning_class_args(CAMLogger, "cam_logger")
         parser.add_lightning_class_args(LocalizationScores, "localization_scores")
+        parser.add_lightning_class_args(FaithfulnessScores, "faithfulness_scores")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(
             {
+                # They take 2 num_steps passes for each image: on a processor more than a small data set's training.
+                "faithfulness_scores.num_images": 0,
                 "checkpoint.monitor": "val/accuracy",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "epoch_{epoch:03d}",

@@ -40,7 +40,8 @@ def box_ious(cam: Tensor, boxes: Tensor, *, largest: bool) -> Tensor:
         >>> float(ious[0]), float(ious[254])
         (0.5, 1.0)
     """
-    pixels = (cam.double().clamp(0, 1) * 255).to(torch.uint8).cpu().numpy()
+    full = cam.to(torch.promote_types(cam.dtype, torch.float32))
+    pixels = (full.clamp(0, 1) * 255).to(torch.uint8).cpu().numpy()
     found = component_boxes(pixels)
     ious = box_iou(torch.from_numpy(found.boxes).double(), boxes.double().cpu()).amax(dim=1).numpy()
     chosen = _largest(found) if largest else slice(None)

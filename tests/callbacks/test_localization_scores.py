@@ -15,21 +15,24 @@ import torch
 from torch import nn
 
 import camtrain.batch
-from camtrain.batch import Batch
+from camtrain.attributions import InputGradient
+from camtrain.batch import collate
 from camtrain.callbacks import LocalizationScores
+from camtrain.callbacks.fixed_images import evenly_spaced
 from camtrain.cams import GradCAM, normalize, resize
+from camtrain.methods import image_maps
 from camtrain.metrics import energy_in_region, localization_iou, regions
 
 STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
 NAMES = (
     "energy_pointing_game/grad_cam",
     "energy_pointing_game/uniform",
-    "localization_iou/grad_cam",
+    "localization_iou_25/grad_cam",
     "flat_maps/grad_cam",
 )
 
 
-def scores_by_hand(module, loader, stage, threshold=0.25, annotation="boxes", class_of="label", layer="4"):
+def scores_by_hand(module, loader, stage, annotation="boxes", class_of="label", layer="4"):
     """Image by image, with nothing of the callback."""
     module.eval()
     energies, ious, areas, flats = [], [], [], []
@@ -43,7 +46,7 @@ def scores_by_hand(module, loader, stage, threshold=0.25, annotation="boxes", cl
             class_idx = int(batch.labels[index]) if class_of == "label" and batch.labels is not None else None
             cam = resize(GradCAM(module.network, layer)(image, class_idx), (16, 16))
             energies.append(float(energy_in_region(cam, truth)))
-            ious.append(float(localization_iou(normalize(cam), truth, threshold)))
+            ious.append(float(localization_iou(normalize(cam), truth, 0.25)))
             areas.append(float(truth.float().mean()))
             flats.append(float(cam.max() == cam.min()))
     means = [sum(values) / len(values) for values in (energies, areas, ious, flats)]
@@ -72,7 +75,6 @@ def test_same_numbers_as_by_hand(entry, tiny_module, tiny_data, tiny_trainer, ru
     [
         {"annotation": "masks"},
         {"class_of": "prediction"},
-        {"iou_threshold": 0.5},
         {"target_layer": "0"},
     ],
 )
@@ -80,21 +82,33 @@ def test_settings(settings, tiny_module, tiny_data, tiny_trainer):
     module, data = tiny_module(), tiny_data(some_without=True)
     callback = LocalizationScores(**({"target_layer": "4"} | settings))
     tiny_trainer(callback).test(module, data)
-    by_hand = {"threshold": settings.get("iou_threshold", 0.25), "layer": settings.get("target_layer", "4")}
+    by_hand = {"layer": settings.get("target_layer", "4")}
     by_hand |= {key: value for key, value in settings.items() if key in ("annotation", "class_of")}
     expected = scores_by_hand(module, data.test_dataloader(), "test", **by_hand)
     assert callback.scores == pytest.approx(expected, rel=1e-5)
 
 
-def test_max_images_are_the_first_annotated_ones(tiny_module, tiny_data, tiny_trainer):
+def test_a_number_of_images_is_spread_over_the_data_set(tiny_module, tiny_data, tiny_trainer):
     module, data = tiny_module(), tiny_data(some_without=True)
-    callback = LocalizationScores(target_layer="4", max_images=3)
+    callback = LocalizationScores(target_layer="4", num_images=4)
     tiny_trainer(callback).test(module, data)
-    batches = list(data.test_dataloader())
-    first = [
-        Batch(b.images[:n], b.labels[:n], b.boxes[:n]) for b, n in zip(batches, (4, 1, 0), strict=True)
-    ]  # 0, 2 | 4
-    assert callback.scores == pytest.approx(scores_by_hand(module, first, "test"), rel=1e-5)
+    chosen = [collate([data.samples[index] for index in evenly_spaced(10, 4)])]  # 1, 3, 6, 8: two are annotated
+    assert callback.scores == pytest.approx(scores_by_hand(module, chosen, "test"), rel=1e-5)
+
+
+def test_methods_and_metrics(tiny_module, tiny_data, tiny_trainer):
+    module, data = tiny_module(), tiny_data()
+    methods, metrics = ["grad_cam", "input_gradient"], ["pointing_game", "localization_iou_0", "guided_agreement"]
+    callback = LocalizationScores(methods, metrics, target_layer="4")
+    tiny_trainer(callback).test(module, data)
+    of_maps = {f"test/{name}/{method}" for name in metrics[:2] for method in methods}
+    flat = {f"test/flat_maps/{method}" for method in methods}
+    assert set(callback.scores) == of_maps | flat | {"test/guided_agreement"}
+    (batch,) = [collate([data.samples[index] for index in range(10)])]
+    truth = regions(batch.boxes, (16, 16))
+    maps = image_maps(InputGradient(module.eval().network), batch.images, batch.labels)
+    expected = float(localization_iou(maps, truth, 0.0).mean())
+    assert callback.scores["test/localization_iou_0/input_gradient"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_unknown_labels_mean_the_prediction_and_it_says_so_once(tiny_module, tiny_data, tiny_trainer, without_labels):
@@ -149,7 +163,7 @@ def test_a_dead_network_has_flat_maps_that_score_zero(tiny_module, tiny_data, ti
     tiny_trainer(callback).validate(module, tiny_data())
     assert callback.scores["val/flat_maps/grad_cam"] == 1.0
     assert callback.scores["val/energy_pointing_game/grad_cam"] == 0.0
-    assert callback.scores["val/localization_iou/grad_cam"] == 0.0
+    assert callback.scores["val/localization_iou_25/grad_cam"] == 0.0
     assert callback.scores["val/energy_pointing_game/uniform"] == pytest.approx(36 / 256)
 
 
@@ -248,14 +262,20 @@ def test_training_is_not_changed(tiny_module, tiny_data, tiny_trainer, tmp_path)
 
 
 def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
-    with pytest.raises(ValueError, match="`threshold`"):
-        LocalizationScores(iou_threshold=1.5)
-    with pytest.raises(ValueError, match='`class_of`: expected "label" or "prediction", got \'true\''):
+    with pytest.raises(ValueError, match="`metrics`: none is called 'iou'"):
+        LocalizationScores(metrics=["iou"])
+    with pytest.raises(ValueError, match="`method`: none is called 'gradcam'"):
+        LocalizationScores(["gradcam"])
+    with pytest.raises(ValueError, match="`methods`: expected at least one, got none"):
+        LocalizationScores([])
+    with pytest.raises(ValueError, match="`every_n_epochs`"):
+        LocalizationScores(every_n_epochs=0)
+    with pytest.raises(ValueError, match='`class_of`: expected "prediction" or "label", got \'true\''):
         LocalizationScores(class_of="true")
     with pytest.raises(ValueError, match="`annotation`"):
         LocalizationScores(annotation="mask")
-    with pytest.raises(ValueError, match="`max_images`"):
-        LocalizationScores(max_images=0)
+    with pytest.raises(ValueError, match="`num_images`"):
+        LocalizationScores(num_images=-1)
     module = tiny_module()
     with pytest.raises(ValueError, match="nope"):
         tiny_trainer(LocalizationScores(target_layer="nope")).fit(module, tiny_data())
@@ -276,7 +296,10 @@ def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
     assert done.returncode == 0, done.stderr[-3000:]
     printed.append(done.stdout)
     one, two = (torch.load(tmp_path / name / "scores.pt") for name in ("1", "2"))
-    assert two == pytest.approx(one, rel=1e-5)
+    assert len(one[0]) > 15
+    assert len(one[1]) > 25
+    for of_one, of_two in zip(one, two, strict=True):
+        assert of_two == pytest.approx(of_one, rel=1e-5)
     for name, text in zip(("1", "2"), printed, strict=True):
         assert (tmp_path / name / "run" / "panels" / "test.png").is_file()
-        assert text.count("localization IoU, grad_cam") == 1
+        assert text.count("IoU 25 %, grad_cam") == 1

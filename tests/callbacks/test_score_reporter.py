@@ -18,21 +18,21 @@ def test_table_by_hand():
         "test/accuracy_top5": 0.5,
         "train/loss": 0.012344,
         "val/loss_regularizer": float("nan"),
-        "val/localization_iou/grad_cam": 0.25,
-        "val/localization_iou/layer_cam": 0.125,
+        "val/localization_iou_25/grad_cam": 0.25,
+        "val/localization_iou_25/layer_cam": 0.125,
         "val/accuracy_per_class/cat": 0.3,
         "val/learned": 3.0,
         "lr-SGD": 0.1,
     }
     assert score_table(scores).splitlines() == [
-        "score                           train       val      test",
-        "---------------------------------------------------------",
-        "accuracy                            –    91.2 %   100.0 %",
-        "top-5 accuracy                      –         –    50.0 %",
-        "loss L                        0.01234         –         –",
-        "regularizer L_R                     –         –         –",
-        "localization IoU, grad_cam          –    25.0 %         –",
-        "localization IoU, layer_cam         –    12.5 %         –",
+        "score                    train       val      test",
+        "--------------------------------------------------",
+        "accuracy                     –    91.2 %   100.0 %",
+        "top-5 accuracy               –         –    50.0 %",
+        "loss L                 0.01234         –         –",
+        "regularizer L_R              –         –         –",
+        "IoU 25 %, grad_cam           –    25.0 %         –",
+        "IoU 25 %, layer_cam          –    12.5 %         –",
     ]
 
 
@@ -48,7 +48,7 @@ def test_reports_fit_and_adds_a_column_for_the_test(tiny_module, tiny_data, tiny
     trainer.fit(module, data)
     after_fit = capsys.readouterr().out
     fitted = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    assert {"train/loss", "val/accuracy", "val/localization_iou/grad_cam"} < set(fitted)
+    assert {"train/loss", "val/accuracy", "val/localization_iou_25/grad_cam"} < set(fitted)
     assert json.loads((tmp_path / "run" / "scores.json").read_text()) == pytest.approx(fitted)
     assert score_table(fitted) in after_fit
     lines = [" ".join(line.split()) for line in after_fit.splitlines()]
@@ -142,7 +142,7 @@ def test_wandb_has_every_metric_against_epoch_the_summary_and_the_table(
 
     for name, value in reporter.scores.items():
         assert run.summary[name] == pytest.approx(value)
-    assert {"val/accuracy", "test/localization_iou/grad_cam"} < set(reporter.scores)
+    assert {"val/accuracy", "test/localization_iou_25/grad_cam"} < set(reporter.scores)
     tables = [json.loads((folder / "files" / row["scores"]["path"]).read_text()) for row in rows["scores"]]
     assert [table["columns"] for table in tables] == [
         ["quantity", "train", "val"],

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
 
-from camtrain.callbacks import CAMLogger, LocalizationScores, ScoreReporter
+from camtrain.callbacks import CAMLogger, FaithfulnessScores, LocalizationScores, ScoreReporter
 
 
 def main(processes: int, folder: Path) -> None:
@@ -20,15 +20,19 @@ def main(processes: int, folder: Path) -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    module, scores = TinyModule(), LocalizationScores(target_layer="4")
+    module = TinyModule()
+    methods = ["grad_cam", "layer_cam"]
+    # All images as they come by, and some of them by their index.
+    localization = LocalizationScores(methods, ["localization"], target_layer="4")
+    faithfulness = FaithfulnessScores(methods, ["fast"], num_images=7, num_steps=4, target_layer="4")
     trainer = pl.Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
         logger=CSVLogger(folder, name="", version="run"), enable_checkpointing=False, enable_progress_bar=False,
-        callbacks=[CAMLogger(num_images=2), scores, ScoreReporter()],
+        callbacks=[CAMLogger(num_images=2), localization, faithfulness, ScoreReporter()],
     )  # fmt: skip
     trainer.test(module, TinyData(some_without=True, length=12), verbose=False)
     if trainer.is_global_zero:
-        torch.save(scores.scores, folder / "scores.pt")
+        torch.save([localization.scores, faithfulness.scores], folder / "scores.pt")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,14 @@ def test_fit_leaves_a_run_that_can_be_read_back(camtrain, capsys):
     camtrain("fit", "--config", "small.yaml")
     run = Path("runs/small/version_0")
     printed = capsys.readouterr().out
-    for name in ("accuracy", "classification L_C", "regularizer L_R", "energy on object", "localization IoU", str(run)):
+    for name in (
+        "accuracy",
+        "classification L_C",
+        "regularizer L_R",
+        "energy, grad_cam",
+        "IoU 25 %, grad_cam",
+        str(run),
+    ):
         assert name in printed
 
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -110,7 +117,7 @@ def test_the_wandb_run_holds_configuration_metrics_panels_and_scores(camtrain):
     assert recorded.config["data"]["init_args"]["batch_size"] == 16
     by_epoch = {row["epoch"]: row for row in recorded.history if "val/accuracy" in row}
     assert sorted(by_epoch) == [0, 1]
-    for name in ("val/loss_regularizer", "val/energy_pointing_game/grad_cam", "val/localization_iou/grad_cam"):
+    for name in ("val/loss_regularizer", "val/energy_pointing_game/grad_cam", "val/localization_iou_25/grad_cam"):
         assert 0 <= by_epoch[1][name] <= 2
     panels = [row["val/panels"] for row in recorded.history if "val/panels" in row]
     assert len(panels) == 2

@@ -68,6 +68,15 @@ def test_a_random_map_scores_the_area_on_average():
     assert float(metric.compute()) == pytest.approx(80 / 256, abs=0.003)  # 3 standard errors
 
 
+def test_matches_the_relevance_mass_accuracy_of_quantus():
+    generator = torch.Generator().manual_seed(3)
+    cams = torch.rand(5, 9, 11, generator=generator, dtype=torch.float64)
+    truth = torch.rand(5, 9, 11, generator=generator) > 0.5
+    a_batch, s_batch = cams.numpy().reshape(5, -1), truth.numpy().reshape(5, -1)
+    expected = (a_batch * s_batch).sum(-1) / a_batch.sum(-1)
+    assert energy_in_region(cams, truth).tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+
+
 def test_a_map_that_shows_nothing_scores_zero_and_no_region_scores_nan():
     truth = regions([torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.zeros(0, 4), torch.zeros(0, 4)], (4, 4))
     cams = torch.stack([torch.zeros(4, 4), torch.ones(4, 4), torch.zeros(4, 4)])

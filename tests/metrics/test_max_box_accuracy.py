@@ -46,7 +46,7 @@ def iou(first, second):
 def loop_ious(cam, of_image, *, largest):
     """wsolevaluation's loop over thresholds, with OpenCV's components in the place of its contours, which count holes
     too, and with half-open boxes."""
-    pixels = (cam.numpy() * 255).astype(np.uint8)
+    pixels = (cam.double().numpy() * 255).astype(np.uint8)
     found = []
     for k in range(255):
         mask = (pixels > int(k / 255 * int(pixels.max()) + 1e-9)).astype(np.uint8)
@@ -83,6 +83,32 @@ def test_ious_of_noise_and_of_maps_that_do_not_reach_one(largest):
         (of_image,) = boxes(1, seed=3, size=(12, 11))
         expected = loop_ious(cam, of_image, largest=largest)
         torch.testing.assert_close(box_ious(cam, of_image, largest=largest), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_more_thresholds_find_no_other_boxes():
+    """The code's 1000 thresholds, and OpenCV's outlines of components, without those of holes."""
+    cams, truth = maps(12, seed=10), boxes(12, seed=11)
+    hits = np.zeros((3, 1000))
+    for cam, of_image in zip(cams, truth, strict=True):
+        pixels = (cam.double().numpy() * 255).astype(np.uint8)
+        for place, threshold in enumerate(np.arange(0, 1, 0.001)):
+            _, above = cv2.threshold(pixels, int(threshold * np.max(pixels)), 255, cv2.THRESH_BINARY)
+            outlines, hierarchy = cv2.findContours(above, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+            rectangles = [
+                cv2.boundingRect(o) for o, (*_, parent) in zip(outlines, hierarchy[0], strict=True) if parent < 0
+            ]
+            found = [(x, y, x + width, y + height) for x, y, width, height in rectangles]
+            best = max(iou(each, box) for each in found for box in of_image.tolist())
+            hits[:, place] += best >= np.array([0.3, 0.5, 0.7])
+    assert float(MaxBoxAccuracy("v2")(cams, truth)) == pytest.approx(hits.max(axis=1).mean() / 12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_maps_of_other_precisions_are_cut_in_full(dtype):
+    cam = torch.rand(15, 17, generator=torch.Generator().manual_seed(1)).to(dtype)
+    (of_image,) = boxes(1, seed=12, size=(15, 17))
+    expected = loop_ious(cam, of_image, largest=False)
+    torch.testing.assert_close(box_ious(cam, of_image, largest=False), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -127,7 +153,16 @@ def test_images_without_a_box_are_not_counted():
     metric.update(torch.cat([cams, cams[:1]]), [*truth, torch.zeros(0, 4)])
     expected.update(cams, truth)
     assert torch.equal(metric.total, expected.total)
+    assert int(metric.counted) == 4
     assert MaxBoxAccuracy().value(torch.zeros(766)).isnan()
+
+
+def test_a_mask_counts_as_the_smallest_box_around_it():
+    masks = torch.zeros(3, 40, 48, dtype=torch.bool)
+    masks[0, 3, 5], masks[0, 20, 40], masks[1, 10:30, 12] = True, True, True
+    around = [torch.tensor([[5.0, 3.0, 41.0, 21.0]]), torch.tensor([[12.0, 10.0, 13.0, 30.0]]), torch.zeros(0, 4)]
+    metric = MaxBoxAccuracy()
+    assert torch.equal(metric.rows(maps(3), masks), metric.rows(maps(3), around))
 
 
 def test_merging_halves_gives_the_whole():

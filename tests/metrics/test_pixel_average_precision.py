@@ -49,6 +49,18 @@ def test_ignored_pixels_are_left_out():
     assert float(metric.compute()) > wsol_pxap(cams, masks)
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_published_cases_of_wsolevaluation(value):
+    """A perfect map scores 1, whatever it is where nobody knows."""
+    _, masks = scene()
+    ignored = (torch.rand(masks.shape, generator=torch.Generator().manual_seed(1)) > 0.8) & ~masks
+    metric = PixelAveragePrecision(100)
+    metric.update(torch.where(ignored, value, masks.float()), masks, ignored)
+    assert float(metric.compute()) == 1
+    constant = PixelAveragePrecision(100)(torch.full(masks.shape, 0.5), masks)
+    assert float(constant) == pytest.approx(float(masks.float().mean()))
+
+
 def test_it_is_scikit_learn_s_average_precision_of_the_steps():
     cams, masks = scene()
     steps = (cams.double() * 40).floor()

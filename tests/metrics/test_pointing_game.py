@@ -43,6 +43,17 @@ def test_a_random_map_hits_as_often_as_the_object_is_large():
     assert float(pointing_hits(cams, masks, 0).mean()) == pytest.approx(0.2, abs=0.02)
 
 
+def test_with_a_tolerance_it_hits_as_often_as_the_grown_object_is_large():
+    generator = torch.Generator().manual_seed(2)
+    mask = torch.zeros(24, 30, dtype=torch.bool)
+    mask[8:12, 6:14] = mask[20, 25] = True
+    grown = [torchray_hit(mask, (u, v), 4) for v in range(24) for u in range(30)]
+    share = sum(grown) / len(grown)
+    hits = pointing_hits(torch.rand(4000, 24, 30, generator=generator), mask.expand(4000, 24, 30), 4)
+    assert float(hits.mean()) == pytest.approx(share, abs=0.024)  # 3 standard errors
+    assert share > 2 * float(mask.float().mean())
+
+
 def test_mean_over_classes():
     cams, boxes = scene()
     labels = (torch.arange(60) % 7 > 0).long() * 3  # few of class 0, many of class 3, none of 1 and 2
@@ -52,6 +63,7 @@ def test_mean_over_classes():
     expected = (hits[labels == 0].mean() + hits[labels == 3].mean()) / 2
     assert float(metric.compute()) == pytest.approx(float(expected))
     assert float(metric.accuracy) == pytest.approx(float(hits.mean()))
+    assert int(metric.counted) == 60
     pooled = PointingGame(tolerance=15)
     pooled.update(cams, boxes)
     assert float(pooled.compute()) == pytest.approx(float(hits.mean()))

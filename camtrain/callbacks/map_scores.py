@@ -1,0 +1,241 @@
+"""What callbacks share that score the network's maps in validation, test and prediction."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+
+from camtrain.batch import Batch
+from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index, some_images
+from camtrain.callbacks.interval import Interval
+from camtrain.callbacks.network_of import network_of
+from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named
+from camtrain.methods import TITLES, method_class, method_named
+from camtrain.metrics import AdditiveScore
+
+_BATCH = 16  # images whose maps are made together
+_FEW = 2  # images that show that it runs
+
+
+class MapScores(Callback):
+    """Scores maps of chosen methods by chosen metrics; a subclass says which ones by default.
+
+    The network is explained in evaluation mode, and left as found. What is logged is `<stage>/<metric>/<method>`, with
+    `<stage>` one of val, test and predict; scores of the network itself, such as `guided_agreement`, are
+    `<stage>/<metric>`. The numbers are those of `camtrain evaluate` on the same images. The latest ones of every stage
+    are in `scores`. In predict, where Lightning does not allow `log`, they go straight to the loggers.
+
+    Under DDP each process takes its share of the images, and sums are added up, as torchmetrics does.
+
+    Args:
+        methods: Names of methods, such as grad_cam or layer_cam.
+        metrics: Names of scores, or of groups of them, as `camtrain evaluate` takes them.
+        num_images: Score so many images, evenly spaced over the data set of the stage and the same in every epoch,
+            whatever the sampler; 0 scores none, null all of them, as their batches come by. (Of a data set that cannot
+            be read by index it is the first ones. Of several loaders, the images are pooled, or the first loader's are
+            taken.) `fast_dev_run` scores two at most.
+        every_n_epochs: In fit, score in the first validation, then when so many epochs have passed, and in the last
+            epoch.
+        target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
+        class_of: Whose map is scored, and whose probability: that of the label, or that of the predicted class. Where
+            labels are unknown it is the prediction's.
+        annotation: What maps are compared with: boxes or masks.
+        num_steps: Of insertion and deletion.
+        max_batch: Most images in one pass; it bounds the memory.
+
+    Raises:
+        ValueError: if a name is unknown, or a number too small; when a stage begins, if the network has no such layer.
+        TypeError: when a stage begins, if the module has no `network`.
+    """
+
+    def __init__(
+        self,
+        methods: Sequence[str],
+        metrics: Sequence[str],
+        num_images: int | None,
+        every_n_epochs: int,
+        target_layer: str | None,
+        class_of: Literal["prediction", "label"],
+        annotation: Literal["boxes", "masks"],
+        num_steps: int,
+        max_batch: int,
+    ) -> None:
+        self.methods = list(dict.fromkeys(methods))
+        for name in self.methods:
+            method_class(name)  # raises if there is none
+        if not self.methods:
+            raise ValueError("`methods`: expected at least one, got none")
+        self.metrics = criteria_named(metrics)
+        if num_images is not None and num_images < 0:
+            raise ValueError(f"`num_images`: expected at least 0, or none for all, got {num_images}")
+        self.num_images = num_images
+        self.interval = Interval(every_n_epochs)
+        self.target_layer = target_layer
+        self.settings = EvaluationSettings(class_of=class_of, annotation=annotation, num_steps=num_steps)
+        self.max_batch = max_batch
+        self.scores: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._evaluator: Evaluator | None = None
+
+    def of_interest(self, batch: Batch) -> Batch:
+        """The images of a batch that are worth a map; all of them, unless a subclass knows better."""
+        return batch
+
+    def further_scores(self, metrics: dict[tuple[str, str], AdditiveScore]) -> dict[str, float]:
+        """What a subclass logs beside the scores, by `<quantity>/<method>`, from metrics that are in sync."""
+        return {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check the module and the layer before anything is trained."""
+        network = network_of(pl_module)
+        num_classes = getattr(getattr(trainer, "datamodule", None), "num_classes", None)
+        settings = replace(self.settings, num_classes=num_classes)
+        options = {"max_batch": self.max_batch, "seed": settings.seed}
+        methods = {name: method_named(name, network, self.target_layer, **options) for name in self.methods}
+        self._evaluator = Evaluator(network, methods, self.metrics, settings, self.max_batch)
+        if stage == "fit":
+            self.interval.reset()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the network."""
+        self._evaluator = None
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._begin(trainer, pl_module, "val")
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._begin(trainer, pl_module, "test")
+
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._begin(trainer, pl_module, "predict")
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Score the maps of the batch, where all images are scored."""
+        self._pass_by(batch)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Score the maps of the batch, where all images are scored."""
+        self._pass_by(batch)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        """Score the maps of the batch, where all images are scored."""
+        self._pass_by(batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the scores of the epoch."""
+        if not trainer.sanity_checking and self._is_due:
+            self._log(pl_module, self._finish(trainer, pl_module, "val"))
+            self.interval.done(trainer)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the scores of the test."""
+        if self._is_due:
+            self._log(pl_module, self._finish(trainer, pl_module, "test"))
+
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hand the scores to the loggers."""
+        scores = self._finish(trainer, pl_module, "predict") if self._is_due else {}
+        if scores and trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.log_metrics({**scores, "epoch": trainer.current_epoch})
+                logger.save()
+
+    def _begin(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert self._evaluator is not None
+        self._is_due = self.interval.is_due(trainer) and self.num_images != 0
+        self._count = self.num_images
+        if self.num_images is not None and getattr(trainer, "fast_dev_run", False):
+            self._count = min(self.num_images, _FEW)
+        self._by_index = self._count is not None and is_read_by_index(trainer, stage)
+        self._wanted = math.inf if self._count is None else math.ceil(self._count / trainer.world_size)
+        # New counters: those that were reset under inference mode could not be used outside of it.
+        with torch.inference_mode(False):
+            self._metrics = {
+                (method, name): copy.deepcopy(self._evaluator.metric(name)).to(pl_module.device)
+                for method, name in self._evaluator.cells
+            }
+
+    def _pass_by(self, batch: Any) -> None:
+        """A batch of the stage itself."""
+        if self._is_due and not self._by_index and self._wanted > 0:
+            images = Batch.of(batch)
+            images = images if len(images) <= self._wanted else some_images(images, range(int(self._wanted)))
+            self._wanted -= len(images)
+            self._update(images)
+
+    def _update(self, batch: Batch) -> None:
+        batch = self.of_interest(batch)
+        for start in range(0, len(batch), _BATCH):
+            part = some_images(batch, range(start, min(start + _BATCH, len(batch))))
+            for cell, rows in self._evaluator_for(part)(part).rows.items():
+                metric = self._metrics[cell]
+                metric.total += rows.sum(dim=0).to(metric.total)
+                metric._update_count += 1
+
+    def _evaluator_for(self, batch: Batch) -> Evaluator:
+        assert self._evaluator is not None
+        if batch.labels is None and self._evaluator.settings.class_of == "label":
+            self.say_once("no labels", "the labels are unknown: maps of the predicted classes are scored.", warn=True)
+            self._evaluator.settings = replace(self._evaluator.settings, class_of="prediction")
+        return self._evaluator
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> dict[str, float]:
+        """The scores of the epoch over all processes; none where nothing was counted."""
+        if self._by_index:
+            for batch in self._fixed(trainer, pl_module, stage):
+                self._update(batch)
+        with ExitStack() as in_sync:
+            for metric in self._metrics.values():
+                in_sync.enter_context(metric.sync_context())
+            scores = {
+                name if method == NETWORK else f"{name}/{method}": float(metric.value(metric.total))
+                for (method, name), metric in self._metrics.items()
+                if bool(metric.total.any())
+            }
+            scores |= self.further_scores(self._metrics) if scores else {}
+        found = {f"{stage}/{name}": value for name, value in scores.items() if not math.isnan(value)}
+        self._say_why(found)
+        self.scores.update(found)
+        return found
+
+    def _say_why(self, found: dict[str, float]) -> None:
+        """Name the methods that made no map, and the reason."""
+        assert self._evaluator is not None
+        for method, why in self._evaluator.reasons.items():
+            some = f"{TITLES.get(method, method)} made no map of some images, which are not counted"
+            self.say_once(f"why {method}", f"{some if found else 'it is idle'}. {why}", warn=True)
+
+    def _fixed(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> Iterator[Batch]:
+        assert self._count is not None
+        return fixed_batches(trainer, pl_module, stage, self._count, _BATCH, shared=True)
+
+    def _log(self, pl_module: LightningModule, scores: dict[str, float]) -> None:
+        # All processes hold the same values: their mean over processes changes nothing, but it is what Lightning asks
+        # for.
+        pl_module.log_dict(scores, on_step=False, on_epoch=True, sync_dist=True, add_dataloader_idx=False, batch_size=1)
+
+    def say_once(self, what: str, message: str, *, warn: bool = False) -> None:
+        """Say something, the first time that it happens."""
+        if what not in self._said:
+            self._said.add(what)
+            (rank_zero_warn if warn else rank_zero_info)(f"{type(self).__name__}: {message}")

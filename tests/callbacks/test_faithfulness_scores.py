@@ -1,0 +1,116 @@
+"""Faithfulness scores in Lightning's loops: the numbers by hand, a fixed set of images, an interval."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from torch.utils.data import IterableDataset
+
+from camtrain.batch import collate
+from camtrain.callbacks import FaithfulnessScores
+from camtrain.callbacks.fixed_images import evenly_spaced
+from camtrain.cams import GradCAM, normalize, resize
+from camtrain.evaluation.blurred import blurred
+from camtrain.evaluation.removal_path import path_images, removal_ranks
+
+STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
+
+
+def probability(network, image, class_idx):
+    with torch.no_grad():
+        return float(network(image).softmax(dim=1)[0, class_idx])
+
+
+def scores_by_hand(module, samples, indices, stage, steps=6):
+    """Image by image, one pass at a time, with nothing of the callback or the evaluator."""
+    network = module.network.eval()
+    names = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc")
+    values = {name: [] for name in names}
+    for index in indices:
+        image = samples[index]["image"].unsqueeze(0)
+        class_idx = int(network(image).argmax())
+        cam = normalize(resize(GradCAM(network, "4")(image), (16, 16)))
+        score = probability(network, image, class_idx)
+        masked = probability(network, image * cam, class_idx)
+        ranks = removal_ranks(cam)
+        ways = {"insertion_auc": (blurred(image), image), "deletion_auc": (image, torch.zeros_like(image))}
+        for name, (start, end) in ways.items():
+            curve = [probability(network, one, class_idx) for one in path_images(start, end, ranks, steps)]
+            values[name].append((sum(curve) - curve[0] / 2 - curve[-1] / 2) / steps)
+        values["average_drop"].append(max(0, score - masked) / score)
+        values["average_increase"].append(score < masked)
+        values["average_gain"].append(max(0, masked - score) / (1 - score))
+    return {f"{stage}/{name}/grad_cam": sum(each) / len(each) for name, each in values.items()}
+
+
+@pytest.mark.parametrize("entry", STAGES)
+def test_same_numbers_as_by_hand(entry, tiny_module, tiny_data, tiny_trainer, run_stage):
+    module, data = tiny_module(), tiny_data()
+    callback = FaithfulnessScores(num_images=5, num_steps=6, target_layer="4")
+    run_stage(tiny_trainer(callback), module, data, entry)
+    expected = scores_by_hand(module, data.samples, evenly_spaced(10, 5), STAGES[entry])
+    assert callback.scores == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    assert callback.scores[f"{STAGES[entry]}/average_drop/grad_cam"] > 0
+
+
+def test_all_images_as_they_come_by(tiny_module, tiny_data, tiny_trainer):
+    module, data = tiny_module(), tiny_data()
+    callback = FaithfulnessScores(num_images=None, num_steps=6, target_layer="4")
+    tiny_trainer(callback).test(module, data)
+    expected = scores_by_hand(module, data.samples, range(10), "test")
+    assert callback.scores == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_an_iterable_data_set_gives_its_first_images(tiny_module, tiny_data, tiny_trainer):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return (samples[index] for index in range(10))
+
+    module, data = tiny_module(), tiny_data()
+    samples, data.samples = data.samples, Stream()
+    callback = FaithfulnessScores(num_images=6, num_steps=6, target_layer="4")
+    tiny_trainer(callback).test(module, data)
+    assert callback.scores == pytest.approx(scores_by_hand(module, samples, range(6), "test"), rel=1e-4, abs=1e-6)
+
+
+def test_it_is_due_first_then_in_an_interval_and_last(tiny_module, tiny_data, tiny_trainer, tmp_path):
+    callback = FaithfulnessScores(num_images=2, every_n_epochs=3, num_steps=2, metrics=["average_drop"])
+    tiny_trainer(callback, max_epochs=6).fit(tiny_module(), tiny_data())
+    with (tmp_path / "run" / "metrics.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/average_drop/grad_cam"]]
+    assert [int(row["epoch"]) for row in rows] == [0, 3, 5]
+
+
+def test_images_are_the_same_in_every_epoch_whatever_the_batches(tiny_module, tiny_data, tiny_trainer, monkeypatch):
+    seen = []
+
+    def recorded(self, batch):
+        seen.append(batch.images)
+        return batch
+
+    monkeypatch.setattr(FaithfulnessScores, "of_interest", recorded)
+    module, data = tiny_module(), tiny_data()
+    callback = FaithfulnessScores(num_images=3, num_steps=2, metrics=["average_drop"])
+    tiny_trainer(callback, max_epochs=3).fit(module, data)
+    expected = collate([data.samples[index] for index in (1, 5, 8)]).images
+    assert len(seen) == 3
+    assert all(torch.equal(images, expected) for images in seen)
+
+
+def test_training_is_not_changed(tiny_module, tiny_data, tiny_trainer):
+    weights = []
+    for callbacks in ([], [FaithfulnessScores(["grad_cam", "smooth_grad"], num_images=3, num_steps=2)]):
+        torch.manual_seed(0)
+        module = tiny_module()
+        tiny_trainer(*callbacks, logger=False).fit(module, tiny_data())
+        weights.append(module.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_method_that_has_no_map_here_is_named(tiny_module, tiny_data, tiny_trainer):
+    callback = FaithfulnessScores(["guided_backprop", "grad_cam"], num_images=2, num_steps=2, metrics=["average_drop"])
+    with pytest.warns(UserWarning, match="guided backprop made no map of some images, which are not counted"):
+        tiny_trainer(callback).test(tiny_module(activation=torch.nn.SiLU), tiny_data())
+    assert list(callback.scores) == ["test/average_drop/grad_cam"]
