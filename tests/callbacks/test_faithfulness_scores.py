@@ -114,3 +114,13 @@ def test_a_method_that_has_no_map_here_is_named(tiny_module, tiny_data, tiny_tra
     with pytest.warns(UserWarning, match="guided backprop made no map of some images, which are not counted"):
         tiny_trainer(callback).test(tiny_module(activation=torch.nn.SiLU), tiny_data())
     assert list(callback.scores) == ["test/average_drop/grad_cam"]
+
+
+def test_none_are_scored_where_none_are_asked_for_and_few_in_fast_dev_run(tiny_module, tiny_data, tiny_trainer):
+    none = FaithfulnessScores(num_images=0)
+    tiny_trainer(none).test(tiny_module(), tiny_data())
+    assert none.scores == {}
+    few = FaithfulnessScores(num_images=5, num_steps=6, target_layer="4")
+    module, data = tiny_module(), tiny_data()
+    tiny_trainer(few, fast_dev_run=True).test(module, data)
+    assert few.scores == pytest.approx(scores_by_hand(module, data.samples, [2, 7], "test"), rel=1e-4, abs=1e-6)
