@@ -22,6 +22,7 @@ from camtrain.cli.evaluation_report import (
     cost_line,
     score_tables,
     scored,
+    win_matrix,
     write_images,
     write_json,
     write_scores,
@@ -113,7 +114,8 @@ class _Evaluation:
     def _about(self, found: EvaluatedImages) -> dict[str, Any]:
         """What a reader of the scores should know."""
         about = {"network": self.title, "config": str(self.config), "images": len(found.indices)}
-        return about | {"settings": self.run.settings, "passes": found.passes, "reasons": found.reasons}
+        found_out = {"passes": found.passes, "reasons": found.reasons, "win": win_matrix(self.evaluator, found)}
+        return about | {"settings": self.run.settings} | found_out
 
     def _remark(self, cells: Sequence[Cell], found: EvaluatedImages) -> None:
         """Say which methods and images are missing from the scores."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -61,13 +62,16 @@ def write_curves(curves: Curves, settings: EvaluationSettings, folder: Path) -> 
         for (method, way), curve in curves.items():
             for share, probability in zip(shares[way], curve.tolist(), strict=True):
                 writer.writerow([method, way, f"{share:.6g}", f"{probability:.6g}"])
-    figure = Figure(figsize=(4.2 * len(ways), 3.6), dpi=100, layout="constrained")
+    methods = list(dict.fromkeys(method for method, _ in curves))
+    figure = Figure(figsize=(4.2 * len(ways) + 1.8, 3.8), dpi=100, layout="constrained")
     for axes, way in zip(figure.subplots(1, len(ways), squeeze=False)[0], ways, strict=True):
-        for (method, of_way), curve in curves.items():
-            if of_way == way:
-                axes.plot(shares[way], curve.tolist(), label=TITLES.get(method, method))
+        for number, method in enumerate(methods):
+            if (method, way) in curves:
+                # Twenty colors, the strong ones first; no two of the eighteen methods look alike.
+                color = colormaps["tab20"]((2 * number % 20 + number // 10) / 20 + 0.01)
+                axes.plot(shares[way], curves[method, way].tolist(), color=color, label=TITLES.get(method, method))
         axes.set(title=way.replace("_", " "), xlabel="share of the pixels", ylim=(0, 1))
-    axes.legend(fontsize=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     figure.axes[0].set_ylabel("probability of the class")
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(str(picture))

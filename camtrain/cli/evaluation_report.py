@@ -141,6 +141,22 @@ def write_json(cells: Sequence[Cell], about: Mapping[str, Any], path: Path) -> N
     path.write_text(json.dumps({**about, "scores": scores}, indent=2) + "\n", encoding="utf-8")
 
 
+def win_matrix(evaluator: Evaluator, found: EvaluatedImages) -> dict[str, dict[str, float]]:
+    """Share of images on which one method drops less than another, by both names; empty where no drop was scored."""
+    drops = {
+        method: evaluator.metric(name).image_scores(found.rows[method, name])
+        for method, name in evaluator.cells
+        if name == "average_drop"
+    }
+    matrix: dict[str, dict[str, float]] = {}
+    for one, drop in drops.items():
+        for other, other_drop in drops.items():
+            both = drop.isfinite() & other_drop.isfinite()
+            if one != other and bool(both.any()):
+                matrix.setdefault(one, {})[other] = float((drop < other_drop)[both].double().mean())
+    return matrix
+
+
 def write_images(evaluator: Evaluator, found: EvaluatedImages, path: Path) -> None:
     """A line for each image and method, with its score by every criterion."""
     of_maps = [name for name in evaluator.criteria if not CRITERIA[name].of_network]

@@ -311,17 +311,18 @@ class _OneBatch:
         images = self.images.detach().requires_grad_()
         loss = F.cross_entropy(self.evaluator.network(images).float(), self.class_idx, reduction="sum")
         try:
-            gradient = input_gradient(loss, images).detach()
+            # The guided gradient needs the graph, and the other one frees it.
             guided = guided_gradient(loss, images) if "guided_gradients" in self.needs else None
-        except ValueError as error:  # nothing to guide, or no gradient at all
+        except ValueError as error:  # nothing to guide
             self.evaluator.note(NETWORK, error)
-        else:
-            self.gradients = Gradients(gradient, guided)
+            guided = None
+        self.gradients = Gradients(input_gradient(loss, images).detach(), guided)
 
     def _rows(self, method: str, name: str) -> Tensor:
         metric = self.evaluator.metric(name)
         measured = self.gradients if method == NETWORK else self.measured.get(method)
-        if measured is None:
+        unguided = isinstance(measured, Gradients) and measured.guided is None
+        if measured is None or (unguided and "guided_gradients" in CRITERIA[name].needs):
             return torch.zeros(len(self.images), len(metric.total), dtype=torch.float64)
         return metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
 

@@ -2,9 +2,9 @@
 
     python experiments/metric_cost/localization.py [--noise] [--maps 10000] [--peer-maps 200] [--results FILE]
 
-Both take turns in one process, round by round, each with its share of the maps. The other code takes so much longer that
-it gets fewer of them, the first ones of each round; what is compared is the time for one map. Maps are made outside of
-the time that counts, and are in memory.
+Both take turns in one process, round by round, each with its share of the maps. The other code takes much longer, so it
+gets fewer of them, the first ones of each round; what is compared is the time for one map. Maps are made outside of the
+time that counts, and are in memory.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def peer_evaluators() -> dict[str, BoxEvaluator | MaskEvaluator]:
 class BoxEvaluator:
     """As in wsolevaluation's `evaluation.py`, step by step: each threshold cuts the map anew, OpenCV finds contours.
 
-    Its boxes end on their last pixel. Left out are that it reads maps from files, and takes the maximum over the boxes of
+    Its boxes end on their last pixel. It is spared reading maps from files, and taking the maximum over the boxes of
     the object anew for each threshold.
     """
 

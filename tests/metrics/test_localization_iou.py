@@ -97,6 +97,7 @@ def test_metric_is_the_mean_over_annotated_images_in_any_batches():
 def test_forward_gives_the_score_of_the_batch():
     metric = LocalizationIoU(0.25)
     assert float(metric(CAM, BOX)) == pytest.approx(4 / 7)
+    assert int(metric.flat) == 0
     assert float(metric(torch.zeros(1, 4, 4), BOX)) == 0.0
     assert float(metric.compute()) == pytest.approx(2 / 7)
 

@@ -147,6 +147,13 @@ def test_a_map_of_the_box_scores_one_and_zeros_score_nothing():
         assert metric.image_scores(metric.rows(cam, [box, box])).tolist() == [1.0, 0.0]
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(3, 1 / 3), (5, 2 / 3), (7, 1.0)])
+def test_an_iou_of_just_so_much_is_enough(rows, expected):
+    cam = torch.zeros(1, 12, 12)
+    cam[0, :10, :4] = 1
+    assert float(MaxBoxAccuracy("v2")(cam, [torch.tensor([[0.0, 0.0, 4.0, rows]])])) == pytest.approx(expected)
+
+
 def test_images_without_a_box_are_not_counted():
     cams, truth = maps(4, seed=6), boxes(4, seed=7)
     metric, expected = MaxBoxAccuracy(), MaxBoxAccuracy()

@@ -1,0 +1,272 @@
+"""The evaluator against loops over images with one pass at a time; what it shares, and what it leaves behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from camtrain.batch import Batch
+from camtrain.cams import normalize
+from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
+from camtrain.evaluation.blurred import blurred
+from camtrain.evaluation.imputed import removed_and_imputed
+from camtrain.evaluation.masked_image import masked_images
+from camtrain.evaluation.randomized_layers import randomized_layers
+from camtrain.evaluation.removal_path import path_images, removal_ranks
+from camtrain.gradients import guided_gradient
+from camtrain.methods import image_maps, method_named, resized_maps
+from camtrain.metrics import adcc, area_under_curve, coherency, complexity, drop, map_similarity, road
+from camtrain.networks import CIFARResNet
+
+SETTINGS = EvaluationSettings(num_steps=5, removed_shares=(0.2, 0.6), num_stages=3, num_classes=4)
+NAMES = ["grad_cam", "input_gradient", "layer_cam"]
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = CIFARResNet(depth=8, num_classes=4, width=4)
+    network(torch.randn(16, 3, 16, 16))
+    with torch.no_grad():
+        network.fc.weight *= 8  # sure enough that scores move
+    return network.eval()
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    boxes = [torch.tensor([[2.0, 3.0, 9.0, 12.0]])] * 4 + [torch.zeros(0, 4)]
+    masks = torch.zeros(5, 16, 16, dtype=torch.bool)
+    masks[:4, 3:12, 2:9] = True
+    return Batch(torch.randn(5, 3, 16, 16, generator=generator), torch.tensor([0, 1, 2, 3, 0]), boxes, masks)
+
+
+def methods(network, names=NAMES, **options):
+    return {name: method_named(name, network, "layer2", **options) for name in names}
+
+
+@torch.no_grad()
+def probability(network, image, class_idx):
+    return network(image).softmax(dim=1)[0, class_idx]
+
+
+def score_by_hand(network, method, image, class_idx, name):
+    """The score of one image, with one pass at a time."""
+    cam = image_maps(method, image, class_idx)
+    score, masked = probability(network, image, class_idx), probability(network, masked_images(image, cam), class_idx)
+    ranks = removal_ranks(cam)
+
+    def curve(start, end):
+        return torch.stack([probability(network, one, class_idx) for one in path_images(start, end, ranks, 5)])
+
+    match name:
+        case "average_drop":
+            return float(drop(score[None], masked[None]))
+        case "insertion_auc":
+            return float(area_under_curve(curve(blurred(image), image)))
+        case "deletion_auc":
+            return float(area_under_curve(curve(image, torch.zeros_like(image))))
+        case "road":
+            ways = [probability(network, one, class_idx) for one in removed_and_imputed(image, ranks, (0.2, 0.6))]
+            return float(road(torch.stack(ways[:2])[None], torch.stack(ways[2:])[None]))
+        case "adcc":
+            again = image_maps(method, masked_images(image, cam), class_idx)
+            return float(adcc(coherency(cam, again), complexity(cam), drop(score[None], masked[None])))
+        case "class_sensitivity":
+            other = image_maps(method, image, int(network(image).argmin()))
+            return float(1 - map_similarity(cam, other).clamp(min=0))
+        case "parameter_randomization":
+            scores = [
+                1 - map_similarity(cam, image_maps(method, image, class_idx)).clamp(min=0)
+                for _ in randomized_layers(network, 3)
+            ]
+            return float(torch.stack(scores).mean())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["average_drop", "insertion_auc", "deletion_auc", "road", "adcc", "class_sensitivity", "parameter_randomization"],
+)
+@pytest.mark.parametrize("max_batch", [3, 64])
+def test_scores_are_those_of_one_image_and_one_pass_at_a_time(network, batch, name, max_batch):
+    evaluator = Evaluator(network, methods(network), [name], SETTINGS, max_batch)
+    found = evaluator(batch)
+    for method in NAMES:
+        scores = evaluator.metric(name).image_scores(found.rows[method, name])
+        expected = [
+            score_by_hand(network, evaluator.methods[method], image[None], int(network(image[None]).argmax()), name)
+            for image in batch.images
+        ]
+        assert scores.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_localization_scores_are_those_of_the_metrics(network, batch):
+    evaluator = Evaluator(network, methods(network), ["localization"], SETTINGS)
+    rows = evaluator(batch).rows
+    for name, method in evaluator.methods.items():
+        raw = resized_maps(method, batch.images)
+        cams = normalize(raw)
+        arguments = {
+            "localization_iou_25": (cams, batch.boxes),
+            "energy_pointing_game": (raw.relu(), batch.boxes),
+            "pointing_game": (cams, batch.boxes, batch.labels),
+            "max_box_accuracy_v2": (cams, batch.boxes),
+            "pixel_average_precision": (cams, batch.masks),
+        }
+        for criterion, each in arguments.items():
+            expected = evaluator.metric(criterion).rows(*each)
+            torch.testing.assert_close(rows[name, criterion], expected.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_masks_may_take_the_place_of_boxes(network, batch):
+    settings = EvaluationSettings(annotation="masks")
+    masked = Evaluator(network, methods(network), ["localization_iou_25"], settings)
+    boxed = Evaluator(network, methods(network), ["localization_iou_25", "max_box_accuracy_v1"])
+    only_masks = Batch(batch.images, batch.labels, None, batch.masks)
+    expected = boxed(batch).rows
+    # The masks are the boxes, here.
+    assert torch.equal(
+        masked(batch).rows["grad_cam", "localization_iou_25"], expected["grad_cam", "localization_iou_25"]
+    )
+    for cell, rows in boxed(only_masks).rows.items():
+        assert torch.equal(rows, expected[cell])
+
+
+def test_gradients_are_each_image_s_own(network, batch):
+    evaluator = Evaluator(network, methods(network), ["gradient"])
+    rows = evaluator(batch).rows
+    assert set(rows) == {(NETWORK, "gradient_noise"), (NETWORK, "guided_agreement")}
+    expected = []
+    for image in batch.images:
+        image = image[None].clone().requires_grad_()
+        logits = network(image)
+        loss = nn.functional.cross_entropy(logits, logits.argmax(dim=1))
+        guided = guided_gradient(loss, image)
+        (gradient,) = torch.autograd.grad(loss, image)
+        expected.append(float(nn.functional.cosine_similarity(gradient.flatten(), guided.flatten(), dim=0)))
+    agreement = evaluator.metric("guided_agreement").image_scores(rows[NETWORK, "guided_agreement"])
+    assert agreement.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_network_without_gates_still_has_gradient_noise(batch):
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)
+    ).eval()
+    evaluator = Evaluator(network, {"grad_cam": method_named("grad_cam", network)}, ["gradient"])
+    rows = evaluator(batch).rows
+    assert int(rows[NETWORK, "gradient_noise"][:, 1].sum()) == 5
+    assert not rows[NETWORK, "guided_agreement"].any()
+    assert "ReLU" in evaluator.reasons[NETWORK]
+
+
+def test_an_image_s_rows_do_not_depend_on_the_batch(network, batch):
+    names = [*NAMES, "smooth_grad", "score_cam"]
+    evaluator = Evaluator(network, methods(network, names, num_samples=3, seed=0), ["all"], SETTINGS)
+    together = evaluator(batch).rows
+    for index in range(5):
+        one = slice(index, index + 1)
+        alone = Batch(batch.images[one], batch.labels[one], batch.boxes[one], batch.masks[one])
+        for cell, rows in evaluator(alone).rows.items():
+            torch.testing.assert_close(rows, together[cell][one], rtol=2e-3, atol=1e-4, msg=str(cell))
+
+
+def test_passes_are_counted_and_shared(network, batch):
+    run = [0]
+    network.register_forward_pre_hook(lambda module, inputs: run.__setitem__(0, run[0] + len(inputs[0])))
+    evaluator = Evaluator(
+        network, methods(network), ["insertion_auc", "deletion_auc", "average_drop", "road"], SETTINGS
+    )
+    for method in evaluator.methods.values():
+        method(batch.images, 0)
+    maps, run[0] = run[0], 0
+    evaluator(batch)
+    # One pass with the images, one with what is blurred, one with zeros; then for each method the masked images, the
+    # steps in between, and two orders of two shares.
+    assert dict(evaluator.passes) == {
+        "image": 5,
+        "insertion_curve": 5 * (1 + 3 * 4),
+        "deletion_curve": 5 * (1 + 3 * 4),
+        "masked_scores": 5 * 3,
+        "removal_curves": 5 * 3 * 4,
+    }
+    assert run[0] == maps + sum(evaluator.passes.values())
+    assert evaluator.images == 5
+
+
+def test_labels_may_be_explained(network, batch):
+    settings = EvaluationSettings(class_of="label")
+    found = Evaluator(network, methods(network), ["average_drop"], settings)(batch)
+    assert torch.equal(found.class_idx, batch.labels)
+    expected = network(batch.images).softmax(dim=1).gather(1, batch.labels[:, None])[:, 0].detach()
+    torch.testing.assert_close(found.scores, expected)
+    with pytest.raises(ValueError, match='`class_of`: expected "prediction" where labels are unknown'):
+        Evaluator(network, methods(network), ["average_drop"], settings)(Batch(batch.images))
+
+
+def test_a_method_without_a_map_is_noted_and_not_counted(network, batch):
+    class Broken:
+        def __call__(self, images, class_idx=None):
+            raise ValueError("no map today")
+
+    class Infinite:
+        def __call__(self, images, class_idx=None):
+            return torch.full((len(images), 4, 4), torch.inf)
+
+    evaluator = Evaluator(network, {**methods(network), "broken": Broken(), "infinite": Infinite()}, ["all"], SETTINGS)
+    rows = evaluator(batch).rows
+    assert evaluator.reasons == {"broken": "no map today", "infinite": "the map is not finite"}
+    assert not any(rows[method, name].any() for method, name in evaluator.cells if method in ("broken", "infinite"))
+    alone = Evaluator(network, methods(network), ["win"])(batch).rows
+    for method in NAMES:
+        assert torch.equal(rows[method, "win"], alone[method, "win"])
+
+
+def test_the_network_is_left_as_found_also_in_inference_mode(network, batch):
+    network.train()
+    network.bn1.eval()
+    modes = [module.training for module in network.modules()]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    evaluator = Evaluator(network, methods(network), ["all"], SETTINGS)
+    torch.manual_seed(5)
+    generator = torch.get_rng_state()
+    with torch.inference_mode():
+        made = Batch(batch.images + 0, batch.labels + 0, batch.boxes, batch.masks)
+        inside = evaluator(made).rows
+    outside = evaluator(batch).rows
+    assert all(torch.equal(inside[cell], outside[cell]) for cell in inside)
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert torch.equal(generator, torch.get_rng_state())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+    assert not any(rows.requires_grad for rows in outside.values())
+
+
+def test_criteria_by_name_and_group():
+    assert criteria_named(["all"]) == list(CRITERIA)
+    assert set(CRITERIA) - set(criteria_named(["fast"])) == {"road", "parameter_randomization"}
+    assert criteria_named(["gradient", "gradient_noise"]) == ["gradient_noise", "guided_agreement"]
+    with pytest.raises(ValueError, match="`metrics`: none is called 'average_dorp'; did you mean 'average_drop'"):
+        criteria_named(["average_dorp"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"class_of": "truth"},
+        {"annotation": "polygons"},
+        {"num_steps": 0},
+        {"num_stages": 0},
+        {"removed_shares": (0.5, 1.0)},
+        {"removed_shares": ()},
+        {"tolerance": -1},
+    ],
+)
+def test_bad_settings_are_named(settings):
+    with pytest.raises(ValueError, match=f"`{next(iter(settings))}`"):
+        EvaluationSettings(**settings)
+
+
+def test_there_is_a_method(network):
+    with pytest.raises(ValueError, match="`methods`: expected at least one, got none"):
+        Evaluator(network, {})
