@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.evaluation_data import EvaluationImages
@@ -31,6 +29,7 @@ from camtrain.cli.evaluation_run import EvaluatedImages, EvaluationRun, weights_
 from camtrain.cli.network_arguments import device_named, method_names, methods_of, override_of
 from camtrain.cli.preprocessing import Override, data_module
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
+from camtrain.cli.say import say
 from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
 from camtrain.methods import TITLES
 
@@ -120,14 +119,15 @@ class _Evaluation:
     def _remark(self, cells: Sequence[Cell], found: EvaluatedImages) -> None:
         """Say which methods and images are missing from the scores."""
         for method, why in found.reasons.items():
-            say(f"warning: {TITLES.get(method, method)} made no map of some images, which are not counted: {why}")
+            made = "made no map of some images, which are not counted"
+            say("evaluate", f"warning: {TITLES.get(method, method)} {made}: {why}")
         for truth in ("annotation", "boxes", "masks"):
             counted = [cell.images for cell in cells if CRITERIA[cell.criterion].truth == truth]
             missing = len(found.indices) - max(counted, default=len(found.indices))
             if missing:
                 what = self.settings.annotation if truth == "annotation" else truth
-                say(f"warning: {missing} of {len(found.indices)} images have no {what} and are not counted where they "
-                    "are needed")  # fmt: skip
+                images = f"{missing} of {len(found.indices)} images"
+                say("evaluate", f"warning: {images} have no {what} and are not counted where they are needed")
 
 
 def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, config: Path | None = None) -> _Evaluation:
@@ -162,7 +162,7 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, conf
         folder / "rows", evaluator, images, identity, fresh=settings.fresh, thumbnails=bool(settings.panels)
     )
     for remark in ready.remarks:
-        say(f"warning: {remark}")
+        say("evaluate", f"warning: {remark}")
     return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
 
 
@@ -200,8 +200,3 @@ def _report_differences(
     path = first.folder / "differences.csv"
     write_scores(cells, path)
     print(f"\n{second.title} minus {first.title}, on the same images\n\n{score_tables(cells, signed=True)}\n\n{path}")
-
-
-def say(message: str) -> None:
-    """A line on stderr, above a progress bar if there is one."""
-    tqdm.write(f"camtrain evaluate: {message}", file=sys.stderr)

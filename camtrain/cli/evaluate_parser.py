@@ -10,6 +10,7 @@ from camtrain.cli.network_arguments import (
     add_computation_arguments,
     add_methods_argument,
     add_network_arguments,
+    not_negative,
     positive,
 )
 from camtrain.evaluation import CRITERIA, EvaluationSettings
@@ -109,4 +110,10 @@ def _add_protocol_arguments(add: Callable[..., object]) -> None:
         metavar="R",
         help="of the bootstrap that makes the 95 %% intervals (default: %(default)s)",
     )
-    add("--panels", type=int, default=3, metavar="K", help="best and worst maps shown of each metric; 0 shows none")
+    add(
+        "--panels",
+        type=not_negative,
+        default=3,
+        metavar="K",
+        help="best and worst maps of each method that a metric's panel shows; 0 makes none (default: %(default)s)",
+    )

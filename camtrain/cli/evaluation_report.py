@@ -77,6 +77,8 @@ def compared(
 def score_tables(cells: Sequence[Cell], *, signed: bool = False) -> str:
     """Tables for people: methods and criteria, in percent, with arrows to the better side and 95 % intervals.
 
+    A criterion that counted no image is left out.
+
     Args:
         cells: of all methods and criteria.
         signed: whether they are differences.
@@ -89,9 +91,11 @@ def score_tables(cells: Sequence[Cell], *, signed: bool = False) -> str:
         Grad-CAM             25.0 [20.0, 30.0]
     """
     by_place = {(cell.method, cell.criterion): cell for cell in cells}
+    counted = {cell.criterion for cell in cells if cell.images}
     tables = []
     for group in _GROUPS:
         names = [name for name in dict.fromkeys(cell.criterion for cell in cells) if CRITERIA[name].group == group]
+        names = [name for name in names if name in counted]
         methods = list(dict.fromkeys(cell.method for cell in cells if cell.criterion in names))
         columns = [
             [_heading(cells, name), *(_shown(by_place[method, name].interval, signed=signed) for method in methods)]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.batch import Batch
 from camtrain.cli.evaluation_data import EvaluationImages
+from camtrain.cli.say import say
 from camtrain.evaluation import Evaluated, Evaluator, Rows
 
 _SETTINGS = "settings.json"
@@ -106,7 +108,11 @@ class EvaluationRun:
     def _evaluated(self, indices: Sequence[int], device: torch.device) -> dict[str, Any]:
         passes, reasons = self.evaluator.passes.copy(), self.evaluator.reasons.copy()
         batch = self.images.batch(indices)
-        found = self.evaluator(_on(batch, device))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = self.evaluator(_on(batch, device))
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            say("evaluate", f"warning: images {indices[0]} to {indices[-1]}: {message}")
         return {
             "indices": list(indices),
             "labels": torch.full((len(batch),), -1) if batch.labels is None else batch.labels.cpu(),

@@ -12,11 +12,12 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.cli.contact_sheets import ContactSheets
 from camtrain.cli.explain_parser import explain_parser
-from camtrain.cli.explainer import ExplainedPhoto, Explainer, say
+from camtrain.cli.explainer import ExplainedPhoto, Explainer
 from camtrain.cli.network_arguments import device_named, method_names, methods_of, override_of
 from camtrain.cli.photos import photo_paths, unique_names
 from camtrain.cli.question import RUNNER_UP, Questions, class_index
 from camtrain.cli.ready_network import ready_network
+from camtrain.cli.say import say
 from camtrain.methods import TITLES
 from camtrain.pictures import Panel, Tile, class_name, contact_sheet, write_png
 
@@ -46,14 +47,14 @@ def explain(words: Sequence[str]) -> int:
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     for problem in problems:
-        say(f"error: {problem}")
+        say("explain", f"error: {problem}")
     for remark in explainer.ready.remarks:
-        say(f"warning: {remark}")
+        say("explain", f"warning: {remark}")
     explained = _write_all(explainer, dict(zip(paths, names, strict=True)), settings.out)
     for method in explainer.reasons:
         _say_why(method, explainer)
     if not explained:
-        say("error: there is no image to explain")
+        say("explain", "error: there is no image to explain")
     return 0 if len(explained) == len(paths) and not problems and explainer.used else 1
 
 
@@ -67,7 +68,7 @@ def _write_all(explainer: Explainer, names: dict[Path, str], out: Path) -> list[
             try:
                 photo = explainer.explained(path, bar)
             except (ValueError, OSError) as error:
-                say(f"error: {error}")
+                say("explain", f"error: {error}")
             else:
                 files = _write_overlays(photo, path, out / name)
                 _add_to_sheets(sheets, photo, path)
@@ -126,7 +127,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def _say_why(method: str, explainer: Explainer) -> None:
     reason = explainer.reasons[method]
     where = "made no map of some images" if method in explainer.used else "can not be used here"
-    say(f"{'warning' if explainer.used else 'error'}: {TITLES[method]} {where}: {reason}")
+    say("explain", f"{'warning' if explainer.used else 'error'}: {TITLES[method]} {where}: {reason}")
 
 
 def _explainer(settings: Namespace) -> Explainer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +15,9 @@ from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.cli.photos import upright_photo
 from camtrain.cli.question import Question, Questions
 from camtrain.cli.ready_network import ReadyNetwork
+from camtrain.cli.say import say
 from camtrain.methods import TITLES, Method, image_maps
 from camtrain.pictures import Tile, gradient_tile, map_tile, note_tile
-
-
-def say(message: str) -> None:
-    """A line on stderr, above a progress bar if there is one."""
-    tqdm.write(f"camtrain explain: {message}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class Explainer:
                 self.reasons.setdefault(name, _reason(error))
                 tile = note_tile(TITLES[name], picture, f"none: {_reason(error)}", question.title)
         for message in dict.fromkeys(str(warning.message) for warning in caught):
-            say(f"warning: {path}, {TITLES[name]}: {message}")
+            say("explain", f"warning: {path}, {TITLES[name]}: {message}")
         return tile
 
     def _map(self, name: str, image: Tensor, picture: Tensor, question: Question) -> Tile:

@@ -146,6 +146,13 @@ def device_named(word: str) -> torch.device:
         raise ValueError(f"`--device`: can not use {word!r}: {error}") from error
 
 
+def not_negative(word: str) -> int:
+    """An integer of at least 0, as the type of an argument."""
+    if not word.isdecimal():
+        raise ArgumentTypeError(f"expected an integer of at least 0, got {word!r}")
+    return int(word)
+
+
 def positive(word: str) -> int:
     """A positive integer, as the type of an argument."""
     if not word.isdecimal() or int(word) < 1:

@@ -1,0 +1,325 @@
+"""`camtrain evaluate` from end to end, as a user sees it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from camtrain import Classifier
+from camtrain.batch import collate
+from camtrain.callbacks.fixed_images import evenly_spaced
+from camtrain.cli import main
+from camtrain.evaluation import EvaluationSettings, Evaluator
+from camtrain.methods import method_named
+from camtrain.networks import CIFARResNet
+
+OWN = """
+import torch
+from torch import nn
+from torchvision import tv_tensors
+from camtrain.data import ImageDataModule
+from camtrain.networks import CIFARResNet
+
+class Squares(ImageDataModule):
+    '''A bright square on noise; every third image has no box.'''
+    class_names = ["red", "green", "blue"]
+
+    def __init__(self, length: int = 10, image_size: int = 16, boxed: bool = True, batch_size: int = 4,
+                 mean: tuple[float, float, float] | None = None, std: tuple[float, float, float] | None = None):
+        super().__init__(batch_size=batch_size, mean=mean or (0.5, 0.5, 0.5), std=std or (0.25, 0.25, 0.25))
+        self.length, self.image_size, self.boxed = length, image_size, boxed
+
+    def samples(self, split):
+        return [self._sample(index, split) for index in range(self.length)]
+
+    def _sample(self, index, split):
+        generator = torch.Generator().manual_seed(index + 1000 * (split == "val"))
+        size = self.image_size
+        image = torch.randint(0, 80, (3, size, size), generator=generator, dtype=torch.uint8)
+        x, y = torch.randint(0, size - 6, (2,), generator=generator).tolist()
+        image[index % 3, y:y + 6, x:x + 6] = 255
+        sample = {"image": tv_tensors.Image(image), "label": index % 3}
+        if self.boxed and index % 3:
+            box = torch.tensor([[x, y, x + 6, y + 6]], dtype=torch.float32)
+            sample["boxes"] = tv_tensors.BoundingBoxes(box, format="XYXY", canvas_size=(size, size))
+        return sample
+
+def tiny():
+    torch.manual_seed(3)
+    return CIFARResNet(depth=8, num_classes=3, width=4)
+
+def wide():
+    torch.manual_seed(4)
+    return CIFARResNet(depth=8, num_classes=5, width=4)
+
+def smooth():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+"""
+CONFIG = "data:\n  class_path: my_data.Squares\n  init_args: {}\n"
+QUICK = ["--steps", "4", "--batch-size", "4", "--resamples", "50"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The working folder, with a data module and networks of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    Path("my_data.py").write_text(OWN)
+    Path("squares.yaml").write_text(CONFIG)
+    yield tmp_path
+    sys.modules.pop("my_data", None)
+
+
+@pytest.fixture
+def evaluate(capsys):
+    """Runs `camtrain evaluate <words>`; the exit status, what it printed and what it said on stderr."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = 0
+        try:
+            main(["evaluate", *words])
+        except SystemExit as stop:
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+OURS = ["--network", "my_data.tiny", "--config", "squares.yaml", "--mean", "0.5", "0.5", "0.5",
+        "--std", "0.25", "0.25", "0.25", *QUICK]  # fmt: skip
+
+
+def scores(path="evaluated/scores.csv"):
+    with Path(path).open(encoding="utf-8") as file:
+        return {(row["method"], row["metric"]): row for row in csv.DictReader(file)}
+
+
+def checkpoint(name, seed, width=4, num_classes=3):
+    """A run's folder, as `camtrain fit` leaves it."""
+    torch.manual_seed(seed)
+    path = Path("runs") / name / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    classifier = Classifier(CIFARResNet(depth=8, num_classes=num_classes, width=width), num_classes)
+    settings = {"num_classes": num_classes}
+    torch.save({"state_dict": classifier.state_dict(), "hyper_parameters": settings,
+                "pytorch-lightning_version": "2.6.0"}, path)  # fmt: skip
+    Path(path.parents[1] / "config.yaml").write_text(CONFIG)
+    return str(path)
+
+
+def own_scores(criteria, indices, methods=("grad_cam", "layer_cam"), split="test", **settings):
+    """What the evaluator says of the same images in one batch."""
+    from my_data import Squares, tiny
+
+    network, data = tiny().eval(), Squares()
+    batch = collate([data.data_set(split)[index] for index in indices])
+    made = {name: method_named(name, network, seed=0) for name in methods}
+    evaluator = Evaluator(network, made, criteria, EvaluationSettings(num_steps=4, num_classes=3, **settings))
+    rows = evaluator(batch).rows
+    return {cell: float(evaluator.metric(cell[1]).value(rows[cell].sum(dim=0))) for cell in evaluator.cells}
+
+
+def test_the_scores_are_those_of_the_evaluator_on_all_images(evaluate):
+    status, out, err = evaluate(*OURS, "--methods", "grad_cam,layer_cam", "--metrics", "all")
+    assert status == 0
+    expected = own_scores(["all"], range(10))
+    found = scores()
+    assert set(found) == set(expected)
+    for cell, value in expected.items():
+        assert found[cell]["score"] == ("" if value != value else pytest.approx(found[cell]["score"]))
+        if value == value:
+            assert float(found[cell]["score"]) == pytest.approx(value, rel=2e-3, abs=2e-4)
+            low, high = float(found[cell]["low_95"]), float(found[cell]["high_95"])
+            assert low <= high
+    # Images 0, 3, 6 and 9 have no box; nobody has a mask.
+    assert found["grad_cam", "average_drop"]["images"] == "10"
+    assert found["grad_cam", "max_box_accuracy_v2"]["images"] == "6"
+    assert found["grad_cam", "pixel_average_precision"]["images"] == "0"
+    assert "warning: 4 of 10 images have no boxes and are not counted" in err
+    assert "warning: 10 of 10 images have no masks and are not counted" in err
+    assert (found["grad_cam", "average_drop"]["better"], found["grad_cam", "average_gain"]["better"]) == (
+        "lower", "higher",
+    )  # fmt: skip
+    for words in ("drop ↓", "gain ↑", "Grad-CAM", "LayerCAM", "gradient noise ↓", "forward passes per image"):
+        assert words in out
+
+
+def test_all_that_is_promised_is_written(evaluate):
+    status, out, _ = evaluate(*OURS, "--methods", "grad_cam,layer_cam", "--metrics", "fast,road", "--limit", "6")
+    assert status == 0
+    folder = Path("evaluated")
+    about = json.loads((folder / "scores.json").read_text())
+    assert about["images"] == 6
+    assert about["settings"]["protocol"]["num_steps"] == 4
+    assert set(about["win"]) == {"grad_cam", "layer_cam"}
+    assert about["scores"]["grad_cam"]["average_drop"]["images"] == 6
+    with (folder / "images.csv").open(encoding="utf-8") as file:
+        images = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in images[:6]] == evenly_spaced(10, 6)
+    drops = [float(row["average_drop"]) for row in images if row["method"] == "grad_cam"]
+    assert sum(drops) / 6 == pytest.approx(float(scores()["grad_cam", "average_drop"]["score"]), rel=1e-4)
+    with (folder / "curves.csv").open(encoding="utf-8") as file:
+        curves = list(csv.DictReader(file))
+    ways = {row["way"] for row in curves}
+    assert ways == {"insertion", "deletion", "road_most_relevant_first", "road_least_relevant_first"}
+    insertion = [
+        float(row["probability"]) for row in curves if (row["method"], row["way"]) == ("grad_cam", "insertion")
+    ]
+    area = (sum(insertion) - insertion[0] / 2 - insertion[-1] / 2) / 4
+    assert area == pytest.approx(float(scores()["grad_cam", "insertion_auc"]["score"]), rel=1e-4)
+    for name in ("curves.png", "panels/average_drop.png", "panels/localization_iou_25.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.size[0] > 300
+        assert name in out
+    assert not (folder / "panels" / "pixel_average_precision.png").exists()
+
+
+def test_it_goes_on_where_it_was_stopped(evaluate, monkeypatch):
+    words = [*OURS, "--metrics", "average_drop,localization_iou_25", "--panels", "0"]
+    assert evaluate(*words, "--out", "whole")[0] == 0
+    evaluated, original = [], Evaluator.__call__
+
+    def stopped(self, batch):
+        if len(evaluated) == 2:
+            raise KeyboardInterrupt
+        evaluated.append(len(batch))
+        return original(self, batch)
+
+    monkeypatch.setattr(Evaluator, "__call__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        main(["evaluate", *words])
+    assert len(list(Path("evaluated/rows").glob("*.pt"))) == 2
+    evaluated.clear()
+    assert evaluate(*words)[0] == 0
+    assert evaluated == [2]  # of 4 + 4 + 2 images the last two
+    assert Path("evaluated/scores.csv").read_text() == Path("whole/scores.csv").read_text()
+    assert Path("evaluated/scores.json").read_text() == Path("whole/scores.json").read_text()
+    evaluated.clear()
+    assert evaluate(*words)[0] == 0
+    assert evaluated == []
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (["--metrics", "average_gain"], "metrics"),
+        (["--methods", "layer_cam"], "methods"),
+        (["--network", "my_data.wide"], "weights"),
+        (["--limit", "4"], "images"),
+        (["--split", "val"], "split"),
+        (["--steps", "5"], "protocol"),
+        (["--mean", "0", "0", "0"], "normalization"),
+    ],
+)
+def test_a_folder_belongs_to_one_evaluation(evaluate, other, what):
+    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
+    assert evaluate(*words)[0] == 0
+    before = Path("evaluated/scores.csv").read_text()
+    status, _, err = evaluate(*words, *other)
+    assert status == 2
+    assert f"`--out`: evaluated holds an evaluation with {what} " in err
+    assert Path("evaluated/scores.csv").read_text() == before
+    assert evaluate(*words, *other, "--fresh")[0] == 0
+
+
+def test_a_changed_configuration_is_another_evaluation(evaluate):
+    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
+    assert evaluate(*words)[0] == 0
+    Path("squares.yaml").write_text(CONFIG.replace("{}", "{length: 8}"))
+    status, _, err = evaluate(*words)
+    assert status == 2
+    assert "holds an evaluation with config" in err
+
+
+def test_two_checkpoints_are_compared_image_by_image(evaluate):
+    paths = checkpoint("plain", 0), checkpoint("other", 1)
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop,localization_iou_25,gradient"]
+    status, out, _ = evaluate("--checkpoint", paths[0], "--compare", paths[1], *words)
+    assert status == 0
+    first, second = scores(), scores("evaluated/compared/scores.csv")
+    differences = scores("evaluated/differences.csv")
+    assert set(differences) == set(first) == set(second)
+    for cell, row in differences.items():
+        expected = float(second[cell]["score"]) - float(first[cell]["score"])
+        assert float(row["score"]) == pytest.approx(expected, abs=1e-4)
+        assert float(row["low_95"]) <= float(row["score"]) <= float(row["high_95"])
+    assert abs(float(differences["grad_cam", "average_drop"]["score"])) > 1e-6
+    assert f"{paths[1]} minus {paths[0]}, on the same images" in out
+    # The same network against itself differs in nothing.
+    status, out, _ = evaluate("--checkpoint", paths[0], "--compare", paths[0], *words, "--out", "same")
+    assert status == 0
+    assert all(float(row["score"]) == float(row["low_95"]) == 0 for row in scores("same/differences.csv").values())
+
+
+def test_a_named_network_has_its_own_normalization(evaluate):
+    Path("squares.yaml").write_text(CONFIG.replace("{}", "{image_size: 40, length: 4}"))
+    words = ["--network", "resnet18", "--config", "squares.yaml", *QUICK, "--metrics", "average_drop"]
+    status, _, err = evaluate(*words)
+    assert status == 0
+    assert "resnet18 has random weights" in err
+    settings = json.loads(Path("evaluated/rows/settings.json").read_text())
+    assert settings["normalization"] == [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], None]
+
+
+def test_a_method_that_can_not_be_used_is_named(evaluate):
+    words = ["--network", "my_data.smooth", "--config", "squares.yaml", *QUICK, "--metrics", "average_drop,gradient"]
+    status, out, err = evaluate(*words, "--methods", "grad_cam,guided_backprop")
+    assert status == 0
+    assert "warning: guided backprop made no map" in err
+    assert scores()["guided_backprop", "average_drop"]["images"] == "0"
+    assert scores()["network", "gradient_noise"]["images"] == "10"
+    assert "–" in out
+    status, _, err = evaluate(*words, "--methods", "guided_backprop", "--out", "none")
+    assert status == 1
+
+
+def test_images_without_any_annotation(evaluate):
+    Path("squares.yaml").write_text(CONFIG.replace("{}", "{boxed: false}"))
+    status, out, err = evaluate(*OURS, "--metrics", "localization,average_drop")
+    assert status == 0
+    assert "warning: 10 of 10 images have no boxes and are not counted" in err
+    assert scores()["grad_cam", "localization_iou_25"]["score"] == ""
+    assert "IoU" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metrics", "averge_drop"], "`metrics`: none is called 'averge_drop'; did you mean 'average_drop'"),
+        (["--methods", "gradcam"], "`method`: none is called 'gradcam'"),
+        (["--config", "absent.yaml"], "no such configuration: absent.yaml"),
+        (["--checkpoint", "absent.ckpt"], "no such file: absent.ckpt"),
+        (["--network", "my_data.wide", "--class-of", "label"], "the network has 5 classes and the images 3"),
+        (["--limit", "0"], "expected a positive integer, got '0'"),
+        (["--panels=-1"], "expected an integer of at least 0, got '-1'"),
+        (["--target-layer", "layer9"], "no module is called 'layer9'"),
+        (["--tolerance", "-2"], "`tolerance`: expected at least 0 pixels"),
+        (["--device", "abacus"], "`--device`: can not use 'abacus'"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_written(evaluate, words, message):
+    status, _, err = evaluate(*OURS, *words)
+    assert status == 2
+    assert message in err
+    assert not Path("evaluated").exists()
+
+
+def test_there_must_be_images(evaluate):
+    status, _, err = evaluate("--network", "my_data.tiny")
+    assert status == 2
+    assert "`--config`: expected a configuration with a data module" in err
+
+
+def test_the_help_names_metrics_and_methods(evaluate):
+    status, out, _ = evaluate("--help")
+    assert status == 0
+    for word in ("max_box_accuracy_v2", "smooth_grad_cam_plus_plus", "--compare", "exit status"):
+        assert word in out
