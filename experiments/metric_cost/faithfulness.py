@@ -1,0 +1,249 @@
+"""Measure what insertion and deletion cost, beside torch-cam, Quantus and the bare forward passes; see README.md.
+
+    python experiments/metric_cost/faithfulness.py [--figures insertion_deletion epoch]
+
+All contenders take turns in one process, round by round, on the same network and images. torch-cam and Quantus are
+called as their users call them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from camtrain import Objective
+from camtrain.batch import Batch
+from camtrain.evaluation import EvaluationSettings, Evaluator
+from camtrain.evaluation.blurred import blurred
+from camtrain.methods import image_maps, method_named
+from camtrain.metrics import area_under_curve
+from camtrain.networks import build_network
+from camtrain.regularizers import InterpretableGradient
+
+HERE = Path(__file__).parent
+FIELDS = ("figure", "contender", "images", "size", "threads", "seed", "rounds", "seconds_median", "seconds_low",
+          "seconds_high", "ratio", "ratio_low", "ratio_high", "remark", "versions")  # fmt: skip
+MAX_BATCH = 32
+NUM_STEPS = 24  # Quantus flips values, three a pixel, and wants a number of them that divides the number of pixels
+TRAINING_IMAGES, EPOCH_BATCH = 45_000, 128  # CIFAR-100 without a tenth for validation
+SCORED_IMAGES = 64
+
+
+def main() -> None:
+    """Measure, and append to the results."""
+    settings = parsed()
+    torch.set_num_threads(settings.threads)
+    warnings.filterwarnings("ignore", module="quantus")
+    for name in settings.figures:
+        rows = {"insertion_deletion": insertion_deletion, "epoch": epoch}[name](settings)
+        append(settings.results, rows)
+        for row in rows:
+            print(*row, sep="  ", flush=True)
+
+
+def parsed() -> argparse.Namespace:
+    """The settings of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figures", nargs="+", default=["insertion_deletion", "epoch"])
+    parser.add_argument("--images", type=int, default=8, help="of insertion and deletion")
+    parser.add_argument("--size", type=int, default=224, help="of these, in pixels")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument("--results", type=Path, default=HERE / "faithfulness.csv", help="file to append to")
+    return parser.parse_args()
+
+
+# Insertion and deletion
+
+
+def insertion_deletion(settings: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Both curves of a batch with Grad-CAM, in as many steps for everybody."""
+    import quantus
+    from torchcam.methods import GradCAM as LibraryGradCAM
+    from torchcam.metrics import DeletionInsertionMetric
+
+    network, images = network_and_images("resnet18", settings.images, settings.size, settings.seed)
+    classes = network(images).argmax(dim=1).detach()
+    grad_cam = method_named("grad_cam", network, "layer4")
+    evaluator = Evaluator(network, {"grad_cam": grad_cam}, ["insertion_auc", "deletion_auc"],
+                          EvaluationSettings(num_steps=NUM_STEPS), MAX_BATCH)  # fmt: skip
+    # The images, the map, the two ends that are no images, and what lies between.
+    needed = settings.images * (1 + 1 + 2 + 2 * (NUM_STEPS - 1))
+    found: dict[str, tuple[float, ...]] = {}
+
+    def camtrain() -> None:
+        rows = evaluator(Batch(images)).rows
+        found["camtrain"] = tuple(
+            float(evaluator.metric(name).value(rows["grad_cam", name].sum(dim=0)))
+            for name in ("insertion_auc", "deletion_auc")
+        )
+
+    @torch.no_grad()
+    def bare() -> None:
+        for start in range(0, needed, MAX_BATCH):
+            network(images.repeat(MAX_BATCH // len(images) + 1, 1, 1, 1)[: min(MAX_BATCH, needed - start)])
+
+    def torchcam() -> None:
+        with LibraryGradCAM(network, "layer4") as extractor:
+            metric = DeletionInsertionMetric(extractor, partial(torch.softmax, dim=-1), steps=NUM_STEPS,
+                                             baseline=blurred, batch_size=MAX_BATCH)  # fmt: skip
+            metric.update(images)
+        found["torch-cam"] = (metric.summary()["insertion_auc"], metric.summary()["deletion_auc"])
+
+    def pixel_flipping() -> None:
+        metric = quantus.PixelFlipping(features_in_step=3 * settings.size**2 // NUM_STEPS, perturb_baseline=0.0,
+                                       perturb_func=with_zeros, return_auc_per_sample=False,
+                                       disable_warnings=True, display_progressbar=False)  # fmt: skip
+        maps = image_maps(grad_cam, images, classes).unsqueeze(1).numpy()
+        scores = metric(network, images.numpy(), classes.numpy(), a_batch=maps, device="cpu", softmax=True,
+                        batch_size=MAX_BATCH)  # fmt: skip
+        # Its curves have no first point, and its own area needs an older NumPy.
+        found["Quantus"] = (float("nan"), float(area_under_curve(torch.tensor(np.array(scores))).mean()))
+
+    contenders = {"the forward passes alone": bare, "camtrain": camtrain, "torch-cam": torchcam,
+                  "Quantus, pixel flipping (deletion alone)": pixel_flipping}  # fmt: skip
+    seconds = measured(contenders, settings.rounds)
+    remarks = {name: "insertion {:.5f}, deletion {:.5f}".format(*each) for name, each in found.items()}
+    return [
+        row("insertion_deletion", name, seconds, "the forward passes alone", (settings.images, settings.size), settings,
+            next((text for key, text in remarks.items() if name.startswith(key)), f"{needed} passes"))
+        for name in contenders
+    ]  # fmt: skip
+
+
+def with_zeros(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
+    """Deletion's substrate, as Quantus takes it: the values at these places of each flat image become 0."""
+    changed = arr.copy()
+    np.put_along_axis(changed, indices, 0.0, axis=1)
+    return changed
+
+
+# An epoch
+
+
+def epoch(settings: argparse.Namespace) -> list[tuple[str, ...]]:
+    """What `FaithfulnessScores` adds to an epoch of CIFAR-100 and ResNet-18: 64 images with its default scores."""
+    network, images = network_and_images("cifar_resnet18", EPOCH_BATCH, 32, settings.seed)
+    labels = torch.randint(100, (EPOCH_BATCH,), generator=torch.Generator().manual_seed(settings.seed))
+    metrics = ["average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc"]
+    evaluator = Evaluator(network, {"grad_cam": method_named("grad_cam", network)}, metrics,
+                          EvaluationSettings())  # fmt: skip
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
+
+    def step(objective: Objective) -> None:
+        network.train()
+        optimizer.zero_grad()
+        objective(network, images, labels).loss.backward()
+        optimizer.step()
+
+    def scores() -> None:
+        network.eval()
+        for start in range(0, SCORED_IMAGES, 16):
+            evaluator(Batch(images[start : start + 16]))
+
+    plain, regularized = (
+        Objective(InterpretableGradient(), weight=0.0),
+        Objective(InterpretableGradient(), weight=7.5e-3),
+    )
+    contenders: dict[str, Callable[[], object]] = {
+        "a plain step": lambda: step(plain),
+        "a regularized step": lambda: step(regularized),
+        f"scores of {SCORED_IMAGES} images": scores,
+    }
+    seconds = measured(contenders, settings.rounds)
+    steps = TRAINING_IMAGES // EPOCH_BATCH
+    rows = []
+    for training in ("a plain step", "a regularized step"):
+        of_epoch = {"scores": seconds[f"scores of {SCORED_IMAGES} images"],
+                    "epoch": [steps * one for one in seconds[training]]}  # fmt: skip
+        remark = f"share of the time of {steps} steps, each {training.removeprefix('a ')}; validation not counted"
+        rows.append(row(f"epoch, {training.removeprefix('a ')}s", "scores", of_epoch, "epoch", (SCORED_IMAGES, 32),
+                        settings, remark))  # fmt: skip
+    return rows
+
+
+# Measuring
+
+
+def network_and_images(name: str, count: int, size: int, seed: int) -> tuple[nn.Module, Tensor]:
+    """A network with random weights and statistics of these images, in evaluation mode; smooth random images."""
+    torch.manual_seed(seed)
+    images = F.interpolate(torch.randn(count, 3, 8, 8), size=(size, size), mode="bilinear")
+    if name == "cifar_resnet18":
+        from camtrain.networks import with_small_image_stem
+
+        network = with_small_image_stem(build_network("resnet18", 100))
+    else:
+        network = build_network(name, 1000)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.5
+    with torch.no_grad():
+        network.train()(images[:16])
+    return network.eval(), images
+
+
+def measured(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round, after one that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in tqdm(range(rounds + 1), unit="round"):
+        for name, contender in contenders.items():
+            started = time.perf_counter()
+            contender()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def row(
+    figure: str, contender: str, seconds: dict[str, list[float]], baseline: str, what: tuple[int, int],
+    settings: argparse.Namespace, remark: str,
+) -> tuple[str, ...]:  # fmt: skip
+    """Of one contender: medians and quartiles, of its time and of its ratio to the baseline of the same round."""
+    ratios = [one / base for one, base in zip(seconds[contender], seconds[baseline], strict=True)]
+    images, size = what
+    return (
+        figure, contender, str(images), str(size), str(settings.threads), str(settings.seed), str(settings.rounds),
+        *(f"{value:.4f}" for value in quartiles(seconds[contender])), *(f"{value:.4f}" for value in quartiles(ratios)),
+        remark, f"torch {torch.__version__}, {versions()}, {platform.machine()}",
+    )  # fmt: skip
+
+
+def versions() -> str:
+    """Of the other libraries, where they are installed."""
+    return ", ".join(f"{name} {version(name)}" for name in ("torchcam", "quantus"))
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Median, lower and upper quartile."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return middle, low, high
+
+
+def append(path: Path, rows: list[tuple[str, ...]]) -> None:
+    """Add lines, and the first line where the file is new."""
+    new = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(FIELDS)
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

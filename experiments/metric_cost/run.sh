@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The tables of README.md. Call it from the root of the repository; needs `pip install torchcam quantus opencv-python-headless`
+# beside the test extra, and about an hour on one core.
+set -euo pipefail
+export OMP_NUM_THREADS=1
+here=experiments/metric_cost
+python $here/faithfulness.py --figures insertion_deletion --rounds 10
+python $here/faithfulness.py --figures epoch --rounds 10
+python $here/localization.py --maps 10000 --peer-maps 200
+python $here/localization.py --noise --maps 100 --peer-maps 5 --rounds 5
