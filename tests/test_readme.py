@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from camtrain.cams import GradCAM
+from camtrain.cams import GradCAM, normalize, resize
+from camtrain.evaluation import CRITERIA, EvaluationSettings
 from camtrain.networks import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +37,33 @@ def test_the_listing_of_maps():
     assert torch.equal(names["cam"](names["images"], 3), GradCAM(names["network"], "layer4")(names["images"], 3))
 
 
+def test_the_listing_of_scores():
+    torch.manual_seed(0)
+    names = {
+        "cam": GradCAM(build_network("resnet18", 6, stem="small").eval(), "layer3"),
+        "images": torch.rand(2, 3, 224, 224),
+        "boxes": [torch.tensor([[20.0, 30.0, 120.0, 180.0]])] * 2,
+        "probabilities": torch.tensor([0.8, 0.5]),
+        "masked_probabilities": torch.tensor([0.2, 0.9]),
+        "normalize": normalize,
+        "resize": resize,
+    }
+    exec(listing_with("AverageDrop"), names)
+    assert float(names["drop"].compute()) == pytest.approx(0.375)
+    assert 0 < float(names["iou"].compute()) < 1
+
+
+def test_the_page_of_scores_has_each_of_them_with_its_direction():
+    page = (ROOT / "camtrain" / "metrics" / "README.md").read_text(encoding="utf-8")
+    for name, criterion in CRITERIA.items():
+        named = "_".join(name.split("_")[:3]) if name.startswith("localization") else f"`{name}`"
+        (row,) = (line for line in page.splitlines() if f"[`{named.strip('`')}" in line)
+        higher = criterion.make(EvaluationSettings()).higher_is_better
+        assert f"| {'↑' if higher else '↓'} |" in row
+
+
 def test_the_listing_of_a_loop_trains_a_network_of_ones_own():
-    assert len(LISTINGS) == 2
+    assert len(LISTINGS) == 3
     listing = listing_with("optimizer")
     torch.manual_seed(0)
     network = nn.Sequential(
