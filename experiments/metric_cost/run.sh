@@ -4,7 +4,7 @@
 set -euo pipefail
 export OMP_NUM_THREADS=1
 here=experiments/metric_cost
-python $here/faithfulness.py --figures insertion_deletion --rounds 10
-python $here/faithfulness.py --figures epoch --rounds 10
+python $here/faithfulness.py --figures insertion_deletion --images 4 --rounds 5
+python $here/faithfulness.py --figures epoch --rounds 5
 python $here/localization.py --maps 10000 --peer-maps 200
 python $here/localization.py --noise --maps 100 --peer-maps 5 --rounds 5

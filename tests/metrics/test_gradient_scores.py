@@ -1,0 +1,71 @@
+"""Noise of the input gradient, and its agreement with the guided one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from camtrain.metrics import GradientNoise, GuidedAgreement, gradient_noise, guided_agreement
+from camtrain.regularizers import InterpretableGradient
+
+
+def loop_noise(gradient):
+    """Pixel by pixel."""
+    variation = total = 0.0
+    for channel in gradient.double().tolist():
+        for i, line in enumerate(channel):
+            for j, value in enumerate(line):
+                total += abs(value)
+                variation += abs(channel[i + 1][j] - value) if i + 1 < len(channel) else 0.0
+                variation += abs(line[j + 1] - value) if j + 1 < len(line) else 0.0
+    return variation / (4 * total)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-20, 1e20])
+def test_noise_is_that_of_a_loop_whatever_the_scale(scale):
+    gradients = torch.randn(3, 3, 7, 9, generator=torch.Generator().manual_seed(0))
+    assert gradient_noise(scale * gradients).tolist() == pytest.approx(
+        [loop_noise(each) for each in gradients], rel=1e-5
+    )
+
+
+def test_noise_by_hand():
+    checkers = torch.where((torch.arange(16).view(16, 1) + torch.arange(16)) % 2 == 0, 1.0, -1.0)
+    # Of 16 rows and columns 15 differences of 2 each way: 2 · 2 · 15/16 / 4.
+    assert gradient_noise(checkers.view(1, 1, 16, 16)).tolist() == pytest.approx([15 / 16])
+    assert gradient_noise(torch.ones(1, 3, 16, 16)).tolist() == [0.0]
+    # It hardly depends on the size of the image.
+    noise = [float(gradient_noise(torch.randn(1, 3, size, size))) for size in (64, 256)]
+    assert noise[0] == pytest.approx(noise[1], rel=0.03)
+
+
+def test_a_gradient_of_zero_is_not_counted():
+    metric = GradientNoise()
+    metric.update(torch.cat([torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)]))
+    assert int(metric.counted) == 1
+    assert float(metric.compute()) == 0
+
+
+def test_agreement_is_one_minus_the_loss():
+    generator = torch.Generator().manual_seed(1)
+    gradients, guided = torch.randn(2, 6, 3, 5, 5, generator=generator)
+    gradients[0] = 0
+    guided[1] = 0
+    gradients[2] *= 1e-9
+    gradients[3] *= 1e6
+    distances = InterpretableGradient("cosine")(gradients, guided)
+    torch.testing.assert_close(guided_agreement(gradients, guided), 1 - distances, rtol=1e-5, atol=1e-6)
+    assert guided_agreement(gradients, guided)[:3].tolist() == [0, 0, 0]
+    metric = GuidedAgreement()
+    metric.update(gradients, guided)
+    assert float(metric.compute()) == pytest.approx(1 - float(distances.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("score", [GradientNoise, GuidedAgreement])
+def test_bad_input_is_named(score):
+    bad = torch.full((1, 3, 4, 4), torch.nan)
+    with pytest.raises(ValueError, match="expected finite values"):
+        score().update(*([bad] if score is GradientNoise else [bad, bad]))
+    flat = torch.zeros(3, 4, 4)
+    with pytest.raises(ValueError, match="gradients`: expected"):
+        score().update(*([flat] if score is GradientNoise else [flat, flat]))
