@@ -128,6 +128,26 @@ def test_the_wandb_run_holds_configuration_metrics_panels_and_scores(camtrain):
     assert any(row.get("scores", {}).get("_type") == "table-file" for row in recorded.history)
 
 
+def test_callbacks_and_evaluate_say_the_same_of_the_same_images(camtrain):
+    """Also with another number of images in a batch, and the maps of labels in both."""
+    both = ["faithfulness_scores", "localization_scores"]
+    chosen = {"num_images": "6", "methods": "[grad_cam, layer_cam]"}
+    words = [word for name in both for key, value in chosen.items() for word in (f"--{name}.{key}", value)]
+    metrics = ["average_drop", "insertion_auc", "deletion_auc", "localization_iou_25", "energy_pointing_game"]
+    words += ["--faithfulness_scores.class_of", "label", "--faithfulness_scores.num_steps", "6"]
+    camtrain("fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled", *words)
+    logged = json.loads(Path("runs/small/version_0/scores.json").read_text())
+    (best,) = Path("runs/small/version_0/checkpoints").glob("epoch_*.ckpt")
+    for split, stage in (("test", "test"), ("val", "val")):
+        asked = ["--methods", "grad_cam,layer_cam", "--metrics", ",".join(metrics), "--class-of", "label"]
+        images = ["--split", split, "--limit", "6", "--batch-size", "4", "--steps", "6", "--panels", "0"]
+        camtrain("evaluate", "--checkpoint", str(best), *asked, *images, "--out", f"evaluated_{split}")
+        with Path(f"evaluated_{split}/scores.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                expected = logged[f"{stage}/{row['metric']}/{row['method']}"]
+                assert float(row["score"]) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
 def test_a_run_can_be_resumed(camtrain):
     camtrain("fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled")
     last = "runs/small/version_0/checkpoints/last.ckpt"
