@@ -137,7 +137,6 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, conf
     torch.manual_seed(settings.seed)  # of random weights
     ready, config = _network_and_config(settings, checkpoint, config)
     ready, classes = ready.ready_on(device)
-    # Images are normalized for the network, not as the configuration has it for another one.
     data = data_module(config, Override(settings.size, ready.preprocessing.mean, ready.preprocessing.std))
     images = EvaluationImages(data, settings.split, settings.limit, settings.batch_size)
     protocol = _protocol(settings, data, classes)
@@ -168,12 +167,13 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, conf
 
 def _network_and_config(settings: Namespace, checkpoint: Path | None, config: Path | None) -> tuple[ReadyNetwork, Path]:
     """The network with its own preprocessing, and where its images come from."""
-    config = settings.config or config or (checkpoint and config_of(checkpoint))
-    if config is None:
+    images = settings.config or config or (checkpoint and config_of(checkpoint))
+    if images is None:
         raise ValueError("`--config`: expected a configuration with a data module, which says what the images are")
-    # What a named network says of its images counts, not what the data module would say; a checkpoint has no say.
-    own = config if checkpoint else None
-    return ready_network(checkpoint, settings.network, settings.weights, own, override_of(settings)), config
+    # Images are normalized as the network has it, which the configuration of the images may have for another one: a
+    # checkpoint as its own run did, a named network as its weights were made.
+    own = (config_of(checkpoint) or images) if checkpoint else None
+    return ready_network(checkpoint, settings.network, settings.weights, own, override_of(settings)), images
 
 
 def _protocol(settings: Namespace, data: Any, classes: int) -> EvaluationSettings:

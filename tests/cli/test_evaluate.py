@@ -259,6 +259,22 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
     assert all(float(row["score"]) == float(row["low_95"]) == 0 for row in scores("same/differences.csv").values())
 
 
+def test_each_checkpoint_gets_images_normalized_as_in_its_own_run(evaluate):
+    paths = checkpoint("plain", 0), checkpoint("other", 0)
+    Path("runs/other/config.yaml").write_text(CONFIG.replace("{}", "{mean: [0.1, 0.2, 0.3], std: [0.5, 0.5, 0.5]}"))
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--panels", "0"]
+    assert evaluate("--checkpoint", paths[0], "--compare", paths[1], *words)[0] == 0
+    settings = [
+        json.loads(Path(folder, "rows/settings.json").read_text()) for folder in ("evaluated", "evaluated/compared")
+    ]
+    assert settings[0]["normalization"] == [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25], None]
+    assert settings[1]["normalization"] == [[0.1, 0.2, 0.3], [0.5, 0.5, 0.5], None]
+    assert settings[0]["images"] == settings[1]["images"]
+    # The same weights by themselves, on images of the first run, say the same.
+    assert evaluate("--checkpoint", paths[1], "--config", "runs/plain/config.yaml", *words, "--out", "alone")[0] == 0
+    assert Path("alone/scores.csv").read_text() == Path("evaluated/compared/scores.csv").read_text()
+
+
 def test_a_named_network_has_its_own_normalization(evaluate):
     Path("squares.yaml").write_text(CONFIG.replace("{}", "{image_size: 40, length: 4}"))
     words = ["--network", "resnet18", "--config", "squares.yaml", *QUICK, "--metrics", "average_drop"]
