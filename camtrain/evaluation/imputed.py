@@ -30,7 +30,9 @@ def imputed(images: Tensor, removed: Tensor, noise: float = 0.01, seed: int = 0)
     Args:
         images: (N, 3, H, W).
         removed: (N, H, W) bool; of each image some pixel must be left.
-        noise: standard deviation of ε.
+        noise: standard deviation of ε, in the units of `images`. The authors' code imputes images in [0, 1] before
+            they are normalized; pytorch-grad-cam, like this, normalized ones, on which the same number is less noise:
+            a fourth or so, with the statistics of ImageNet.
         seed: of ε, which is the same for all images, so that none depends on its neighbors in the batch.
 
     Returns:
@@ -73,10 +75,13 @@ def removed_and_imputed(images: Tensor, ranks: Tensor, shares: Sequence[float], 
         shares: P of them, between 0 and 1.
         seed: of the noise.
 
+    Departure: the authors' code breaks ties of a map at random, `removal_ranks` row by row, so that of pixels without
+    any relevance the lower ones count as the least relevant.
+
     Yields:
         (N, 3, H, W), P times without the most relevant pixels, and P times without the least relevant ones.
     """
-    pixels = ranks[0].numel()
+    pixels = ranks.shape[1:].numel()
     for share in shares:
         yield imputed(images, ranks < round(share * pixels), seed=seed)
     for share in shares:

@@ -18,7 +18,7 @@ def masked_images(images: Tensor, cams: Tensor) -> Tensor:
         (N, 3, H, W).
 
     Raises:
-        ValueError: if the sizes differ.
+        ValueError: if the sizes differ, or a map leaves [0, 1].
 
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, section 4.1.
@@ -32,4 +32,6 @@ def masked_images(images: Tensor, cams: Tensor) -> Tensor:
         raise ValueError(
             f"`cams`: expected a map for each of the images {tuple(images.shape)}, got {tuple(cams.shape)}"
         )
+    if not bool(((cams >= -1e-6) & (cams <= 1 + 1e-6)).all()):
+        raise ValueError("`cams`: expected values in [0, 1]; normalize the maps first (camtrain.cams.normalize)")
     return images * cams.unsqueeze(1).to(images)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from camtrain.gradients import positive_integer
+
 
 def removal_ranks(cams: Tensor) -> Tensor:
     """The place of each pixel in the order from the most to the least relevant.
@@ -20,11 +22,18 @@ def removal_ranks(cams: Tensor) -> Tensor:
     Returns:
         (N, H, W) integers from 0, the most relevant pixel, to H·W - 1.
 
+    Raises:
+        ValueError: if the maps are not (N, H, W), or hold NaN, which has no place in an order.
+
     Example:
         >>> removal_ranks(torch.tensor([[[0.1, 0.9], [0.5, 0.1]]]))
         tensor([[[2, 0],
                  [1, 3]]])
     """
+    if cams.dim() != 3:
+        raise ValueError(f"`cams`: expected (N, H, W), got {tuple(cams.shape)}")
+    if bool(cams.isnan().any()):
+        raise ValueError("`cams`: expected numbers, got NaN, which has no place in an order")
     order = cams.flatten(1).argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places).view_as(cams)
@@ -46,6 +55,9 @@ def path_images(start: Tensor, end: Tensor, ranks: Tensor, num_steps: int, *, en
     Yields:
         (N, 3, H, W), T + 1 times, or T - 1 without the ends.
 
+    Raises:
+        ValueError: if `num_steps` is no positive integer, or the sizes differ; when the first image is drawn.
+
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2. Departure: RISE changes W pixels in a step,
         which is `num_steps` = H here.
@@ -59,7 +71,13 @@ def path_images(start: Tensor, end: Tensor, ranks: Tensor, num_steps: int, *, en
         [0.0, 1.0, 1.0, 0.0]
         [1.0, 1.0, 1.0, 1.0]
     """
-    pixels = ranks[0].numel()
+    positive_integer("num_steps", num_steps)
+    if end.shape != start.shape or ranks.shape != start.shape[:1] + start.shape[2:]:
+        raise ValueError(
+            f"`end`, `ranks`: expected the images and (N, H, W) of `start`, {tuple(start.shape)}, got "
+            f"{tuple(end.shape)} and {tuple(ranks.shape)}"
+        )
+    pixels = ranks.shape[1:].numel()
     for step in range(num_steps + 1) if ends else range(1, num_steps):
         changed = round(step * pixels / num_steps)
         yield torch.where((ranks < changed).unsqueeze(1), end, start)

@@ -37,8 +37,10 @@ def complexity(cams: Tensor) -> Tensor:
         (N,) in [0, 1].
 
     Raises:
-        ValueError: if a map leaves [0, 1].
+        ValueError: if the maps are not (N, H, W), or one leaves [0, 1].
     """
+    if cams.dim() != 3:
+        raise ValueError(f"`cams`: expected (N, H, W), got {tuple(cams.shape)}")
     low, high = (cams.amin(), cams.amax()) if cams.numel() else (0.0, 0.0)
     if not (low >= -1e-6 and high <= 1 + 1e-6):
         raise ValueError(
@@ -53,8 +55,10 @@ def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
 
         ADCC = 3 / (1/coherency + 1/(1 - complexity) + 1/(1 - drop))
 
-    The harmonic mean is near the worst of the three. Departure from the paper, which leaves it open: it is taken image
-    by image, and then averaged, and not of three averages.
+    The harmonic mean is near the worst of the three. The paper leaves open of what it is taken over a data set: here,
+    as in the authors' code, of each image, and then averaged. That is at most the harmonic mean of the three averages
+    (it is concave), and lower the more the images differ in what they lack. (The code multiplies by 3 where the paper
+    divides 3.)
 
     Args:
         coherencies: (N,) in [0, 1].
@@ -63,6 +67,9 @@ def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
 
     Returns:
         (N,) in [0, 1], higher is better; 0 where one of the three is 0.
+
+    Raises:
+        ValueError: if a value leaves [0, 1] by more than rounding.
 
     Source:
         Poppi et al., Revisiting the Evaluation of Class Activation Mapping for Explainability, CVPR workshops 2021,
@@ -73,6 +80,8 @@ def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
         tensor([0.6000, 0.0000])
     """
     parts = torch.stack([coherencies, 1 - complexities, 1 - drops])
+    if not bool(((parts >= -1e-6) & (parts <= 1 + 1e-6)).all()):
+        raise ValueError("`coherencies`, `complexities` and `drops`: expected values in [0, 1]")
     positive = (parts > 0).all(dim=0)
     return torch.where(positive, 3 / (1 / torch.where(positive, parts, 1.0)).sum(dim=0), 0.0)
 
@@ -107,7 +116,12 @@ class ADCC(AdditiveScore):
             cams_of_masked: (N, H, W) maps of image ⊙ map, for the same class.
             scores: (N,) probability of the class on the image.
             masked_scores: (N,) the one on image ⊙ map.
+
+        Raises:
+            ValueError: if maps or scores are out of range, or not of as many images.
         """
+        if len(scores) != len(cams):
+            raise ValueError(f"`scores`: expected one for each of {len(cams)} maps, got {tuple(scores.shape)}")
         parts = coherency(cams, cams_of_masked).float(), complexity(cams).float(), drop(scores, masked_scores).float()
         return torch.stack([adcc(*parts), *parts, torch.ones_like(parts[0])], dim=1)
 

@@ -23,6 +23,9 @@ def area_under_curve(curves: Tensor) -> Tensor:
     Returns:
         (...).
 
+    Raises:
+        ValueError: if a curve has a single point.
+
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2, and its code.
 
@@ -30,6 +33,8 @@ def area_under_curve(curves: Tensor) -> Tensor:
         >>> area_under_curve(torch.tensor([[0.0, 1.0], [0.5, 0.5]]))
         tensor([0.5000, 0.5000])
     """
+    if curves.shape[-1] < 2:
+        raise ValueError(f"`curves`: expected at least two points, got {tuple(curves.shape)}")
     return torch.trapezoid(curves, dim=-1) / (curves.shape[-1] - 1)
 
 

@@ -8,8 +8,8 @@ from camtrain.metrics.area_under_curve import AreaUnderCurve
 class DeletionAUC(AreaUnderCurve):
     """Mean area under the probability of the class while pixels are taken away, the most relevant ones first.
 
-    Lower is better: the class is gone when few pixels are. `camtrain.evaluation.path_images` makes the images of the
-    way; what takes the place of a pixel is 0 after normalization, the mean color.
+    Lower is better: the class is gone when few pixels are. `camtrain.evaluation.removal_path.path_images` makes
+    the images; what takes the place of a pixel is 0 after normalization, the mean color.
 
     Args:
         num_steps: T, steps of the way; a curve has T + 1 points. RISE changes as many pixels in a step as the image is

@@ -8,7 +8,7 @@ from camtrain.metrics.area_under_curve import AreaUnderCurve
 class InsertionAUC(AreaUnderCurve):
     """Mean area under the probability of the class while a blurred image is made sharp, the most relevant pixels first.
 
-    Higher is better: few pixels suffice for the class. `camtrain.evaluation.path_images` makes the images of the way.
+    Higher is better: few pixels suffice for the class. `camtrain.evaluation.removal_path.path_images` makes the images.
     Their probabilities depend on the images in which something is missing, which no network was trained on.
 
     Args:

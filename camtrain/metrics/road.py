@@ -18,7 +18,8 @@ def road(most_relevant_first: Tensor, least_relevant_first: Tensor) -> Tensor:
         ROAD = 1/P Σ_p (LeRF_p - MoRF_p) / 2
 
     where MoRF_p and LeRF_p are the probabilities of the explained class on the image without the share p of its most
-    and its least relevant pixels, which are imputed (`camtrain.evaluation.imputed`). An order at random scores 0.
+    and its least relevant pixels, which are imputed (`camtrain.evaluation.imputed.removed_and_imputed`). An order at
+    random scores 0.
 
     Departures from the paper: it compares methods by the accuracy on a data set, at each p and for each order; this is
     one number per image, of probabilities, as pytorch-grad-cam's `ROADCombined` has it.
@@ -81,7 +82,9 @@ class ROAD(AdditiveScore):
         if 2 * most_relevant_first.shape[1] + 2 != len(self.total):
             raise ValueError(f"`most_relevant_first`: expected {len(self.total) // 2 - 1} shares, got "
                              f"{most_relevant_first.shape[1]}")  # fmt: skip
-        return torch.cat([most_relevant_first, least_relevant_first, score, torch.ones_like(score)], dim=1)
+        most = checked_probabilities("most_relevant_first", most_relevant_first)
+        least = checked_probabilities("least_relevant_first", least_relevant_first)
+        return torch.cat([most, least, score, torch.ones_like(score)], dim=1)
 
     def value(self, total: Tensor) -> Tensor:
         """The mean score."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.gradients import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.average_drop import drop
 from camtrain.metrics.mean_score import MeanScore
@@ -61,6 +62,9 @@ class Win(AdditiveScore):
         num_methods: M.
         kwargs: passed on to `torchmetrics.Metric`.
 
+    Raises:
+        ValueError: if `num_methods` is no positive integer.
+
     Example:
         >>> metric = Win(num_methods=2)
         >>> metric(torch.tensor([0.8, 0.8, 0.5]), torch.tensor([[0.4, 0.2], [0.1, 0.2], [0.4, 0.1]]))
@@ -71,7 +75,7 @@ class Win(AdditiveScore):
     higher_is_better = True
 
     def __init__(self, num_methods: int, **kwargs: Any) -> None:
-        super().__init__(row_length=2 * num_methods**2, **kwargs)
+        super().__init__(row_length=2 * positive_integer("num_methods", num_methods) ** 2, **kwargs)
         self.num_methods = num_methods
 
     def rows(self, scores: Tensor, masked_scores: Tensor) -> Tensor:

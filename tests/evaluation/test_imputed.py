@@ -58,6 +58,20 @@ def test_most_and_least_relevant_pixels_are_removed():
         assert torch.equal((one != images).any(dim=1), removed)
 
 
+def test_no_images():
+    none = torch.zeros(0, 3, 4, 4)
+    assert imputed(none, torch.zeros(0, 4, 4, dtype=torch.bool)).shape == none.shape
+    found = removed_and_imputed(none, removal_ranks(none[:, 0]), (0.2, 0.5))
+    assert [one.shape for one in found] == [none.shape] * 4
+
+
+def test_half_precision_is_solved_in_full():
+    image, removed = torch.rand(1, 3, 8, 8).half(), torch.rand(1, 8, 8) < 0.5
+    found = imputed(image, removed, noise=0.0)
+    assert found.dtype == torch.float16
+    assert torch.equal(found, imputed(image.double(), removed, noise=0.0).half())
+
+
 def test_bad_input_is_named():
     images = torch.randn(1, 3, 4, 4)
     with pytest.raises(ValueError, match="some pixel of each image is left"):

@@ -81,6 +81,18 @@ def test_ranks_are_the_inverse_of_the_order():
     assert torch.equal(removal_ranks(torch.zeros(1, 2, 3))[0], torch.arange(6).view(2, 3))
 
 
+def test_equal_pixels_follow_each_other_row_by_row():
+    """Half of a map that is zero, as a ReLU leaves it; large enough for an unstable sort to mix them up."""
+    cam = torch.rand(1, 40, 50, generator=torch.Generator().manual_seed(0)).mul(8).round().sub(4).relu()
+    expected = sorted(range(2000), key=lambda place: (-float(cam.flatten()[place]), place))
+    assert removal_ranks(cam).flatten().argsort().tolist() == expected
+
+
+def test_a_masked_image_has_the_dtype_of_the_image():
+    assert masked_images(torch.ones(1, 3, 2, 2), torch.rand(1, 2, 2, dtype=torch.float64)).dtype == torch.float32
+    assert masked_images(torch.ones(1, 3, 2, 2).half(), torch.rand(1, 2, 2)).dtype == torch.float16
+
+
 @pytest.mark.parametrize("num_steps", [1, 4, 7, 30, 45])
 def test_each_step_changes_as_many_pixels(num_steps):
     start, end = torch.zeros(2, 3, 5, 6), torch.ones(2, 3, 5, 6)
@@ -93,6 +105,43 @@ def test_each_step_changes_as_many_pixels(num_steps):
     inner = list(path_images(start, end, ranks, num_steps, ends=False))
     assert len(inner) == num_steps - 1
     assert all(torch.equal(a, b) for a, b in zip(inner, steps[1:-1], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cams", "message"),
+    [(torch.rand(4, 4), r"\(N, H, W\), got \(4, 4\)"), (torch.full((1, 2, 2), torch.nan), "got NaN")],
+)
+def test_what_has_no_order_is_named(cams, message):
+    with pytest.raises(ValueError, match=f"`cams`: expected .*{message}"):
+        removal_ranks(cams)
+
+
+@pytest.mark.parametrize("num_steps", [0, -1, 2.5])
+def test_there_are_steps(num_steps):
+    images = torch.zeros(1, 3, 2, 2)
+    with pytest.raises(ValueError, match="`num_steps`: expected a positive integer"):
+        next(path_images(images, images, removal_ranks(images[:, 0]), num_steps))
+
+
+@pytest.mark.parametrize(
+    ("end", "ranks"), [((1, 3, 4, 4), (2, 4, 4)), ((2, 3, 4, 4), (1, 4, 4)), ((2, 3, 4, 4), (2, 1, 4))]
+)
+def test_sizes_are_not_broadcast(end, ranks):
+    with pytest.raises(ValueError, match=r"`end`, `ranks`: expected .* \(2, 3, 4, 4\), got"):
+        next(path_images(torch.zeros(2, 3, 4, 4), torch.zeros(end), torch.zeros(ranks, dtype=torch.long), 2))
+
+
+def test_no_images():
+    none = torch.zeros(0, 3, 4, 4)
+    ranks = removal_ranks(none[:, 0])
+    assert [one.shape for one in path_images(none, blurred(none), ranks, 2)] == [(0, 3, 4, 4)] * 3
+    assert masked_images(none, none[:, 0]).shape == (0, 3, 4, 4)
+
+
+@pytest.mark.parametrize("value", [1.001, -0.001, torch.nan, torch.inf])
+def test_maps_that_mask_are_in_range(value):
+    with pytest.raises(ValueError, match=r"`cams`: expected values in \[0, 1\]; normalize"):
+        masked_images(torch.ones(1, 3, 1, 2), torch.tensor([[[0.5, value]]]))
 
 
 def test_masked_images_are_products():

@@ -39,6 +39,25 @@ def test_it_is_the_harmonic_mean_of_each_image():
     assert metric.parts["drop"] == pytest.approx(1 - float(parts[2].mean()), rel=1e-5)
 
 
+def test_mean_of_harmonic_means_is_not_the_harmonic_mean_of_means():
+    """The paper leaves it open which one; two images that fail differently tell them apart."""
+    sure, bent = torch.tensor([0.8, 0.8]), maps(5, 2)
+    masked = torch.tensor([0.8, 0.08])  # one image loses nothing, the other 90 %
+    metric = ADCC()
+    metric.update(bent, bent, sure, masked)
+    left, kept = 1 - complexity(bent), torch.tensor([1.0, 0.1])
+    of_each = [hmean([1.0, float(a), float(b)]) for a, b in zip(left, kept, strict=True)]
+    assert float(metric.compute()) == pytest.approx(sum(of_each) / 2, rel=1e-5)
+    assert float(metric.compute()) < hmean([1.0, float(left.mean()), float(kept.mean())]) - 0.02
+
+
+def test_rounding_of_maps_is_forgiven_and_taken_back():
+    assert complexity(torch.tensor([[[1.0, 1.0000005]], [[0.0, -5e-7]]])).tolist() == [1.0, 0.0]
+    for value in (1.001, -0.001):
+        with pytest.raises(ValueError, match=r"`cams`: expected values in \[0, 1\]"):
+            complexity(torch.tensor([[[0.5, value]]]))
+
+
 def test_flat_maps():
     zeros, bent = torch.zeros(1, 4, 4), maps(5, 1)[:, :4, :4]
     assert coherency(zeros, zeros).tolist() == [1.0]
@@ -52,3 +71,18 @@ def test_maps_are_to_be_normalized():
         complexity(torch.full((1, 2, 2), 3.0))
     with pytest.raises(ValueError, match="`cams`"):
         complexity(torch.full((1, 2, 2), torch.nan))
+
+
+@pytest.mark.parametrize("value", [torch.nan, 12.0, -0.5])
+def test_parts_are_shares(value):
+    half, bad = torch.tensor([0.5]), torch.tensor([value])
+    for parts in ((bad, half, half), (half, bad, half), (half, half, bad)):
+        with pytest.raises(ValueError, match=r"`coherencies`, `complexities` and `drops`: expected values in \[0, 1\]"):
+            adcc(*parts)
+
+
+def test_sizes_are_named():
+    with pytest.raises(ValueError, match=r"`cams`: expected \(N, H, W\), got \(4, 4\)"):
+        complexity(torch.rand(4, 4))
+    with pytest.raises(ValueError, match=r"`scores`: expected one for each of 2 maps, got \(3,\)"):
+        ADCC().update(torch.rand(2, 4, 4), torch.rand(2, 4, 4), torch.rand(3), torch.rand(3))

@@ -38,6 +38,11 @@ def test_bad_curves_are_named(curves, message):
         InsertionAUC(4).update(curves)
 
 
+def test_a_point_is_no_curve():
+    with pytest.raises(ValueError, match=r"`curves`: expected at least two points, got \(3, 1\)"):
+        area_under_curve(torch.rand(3, 1))
+
+
 def test_there_are_steps():
     with pytest.raises(ValueError, match="`num_steps`"):
         InsertionAUC(0)

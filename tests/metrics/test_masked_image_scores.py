@@ -73,6 +73,9 @@ def test_bad_input_is_named(metric, scores, masked, message):
 
 
 def test_bad_wins_are_named():
+    for count in (0, -1):  # (-1)² methods would be one
+        with pytest.raises(ValueError, match="`num_methods`: expected a positive integer"):
+            Win(count)
     with pytest.raises(ValueError, match=r"expected \(N, M\)"):
         wins(torch.tensor([0.5]), torch.tensor([0.5]))
     with pytest.raises(ValueError, match="expected 2 methods"):

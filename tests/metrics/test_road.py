@@ -43,6 +43,13 @@ def test_it_is_the_library_s_on_the_same_maps():
     assert float(road(most, least).abs().max()) > 5e-2
 
 
+def test_curves_end_where_probabilities_do():
+    metric = ROAD(1)
+    metric.update(torch.tensor([[1.0005]]), torch.tensor([[-0.0005]]))
+    assert metric.curves.tolist() == [[1.0], [0.0]]
+    assert float(metric.compute()) == -0.5
+
+
 @pytest.mark.parametrize(
     ("most", "least", "message"),
     [
