@@ -186,6 +186,8 @@ def _protocol(settings: Namespace, data: Any, classes: int) -> EvaluationSetting
         class_of=settings.class_of,
         annotation=settings.annotation,
         num_steps=settings.steps,
+        insertion_start=settings.insertion_start,
+        deletion_end=settings.deletion_end,
         num_stages=settings.stages,
         num_classes=num_classes,
         tolerance=settings.tolerance,

@@ -88,6 +88,13 @@ def _add_protocol_arguments(add: Callable[..., object]) -> None:
         metavar="T",
         help="of insertion and deletion; RISE takes as many as the image is high (default: %(default)s)",
     )
+    for name, what in (("insertion-start", "insertion starts from"), ("deletion-end", "deletion ends at")):
+        add(
+            f"--{name}",
+            choices=("blur", "zeros"),
+            default=getattr(default, name.replace("-", "_")),
+            help=f"what {what}; zeros are the mean color (default: %(default)s, as in RISE)",
+        )
     add("--tolerance", type=float, metavar="PIXELS", help="of the pointing game (default: 15 at 224 pixels)")
     add(
         "--stages",

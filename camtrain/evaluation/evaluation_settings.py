@@ -7,6 +7,9 @@ from typing import Literal
 
 from camtrain.gradients import positive_integer
 
+Substrate = Literal["blur", "zeros"]
+"""What takes the place of pixels."""
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -18,6 +21,8 @@ class EvaluationSettings:
         annotation: what maps are compared with where images have both.
         num_steps: of insertion and deletion. RISE changes as many pixels in a step as the image is wide, that is as
             many steps as it is high; fewer are faster, and the area under the curve is coarser.
+        insertion_start: what insertion starts from: the blurred image, as in RISE, or zeros.
+        deletion_end: what deletion ends at: zeros, which are the mean color, as in RISE, or the blurred image.
         removed_shares: shares of the pixels that ROAD removes.
         num_stages: groups of layers that are randomized one after the other.
         num_classes: of the labels, for the mean over classes of the pointing game; `None` pools all images.
@@ -31,6 +36,8 @@ class EvaluationSettings:
     class_of: Literal["prediction", "label"] = "prediction"
     annotation: Literal["boxes", "masks"] = "boxes"
     num_steps: int = 28
+    insertion_start: Substrate = "blur"
+    deletion_end: Substrate = "zeros"
     removed_shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     num_stages: int = 4
     num_classes: int | None = None
@@ -42,6 +49,9 @@ class EvaluationSettings:
             raise ValueError(f'`class_of`: expected "prediction" or "label", got {self.class_of!r}')
         if self.annotation not in ("boxes", "masks"):
             raise ValueError(f'`annotation`: expected "boxes" or "masks", got {self.annotation!r}')
+        for name in ("insertion_start", "deletion_end"):
+            if getattr(self, name) not in ("blur", "zeros"):
+                raise ValueError(f'`{name}`: expected "blur" or "zeros", got {getattr(self, name)!r}')
         for name in ("num_steps", "num_stages", "num_classes"):
             if getattr(self, name) is not None:
                 positive_integer(name, getattr(self, name))

@@ -16,7 +16,7 @@ from camtrain.cams import normalize
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.criteria import CRITERIA, criteria_named
-from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.evaluation_settings import EvaluationSettings, Substrate
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.measured import Gradients, Measured
@@ -236,10 +236,11 @@ class _OneBatch:
     def _variants(self) -> Iterator[tuple[str, str, Tensor]]:
         """Method, what for, and the changed images, (N, 3, H, W) each."""
         settings, images = self.settings, self.images
+        start, end = self._substrate(settings.insertion_start), self._substrate(settings.deletion_end)
         if "insertion_curve" in self.needs:
-            yield _ALL, "insertion_curve", (start := blurred(images))
+            yield _ALL, "insertion_curve", start
         if "deletion_curve" in self.needs:
-            yield _ALL, "deletion_curve", torch.zeros_like(images)
+            yield _ALL, "deletion_curve", end
         for method, measured in self.measured.items():
             if "masked_scores" in self.needs:
                 yield method, "masked_scores", masked_images(images, measured.cams)
@@ -249,11 +250,14 @@ class _OneBatch:
                 for image in path_images(start, images, ranks, settings.num_steps, ends=False):
                     yield method, "insertion_curve", image
             if "deletion_curve" in self.needs:
-                for image in path_images(images, torch.zeros_like(images), ranks, settings.num_steps, ends=False):
+                for image in path_images(images, end, ranks, settings.num_steps, ends=False):
                     yield method, "deletion_curve", image
             if "removal_curves" in self.needs:
                 for image in removed_and_imputed(images, ranks, settings.removed_shares, settings.seed):
                     yield method, "removal_curves", image
+
+    def _substrate(self, kind: Substrate) -> Tensor:
+        return blurred(self.images) if kind == "blur" else torch.zeros_like(self.images)
 
     def _of_passes(self, own: dict[str, list[Tensor]], found: dict[tuple[str, str], list[Tensor]]) -> dict[str, Tensor]:
         """What the passes say of one method."""

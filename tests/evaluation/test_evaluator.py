@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -99,6 +101,20 @@ def test_scores_are_those_of_one_image_and_one_pass_at_a_time(network, batch, na
             for image in batch.images
         ]
         assert scores.tolist() == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_substrates_may_be_exchanged(network, batch):
+    names = ["insertion_auc", "deletion_auc"]
+    settings = replace(SETTINGS, insertion_start="zeros", deletion_end="blur")
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), names, settings)
+    rows = evaluator(batch).rows
+    for index, image in enumerate(batch.images):
+        image, class_idx = image[None], int(network(image[None]).argmax())
+        ranks = removal_ranks(image_maps(evaluator.methods["grad_cam"], image, class_idx))
+        ways = (torch.zeros_like(image), image), (image, blurred(image))
+        for name, (start, end) in zip(names, ways, strict=True):
+            curve = [probability(network, one, class_idx) for one in path_images(start, end, ranks, 5)]
+            assert rows["grad_cam", name][index, :-1].tolist() == pytest.approx([float(one) for one in curve], abs=1e-5)
 
 
 def test_localization_scores_are_those_of_the_metrics(network, batch):
@@ -256,6 +272,8 @@ def test_criteria_by_name_and_group():
         {"class_of": "truth"},
         {"annotation": "polygons"},
         {"num_steps": 0},
+        {"insertion_start": "noise"},
+        {"deletion_end": "black"},
         {"num_stages": 0},
         {"removed_shares": (0.5, 1.0)},
         {"removed_shares": ()},
