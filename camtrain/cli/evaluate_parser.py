@@ -22,6 +22,9 @@ examples:
   camtrain evaluate --checkpoint PLAIN --compare REGULARIZED --methods grad_cam,layer_cam
   camtrain evaluate --network resnet50 --weights DEFAULT --config configs/pets_resnet18_interpretable_gradient.yaml
 
+The images are those of the data module that --config names, or the checkpoint's own run; they are normalized as the
+network's run or its weights say.
+
 In --out: scores.csv and scores.json, images.csv with the scores of each image, curves.csv and curves.png of insertion,
 deletion and ROAD, panels/<metric>.png with the best and the worst maps, rows/ with what the scores are made of. Called
 again with the same settings it goes on where it was stopped. With --compare the second network's are in
