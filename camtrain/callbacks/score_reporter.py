@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
-from camtrain.callbacks.run_folder import run_folder
+from camtrain.callbacks.run_folder import from_here, run_folder
 from camtrain.evaluation import CRITERIA
 
 _STAGES = ("train", "val", "test")
@@ -101,18 +101,13 @@ class ScoreReporter(Callback):
         if panels.is_dir():
             places.append(("panels", panels))
         for run in _wandb_runs(trainer):
-            folder = _from_here(Path(run.dir).parent)
+            folder = from_here(Path(run.dir).parent)
             places += [("W&B run", folder), *([("upload", f"wandb sync {folder}")] if run.offline else [])]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):
                 paths = dict.fromkeys(path for path in (callback.best_model_path, callback.last_model_path) if path)
                 places += [("checkpoint", Path(path)) for path in paths]
         return "\n".join(f"{name:<11} {place}" for name, place in places)
-
-
-def _from_here(path: Path) -> Path:
-    """The path as one would type it in the working folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def score_table(scores: Mapping[str, float]) -> str:

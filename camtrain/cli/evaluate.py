@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from camtrain.callbacks.run_folder import from_here
 from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.evaluation_data import EvaluationImages
 from camtrain.cli.evaluation_pictures import mean_curves, write_curves, write_panels
@@ -173,7 +174,8 @@ def _network_and_config(settings: Namespace, checkpoint: Path | None, config: Pa
     # Images are normalized as the network has it, which the configuration of the images may have for another one: a
     # checkpoint as its own run did, a named network as its weights were made.
     own = (config_of(checkpoint) or images) if checkpoint else None
-    return ready_network(checkpoint, settings.network, settings.weights, own, override_of(settings)), images
+    ready = ready_network(checkpoint, settings.network, settings.weights, own, override_of(settings))
+    return ready, from_here(images)
 
 
 def _protocol(settings: Namespace, data: Any, classes: int) -> EvaluationSettings:
