@@ -8,3 +8,4 @@ python $here/faithfulness.py --figures insertion_deletion --images 4 --rounds 5
 python $here/faithfulness.py --figures epoch --rounds 5
 python $here/localization.py --maps 10000 --peer-maps 200
 python $here/localization.py --noise --maps 100 --peer-maps 5 --rounds 5
+python -m experiments.metric_cost.table
