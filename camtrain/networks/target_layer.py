@@ -39,7 +39,9 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
     ResNet, `features` of VGG or MobileNet. Passed over are pooling layers, modules that run more than once in a pass (a
     reused ReLU), for their output is not one thing, and what is inside an attention module.
 
-    In a convolutional network the last such output is what the logits depend on. Where tokens follow the last pixels, a
+    In a convolutional network it is the last such output that nothing goes around: in a ResNet-50 on images of 32
+    pixels that is `layer3`, for `layer4` ends with one pixel, and what is inside of its first block is half of the way
+    only. Where every output is gone around, it is the last one. Where tokens follow the last pixels, a
     second pass looks for gradients: the class token of a vision transformer alone reaches the head, so that the other
     tokens that its last block puts out have no influence. There the layer is the normalization that the last block
     begins with.
@@ -53,7 +55,8 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
             image follow the last such layer, or the logits depend on none of these layers.
 
     Cost:
-        A forward pass of one image; where tokens follow the last pixels, another one and a few backward passes.
+        Two forward passes of one image, and one more for each output that is gone around; where tokens follow the last
+        pixels, two and a few backward passes.
     """
     image = images[:1]
     outputs = _outputs(network, image)
@@ -70,7 +73,11 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
             f"map of images of {images.shape[-2]}×{images.shape[-1]}: {strange[-1].name!r} puts out "
             f"{strange[-1].shape}. Name the layer to explain"
         )
-    return _last_with_gradient(network, image, found) if found[-1].is_tokens else found[-1].name
+    return (
+        _last_with_gradient(network, image, found)
+        if found[-1].is_tokens
+        else _last_without_bypass(network, image, found)
+    )
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,27 @@ def _is_attention(module: nn.Module) -> bool:
     if not ("attention" in name or "attn" in name) or "block" in name or "layer" in name:
         return False
     return not any(isinstance(child, nn.Conv2d) for child in module.modules())
+
+
+def _last_without_bypass(network: nn.Module, image: Tensor, found: list[_Output]) -> str:
+    return next(
+        (output.name for output in reversed(found) if not _is_bypassed(network, image, output.name)), found[-1].name
+    )
+
+
+def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
+    """Whether the logits depend on the image by another way than through the output of this module."""
+    cut = network.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: output.detach())
+    try:
+        with uncompiled(), torch.inference_mode(False), torch.enable_grad():
+            leaf = image.clone().requires_grad_()
+            logits = network(leaf)
+            if not logits.requires_grad:
+                return False
+            (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
+    finally:
+        cut.remove()
+    return gradient is not None
 
 
 def _last_with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> str:

@@ -18,6 +18,8 @@ from camtrain.networks import CIFARResNet, build_network, last_spatial_layer, ta
         ("resnet18", 64, "layer4"),
         ("resnet18", 32, "layer3"),  # layer4 puts out one pixel
         ("resnet50", 224, "layer4"),
+        ("resnet50", 32, "layer3"),  # and not what is inside the first block of layer4, which its shortcut goes around
+        ("inception_v3", 96, "Mixed_6e"),  # and not a branch of Mixed_7a
         ("vgg11", 64, "features"),  # and not the average pooling, which enlarges to 7×7
         ("vgg11", 32, "features.19"),  # the ReLU before the last max pooling, which leaves one pixel
         ("mobilenet_v2", 64, "features"),
@@ -80,6 +82,26 @@ def test_backbone_inside_a_wrapper():
     network.backbone.avgpool = nn.AdaptiveAvgPool2d(1)
     network.head[1] = nn.LazyLinear(3)
     assert last_spatial_layer(network, torch.zeros(1, 3, 16, 16)) == "backbone.layer3"
+
+
+def test_where_every_layer_is_gone_around_it_is_the_last():
+    class Ladder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, images):
+            return self.head(torch.cat([self.left(images).mean((2, 3)), self.right(images).mean((2, 3))], dim=1))
+
+    assert last_spatial_layer(Ladder().eval(), torch.zeros(1, 3, 8, 8)) == "right"
+
+
+def test_frozen_networks_and_no_grad():
+    network = build_network("resnet18", 3).eval().requires_grad_(False)
+    for context in (nullcontext, torch.no_grad, torch.inference_mode):
+        with context():
+            assert last_spatial_layer(network, torch.zeros(1, 3, 32, 32)) == "layer3"
 
 
 def test_rectangular_images_of_one_row():
