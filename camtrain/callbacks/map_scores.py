@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -166,7 +167,9 @@ class MapScores(Callback):
         self._count = self.num_images
         if self.num_images is not None and getattr(trainer, "fast_dev_run", False):
             self._count = min(self.num_images, _FEW)
-        self._by_index = self._count is not None and is_read_by_index(trainer, stage)
+        # With several processes, a sampler repeats images to give all as many: by their index each counts once.
+        by_index = self._count is not None or trainer.world_size > 1
+        self._by_index = by_index and is_read_by_index(trainer, stage)
         self._wanted = math.inf if self._count is None else math.ceil(self._count / trainer.world_size)
         # New counters: those that were reset under inference mode could not be used outside of it.
         with torch.inference_mode(False):
@@ -226,8 +229,8 @@ class MapScores(Callback):
             self.say_once(f"why {method}", f"{some if found else 'it is idle'}. {why}", warn=True)
 
     def _fixed(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> Iterator[Batch]:
-        assert self._count is not None
-        return fixed_batches(trainer, pl_module, stage, self._count, _BATCH, shared=True)
+        count = sys.maxsize if self._count is None else self._count
+        return fixed_batches(trainer, pl_module, stage, count, _BATCH, shared=True)
 
     def _log(self, pl_module: LightningModule, scores: dict[str, float]) -> None:
         # All processes hold the same values: their mean over processes changes nothing, but it is what Lightning asks

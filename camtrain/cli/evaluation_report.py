@@ -23,6 +23,7 @@ from camtrain.evaluation import (
     score_interval,
 )
 from camtrain.methods import TITLES
+from camtrain.metrics.win import TIE
 
 _WIDTH = 120  # of a printed table, in characters
 _GROUPS = ("faithfulness", "localization", "sanity", "gradient")
@@ -157,7 +158,7 @@ def win_matrix(evaluator: Evaluator, found: EvaluatedImages) -> dict[str, dict[s
         for other, other_drop in drops.items():
             both = drop.isfinite() & other_drop.isfinite()
             if one != other and bool(both.any()):
-                matrix.setdefault(one, {})[other] = float((drop < other_drop)[both].double().mean())
+                matrix.setdefault(one, {})[other] = float((drop + TIE < other_drop)[both].double().mean())
     return matrix
 
 

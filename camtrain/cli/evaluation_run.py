@@ -136,6 +136,8 @@ class EvaluationRun:
         wanted = self.settings
         path = self.folder / _SETTINGS
         if fresh and self.folder.is_dir():
+            if not path.is_file() and any(self.folder.iterdir()):
+                raise ValueError(f"`--fresh`: {self.folder} holds files that are no evaluation's; choose another --out")
             shutil.rmtree(self.folder)
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -204,15 +206,14 @@ def _together(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
         torch.cat([part["class_idx"] for part in parts]),
         torch.cat([part["scores"] for part in parts]),
         rows={cell: torch.cat([part["rows"][cell] for part in parts]) for cell in parts[0]["rows"]},
-        thumbnails={method: torch.cat([_of(part, method) for part in parts]) for method in sorted(methods)},
+        thumbnails={method: _thumbnails_of(parts, method) for method in sorted(methods)},
         passes=passes,
         reasons=reasons,
     )
 
 
-def _of(part: dict[str, Any], method: str) -> Tensor:
-    """The small maps of a method; zeros of any size where it made none, since they are not shown."""
-    if method in part["thumbnails"]:
-        return part["thumbnails"][method]  # type: ignore[no-any-return]
-    like = next(iter(part["thumbnails"].values()), torch.zeros(len(part["indices"]), 1, 1, dtype=torch.uint8))
-    return torch.zeros_like(like)
+def _thumbnails_of(parts: Sequence[dict[str, Any]], method: str) -> Tensor:
+    """The small maps of a method; zeros where it made none, which are not shown."""
+    size = next(part["thumbnails"][method].shape[1:] for part in parts if method in part["thumbnails"])
+    none = (torch.zeros(len(part["indices"]), *size, dtype=torch.uint8) for part in parts)
+    return torch.cat([part["thumbnails"].get(method, zeros) for part, zeros in zip(parts, none, strict=True)])

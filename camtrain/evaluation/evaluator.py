@@ -162,6 +162,7 @@ class _OneBatch:
     batch: Batch
     measured: dict[str, Measured] = field(default_factory=dict)
     gradients: Gradients | None = None
+    usable: dict[str, Tensor] = field(default_factory=dict)  # (N,) bool, of methods with a map that is not finite
 
     def __post_init__(self) -> None:
         # What came out of an inference-mode loop cannot enter a graph; a clone can.
@@ -206,12 +207,17 @@ class _OneBatch:
         """(N, H, W), or `None` where the method makes none, which is noted."""
         try:
             raw = resized_maps(method, images, class_idx).detach()
-            if not bool(raw.isfinite().all()):
-                raise ValueError("the map is not finite")
+        except torch.OutOfMemoryError:  # that is no property of the method, and a smaller batch may help
+            raise
         except (ValueError, RuntimeError) as error:
             self.evaluator.note(name, error)
             self.measured.pop(name, None)
             return None
+        finite = raw.isfinite().flatten(1).all(dim=1)
+        if not bool(finite.all()):
+            self.evaluator.note(name, ValueError("the map is not finite"))
+            self.usable[name] = self.usable.get(name, torch.ones_like(finite)) & finite
+            raw = torch.where(finite.view(-1, 1, 1), raw, 0.0)
         return raw
 
     def _run_variants(self) -> None:
@@ -277,9 +283,10 @@ class _OneBatch:
     def _compare(self) -> None:
         none = torch.full_like(self.scores, torch.nan)
         of_all = [
-            self.measured[name].further["masked_scores"] if name in self.measured else none
+            torch.where(self.usable.get(name, torch.ones_like(none, dtype=torch.bool)),
+                        self.measured[name].further["masked_scores"], none) if name in self.measured else none
             for name in self.evaluator.methods
-        ]
+        ]  # fmt: skip
         for measured in self.measured.values():
             measured.further["compared_masked_scores"] = torch.stack(of_all, dim=1)
 
@@ -288,7 +295,9 @@ class _OneBatch:
         if "masked_cams" in self.needs:
             self._add_maps("masked_cams", lambda measured: masked_images(self.images, measured.cams), self.class_idx)
         if "other_cams" in self.needs:
-            self._add_maps("other_cams", lambda measured: self.images, self.probabilities.argmin(dim=1))
+            # The least probable of the other classes: the explained one itself may be the least probable of all.
+            others = self.probabilities.scatter(1, self.class_idx.unsqueeze(1), torch.inf)
+            self._add_maps("other_cams", lambda measured: self.images, others.argmin(dim=1))
         if "randomized_cams" in self.needs:
             self._randomize()
 
@@ -328,7 +337,9 @@ class _OneBatch:
         unguided = isinstance(measured, Gradients) and measured.guided is None
         if measured is None or (unguided and "guided_gradients" in CRITERIA[name].needs):
             return torch.zeros(len(self.images), len(metric.total), dtype=torch.float64)
-        return metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
+        rows = metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
+        # What an image without a map would count is taken out again.
+        return rows * self.usable[method].cpu().unsqueeze(1) if method in self.usable else rows
 
 
 def _truth(batch: Batch, annotation: Literal["boxes", "masks"]) -> tuple[Tensor, Annotation, list[Tensor], Tensor]:
@@ -337,5 +348,7 @@ def _truth(batch: Batch, annotation: Literal["boxes", "masks"]) -> tuple[Tensor,
     labels = torch.zeros(len(batch), dtype=torch.long, device=images.device) if batch.labels is None else batch.labels
     none = images.new_zeros(len(batch), *images.shape[-2:], dtype=torch.bool)
     masks = none if batch.masks is None else batch.masks.as_subclass(Tensor)
-    boxes = [tight_box(mask).to(images.device) for mask in masks] if batch.boxes is None else batch.boxes
+    known = batch.boxes if batch.boxes is not None else [images.new_zeros(0, 4) for _ in masks]
+    # Image by image, so that what is known of one does not depend on its neighbors.
+    boxes = [box if len(box) else tight_box(mask).to(images.device) for box, mask in zip(known, masks, strict=True)]
     return labels, boxes if annotation == "boxes" else masks, boxes, masks

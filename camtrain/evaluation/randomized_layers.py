@@ -22,8 +22,10 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
 
     A layer is a module that has parameters of its own, in the order in which `named_modules` has them; groups are as
     even as they can be, and the top ones the smaller ones. A layer is reset by its own `reset_parameters`, as at the
-    beginning of a training; one without that (a class token, a scale) draws from a normal distribution of its
-    parameters' own mean and standard deviation. The running statistics of a normalization layer are reset with it.
+    beginning of a training; what that does not reach (a class token, a scale, the two factors of
+    `torch.nn.utils.weight_norm`) draws from a normal distribution of its own mean and standard deviation. The running
+    statistics of a normalization layer that has parameters are reset with it. A network may begin otherwise than its
+    layers do, and deep ones whose convolutions begin as PyTorch has it pass on hardly any signal.
 
     Args:
         network: it is changed inside the loop.
@@ -55,35 +57,43 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
     layers = [(name, module) for name, module in layers if any(own is not None for own in module._parameters.values())]
     if len(layers) < num_stages:
         raise ValueError(f"`num_stages`: expected at most the {len(layers)} layers with parameters, got {num_stages}")
-    learned = {name: value.detach().clone() for name, value in _tensors(network)}
+    learned = [(value, value.detach().clone()) for value in _tensors(network)]
     bounds = [len(layers) * (num_stages - stage) // num_stages for stage in range(num_stages + 1)]
     device = next(network.parameters()).device
     try:
         for stage, (high, low) in enumerate(pairwise(bounds)):
             with left_randomness(device), torch.no_grad():
-                torch.manual_seed(seed + stage)
+                _seed(seed + stage, device)
                 for _, module in layers[low:high]:
                     _reset(module)
             yield [name for name, _ in layers[low:high]]
     finally:
         with torch.no_grad():
-            for name, value in _tensors(network):
-                value.copy_(learned[name])
+            for value, before in learned:
+                value.copy_(before)
 
 
-def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
     """Parameters and buffers, also those that are not saved."""
-    yield from network.named_parameters()
-    yield from network.named_buffers()
+    yield from network.parameters()
+    yield from network.buffers()
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Only the generators that `left_randomness` restores: `torch.manual_seed` would reach those of every device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def _reset(module: Any) -> None:
     """Begin anew; called without gradients."""
+    own = list(module.parameters(recurse=False))
+    versions = [parameter._version for parameter in own]
     if hasattr(module, "reset_parameters"):
         module.reset_parameters()
-        return
-    for parameter in module.parameters(recurse=False):
+    # Under `weight_norm` the weight that it resets is made of two parameters, which it does not know.
+    for parameter in [each for each, version in zip(own, versions, strict=True) if each._version == version]:
         spread = parameter.std(correction=0) if parameter.numel() else parameter.new_zeros(())
         parameter.copy_(parameter.mean() + spread * torch.randn_like(parameter))
-    if hasattr(module, "reset_running_stats"):
-        module.reset_running_stats()

@@ -46,7 +46,8 @@ class ClassSensitivity(MeanScore):
     """Mean difference of the maps of two classes, higher is better.
 
     See `class_sensitivity` for the formula and its source. A method that shows what is in the image whatever the class,
-    as guided backpropagation does, scores low however sharp it looks.
+    as guided backpropagation does, scores low however sharp it looks. A high score does not say that the map is right:
+    noise scores high, and so does a map that is zero everywhere for the other class, as Grad-CAM's ReLU can make it.
 
     Args:
         kind: of similarity (see `map_similarity`).

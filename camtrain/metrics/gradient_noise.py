@@ -14,8 +14,8 @@ def gradient_noise(gradients: Tensor) -> Tensor:
 
         Σ (|δ_{i+1,j} - δ_{i,j}| + |δ_{i,j+1} - δ_{i,j}|) / (4 Σ |δ_{i,j}|)
 
-    It depends neither on the scale of the gradient nor on the size of the image. A gradient that changes sign from each
-    pixel to the next comes close to 1 (at the edges of the image a neighbor is missing), a smooth one to 0.
+    It does not depend on the scale of the gradient, and hardly on the size of the image: at the edges neighbors are
+    missing, so that a checkerboard of n × n has 1 - 1/n. A smooth gradient comes close to 0.
 
     Args:
         gradients: (N, C, H, W).

@@ -25,10 +25,11 @@ def map_similarity(first: Tensor, second: Tensor, kind: Similarity = "spearman")
         kind: "spearman", with mean ranks for equal values; "pearson"; or "ssim", with torchmetrics' Gaussian window.
 
     Returns:
-        (N,) in [-1, 1].
+        (N,) in [-1, 1], float32 at least.
 
     Raises:
-        ValueError: if the maps are not (N, H, W) both, are not finite, or the kind is another word.
+        ValueError: if the maps are not (N, H, W) both, are not finite, are too small for the window of SSIM (a side of
+            less than 6), or the kind is another word.
 
     Source:
         Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292, which uses rank correlation and
@@ -50,6 +51,8 @@ def map_similarity(first: Tensor, second: Tensor, kind: Similarity = "spearman")
         case "pearson":
             return _correlation(a.flatten(1).double(), b.flatten(1).double()).to(a)
         case "ssim":
+            if min(a.shape[1:]) < 6:
+                raise ValueError(f"`first` and `second`: expected sides of 6 at least, got {tuple(a.shape[1:])}")
             return _structural(a, b)
         case _:
             raise ValueError(f"`kind`: expected 'spearman', 'pearson' or 'ssim', got {kind!r}")

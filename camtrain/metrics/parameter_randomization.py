@@ -21,9 +21,9 @@ class ParameterRandomization(AdditiveScore):
     (`camtrain.evaluation.randomized_layers`). A method whose maps stay the same, such as an edge detector, shows the
     image and not the network. `curve` is the mean similarity after each group.
 
-    A high score says that the map depends on the weights, not that it is right: noise scores high too, and methods
-    differ in how much a random network makes of an image (Hedström et al., Sanity Checks Revisited, 2023, arXiv
-    2401.06465).
+    A high score says that the map depends on the weights, not that it is right: noise scores high too, so does a map
+    that is zero everywhere once weights are random, as Grad-CAM's ReLU can make it, and methods differ in how much a
+    random network makes of an image (Hedström et al., Sanity Checks Revisited, 2023, arXiv 2401.06465).
 
     Args:
         num_stages: L.

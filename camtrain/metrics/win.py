@@ -13,13 +13,16 @@ from camtrain.metrics.average_drop import drop
 from camtrain.metrics.mean_score import MeanScore
 from camtrain.metrics.probabilities import checked_probabilities
 
+TIE = 1e-4  # drops that differ by less are equal
+
 
 def wins(scores: Tensor, masked_scores: Tensor) -> Tensor:
     """Whether each method drops less than each other one, image by image.
 
         win[a, b] = 1[drop_a < drop_b]
 
-    Methods that drop equally, such as two that lose nothing, win neither way.
+    Methods that drop equally, such as two that lose nothing, win neither way; so do those whose drops differ by no more
+    than 1e-4, which is what rounding makes of equal maps.
 
     Args:
         scores: (N,) probability of the explained class on the image.
@@ -46,7 +49,7 @@ def wins(scores: Tensor, masked_scores: Tensor) -> Tensor:
     known = ~masked_scores.isnan()
     checked_probabilities("masked_scores", masked_scores.nan_to_num(0.0), scores)
     drops = torch.stack([drop(scores, one) for one in masked_scores.nan_to_num(0.0).unbind(dim=1)], dim=1)
-    won = (drops.unsqueeze(2) < drops.unsqueeze(1)).to(drops)
+    won = (drops.unsqueeze(2) + TIE < drops.unsqueeze(1)).to(drops)
     comparable = known.unsqueeze(2) & known.unsqueeze(1)
     comparable &= ~torch.eye(drops.shape[1], dtype=torch.bool, device=drops.device)
     return torch.where(comparable, won, torch.nan)

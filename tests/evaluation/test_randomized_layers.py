@@ -116,6 +116,48 @@ def test_it_is_restored_after_an_error_and_where_the_loop_is_left():
     assert same(before, state(network)) == set(before)
 
 
+class Scale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(5 + 0.1 * torch.randn(20000))
+
+
+def test_what_cannot_reset_itself_keeps_its_mean_and_spread():
+    network = Scale()
+    before = network.scale.detach().clone()
+    for _ in randomized_layers(network, 1):
+        assert not torch.equal(network.scale, before)
+        assert float(network.scale.detach().mean()) == pytest.approx(5, abs=0.01)
+        assert float(network.scale.detach().std()) == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm], ids=["old", "new"])
+def test_a_weight_made_of_other_parameters_is_randomized(norm):
+    network = nn.Sequential(norm(nn.Linear(6, 4, bias=False))).eval()
+    features = torch.ones(1, 6)
+    before = network(features)
+    for _ in randomized_layers(network, 1):
+        assert not torch.isclose(network(features), before).any()
+    assert torch.equal(network(features), before)
+
+
+def test_the_generators_of_other_devices_are_not_touched(monkeypatch):
+    """`torch.manual_seed` seeds them all, and only those of the network's device are restored."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    list(randomized_layers(nn.Linear(3, 3), 1))
+    assert not seeded
+
+
+def test_a_buffer_that_appears_in_the_loop_does_no_harm():
+    network = Tied()
+    before = state(network)
+    for _ in randomized_layers(network, 1):
+        network.first.register_buffer("late", torch.zeros(2))
+    assert same(before, state(network)) == set(before)
+
+
 def test_the_seed_decides():
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
 

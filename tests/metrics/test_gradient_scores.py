@@ -29,6 +29,13 @@ def test_noise_is_that_of_a_loop_whatever_the_scale(scale):
     )
 
 
+@pytest.mark.parametrize("scale", [1e-44, 2e38])
+def test_noise_of_what_float32_hardly_holds(scale):
+    """In float32 the sum of these is infinite, or has no digits."""
+    signs = torch.randn(1, 3, 7, 9, generator=torch.Generator().manual_seed(0)).sign()
+    assert gradient_noise(scale * signs).tolist() == pytest.approx([loop_noise(signs[0])], rel=1e-5)
+
+
 def test_noise_by_hand():
     checkers = torch.where((torch.arange(16).view(16, 1) + torch.arange(16)) % 2 == 0, 1.0, -1.0)
     # Of 16 rows and columns 15 differences of 2 each way: 2 · 2 · 15/16 / 4.

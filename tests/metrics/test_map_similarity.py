@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from scipy.stats import pearsonr, rankdata, spearmanr
@@ -35,6 +37,55 @@ def test_ranks_are_scipy_s():
         assert found.tolist() == (rankdata(row.numpy()) - 1).tolist()
 
 
+def ssim_loop(first, second):
+    """Wang et al. 2004 with a Gaussian window of 11 x 11, sigma 1.5, mirrored at the edges, pixel by pixel."""
+    weights = [math.exp(-((step / 1.5) ** 2) / 2) for step in range(-5, 6)]
+    total = sum(weights)
+    a, b = first.double().tolist(), second.double().tolist()
+    height, width = len(a), len(a[0])
+
+    def mirrored(index, size):
+        return -index if index < 0 else 2 * (size - 1) - index if index >= size else index
+
+    values = []
+    for y in range(height):
+        for x in range(width):
+            moments = [0.0] * 5
+            for i, vertical in enumerate(weights):
+                for j, horizontal in enumerate(weights):
+                    row, column = mirrored(y + i - 5, height), mirrored(x + j - 5, width)
+                    p, q, weight = a[row][column], b[row][column], vertical * horizontal / total**2
+                    for index, moment in enumerate((p, q, p * p, q * q, p * q)):
+                        moments[index] += weight * moment
+            p, q, pp, qq, pq = moments
+            alike = (2 * p * q + 0.01**2) * (2 * (pq - p * q) + 0.03**2)
+            values.append(alike / ((p * p + q * q + 0.01**2) * (pp - p * p + qq - q * q + 0.03**2)))
+    return sum(values) / len(values)
+
+
+def test_ssim_is_that_of_a_loop_with_a_range_of_one():
+    first, second = pair(count=2)
+    # Not the range that the values happen to have.
+    first, second = 0.3 * first, 0.3 * second
+    expected = [ssim_loop(a, b) for a, b in zip(first, second, strict=True)]
+    assert map_similarity(first, second, "ssim").tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_correlation_of_values_that_hardly_differ():
+    values = 1000 + torch.randint(0, 8, (1, 9, 9), generator=torch.Generator().manual_seed(0)) * 1e-4
+    cam = torch.rand(1, 9, 9, generator=torch.Generator().manual_seed(1))
+    (expected,) = [pearsonr(a, b).statistic for a, b in flat_pairs(values, cam)]
+    assert map_similarity(values, cam, "pearson").tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_scores_use_the_similarity_that_they_are_given():
+    first, second = pair()
+    expected = float(1 - map_similarity(first, second, "pearson").clamp(min=0).mean())
+    assert float(ClassSensitivity("pearson")(first, second)) == pytest.approx(expected, abs=1e-6)
+    assert float(ParameterRandomization(1, "pearson")(first, second[:, None])) == pytest.approx(expected, abs=1e-6)
+    assert float(ClassSensitivity()(first, second)) != pytest.approx(expected, abs=1e-4)
+
+
 def test_ssim_is_that_of_each_image_alone():
     first, second = pair()
     expected = [
@@ -62,6 +113,8 @@ def test_bad_input_is_named():
         map_similarity(cam, torch.full_like(cam, torch.nan))
     with pytest.raises(ValueError, match="`kind`: expected 'spearman', 'pearson' or 'ssim', got 'hog'"):
         map_similarity(cam, cam, "hog")
+    with pytest.raises(ValueError, match=r"expected sides of 6 at least, got \(5, 12\)"):
+        map_similarity(cam[:, :5], cam[:, :5], "ssim")
 
 
 def test_class_sensitivity_by_hand():
