@@ -31,7 +31,7 @@ from camtrain.cli.network_arguments import device_named, method_names, methods_o
 from camtrain.cli.preprocessing import Override, data_module
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
 from camtrain.cli.say import say
-from camtrain.evaluation import CRITERIA, EvaluationSettings, Evaluator, criteria_named
+from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
 from camtrain.methods import TITLES
 
 
@@ -93,8 +93,10 @@ class _Evaluation:
         return scored(self.evaluator, found, self.settings.resamples, self.settings.seed)
 
     def has_maps(self, found: EvaluatedImages) -> bool:
-        """Whether anything could be scored: a method that was used, or the network itself."""
-        return any(bool(rows.any()) for rows in found.rows.values())
+        """Whether some method could be used; where no score of maps is asked for, none is needed."""
+        of_maps = [rows for (method, _), rows in found.rows.items() if method != NETWORK]
+        all_failed = set(self.evaluator.methods) <= set(found.reasons)
+        return not of_maps or not all_failed or any(bool(rows.any()) for rows in of_maps)
 
     def report(self, found: EvaluatedImages) -> None:
         """Write all files and print the scores."""
