@@ -288,3 +288,24 @@ def test_bad_settings_are_named(settings):
 def test_there_is_a_method(network):
     with pytest.raises(ValueError, match="`methods`: expected at least one, got none"):
         Evaluator(network, {})
+
+
+def test_a_map_that_is_not_finite_costs_its_image_alone(network, batch):
+    class OneBad:
+        def __call__(self, images, class_idx=None):
+            cams = torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(0))
+            cams[0] = torch.nan
+            return cams
+
+    evaluator = Evaluator(network, {"one_bad": OneBad()}, ["average_drop", "localization_iou_25"])
+    rows = evaluator(batch).rows
+    assert rows["one_bad", "average_drop"][:, 1].tolist() == [0, 1, 1, 1, 1]
+    assert rows["one_bad", "localization_iou_25"][:, 1].tolist() == [0, 1, 1, 1, 0]  # the last one has no box
+
+
+def test_the_other_class_is_another_one(network, batch):
+    least = network(batch.images).argmin(dim=1)
+    settings = EvaluationSettings(class_of="label")
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), ["class_sensitivity"], settings)
+    rows = evaluator(Batch(batch.images, least)).rows["grad_cam", "class_sensitivity"]
+    assert float(rows[:, 0].sum()) > 0  # of the same class twice it would be 0
