@@ -22,7 +22,7 @@ from camtrain.batch import Batch
 from camtrain.gradients import Engine
 from camtrain.networks import Stem, build_network
 from camtrain.objective import Objective, Step
-from camtrain.regularizers import InputGradientRegularizer
+from camtrain.regularizers import Regularizer
 
 Stage = Literal["train", "val", "test"]
 
@@ -37,7 +37,9 @@ class Classifier(pl.LightningModule):
     Logged each epoch: `<stage>/loss`, `<stage>/loss_classification` (L_C), `<stage>/loss_regularizer` (L_R),
     `<stage>/accuracy`, `<stage>/accuracy_top5` and `<stage>/accuracy_per_class/<class>` for the stages `train` (L's and
     accuracy only), `val` and `test`; `train/regularizer_weight` (λ) and `train/gradient_share`, the share of the
-    parameter gradient that λ L_R contributes, ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖).
+    parameter gradient that λ L_R contributes, ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖). Of a sum of regularizers also each term's
+    `<stage>/loss_regularizer/<term>`; the share of images that have a penalty, `train/regularizer_counted/<term>`;
+    where terms are balanced, what each is multiplied by, `train/regularizer_scale/<term>`.
 
     A checkpoint of a run of the command line holds the whole configuration: `Classifier.load_from_checkpoint(path,
     weights_only=True)` rebuilds it. One of a module built in Python holds its plain settings; pass the objects again:
@@ -55,6 +57,8 @@ class Classifier(pl.LightningModule):
         regularizer_warmup_epochs: number of epochs over which λ rises linearly from 0; may be fractional.
         regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and is plain
             training in between.
+        regularizer_balance_steps: number of steps at the start over which the size of L_C and of each regularizer is
+            taken, to multiply the regularizer by their ratio, so that λ = 1 makes the two equal there; 0 does not.
         engine: how the gradient of L_R reaches the parameters; null is `FrozenGates`.
         optimizer: called with the parameters; in a config the `class_path` and `init_args` of a torch optimizer.
         lr_scheduler: called with the optimizer; in a config the `class_path` and `init_args` of a torch scheduler.
@@ -78,10 +82,11 @@ class Classifier(pl.LightningModule):
         num_classes: int,
         stem: Stem = "imagenet",
         weights: str | None = None,
-        regularizer: InputGradientRegularizer | None = None,
+        regularizer: Regularizer | None = None,
         regularizer_weight: float | None = None,
         regularizer_warmup_epochs: float = 0.0,
         regularizer_every_n_steps: int = 1,
+        regularizer_balance_steps: int = 0,
         engine: Engine | None = None,
         optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
@@ -120,7 +125,14 @@ class Classifier(pl.LightningModule):
         if isinstance(network, str):
             network = build_network(network, num_classes, stem=stem, weights=weights)
         self.network = network
-        self.objective = Objective(regularizer, regularizer_weight, engine, label_smoothing, regularizer_every_n_steps)
+        self.objective = Objective(
+            regularizer,
+            regularizer_weight,
+            engine,
+            label_smoothing,
+            regularizer_every_n_steps,
+            regularizer_balance_steps,
+        )
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
         self._warmup_epochs = regularizer_warmup_epochs
@@ -165,7 +177,8 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """L of one batch, for one backward pass."""
         batch = _labeled(batch)
-        self.objective.weight = self._weight_now(batch_idx)
+        self.objective.epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
+        self.objective.weight = self._weight_now(self.objective.epoch)
         step: Step = self.objective(
             self.network,
             batch.images,
@@ -224,11 +237,10 @@ class Classifier(pl.LightningModule):
         self._log_losses(step, stage, len(batch))
         metrics.update(step.logits, _class_indices(batch.labels))
 
-    def _weight_now(self, batch_idx: int) -> float:
+    def _weight_now(self, epochs_done: float) -> float:
         """λ of this step, with the warm-up."""
         if not self._warmup_epochs:
             return self._full_weight
-        epochs_done = self.current_epoch + batch_idx / self.trainer.num_training_batches
         return self._full_weight * min(1.0, epochs_done / self._warmup_epochs)
 
     def _log_losses(self, step: Step, stage: Stage, batch_size: int) -> None:
@@ -241,14 +253,28 @@ class Classifier(pl.LightningModule):
             sync_dist=stage != "train",
         )
         if step.regularized:
-            self.log(
-                f"{stage}/loss_regularizer",
-                step.regularization,
-                on_step=False,
-                on_epoch=True,
-                batch_size=batch_size,
-                sync_dist=stage != "train",
-            )
+            self._log_terms(step, stage, batch_size)
+
+    def _log_terms(self, step: Step, stage: Stage, batch_size: int) -> None:
+        """L_R, and what is to be said of each term.
+
+        In training a term is divided by the share of images that count, and is the mean over all; in evaluation it is
+        the mean over those that count in a batch, and is weighted by their number.
+        """
+        several = len(self.objective.terms) > 1
+        for name, term in step.terms.items():
+            counted = batch_size if stage == "train" else int(term.counted)
+            self._log_loss(f"{stage}/loss_regularizer" + several * f"/{name}", term.value, stage, counted)
+            if stage == "train":
+                share = term.counted.float() / batch_size
+                self._log_loss(f"train/regularizer_counted/{name}", share, stage, batch_size)
+                if self.objective.balance_steps:
+                    self._log_loss(f"train/regularizer_scale/{name}", term.scale, stage, 1)
+        if several:
+            self._log_loss(f"{stage}/loss_regularizer", step.regularization, stage, batch_size)
+
+    def _log_loss(self, key: str, value: Tensor | float, stage: Stage, batch_size: int) -> None:
+        self.log(key, value, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=stage != "train")
 
     def _log_accuracies(self, metrics: MetricCollection) -> None:
         values: dict[str, Tensor] = metrics.compute()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,7 +21,34 @@ from camtrain.gradients import (
     left_as_found,
 )
 from camtrain.gradients.engine import ClassificationLoss, forward_pass, input_gradients, penalties
-from camtrain.regularizers import InputGradientRegularizer
+from camtrain.regularizers import (
+    InputGradientRegularizer,
+    PassRegularizer,
+    Penalty,
+    Regularizer,
+    Sum,
+    Term,
+    named_terms,
+)
+from camtrain.regularizers.batch_terms import ActiveTerm, BatchTerms
+from camtrain.regularizers.term_record import TermRecord
+
+
+@dataclass(frozen=True)
+class TermStep:
+    """What one regularizer came to in a step.
+
+    Attributes:
+        value: L_R of this term, 0-dim, detached, without its weight.
+        weight: its own λ in this step, without that of the objective.
+        scale: what balancing multiplies it by; 1 without.
+        counted: number of images that have a penalty, 0-dim.
+    """
+
+    value: Tensor
+    weight: float
+    scale: float
+    counted: Tensor
 
 
 @dataclass(frozen=True)
@@ -29,10 +58,12 @@ class Step:
     Attributes:
         loss: L, 0-dim; `loss.backward()` gives each parameter its gradient. Detached when it comes from `measure`.
         classification: L_C, 0-dim float32, detached.
-        regularization: L_R, 0-dim float32, detached; NaN where it was not computed (no regularizer, or λ = 0).
+        regularization: L_R, 0-dim float32, detached; NaN where it was not computed (no regularizer, or λ = 0). Of a
+            sum, Σ_t w_t L_t over its active terms, before balancing.
         logits: (N, K), detached.
         regularized: whether L_R was computed.
         notes: numbers to log about how the engine worked, such as `two_terms` of `FrozenGates`; empty in plain steps.
+        terms: each regularizer of this step by its name.
         gradient_share: ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖) over all parameters, in [0, 1]; `None` unless asked for.
     """
 
@@ -42,6 +73,7 @@ class Step:
     logits: Tensor
     regularized: bool
     notes: dict[str, float] = field(default_factory=dict)
+    terms: dict[str, TermStep] = field(default_factory=dict)
     gradient_share: Tensor | None = None
 
 
@@ -57,10 +89,18 @@ class Objective(nn.Module):
         label_smoothing: of the cross-entropy, in [0, 1].
         every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
             training in between (StyleGAN2, arXiv 1912.04958, appendix B). The phase is part of the state dict.
+        balance_steps: makes λ comparable across regularizers: each term is multiplied by L_C / L_R of the start, so
+            that λ = 1 makes the two equal there (the rule of thumb of Ross et al., arXiv 1703.03717). The start is the
+            first so many steps in which the term has a penalty, each of which costs a measurement; 0 does not balance.
+            Part of the state dict.
+
+    Attributes:
+        epoch: where training is, in epochs and fractions of one, for terms of a `Sum` that have a schedule; whoever
+            trains sets it, as `Classifier` does.
 
     Raises:
-        ValueError: if λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1], or
-            `every_n_steps` is below 1.
+        ValueError: if λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1],
+            `every_n_steps` is below 1, or `balance_steps` below 0.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, Algorithm 1.
@@ -78,15 +118,19 @@ class Objective(nn.Module):
 
     def __init__(
         self,
-        regularizer: InputGradientRegularizer | None = None,
+        regularizer: Regularizer | None = None,
         weight: float | None = None,
         engine: Engine | None = None,
         label_smoothing: float = 0.0,
         every_n_steps: int = 1,
+        balance_steps: int = 0,
     ) -> None:
         super().__init__()
-        if not (regularizer is None or isinstance(regularizer, InputGradientRegularizer)):
-            raise TypeError(f"`regularizer`: expected an InputGradientRegularizer or None, got {regularizer!r}")
+        if not (regularizer is None or isinstance(regularizer, (InputGradientRegularizer, PassRegularizer, Sum))):
+            raise TypeError(
+                "`regularizer`: expected an InputGradientRegularizer, a PassRegularizer, a Sum or None, got "
+                f"{regularizer!r}"
+            )
         if not (engine is None or isinstance(engine, Engine)):
             raise TypeError(f"`engine`: expected an Engine or None, got {engine!r}")
         if regularizer is None and weight:
@@ -95,7 +139,13 @@ class Objective(nn.Module):
             raise ValueError(f"`label_smoothing`: expected a number in [0, 1], got {label_smoothing}")
         if every_n_steps < 1:
             raise ValueError(f"`every_n_steps`: expected at least 1, got {every_n_steps}")
+        if balance_steps < 0:
+            raise ValueError(f"`balance_steps`: expected at least 0, got {balance_steps}")
         self.regularizer = regularizer
+        self.terms: dict[str, Term] = {} if regularizer is None else named_terms(regularizer)
+        self.records = nn.ModuleDict({name: TermRecord() for name in self.terms})
+        self.balance_steps = balance_steps
+        self.epoch: float | None = None
         self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = every_n_steps
         self._phase = 0
@@ -139,23 +189,29 @@ class Objective(nn.Module):
             ValueError: if the shapes do not fit, or a label is not in [0, K).
         """
         _check_images(images)
-        loss_of = partial(self.classification_loss, labels=labels)
         is_due = self._phase == 0
         self._phase = (self._phase + 1) % self.every_n_steps
-        if self.regularizer is None or self.weight == 0 or not is_due:
-            output = _unregularized(network, images, loss_of)
-        else:
-            penalty = _penalty(self.regularizer, boxes, masks)
+        active = self._active(boxes, masks, len(images)) if is_due and self.weight > 0 else {}
+        if not active:
+            output = _unregularized(network, images, partial(self.classification_loss, labels=labels))
+            return _step(output, {}, _gradient_share(output, network) if measure_gradient_share else None)
+        if self.balance_steps:
+            self._balance(network, images, labels, boxes, masks, active)
+        batch = self._batch_terms(active, network, images, labels, boxes, masks)
+        loss_of = partial(self._precise_loss if batch.for_engine else self.classification_loss, labels=labels)
+        if batch.for_engine:
             output = self.engine(
                 network,
                 images,
-                partial(self._precise_loss, labels=labels),
-                penalty,
-                self.weight * self.every_n_steps,
+                loss_of,
+                *batch.for_engine,
                 keep_classification_graph=measure_gradient_share,
+                beside=batch.beside_engine,
             )
+        else:
+            output = _with_terms_of_pass(network, images, loss_of, batch)
         share = _gradient_share(output, network) if measure_gradient_share else None
-        return _step(output, output.loss, share)
+        return _step(output, self._term_steps(batch, active), share)
 
     def measure(
         self,
@@ -168,7 +224,8 @@ class Objective(nn.Module):
     ) -> Step:
         """L_C, L_R and L of a batch as values, for validation; L_R whatever λ is, if there is a regularizer.
 
-        Works under `torch.no_grad()` and `torch.inference_mode()`. Arguments as for a training step.
+        L_R is the mean over the images of this batch that count. Works under `torch.no_grad()` and
+        `torch.inference_mode()`. Arguments as for a training step.
 
         Cost:
             A forward pass, and the gradients at the input that the regularizer needs.
@@ -177,16 +234,14 @@ class Objective(nn.Module):
         if self.regularizer is None:
             with torch.no_grad():
                 output = _unregularized(network, images, partial(self.classification_loss, labels=labels))
-            return _step(output, output.loss)
-        with gradients_enabled(), left_as_found(network, images.device):
-            # Tensors made under inference mode cannot enter a graph; their clones can.
-            images, labels = (part.clone() if part.is_inference() else part for part in (images, labels))
-            loss_of = partial(self._precise_loss, labels=labels)
-            penalty = _penalty(self.regularizer, boxes, masks)
-            forward = forward_pass(network, images, loss_of, penalty)
-            regularization = penalties(penalty, input_gradients(forward, penalty, create_graph=False)).mean()
-        loss = (forward.classification + self.weight * regularization).detach()
-        return _step(EngineOutput(loss, forward.classification, regularization, forward.logits), loss)
+            return _step(output, {})
+        epoch = math.inf if self.epoch is None else self.epoch
+        weights = {name: term.weight_at(epoch) for name, term in self.terms.items()}
+        output, batch = self._values(network, images, labels, boxes, masks, weights)
+        terms = self._term_steps(batch, weights)
+        scaled = torch.stack([term.weight * term.scale * term.value for term in terms.values()]).sum()
+        loss = output.classification.detach() + self.weight * scaled
+        return _step(EngineOutput(loss, output.classification, scaled, output.logits), terms)
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_C, the mean cross-entropy, 0-dim.
@@ -214,6 +269,105 @@ class Objective(nn.Module):
         loss = F.cross_entropy(logits.to(double), targets, label_smoothing=self.label_smoothing)
         return loss.to(torch.promote_types(logits.dtype, torch.float32))
 
+    def _active(self, boxes: list[Tensor] | None, masks: Tensor | None, count: int) -> dict[str, float]:
+        """The terms that have a weight in this step, and their weights."""
+        weights = {name: term.weight_at(self.epoch) for name, term in self.terms.items()}
+        active = {name: weight for name, weight in weights.items() if weight > 0}
+        needy = [name for name in active if self.terms[name].regularizer.needs_annotation]
+        if needy and boxes is None and masks is None:
+            raise ValueError(
+                f"`boxes` or `masks`: {type(self.terms[needy[0]].regularizer).__name__} needs to know where the object "
+                "is, got neither; images without annotation have no box, (0, 4), or a mask that is nowhere true"
+            )
+        if needy and not _in_several_processes() and not _has_annotation(boxes, masks):
+            # Nothing to penalize, and nothing to pay for. Processes have to run the same passes, with and without.
+            for name in needy:
+                self._record(name).see(torch.zeros(count, dtype=torch.bool))
+                del active[name]
+        return active
+
+    def _batch_terms(
+        self,
+        weights: dict[str, float],
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        boxes: list[Tensor] | None,
+        masks: Tensor | None,
+    ) -> BatchTerms:
+        """The terms of a training step, with all that multiplies each of them."""
+        factor = self.weight * self.every_n_steps
+        terms = [
+            ActiveTerm(name, self.terms[name].regularizer, factor * weight * self._scale(name), self._seen(name))
+            for name, weight in weights.items()
+        ]
+        return BatchTerms(terms, network, images, labels, boxes, masks)
+
+    def _record(self, name: str) -> TermRecord:
+        record = self.records[name]
+        assert isinstance(record, TermRecord)
+        return record
+
+    def _scale(self, name: str) -> float:
+        return self._record(name).scale if self.balance_steps else 1.0
+
+    def _seen(self, name: str) -> Callable[[Penalty], Tensor]:
+        """The reduction of a training step: penalties over the share of images that have counted, this batch too."""
+
+        def reduction(penalty: Penalty) -> Tensor:
+            record = self._record(name)
+            record.see(penalty.counted)
+            return record.over_share(penalty)
+
+        return reduction
+
+    def _values(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        boxes: list[Tensor] | None,
+        masks: Tensor | None,
+        names: Iterable[str],
+    ) -> tuple[EngineOutput, BatchTerms]:
+        """Values of the named terms, each the mean over the images of this batch that count; nothing is left behind."""
+        terms = [ActiveTerm(name, self.terms[name].regularizer, 1.0, _over_counted) for name in names]
+        with gradients_enabled(), left_as_found(network, images.device):
+            # Tensors made under inference mode cannot enter a graph; their clones can.
+            images, labels = (part.clone() if part.is_inference() else part for part in (images, labels))
+            batch = BatchTerms(terms, network, images, labels, boxes, masks)
+            loss_of = partial(self._precise_loss, labels=labels)
+            for_engine = batch.for_engine
+            penalty = for_engine[0] if for_engine else InputGradientPenalty(lambda gradients, _: gradients)
+            forward = forward_pass(network, images, loss_of, penalty, beside=batch.beside_engine)
+            if for_engine:
+                penalties(penalty, input_gradients(forward, penalty, create_graph=False))
+        classification = forward.classification.detach()
+        return EngineOutput(classification, classification, torch.zeros(()), forward.logits.detach()), batch
+
+    def _balance(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        boxes: list[Tensor] | None,
+        masks: Tensor | None,
+        active: dict[str, float],
+    ) -> None:
+        """Note the size of terms that are at their start."""
+        starting = [name for name in active if int(self._record(name).start_steps) < self.balance_steps]
+        if not starting:
+            return
+        output, batch = self._values(network, images, labels, boxes, masks, starting)
+        for name in starting:
+            self._record(name).note_start(output.classification, batch.means[name])
+
+    def _term_steps(self, batch: BatchTerms, weights: dict[str, float]) -> dict[str, TermStep]:
+        return {
+            name: TermStep(mean.float(), weights[name], self._scale(name), batch.found[name].counted.sum())
+            for name, mean in batch.means.items()
+        }
+
     def get_extra_state(self) -> Tensor:
         """The phase of lazy regularization; a tensor, as everything in a state dict is expected to be."""
         return torch.tensor(self._phase)
@@ -226,7 +380,7 @@ class Objective(nn.Module):
         """Settings, for printing."""
         return (
             f"weight={self.weight}, engine={self.engine}, label_smoothing={self.label_smoothing}, "
-            f"every_n_steps={self.every_n_steps}"
+            f"every_n_steps={self.every_n_steps}, balance_steps={self.balance_steps}"
         )
 
 
@@ -237,25 +391,47 @@ def _unregularized(network: nn.Module, images: Tensor, loss_of: ClassificationLo
     return EngineOutput(loss, loss, torch.full_like(loss, math.nan), logits)
 
 
-def _penalty(
-    regularizer: InputGradientRegularizer, boxes: list[Tensor] | None, masks: Tensor | None
-) -> InputGradientPenalty:
-    """The regularizer, with where the objects of this batch are."""
-    return InputGradientPenalty(
-        partial(regularizer, boxes=boxes, masks=masks),
-        regularizer.needs_guided_gradient,
-        regularizer.batch_norm_statistics,
-    )
+def _with_terms_of_pass(
+    network: nn.Module, images: Tensor, loss_of: ClassificationLoss, batch: BatchTerms
+) -> EngineOutput:
+    """Plain training with terms that need no engine, from the same pass."""
+    beside = batch.beside_engine
+    assert beside is not None
+    leaf = images.detach().requires_grad_() if batch.needs_images_gradient else images
+    with beside.watching():
+        logits = network(leaf)
+    classification = loss_of(logits)
+    loss = classification + beside.of_pass(leaf, logits)
+    return EngineOutput(loss, classification, torch.full_like(classification, math.nan), logits)
 
 
-def _step(output: EngineOutput, loss: Tensor, share: Tensor | None = None) -> Step:
+def _has_annotation(boxes: list[Tensor] | None, masks: Tensor | None) -> bool:
+    has_box = boxes is not None and any(len(of_image) for of_image in boxes)
+    return has_box or (masks is not None and bool(masks.any()))
+
+
+def _in_several_processes() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _over_counted(penalty: Penalty) -> Tensor:
+    """(N,) values whose mean is that of the images that count; zeros where none does."""
+    values = torch.where(penalty.counted, penalty.values, torch.zeros_like(penalty.values))
+    return values * (len(values) / penalty.counted.sum().clamp(min=1)).to(values.dtype)
+
+
+def _step(output: EngineOutput, terms: dict[str, TermStep], share: Tensor | None = None) -> Step:
+    regularization = torch.full_like(output.classification.detach(), math.nan)
+    if terms:
+        regularization = torch.stack([term.weight * term.value for term in terms.values()]).sum()
     return Step(
-        loss=loss,
+        loss=output.loss,
         classification=output.classification.detach().float(),
-        regularization=output.regularization.detach().float(),
+        regularization=regularization.float(),
         logits=output.logits.detach(),
-        regularized=output.loss is not output.classification,
+        regularized=bool(terms),
         notes=output.notes,
+        terms=terms,
         gradient_share=share,
     )
 

@@ -19,7 +19,7 @@ ROWS = [
     {"methods"},
     {"attributions"},
     {"cams"},
-    {"gradients", "networks", "batch", "pictures"},
+    {"gradients", "networks", "batch", "pictures", "regions"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.

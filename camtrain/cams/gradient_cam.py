@@ -23,7 +23,27 @@ class GradientCAM(BaseCAM):
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """Capture, differentiate, combine; fuse where there are several layers."""
-        maps = [self.combine(*derivatives) for derivatives in self.derivatives(images, class_idx)]
+        return self._combined(self.derivatives(images, class_idx))
+
+    def maps_of_pass(self, activations: list[Tensor], logits: Tensor, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        """Maps from a pass that was run already, such as that of a training step.
+
+        Args:
+            activations: (N, C, h, w) of each target layer, as `captured` finds them in that pass.
+            logits: (N, K), of that pass.
+            images: (N, 3, H, W), that the pass was run on.
+            class_idx: as for the call.
+
+        Returns:
+            (N, h, w), raw; in the graph if the method is `differentiable`.
+
+        Raises:
+            ValueError: if a class is out of range, or the logits do not depend on the activations.
+        """
+        return self._combined(self._derivatives_of_pass(activations, logits, images, class_idx))
+
+    def _combined(self, derivatives: list[tuple[Tensor, Tensor]]) -> Tensor:
+        maps = [self.combine(*of_layer) for of_layer in derivatives]
         return maps[0] if len(maps) == 1 else self.fuse(maps)
 
     @abstractmethod
@@ -54,7 +74,11 @@ class GradientCAM(BaseCAM):
         Raises:
             ValueError: if the logits do not depend on what a layer puts out.
         """
-        activations, logits = self._pass(images)
+        return self._derivatives_of_pass(*self._pass(images), images, class_idx)
+
+    def _derivatives_of_pass(
+        self, activations: list[Tensor], logits: Tensor, images: Tensor, class_idx: ClassIndex
+    ) -> list[tuple[Tensor, Tensor]]:
         score = class_score(logits, class_idx).sum()
         gradients: list[Tensor | None] = [None] * len(activations)
         if score.requires_grad:

@@ -18,7 +18,7 @@ from camtrain.gradients.class_score import (
     selected_class,
 )
 from camtrain.gradients.double_backprop import DoubleBackprop
-from camtrain.gradients.engine import Engine, EngineOutput, InputGradientPenalty
+from camtrain.gradients.engine import Engine, EngineOutput, InputGradientPenalty, TermOfPass
 from camtrain.gradients.frozen_gates import FrozenGates
 from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.gradients.guided_gradient import guided_gradient
@@ -41,6 +41,7 @@ __all__ = [
     "Layout",
     "LayoutOf",
     "NoisyImages",
+    "TermOfPass",
     "captured_activations",
     "channels_first",
     "class_score",

@@ -11,6 +11,7 @@ from camtrain.gradients.engine import (
     Engine,
     EngineOutput,
     InputGradientPenalty,
+    TermOfPass,
     forward_pass,
     input_gradients,
     penalties,
@@ -50,15 +51,18 @@ class DoubleBackprop(Engine):
         weight: float,
         *,
         keep_classification_graph: bool = False,
+        beside: TermOfPass | None = None,
     ) -> EngineOutput:
         """See `Engine`."""
-        forward = forward_pass(network, images, classification_loss, penalty)
+        forward = forward_pass(network, images, classification_loss, penalty, beside=beside)
         found = input_gradients(forward, penalty, create_graph=True)
         regularization = penalties(penalty, found).mean()
         if network not in self._checked:
             _check_second_derivative(network, regularization)
             self._checked.add(network)
         loss = forward.classification + weight * regularization
+        if forward.beside is not None:
+            loss = loss + forward.beside
         return EngineOutput(loss, forward.classification, regularization.detach(), forward.logits)
 
 

@@ -28,11 +28,28 @@ class InputGradientPenalty:
         of_each_image: from δ and δ^G, (N, 3, H, W) in float32 or float64, to the penalty of each image, (N,).
         needs_guided_gradient: whether δ^G is looked at; it is `None` otherwise.
         batch_norm_statistics: the statistics of BatchNorm while δ is taken.
+        explained: from logits to the scalar that δ is the gradient of, 0-dim, a mean over the images as L_C is; `None`
+            is L_C itself.
     """
 
     of_each_image: Callable[[Tensor, Tensor | None], Tensor]
     needs_guided_gradient: bool = False
     batch_norm_statistics: BatchNormStatistics = "batch"
+    explained: ClassificationLoss | None = None
+
+
+@dataclass(frozen=True)
+class TermOfPass:
+    """A part of the loss that is computed from the first pass of a step and is no penalty on the input gradient.
+
+    Attributes:
+        watching: makes the context that the pass is run in, such as one that captures activations.
+        of_pass: from the images, which require grad, and the logits to a scalar, 0-dim, in the graph, its weight
+            included.
+    """
+
+    watching: Callable[[], AbstractContextManager[object]]
+    of_pass: Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,7 @@ class Engine(ABC):
         weight: float,
         *,
         keep_classification_graph: bool = False,
+        beside: TermOfPass | None = None,
     ) -> EngineOutput:
         """One forward pass of a batch and what its gradients need.
 
@@ -99,6 +117,7 @@ class Engine(ABC):
             penalty: from input gradients to the penalty of each image.
             weight: λ.
             keep_classification_graph: also keep the graph of L_C, so that its gradient can be told from that of L.
+            beside: what is added to L from the same pass.
         """
 
 
@@ -110,9 +129,11 @@ class ForwardPass:
         images: (N, 3, H, W), requires grad.
         logits: (N, K).
         classification: L_C, 0-dim, in the graph.
-        explained: the loss whose gradients are penalized, 0-dim: L_C itself, or L_C with running BatchNorm statistics.
-        explained_logits: (N, K), those that this loss was computed from.
+        explained: the scalar whose gradients are penalized, 0-dim: L_C itself, L_C with running BatchNorm statistics,
+            or what the penalty says.
+        explained_logits: (N, K), those that this scalar was computed from.
         randomness: of the pass; the same masks of dropout are drawn when it is replayed.
+        beside: what is added to L from the pass, 0-dim, in the graph; `None` if nothing is.
     """
 
     images: Tensor
@@ -121,11 +142,17 @@ class ForwardPass:
     explained: Tensor
     explained_logits: Tensor
     randomness: Randomness
+    beside: Tensor | None = None
+
+    @property
+    def explains_another(self) -> bool:
+        """Whether the explained scalar is not L_C itself."""
+        return self.explained is not self.classification
 
     @property
     def in_own_pass(self) -> bool:
-        """Whether the explained loss is not L_C itself."""
-        return self.explained is not self.classification
+        """Whether the explained scalar was computed by a pass of its own."""
+        return self.explained_logits is not self.logits
 
     @property
     def total(self) -> Tensor:
@@ -139,6 +166,7 @@ def forward_pass(
     classification_loss: ClassificationLoss,
     penalty: InputGradientPenalty,
     watching: AbstractContextManager[object] | None = None,
+    beside: TermOfPass | None = None,
 ) -> ForwardPass:
     """The pass whose gradients are penalized.
 
@@ -146,7 +174,8 @@ def forward_pass(
         network: from (N, 3, H, W) to (N, K) logits.
         images: (N, 3, H, W).
         classification_loss: from logits to L_C.
-        penalty: says which BatchNorm statistics to use.
+        penalty: says which BatchNorm statistics to use, and which scalar is explained.
+        beside: what else is computed from the pass that L_C comes from.
         watching: entered around the pass whose gradients are penalized, its loss included.
 
     Cost:
@@ -154,18 +183,23 @@ def forward_pass(
         the first.
     """
     watching = watching or nullcontext()
+    explained_loss = penalty.explained or classification_loss
     leaf = images.detach().requires_grad_()
     randomness = Randomness.now(images.device)
-    if penalty.batch_norm_statistics == "batch":
-        with watching:
-            logits = network(leaf)
-            classification = classification_loss(logits)
-        return ForwardPass(leaf, logits, classification, classification, logits, randomness)
-    logits = network(leaf)
-    with running_batch_norm(network), randomness.replayed(), watching:
-        explained_logits = network(leaf)
-        explained = classification_loss(explained_logits)
-    return ForwardPass(leaf, logits, classification_loss(logits), explained, explained_logits, randomness)
+    in_one_pass = penalty.batch_norm_statistics == "batch"
+    # What stands beside goes first: finding a layer may run the network, which is not to be watched.
+    with beside.watching() if beside else nullcontext(), watching if in_one_pass else nullcontext():
+        logits = network(leaf)
+        if in_one_pass:
+            explained_logits, explained = logits, explained_loss(logits)
+    if not in_one_pass:
+        with running_batch_norm(network), randomness.replayed(), watching:
+            explained_logits = network(leaf)
+            explained = explained_loss(explained_logits)
+    is_explained = in_one_pass and penalty.explained is None
+    classification = explained if is_explained else classification_loss(logits)
+    found_beside = beside.of_pass(leaf, logits) if beside else None
+    return ForwardPass(leaf, logits, classification, explained, explained_logits, randomness, found_beside)
 
 
 @dataclass(frozen=True)

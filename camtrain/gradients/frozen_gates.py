@@ -21,6 +21,7 @@ from camtrain.gradients.engine import (
     ForwardPass,
     InputGradientPenalty,
     InputGradients,
+    TermOfPass,
     forward_pass,
     input_gradients,
     penalties,
@@ -122,66 +123,74 @@ class FrozenGates(Engine):
         weight: float,
         *,
         keep_classification_graph: bool = False,
+        beside: TermOfPass | None = None,
     ) -> EngineOutput:
         """See `Engine`."""
-        plan, gates = self._plan(
-            network, images, classification_loss, penalty, weight, keep_classification_graph=keep_classification_graph
-        )
+        gates = RecordedGates()
+        forward = self._checked_pass(network, images, classification_loss, penalty, gates, beside)
+        further = forward.beside
+        plan = self._plan(
+            network, forward, classification_loss, penalty, weight, gates,
+            keep_classification_graph=keep_classification_graph,
+        )  # fmt: skip
+        del forward  # and with it the graph of the first pass, where nothing else needs it
+        explained_loss = penalty.explained or classification_loss
         with _held(network, penalty, plan.randomness, gates):
-            loss = classification_loss(_rows_scaled(network(plan.displaced), plan.factors))
+            loss = explained_loss(_rows_scaled(network(plan.displaced), plan.factors))
         if plan.carried:
             loss = loss + _carried(plan.carried)
         if plan.kept is not None and plan.adds_kept:
             loss = loss + plan.kept
         # The value that L has, with the gradient found above; of two terms that almost cancel little would be left.
         loss = (loss - loss.detach()) + (plan.classification + weight * plan.regularization)
+        if further is not None:
+            loss = loss + further
         classification = plan.classification if plan.kept is None else plan.kept
         return EngineOutput(loss, classification, plan.regularization, plan.logits, plan.notes)
 
     def _plan(
         self,
         network: nn.Module,
-        images: Tensor,
+        forward: ForwardPass,
         classification_loss: ClassificationLoss,
         penalty: InputGradientPenalty,
         weight: float,
+        gates: RecordedGates,
         *,
         keep_classification_graph: bool,
-    ) -> tuple[_Plan, RecordedGates]:
-        """All that the second pass needs of the first, whose graph ends here."""
-        gates = RecordedGates()
-        forward = self._checked_pass(network, images, classification_loss, penalty, gates)
+    ) -> _Plan:
+        """All that the second pass needs of the first."""
+        images = forward.images.detach()
         parameters = _trained(network)
-        mixes = self._mixing(network, forward, classification_loss)
+        mixes = self._mixing(network, forward, penalty.explained or classification_loss)
         found, of_total = self._first_gradients(forward, penalty, parameters, together=mixes)
         each, directions = _directions(penalty, found)
         rule = self._rule(weight, images, coarse=_is_coarse(images, forward.explained_logits, gates))
-        of_step = images, directions, found.gradients, forward.explained.detach()
+        of_step = images, directions, found.gradients, _size(forward, penalty)
         steps = one_step_size(rule, *of_step, network) if mixes else step_size_of_each(rule, *of_step)
         factors = weight / steps.sizes  # λ/h_i; so often a row of the second pass counts
-        two_terms = forward.in_own_pass or bool(steps.two_terms.any())
+        two_terms = forward.explains_another or bool(steps.two_terms.any())
         self._two_terms_expected = two_terms
         carried: list[tuple[nn.Parameter, Tensor]] = []
         if two_terms:
-            of_rows = -factors if forward.in_own_pass else torch.where(steps.two_terms, 1 - factors, 0.0)
+            of_rows = -factors if forward.explains_another else torch.where(steps.two_terms, 1 - factors, 0.0)
             carried = _first_term(forward, parameters, of_rows, of_total, mixes=mixes)
-        plan = _Plan(
-            displaced=images.detach() + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(images.dtype),
+        return _Plan(
+            displaced=images + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(images.dtype),
             factors=factors,
             carried=carried,
-            kept=forward.classification if keep_classification_graph or forward.in_own_pass else None,
-            adds_kept=forward.in_own_pass,
+            kept=forward.classification if keep_classification_graph or forward.explains_another else None,
+            adds_kept=forward.explains_another,
             classification=forward.classification.detach(),
             regularization=each.mean().detach(),
             logits=forward.logits.detach(),
             randomness=forward.randomness,
             notes={
-                "two_terms": 1.0 if forward.in_own_pass else float(steps.two_terms.float().mean()),
+                "two_terms": 1.0 if forward.explains_another else float(steps.two_terms.float().mean()),
                 "step": steps.relative,
                 "floored": float(steps.floored),
             },
         )
-        return plan, gates
 
     def _checked_pass(
         self,
@@ -190,12 +199,13 @@ class FrozenGates(Engine):
         classification_loss: ClassificationLoss,
         penalty: InputGradientPenalty,
         gates: RecordedGates,
+        beside: TermOfPass | None,
     ) -> ForwardPass:
         """The first pass; the first one in a mode with a look at whether a second can be made of it."""
         is_new = network not in self._checked
         if is_new:
             _check_modules(network)
-        forward = forward_pass(network, images, classification_loss, penalty, gates)
+        forward = forward_pass(network, images, classification_loss, penalty, gates, beside)
         if in_float16(images) or torch.float16 in (forward.logits.dtype, *gates.dtypes):
             raise ValueError(
                 "`images`: FrozenGates cannot hold its precision in float16; train in bfloat16 or float32, or with "
@@ -207,7 +217,7 @@ class FrozenGates(Engine):
             again = images.detach()
             with torch.no_grad(), _held(network, penalty, forward.randomness, gates):
                 logits = network(again)
-                classification_loss(logits)
+                (penalty.explained or classification_loss)(logits)
             _check_repetition(forward.explained_logits, logits)
             self._checked.add(network)
         return forward
@@ -299,6 +309,12 @@ def _check_repetition(first: Tensor, second: Tensor) -> None:
             "FrozenGates cannot hold what changes from pass to pass, as the power iteration of spectral_norm and "
             "random numbers other than torch's do; use engine=DoubleBackprop()"
         )
+
+
+def _size(forward: ForwardPass, penalty: InputGradientPenalty) -> Tensor:
+    """What a change of the explained scalar is compared with, L_C, or, of a score that may be zero, at least 1."""
+    explained = forward.explained.detach()
+    return explained if penalty.explained is None else explained.abs().clamp(min=1.0)
 
 
 def _trained(network: nn.Module) -> list[nn.Parameter]:

@@ -21,9 +21,9 @@ from camtrain.metrics.parameter_randomization import ParameterRandomization
 from camtrain.metrics.pixel_average_precision import PixelAveragePrecision
 from camtrain.metrics.pointing_game import PointingGame, pointing_hits
 from camtrain.metrics.region_score import RegionScore
-from camtrain.metrics.regions import Annotation, box_regions, regions
 from camtrain.metrics.road import ROAD, road
 from camtrain.metrics.win import Win, WinShare, wins
+from camtrain.regions import Annotation, box_regions, regions
 
 __all__ = [
     "ADCC",

@@ -12,8 +12,8 @@ from torchvision.ops import box_iou
 
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.component_boxes import ComponentBoxes, Integers, component_boxes
-from camtrain.metrics.regions import Annotation, regions
 from camtrain.metrics.tight_box import tight_box
+from camtrain.regions import Annotation, regions
 
 Version = Literal["v1", "v2"]
 THRESHOLDS = 255

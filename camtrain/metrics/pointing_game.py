@@ -10,7 +10,7 @@ from torch import Tensor
 from camtrain.gradients import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.region_score import regions_of
-from camtrain.metrics.regions import Annotation
+from camtrain.regions import Annotation
 
 
 def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Tensor:

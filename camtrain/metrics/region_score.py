@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from camtrain.metrics.additive_score import AdditiveScore
-from camtrain.metrics.regions import Annotation, regions
+from camtrain.regions import Annotation, regions
 
 
 class RegionScore(AdditiveScore):

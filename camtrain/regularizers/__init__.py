@@ -1,6 +1,55 @@
 """What L_R can be."""
 
-from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
+from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
+from camtrain.regularizers.attention_branch_loss import AttentionBranchLoss
+from camtrain.regularizers.attention_mining import AttentionMining
+from camtrain.regularizers.energy_inside import EnergyInside, energy_outside
+from camtrain.regularizers.gradient_norm import GradientNorm
+from camtrain.regularizers.gradient_smoothness import GradientSmoothness
+from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
 from camtrain.regularizers.interpretable_gradient import InterpretableGradient
+from camtrain.regularizers.map_bce import MapBCE
+from camtrain.regularizers.map_consistency import MapConsistency
+from camtrain.regularizers.map_distillation import MapDistillation
+from camtrain.regularizers.map_l1 import MapL1
+from camtrain.regularizers.map_outside import MapOutside
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.map_smoothness import MapSmoothness
+from camtrain.regularizers.map_sparsity import MapSparsity
+from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
+from camtrain.regularizers.regularizer import Penalty, Regularizer, as_penalty
+from camtrain.regularizers.right_for_right_reasons import RightForRightReasons
+from camtrain.regularizers.saliency_guided import SaliencyGuided
+from camtrain.regularizers.sum import Sum, Term, named_terms
 
-__all__ = ["InputGradientRegularizer", "InterpretableGradient"]
+__all__ = [
+    "AnnotationKind",
+    "AttentionBranchLoss",
+    "AttentionMining",
+    "EnergyInside",
+    "ExplainedScalar",
+    "GradientNorm",
+    "GradientSmoothness",
+    "InputGradientRegularizer",
+    "InterpretableGradient",
+    "MapBCE",
+    "MapConsistency",
+    "MapDistillation",
+    "MapL1",
+    "MapOutside",
+    "MapRegularizer",
+    "MapSmoothness",
+    "MapSparsity",
+    "PassRegularizer",
+    "Penalty",
+    "Regularizer",
+    "RightForRightReasons",
+    "SaliencyGuided",
+    "Sum",
+    "Term",
+    "TrainingPass",
+    "annotated_regions",
+    "as_penalty",
+    "energy_outside",
+    "named_terms",
+]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import ClassVar, get_args
+from abc import abstractmethod
+from typing import ClassVar, Literal, get_args
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
+from camtrain.regularizers.regularizer import Penalty, Regularizer
+
+ExplainedScalar = Literal["loss", "log_probabilities", "class_score"]
+"""What δ_i is the gradient of: the cross-entropy of image i, Σ_k log p_k, or the logit of its label."""
 
 
-class InputGradientRegularizer(nn.Module, ABC):
+class InputGradientRegularizer(Regularizer):
     """L_R = 1/n Σ_i penalty_i on the gradients δ_i = n ∂L_C/∂x_i; an engine takes its gradient to the parameters.
 
-    A regularizer says what is penalized and never sees the network.
+    A regularizer says what is penalized and never sees the network. With the class attribute `explained` it says what
+    δ_i is the gradient of, where that is not the loss.
 
     Args:
         batch_norm_statistics: the statistics of BatchNorm while δ is taken. `"batch"`, as in Algorithm 1: those of the
@@ -22,8 +27,7 @@ class InputGradientRegularizer(nn.Module, ABC):
     """
 
     needs_guided_gradient: ClassVar[bool] = False
-    default_weight: ClassVar[float] = 1.0
-    """The λ that the method's paper found best."""
+    explained: ExplainedScalar = "loss"
 
     def __init__(self, batch_norm_statistics: BatchNormStatistics = "batch") -> None:
         super().__init__()
@@ -42,7 +46,7 @@ class InputGradientRegularizer(nn.Module, ABC):
         *,
         boxes: list[Tensor] | None = None,
         masks: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Tensor | Penalty:
         """Penalty of each image.
 
         Args:
@@ -52,5 +56,5 @@ class InputGradientRegularizer(nn.Module, ABC):
             masks: (N, H, W) bool, likewise.
 
         Returns:
-            (N,).
+            (N,); a `Penalty` where some images do not count.
         """

@@ -1,0 +1,53 @@
+"""The loss of an attention branch's own logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
+
+
+class AttentionBranchLoss(PassRegularizer):
+    """Trains the attention branch of a network such as `AttentionBranch` to classify by itself.
+
+        E_i = CE(logits of the branch, label)
+
+    so that L = L_per + λ L_att with λ = 1, as in the paper. Needs no annotation.
+
+    Raises:
+        ValueError: in the first step, if the network has no module `attention_head` whose output has logits.
+
+    Source:
+        Fukui et al., Attention Branch Network, CVPR 2019, arXiv 1812.10025, eq. 3.
+    """
+
+    def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
+        """Captures what the attention head puts out."""
+        return _outputs_of_head(network)
+
+    def penalty(self, training_pass: TrainingPass) -> Tensor:
+        """See the class."""
+        logits = getattr(training_pass.captured[-1], "logits", None) if training_pass.captured else None
+        if logits is None:
+            raise ValueError(
+                "`network`: AttentionBranchLoss needs an attention head with logits of its own, which AttentionBranch "
+                f"has and {type(training_pass.network).__name__} has not"
+            )
+        return F.cross_entropy(logits.float(), training_pass.labels, reduction="none")
+
+
+@contextmanager
+def _outputs_of_head(network: nn.Module) -> Iterator[list[Any]]:
+    outputs: list[Any] = []
+    heads = [module for name, module in network.named_modules() if name.split(".")[-1] == "attention_head"]
+    handles = [head.register_forward_hook(lambda _head, _inputs, output: outputs.append(output)) for head in heads]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

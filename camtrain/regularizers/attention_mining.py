@@ -1,0 +1,103 @@
+"""Attention mining (GAIN): what is left when the map is erased must not be classifiable."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.normalized_maps import positive_by_maximum
+from camtrain.regularizers.pass_regularizer import TrainingPass
+from camtrain.regularizers.regularizer import Penalty
+
+
+def erased(images: Tensor, maps: Tensor, sharpness: float, threshold: float) -> Tensor:
+    """Images without what the maps show, I (1 - T(A)), T(A) = sigmoid(ω (A - σ)).
+
+    Args:
+        images: (N, 3, H, W).
+        maps: (N, H, W) in [0, 1].
+        sharpness: ω.
+        threshold: σ.
+
+    Returns:
+        (N, 3, H, W), differentiable in the maps.
+
+    Example:
+        >>> erased(torch.ones(1, 3, 1, 2), torch.tensor([[[0.0, 1.0]]]), 10.0, 0.5)[0, 0]
+        tensor([[0.9933, 0.0067]])
+    """
+    return images * (1 - torch.sigmoid(sharpness * (maps - threshold))).unsqueeze(1)
+
+
+class AttentionMining(MapRegularizer):
+    """GAIN: pulls all that speaks for the class into the map, and with masks also the map onto them.
+
+        E_i = p_label(erased(x_i)) + w · [annotated] · 1/(HW) Σ (Â - M)²,    Â = A⁺ / max A⁺
+
+    Erased pixels are zero in what the network sees: the mean color of normalized images. Departures from the paper: the
+    softmax probability of the label takes the place of the sigmoid of each class in the image; the map is divided by
+    its largest value. A map without a positive value does not count. With a few annotated images the second term is as
+    small as their share.
+
+    Args:
+        method: see `MapRegularizer`.
+        target_layer: see `MapRegularizer`.
+        annotation: which annotation the second term looks at; see `MapRegularizer`.
+        mask_weight: w; 0 is plain GAIN, which needs no annotation. The paper's extended version has 10.
+        sharpness: ω, the paper's 10.
+        threshold: σ, in [0, 1].
+
+    Raises:
+        ValueError: if a setting is out of its range.
+
+    Cost:
+        A second forward and backward pass, of the erased images.
+
+    Source:
+        Li et al., Tell Me Where to Look: Guided Attention Inference Network, CVPR 2018, arXiv 1802.10171, eqs. 2 to 6.
+    """
+
+    def __init__(
+        self,
+        method: str = "grad_cam",
+        target_layer: str | list[str] | None = None,
+        annotation: AnnotationKind = "any",
+        mask_weight: float = 0.0,
+        sharpness: float = 10.0,
+        threshold: float = 0.5,
+    ) -> None:
+        super().__init__(method, target_layer, annotation)
+        if method == "input_gradient":
+            raise ValueError("`method`: attention mining needs a map at a layer, got input_gradient")
+        if not mask_weight >= 0:
+            raise ValueError(f"`mask_weight`: expected a number of at least 0, got {mask_weight}")
+        if not sharpness > 0:
+            raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"`threshold`: expected a number in [0, 1], got {threshold}")
+        self.mask_weight = mask_weight
+        self.sharpness = sharpness
+        self.threshold = threshold
+
+    def penalty(self, training_pass: TrainingPass) -> Penalty:
+        """See the class."""
+        maps, alive = positive_by_maximum(self.cams(training_pass))
+        images = training_pass.images.detach()
+        left = erased(images, maps.to(images.dtype), self.sharpness, self.threshold)
+        logits = training_pass.again(left)
+        probabilities = logits.to(maps.dtype).softmax(dim=1)
+        values = probabilities.gather(1, training_pass.labels.unsqueeze(1)).squeeze(1)
+        if self.mask_weight:
+            size = (int(maps.shape[-2]), int(maps.shape[-1]))
+            regions = annotated_regions(training_pass.boxes, training_pass.masks, size, self.annotation)
+            if regions is not None:
+                values = values + self.mask_weight * self(maps, regions.to(maps.device))
+        return Penalty(values, alive)
+
+    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Tensor:
+        """Mean squared distance of maps in [0, 1] and regions, (N,); 0 where there is no annotation."""
+        assert regions is not None
+        distance = (cams - regions.to(cams.dtype)).square().flatten(1).mean(dim=1)
+        return distance * regions.flatten(1).any(dim=1)

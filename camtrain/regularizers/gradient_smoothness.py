@@ -1,0 +1,53 @@
+"""The noise of the input gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from camtrain.gradients import BatchNormStatistics
+from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
+from camtrain.regularizers.regularizer import Penalty
+from camtrain.regularizers.total_variation import total_variation
+
+
+class GradientSmoothness(InputGradientRegularizer):
+    """Penalizes how much the input gradient differs between neighboring pixels, whatever its size.
+
+        E_i = TV(δ_i) / ‖δ_i‖₁
+
+    in [0, 4]; white noise has about 2.8. TV is the anisotropic total variation of each channel.
+
+    Args:
+        floor: sum of magnitudes at or below which an image does not count.
+        batch_norm_statistics: see `InputGradientRegularizer`.
+
+    Raises:
+        ValueError: if `floor` is negative.
+
+    Source:
+        The penalty is camtrain's; the total variation that of Rudin et al., 1992.
+
+    Example:
+        >>> GradientSmoothness()(torch.tensor([[[[1.0, 3.0]]]]), None).values
+        tensor([0.5000])
+    """
+
+    def __init__(self, floor: float = 1e-8, batch_norm_statistics: BatchNormStatistics = "batch") -> None:
+        super().__init__(batch_norm_statistics)
+        if not floor >= 0:
+            raise ValueError(f"`floor`: expected a number of at least 0, got {floor}")
+        self.floor = floor
+
+    def forward(
+        self,
+        gradients: Tensor,
+        guided_gradients: Tensor | None,
+        *,
+        boxes: list[Tensor] | None = None,
+        masks: Tensor | None = None,
+    ) -> Penalty:
+        """See `InputGradientRegularizer`."""
+        size = gradients.abs().flatten(1).sum(dim=1)
+        alive = size > self.floor
+        return Penalty(total_variation(gradients) / torch.where(alive, size, 1.0), alive)

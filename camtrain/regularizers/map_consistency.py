@@ -1,0 +1,118 @@
+"""Consistency: the map of a transformed image is the transformed map."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from camtrain.methods import resized_maps
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.normalized_maps import by_norm, positive_by_maximum
+from camtrain.regularizers.pass_regularizer import TrainingPass
+from camtrain.regularizers.regularizer import Penalty
+
+MapTransform = Literal["flip", "crop", "flip_crop"]
+
+
+class MapConsistency(MapRegularizer):
+    """Pulls the map of a transformed image to the transformed map of the image.
+
+        E_i = 1/(HW) Σ (norm(T A(x_i)) - norm(A(T x_i)))²,    norm: A⁺ / max A⁺
+        E_i = -log exp(s_ii/τ) / Σ_j exp(s_ij/τ),    s_ij: cosine of A(T x_i)⁺ and T A(x_j)⁺    with `contrastive`
+
+    T is a horizontal flip, a random crop scaled to the size of the image, or both, drawn for each image. A pair of maps
+    one of which has no positive value does not count. Needs no annotation. Departures: the first form compares maps
+    without their scale and of the label only, where Guo et al. compare those of all classes as they are.
+
+    Args:
+        method: see `MapRegularizer`.
+        target_layer: see `MapRegularizer`.
+        transform: T.
+        smallest_crop: of a crop, the smallest share of height and width, in (0, 1].
+        contrastive: whether maps are to be told from those of other images too (Pillai et al.).
+        temperature: τ; the paper's is 0.5.
+
+    Raises:
+        ValueError: if a setting is not one of these, or out of its range.
+
+    Cost:
+        A second forward and backward pass, of the transformed images.
+
+    Source:
+        Guo et al., Visual Attention Consistency under Image Transforms for Multi-Label Image Classification, CVPR 2019;
+        Pillai et al., Consistent Explanations by Contrastive Learning, CVPR 2022, arXiv 2110.00527, eq. 3.
+    """
+
+    def __init__(
+        self,
+        method: str = "grad_cam",
+        target_layer: str | list[str] | None = None,
+        transform: MapTransform = "flip_crop",
+        smallest_crop: float = 0.7,
+        contrastive: bool = False,
+        temperature: float = 0.5,
+    ) -> None:
+        super().__init__(method, target_layer)
+        if method == "input_gradient":
+            raise ValueError("`method`: consistency needs a map at a layer, got input_gradient")
+        if transform not in get_args(MapTransform):
+            raise ValueError(f"`transform`: expected one of {get_args(MapTransform)}, got {transform!r}")
+        if not 0 < smallest_crop <= 1:
+            raise ValueError(f"`smallest_crop`: expected a share in (0, 1], got {smallest_crop}")
+        if not temperature > 0:
+            raise ValueError(f"`temperature`: expected a positive number, got {temperature}")
+        self.transform: MapTransform = transform
+        self.smallest_crop = smallest_crop
+        self.contrastive = contrastive
+        self.temperature = temperature
+
+    def penalty(self, training_pass: TrainingPass) -> Penalty:
+        """See the class."""
+        images = training_pass.images.detach()
+        grid = self._grid(images)
+        cams = self.cams(training_pass)
+        moved_cams = F.grid_sample(cams.unsqueeze(1), grid.to(cams.dtype), align_corners=False).squeeze(1)
+        moved_images = F.grid_sample(images, grid.to(images.dtype), align_corners=False)
+        method = self.method_of(training_pass.network, images)
+        return self.of_pairs(moved_cams, resized_maps(method, moved_images, training_pass.labels))
+
+    def of_pairs(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
+        """Penalty of transformed maps and of maps of transformed images, (N, H, W) each."""
+        if self.contrastive:
+            return self._contrasted(moved_cams.relu(), cams_of_moved.relu())
+        (first, first_alive), (second, second_alive) = map(positive_by_maximum, (moved_cams, cams_of_moved))
+        return Penalty((first - second).square().flatten(1).mean(dim=1), first_alive & second_alive)
+
+    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
+        """Penalty of maps and of the same maps, mirrored: how far each is from being symmetric."""
+        return self.of_pairs(cams.flip(-1), cams)
+
+    def _contrasted(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
+        (first, first_alive), (second, second_alive) = map(by_norm, (moved_cams, cams_of_moved))
+        alive = first_alive & second_alive
+        similarities = second.flatten(1) @ first.flatten(1).T / self.temperature
+        # A map that is zero is nobody's negative. Its own row does not count, but has to stay finite.
+        others = alive | torch.eye(len(alive), dtype=torch.bool, device=alive.device)
+        similarities = similarities.masked_fill(~others, -torch.inf)
+        own = torch.arange(len(alive), device=alive.device)
+        return Penalty(F.cross_entropy(similarities, own, reduction="none"), alive)
+
+    def _grid(self, images: Tensor) -> Tensor:
+        """Where each pixel of T x comes from, (N, H, W, 2) in [-1, 1]."""
+        count = len(images)
+        scale = torch.ones(count)
+        if "crop" in self.transform:
+            scale = torch.empty(count).uniform_(self.smallest_crop, 1)
+        shift = (torch.rand(count, 2) * 2 - 1) * (1 - scale).unsqueeze(1)
+        theta = torch.zeros(count, 2, 3)
+        theta[:, 0, 0] = -scale if "flip" in self.transform else scale
+        theta[:, 1, 1] = scale
+        theta[:, :, 2] = shift
+        return F.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
+
+    def extra_repr(self) -> str:
+        """Settings, for printing."""
+        return f"{super().extra_repr()}, transform={self.transform!r}, contrastive={self.contrastive}"

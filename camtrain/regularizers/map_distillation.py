@@ -1,0 +1,145 @@
+"""Distillation of maps: the student looks where the teacher looks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.cams import BaseCAM, GradCAM, resize
+from camtrain.gradients import evaluation_mode
+from camtrain.methods import method_named, resized_maps
+from camtrain.regularizers.found_layers import FoundLayers
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.normalized_maps import by_norm
+from camtrain.regularizers.pass_regularizer import TrainingPass
+from camtrain.regularizers.regularizer import Penalty
+
+ACTIVATIONS = "activations"
+
+
+def attention_of_activations(activations: Tensor) -> Tensor:
+    """Activation-based attention, Σ_c A_c², from (N, C, h, w) to (N, h, w).
+
+    Source:
+        Zagoruyko and Komodakis, ICLR 2017, arXiv 1612.03928, section 3.1, F²_sum.
+
+    Example:
+        >>> attention_of_activations(torch.tensor([[[[1.0]], [[-2.0]]]]))
+        tensor([[[5.]]])
+    """
+    return activations.square().sum(dim=1)
+
+
+class MapDistillation(MapRegularizer):
+    """Pulls the map of the network to the map that a trained teacher has of the same image and label.
+
+        E_i = ‖ S / ‖S‖₂ - T / ‖T‖₂ ‖₂²
+
+    in [0, 2] for maps that are not negative. The teacher is run in evaluation mode, gets no gradient, and is not part
+    of checkpoints. A pair one of which is zero does not count. Departure from Zagoruyko and Komodakis: the distance is
+    squared, as in their code; from Grad-CAM++: maps are compared without their scale.
+
+    Args:
+        teacher: the trained network, from the same images to logits of the same classes.
+        checkpoint: of the teacher: one of a `Classifier`, or a state dict; null takes the teacher as it is.
+        method: which map of both networks: `activations`, the activation-based attention Σ_c A_c², or as for
+            `MapRegularizer`.
+        target_layer: of the network; see `MapRegularizer`.
+        teacher_layer: of the teacher, likewise.
+
+    Raises:
+        ValueError: as `MapRegularizer`, or if the checkpoint does not fit the teacher.
+        FileNotFoundError: if there is no such checkpoint.
+
+    Cost:
+        A forward pass of the teacher, and for maps of gradients a backward pass to its layer.
+
+    Source:
+        Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017, arXiv 1612.03928, eq. 2; Chattopadhyay
+        et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, section 6, with Grad-CAM++ maps.
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        checkpoint: str | None = None,
+        method: str = "grad_cam_plus_plus",
+        target_layer: str | None = None,
+        teacher_layer: str | None = None,
+    ) -> None:
+        super().__init__("grad_cam" if method == ACTIVATIONS else method, target_layer)
+        if method == "input_gradient":
+            raise ValueError("`method`: distillation needs a map at a layer, got input_gradient")
+        self.of_activations = method == ACTIVATIONS
+        self.teacher_layer = teacher_layer
+        if checkpoint is not None:
+            _load(teacher, checkpoint)
+        # In a list, so that it is no submodule: it is not trained, and not saved with every checkpoint.
+        self._teacher = [teacher.eval()]
+        self._found_in_teacher = FoundLayers()
+
+    @property
+    def teacher(self) -> nn.Module:
+        """The trained network."""
+        return self._teacher[0]
+
+    def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
+        """Captures the network's layer."""
+        if not self.of_activations:
+            return super().watching(network, images)
+        method = self.method_of(network, images)
+        assert isinstance(method, BaseCAM)
+        return method.captured(images)
+
+    def penalty(self, training_pass: TrainingPass) -> Penalty:
+        """See the class."""
+        size = (int(training_pass.images.shape[-2]), int(training_pass.images.shape[-1]))
+        if self.of_activations:
+            student = resize(attention_of_activations(training_pass.captured.activations), size)
+        else:
+            student = self.cams(training_pass)
+        return distance_of_maps(student, self._maps_of_teacher(training_pass))
+
+    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
+        """Not of one map: see `penalty` and `distance_of_maps`."""
+        raise NotImplementedError("MapDistillation compares maps of two networks: call distance_of_maps")
+
+    def _maps_of_teacher(self, training_pass: TrainingPass) -> Tensor:
+        images = training_pass.images.detach()
+        teacher = self.teacher.to(images.device)
+        layer = self.teacher_layer or self._found_in_teacher(teacher, images)
+        with evaluation_mode(teacher):
+            if not self.of_activations:
+                return resized_maps(method_named(self.method, teacher, layer), images, training_pass.labels)
+            activations, _ = GradCAM(teacher, layer).activations_and_logits(images)
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        return resize(attention_of_activations(activations), size).detach()
+
+
+def distance_of_maps(student: Tensor, teacher: Tensor) -> Penalty:
+    """Squared distance of maps of norm one, (N, H, W) each.
+
+    Example:
+        >>> distance_of_maps(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]])).values
+        tensor([2.])
+    """
+    (first, first_alive), (second, second_alive) = by_norm(student), by_norm(teacher)
+    return Penalty((first - second).square().flatten(1).sum(dim=1), first_alive & second_alive)
+
+
+def _load(teacher: nn.Module, checkpoint: str) -> None:
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise FileNotFoundError(f"`checkpoint`: looked for {path.absolute()}, which is not there")
+    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = found.get("state_dict", found)
+    prefix = "network."
+    of_network = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    try:
+        teacher.load_state_dict(of_network or state)
+    except RuntimeError as error:
+        raise ValueError(f"`checkpoint`: {path} does not fit a {type(teacher).__name__}: {error}") from error

@@ -1,0 +1,43 @@
+"""L1 distance of a map and the object's region."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.normalized_maps import positive_by_maximum
+from camtrain.regularizers.regularizer import Penalty
+
+
+class MapL1(MapRegularizer):
+    """Pulls the map to 1 on the object and to 0 elsewhere.
+
+        E_i = 1/(HW) Σ |M - A⁺ / max A⁺|
+
+    It wants the object filled, uniformly. A map without a positive value does not count.
+
+    Args:
+        method: see `MapRegularizer`.
+        target_layer: see `MapRegularizer`.
+        annotation: see `MapRegularizer`.
+
+    Source:
+        Gao et al., Going Beyond XAI: A Systematic Survey for Explanation-Guided Learning (GRADIA), and Rao et al., ICCV
+        2023, arXiv 2303.11932, section 3.2.
+
+    Example:
+        >>> import torch
+        >>> MapL1()(torch.tensor([[[4.0, 1.0]]]), torch.tensor([[[True, False]]])).values
+        tensor([0.1250])
+    """
+
+    needs_annotation: ClassVar[bool] = True
+
+    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
+        """See `MapRegularizer`."""
+        assert regions is not None
+        maps, alive = positive_by_maximum(cams)
+        distance = (maps - regions.to(maps.dtype)).abs().flatten(1).mean(dim=1)
+        return Penalty(distance, alive & regions.flatten(1).any(dim=1))

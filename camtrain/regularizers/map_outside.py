@@ -1,0 +1,43 @@
+"""RRR*: the square of a map outside the object."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.normalized_maps import by_largest_magnitude
+from camtrain.regularizers.regularizer import Penalty
+
+
+class MapOutside(MapRegularizer):
+    """Penalizes the map outside the object, whatever its sign, and says nothing of the object itself (RRR*).
+
+        E_i = 1/(HW) Σ ((1 - M) Â)²,    Â = A / max |A|
+
+    Departure from the paper: the mean over the pixels takes the place of the sum, so that λ does not depend on the size
+    of the images. A map that is zero everywhere does not count.
+
+    Args:
+        method: see `MapRegularizer`.
+        target_layer: see `MapRegularizer`.
+        annotation: see `MapRegularizer`.
+
+    Source:
+        Rao et al., ICCV 2023, arXiv 2303.11932, section 3.2, after Ross et al., IJCAI 2017, arXiv 1703.03717.
+
+    Example:
+        >>> import torch
+        >>> MapOutside()(torch.tensor([[[4.0, -2.0]]]), torch.tensor([[[True, False]]])).values
+        tensor([0.1250])
+    """
+
+    needs_annotation: ClassVar[bool] = True
+
+    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
+        """See `MapRegularizer`."""
+        assert regions is not None
+        maps, alive = by_largest_magnitude(cams)
+        outside = maps.masked_fill(regions, 0).square().flatten(1).mean(dim=1)
+        return Penalty(outside, alive & regions.flatten(1).any(dim=1))

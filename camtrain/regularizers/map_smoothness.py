@@ -1,0 +1,38 @@
+"""The roughness of a map."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.normalized_maps import positive_by_maximum
+from camtrain.regularizers.regularizer import Penalty
+from camtrain.regularizers.total_variation import total_variation
+
+
+class MapSmoothness(MapRegularizer):
+    """Penalizes the total variation of the map: fewer and rounder regions.
+
+        E_i = 1/(HW) TV(A⁺ / max A⁺)
+
+    A map without a positive value does not count; one that is the same everywhere has no loss. Needs no annotation.
+
+    Args:
+        method: see `MapRegularizer`.
+        target_layer: see `MapRegularizer`.
+        annotation: plays no part.
+
+    Source:
+        The total variation of Rudin et al., 1992, of a map as in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296.
+
+    Example:
+        >>> import torch
+        >>> MapSmoothness()(torch.tensor([[[4.0, 2.0]]])).values
+        tensor([0.2500])
+    """
+
+    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
+        """See `MapRegularizer`."""
+        maps, alive = positive_by_maximum(cams)
+        pixels = maps.shape[-2] * maps.shape[-1]
+        return Penalty(total_variation(maps) / pixels, alive)

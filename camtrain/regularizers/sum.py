@@ -1,0 +1,144 @@
+"""Several regularizers at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from torch import nn
+
+from camtrain.regularizers.regularizer import Regularizer
+
+
+@dataclass
+class Term:
+    """One regularizer of a sum, with its weight and schedule.
+
+    Args:
+        regularizer: what is penalized.
+        weight: its λ, at least 0; null is the regularizer's default.
+        name: of its log keys; null is the snake_case of the class.
+        start_epoch: before it, the weight is 0; may be fractional.
+        warmup_epochs: number of epochs over which the weight then rises linearly from 0.
+        end_epoch: from it on, the weight is 0 again; null is never.
+
+    Raises:
+        TypeError: if `regularizer` is something else.
+        ValueError: if a number is out of its range.
+    """
+
+    regularizer: Regularizer
+    weight: float | None = None
+    name: str | None = None
+    start_epoch: float = 0.0
+    warmup_epochs: float = 0.0
+    end_epoch: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.regularizer, Regularizer) or isinstance(self.regularizer, Sum):
+            raise TypeError(f"`regularizer`: expected a Regularizer that is no Sum, got {self.regularizer!r}")
+        if self.weight is None:
+            self.weight = self.regularizer.default_weight
+        for name in ("weight", "start_epoch", "warmup_epochs"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"`{name}`: expected a finite number of at least 0, got {value}")
+        if self.end_epoch is not None and not self.end_epoch > self.start_epoch:
+            raise ValueError(
+                f"`end_epoch`: expected a number above start_epoch = {self.start_epoch}, got {self.end_epoch}"
+            )
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the weight depends on the epoch."""
+        return self.start_epoch > 0 or self.warmup_epochs > 0 or self.end_epoch is not None
+
+    def weight_at(self, epoch: float | None) -> float:
+        """The weight at an epoch, which may be fractional.
+
+        Raises:
+            ValueError: if the weight depends on the epoch, and that is not known.
+
+        Example:
+            >>> from camtrain.regularizers import MapSparsity
+            >>> [Term(MapSparsity(), 2.0, start_epoch=1, warmup_epochs=2).weight_at(epoch) for epoch in (0, 1, 2, 3)]
+            [0.0, 0.0, 1.0, 2.0]
+        """
+        assert self.weight is not None
+        if not self.is_scheduled:
+            return self.weight
+        if epoch is None:
+            raise ValueError("`epoch`: a term with a schedule needs it; set objective.epoch before each step")
+        if epoch < self.start_epoch or (self.end_epoch is not None and epoch >= self.end_epoch):
+            return 0.0
+        risen = (epoch - self.start_epoch) / self.warmup_epochs if self.warmup_epochs else 1.0
+        return self.weight * min(1.0, risen)
+
+
+class Sum(Regularizer):
+    """Several regularizers, each with its weight and schedule: L_R = Σ_t w_t L_t, from one pass and one backward.
+
+    All terms look at the same forward pass. Terms on the input gradient share the engine's further pass. Where they
+    penalize the gradients of different scalars (`RightForRightReasons` those of log-probabilities, `EnergyInside` with
+    `method="input_gradient"` those of a logit), the engine takes the first kind, of the loss if there is one, and the
+    others are differentiated twice in the same pass. A term that needs predictions on other images (`AttentionMining`,
+    `SaliencyGuided`, `MapConsistency`) runs its own pass of them.
+
+    Args:
+        terms: the regularizers, at least one.
+
+    Raises:
+        ValueError: if there are none, or terms on the input gradient want different BatchNorm statistics.
+
+    Example:
+        >>> from camtrain.regularizers import EnergyInside, InterpretableGradient
+        >>> both = Sum([Term(InterpretableGradient()), Term(EnergyInside(), weight=0.1)])
+        >>> list(both.named)
+        ['interpretable_gradient', 'energy_inside']
+    """
+
+    def __init__(self, terms: list[Term]) -> None:
+        super().__init__()
+        if not terms:
+            raise ValueError("`terms`: expected at least one, got none")
+        for term in terms:
+            if not isinstance(term, Term):
+                raise TypeError(f"`terms`: expected Terms, got {term!r}")
+        self.terms = list(terms)
+        self.regularizers = nn.ModuleList(term.regularizer for term in terms)
+        statistics = {getattr(each, "batch_norm_statistics", "batch") for each in self.regularizers}
+        if len(statistics) > 1:
+            raise ValueError("`terms`: expected the same batch_norm_statistics of all, got batch and running")
+        self.needs_annotation = all(each.needs_annotation for each in self.regularizers)  # type: ignore[misc]
+
+    @property
+    def named(self) -> dict[str, Term]:
+        """The terms by their names; a second one of a name has a number."""
+        named: dict[str, Term] = {}
+        for term in self.terms:
+            first = term.name or name_of(term.regularizer)
+            name = first
+            number = 2
+            while name in named:
+                name, number = f"{first}_{number}", number + 1
+            named[name] = term
+        return named
+
+
+def named_terms(regularizer: Regularizer) -> dict[str, Term]:
+    """The terms of a sum, or the regularizer itself as the only one, of weight 1, by their names."""
+    if isinstance(regularizer, Sum):
+        return regularizer.named
+    return {name_of(regularizer): Term(regularizer, 1.0)}
+
+
+def name_of(regularizer: Regularizer) -> str:
+    """The snake_case of its class.
+
+    Example:
+        >>> from camtrain.regularizers import MapL1
+        >>> name_of(MapL1())
+        'map_l1'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(regularizer).__name__).lower()
