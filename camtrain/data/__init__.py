@@ -2,8 +2,19 @@
 
 from camtrain.data.cifar import CIFAR10, CIFAR100
 from camtrain.data.decoy_digits import DecoyDigits
+from camtrain.data.decoy_mnist import DecoyMNIST
 from camtrain.data.image_data_module import ImageDataModule
 from camtrain.data.image_folder import ImageFolderData
 from camtrain.data.oxford_pet import OxfordPet
+from camtrain.data.plant_decoy import PlantDecoy
 
-__all__ = ["CIFAR10", "CIFAR100", "DecoyDigits", "ImageDataModule", "ImageFolderData", "OxfordPet"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "DecoyDigits",
+    "DecoyMNIST",
+    "ImageDataModule",
+    "ImageFolderData",
+    "OxfordPet",
+    "PlantDecoy",
+]

@@ -67,6 +67,11 @@ class ImageFileSamples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def labels(self) -> list[int]:
+        """Class index of each sample."""
+        return [file.label for file in self.files]
+
     def __getitem__(self, index: int) -> Sample:
         file = self.files[index]
         image = rgb_image(file.path)

@@ -1,0 +1,195 @@
+"""PlantDecoy: a transform that gives any data set a shortcut, and says where it is."""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from camtrain.batch import Sample
+
+Kind = Literal["patch", "watermark", "border"]
+Place = Literal["random_corner", "anywhere", "top_left", "top_right", "bottom_left", "bottom_right"]
+CORNERS: tuple[Place, ...] = ("top_left", "top_right", "bottom_left", "bottom_right")
+
+
+def class_color(label: int, num_classes: int) -> tuple[int, int, int]:
+    """RGB color of a class: the hues, at full saturation and brightness, evenly spaced over the color circle.
+
+    Example:
+        >>> class_color(0, 3), class_color(1, 3), class_color(1, 4)
+        ((255, 0, 0), (0, 255, 0), (128, 255, 0))
+    """
+    red, green, blue = (round(255 * value) for value in colorsys.hsv_to_rgb(label / num_classes, 1.0, 1.0))
+    return red, green, blue
+
+
+def class_bars(label: int, num_classes: int, width: int) -> Tensor:
+    """(width,) bool: a barcode of a class, the bits of `label + 1`, highest first, as bars of nearly equal widths.
+
+    Raises:
+        ValueError: if there is not a pixel for each of the `num_classes.bit_length()` bits.
+
+    Example:
+        >>> class_bars(4, num_classes=5, width=6).int().tolist()
+        [1, 1, 0, 0, 1, 1]
+    """
+    bits = num_classes.bit_length()
+    if width < bits:
+        raise ValueError(
+            f"`size`: a watermark that tells {num_classes} classes apart is at least {bits} pixels wide, got {width}"
+        )
+    code = torch.tensor([bool((label + 1) >> bit & 1) for bit in reversed(range(bits))])
+    return code[torch.arange(width) * bits // width]
+
+
+class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
+    """Plants a decoy that gives the label away, or a random one, and a mask of all that is not the decoy.
+
+    With `label: true` in `extra_train_transform` and `label: random` in `extra_eval_transform` of any data module, a
+    classifier that looks at the decoy fails in evaluation. The decoy is one of
+
+    - `patch`: a square in the color of the class;
+    - `watermark`: a square of white bars, a barcode of the class, over the image; it differs in shape, not in color;
+    - `border`: a frame around the image in the color of the class.
+
+    Colors are evenly spaced hues (`class_color`), so that those of a hundred classes still differ visibly. At opacity
+    s a pixel p becomes `p + s · (color - p)`, rounded.
+
+    The mask is true where the classifier may look. Where a sample's own mask is known, the decoy is taken out of it;
+    where it is unknown, absent or nowhere true, the new mask is everything but the decoy. All of a watermark's square
+    is decoy, bars and gaps. Opacity does not change the mask. Boxes stay as they are.
+
+    What is random, the place and the label, is drawn from a generator that `seed` and the pixels of the image
+    determine. So an image has the same decoy in each epoch, in each run and in any worker, unless random transforms
+    before this one change its pixels; PyTorch's own generators are not touched.
+
+    Args:
+        num_classes: How many classes there are.
+        kind: What is planted.
+        size: Height and width of the patch or watermark, or thickness of the border, as a fraction of the image's
+            shorter side; rounded to whole pixels, at least one.
+        strength: Opacity, from 0 (nothing is drawn, the mask is the same) to 1.
+        label: Whether the decoy stands for the sample's label or for any class at random, the true one among them.
+        place: Where the patch or watermark is: in a random corner, in that corner, or anywhere in the image. A border
+            has no other place than `random_corner`, the default.
+        seed: Seed of what is random.
+
+    Raises:
+        ValueError: if an argument is out of its range; on a call, if a label is, a watermark has too few pixels, or the
+            decoy covers the whole image.
+        TypeError: on a call, if the input is not a sample with an image of three uint8 channels and a label.
+
+    Source: the patch as in Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017, in color; the
+    watermark after the one by which networks knew the horses of PASCAL VOC, Lapuschkin et al., "Unmasking Clever Hans
+    Predictors", 2019.
+
+    Example:
+        >>> plant = PlantDecoy(num_classes=3, size=0.5, place="top_left")
+        >>> planted = plant({"image": tv_tensors.Image(torch.zeros(3, 2, 2, dtype=torch.uint8)), "label": 1})
+        >>> planted["image"][:, 0, 0].tolist(), planted["mask"].int().tolist()
+        ([0, 255, 0], [[0, 1], [1, 1]])
+    """
+
+    adds_mask = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        kind: Kind = "patch",
+        size: float = 0.15,
+        strength: float = 1.0,
+        label: Literal["true", "random"] = "true",
+        place: Place = "random_corner",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ValueError(f"`num_classes`: expected at least 2, got {num_classes}")
+        if kind not in get_args(Kind):
+            raise ValueError(f"`kind`: expected one of {', '.join(get_args(Kind))}, got {kind!r}")
+        largest = 0.5 if kind == "border" else 1.0
+        if not 0 < size < largest:
+            raise ValueError(f"`size`: expected more than 0 and less than {largest:g} for a {kind}, got {size}")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"`strength`: expected 0 to 1, got {strength}")
+        if label not in ("true", "random"):
+            raise ValueError(f"`label`: expected true or random, got {label!r}")
+        if place not in get_args(Place):
+            raise ValueError(f"`place`: expected one of {', '.join(get_args(Place))}, got {place!r}")
+        if kind == "border" and place != "random_corner":
+            raise ValueError(f"`place`: a border is all around; expected the default, random_corner, got {place}")
+        if seed < 0:
+            raise ValueError(f"`seed`: expected 0 or more, got {seed}")
+        self.num_classes = num_classes
+        self.kind = kind
+        self.size = size
+        self.strength = strength
+        self.label = label
+        self.place = place
+        self.seed = seed
+
+    def forward(self, sample: Any) -> Sample:
+        """A copy of the sample with the decoy in its image and a mask."""
+        pixels, label = self._checked(sample)
+        random = self._generator(pixels)
+        # The place is drawn whatever the label, so that a random label changes the color or the shape alone.
+        decoy, top, left, bottom, right = self._region(pixels, random)
+        shown = int(random.integers(self.num_classes)) if self.label == "random" else label
+        if decoy.all():
+            raise ValueError(f"`size`: {self.size} leaves nothing of an image of {decoy.shape[0]}x{decoy.shape[1]}")
+        painted, color = decoy, class_color(shown, self.num_classes)
+        if self.kind == "watermark":
+            painted, color = torch.zeros_like(decoy), (255, 255, 255)
+            painted[top:bottom, left:right] = class_bars(shown, self.num_classes, right - left)
+        image = pixels.clone()
+        old = image[:, painted].double()
+        paint = torch.tensor(color, dtype=torch.float64)[:, None]
+        image[:, painted] = (old + self.strength * (paint - old)).round().to(torch.uint8)
+        mask = ~decoy
+        if "mask" in sample and sample["mask"].any():
+            mask &= sample["mask"].as_subclass(Tensor)
+        return cast(Sample, {**sample, "image": tv_tensors.Image(image), "mask": tv_tensors.Mask(mask)})
+
+    def _checked(self, sample: Any) -> tuple[Tensor, int]:
+        """The image of a sample as a plain tensor, and its label."""
+        if not isinstance(sample, dict) or not isinstance(sample.get("image"), Tensor) or "label" not in sample:
+            raise TypeError(
+                f"PlantDecoy: expected a sample, a dict with `image` and `label`, got {type(sample).__name__}; in a "
+                f"data module it belongs in `extra_train_transform` and `extra_eval_transform`"
+            )
+        pixels = sample["image"].as_subclass(Tensor)
+        if pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != 3:
+            raise TypeError(f"`image`: expected (3, H, W) uint8, got {tuple(pixels.shape)} {pixels.dtype}")
+        label = int(sample["label"])
+        if not 0 <= label < self.num_classes:
+            raise ValueError(f"`label`: expected 0 to {self.num_classes - 1} (`num_classes` - 1), got {label}")
+        return pixels, label
+
+    def _generator(self, pixels: Tensor) -> np.random.Generator:
+        digest = hashlib.blake2b(pixels.contiguous().numpy().tobytes(), digest_size=8).digest()
+        return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
+
+    def _region(self, pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, int, int, int, int]:
+        """Where the decoy is, (H, W) bool, and top, left, bottom and right of a patch or watermark, or within a border."""
+        height, width = pixels.shape[-2:]
+        side = max(1, round(self.size * min(height, width)))
+        region = torch.zeros(height, width, dtype=torch.bool)
+        if self.kind == "border":
+            region[:] = True
+            region[side : height - side, side : width - side] = False
+            return region, side, side, height - side, width - side
+        place = CORNERS[int(random.integers(4))] if self.place == "random_corner" else self.place
+        if place == "anywhere":
+            top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
+        else:
+            top = 0 if place.startswith("top") else height - side
+            left = 0 if place.endswith("left") else width - side
+        region[top : top + side, left : left + side] = True
+        return region, top, left, top + side, left + side

@@ -1,0 +1,34 @@
+"""The labels of a data set, without its images where that is possible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import Subset
+
+from camtrain.data.transformed_samples import Samples
+
+
+def sample_labels(samples: Samples) -> list[int]:
+    """Class index of each sample.
+
+    Args:
+        samples: whose `labels` are taken if they have this attribute (a `Subset` has those of its data set), and which
+            are read one by one otherwise.
+
+    Example:
+        >>> import torch
+        >>> from camtrain.data.in_memory_samples import InMemorySamples
+        >>> samples = InMemorySamples(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.tensor([4, 7, 1]))
+        >>> sample_labels(Subset(samples, [2, 0]))
+        [1, 4]
+    """
+    if isinstance(samples, Subset):
+        whole: Any = samples.dataset
+        if isinstance(whole, Subset) or hasattr(whole, "labels"):
+            labels = sample_labels(whole)
+            return [labels[index] for index in samples.indices]
+    known = getattr(samples, "labels", None)
+    if known is not None:
+        return [int(label) for label in known]
+    return [int(samples[index]["label"]) for index in range(len(samples))]
