@@ -364,8 +364,8 @@ class Objective(nn.Module):
 
     def _term_steps(self, batch: BatchTerms, weights: dict[str, float]) -> dict[str, TermStep]:
         return {
-            name: TermStep(mean.float(), weights[name], self._scale(name), batch.found[name].counted.sum())
-            for name, mean in batch.means.items()
+            name: TermStep(batch.means[name].float(), weight, self._scale(name), batch.found[name].counted.sum())
+            for name, weight in weights.items()
         }
 
     def get_extra_state(self) -> Tensor:

@@ -177,7 +177,7 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
 
     def _region(self, pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, int, int, int, int]:
-        """Where the decoy is, (H, W) bool, and top, left, bottom and right of a patch or watermark, or within a border."""
+        """Where the decoy is, (H, W) bool, and its top, left, bottom and right, of a border those within it."""
         height, width = pixels.shape[-2:]
         side = max(1, round(self.size * min(height, width)))
         region = torch.zeros(height, width, dtype=torch.bool)

@@ -28,7 +28,7 @@ class MapBCE(MapRegularizer):
         target_layer: see `MapRegularizer`.
         annotation: see `MapRegularizer`.
         outside: whether pixels outside the object count.
-        floor: smallest value that the logarithm is taken of, in (0, 0.5).
+        floor: smallest value that the logarithm is taken of, in [1e-6, 0.5).
 
     Raises:
         ValueError: if `floor` is out of its range.
@@ -53,8 +53,8 @@ class MapBCE(MapRegularizer):
         floor: float = 1e-3,
     ) -> None:
         super().__init__(method, target_layer, annotation)
-        if not 0 < floor < 0.5:
-            raise ValueError(f"`floor`: expected a number between 0 and 0.5, got {floor}")
+        if not 1e-6 <= floor < 0.5:  # less is lost beside 1 in float32
+            raise ValueError(f"`floor`: expected a number of at least 1e-6 and below 0.5, got {floor}")
         self.outside = outside
         self.floor = floor
 

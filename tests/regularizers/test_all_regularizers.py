@@ -1,0 +1,242 @@
+"""What all regularizers have in common; values by hand are in each one's own file."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from camtrain import Objective
+from camtrain.gradients import DoubleBackprop, FrozenGates
+from camtrain.networks import CIFARResNet
+from camtrain.regularizers import (
+    AttentionMining,
+    EnergyInside,
+    GradientNorm,
+    GradientSmoothness,
+    InterpretableGradient,
+    MapBCE,
+    MapConsistency,
+    MapDistillation,
+    MapL1,
+    MapOutside,
+    MapRegularizer,
+    MapSmoothness,
+    MapSparsity,
+    RightForRightReasons,
+    SaliencyGuided,
+    Sum,
+    Term,
+)
+from tests.regularizers.smooth_network import batch, smooth_network
+
+LAYER = "4"
+
+
+def teacher():
+    torch.manual_seed(9)
+    made = smooth_network()
+    with torch.no_grad():
+        made[3].weight.mul_(-1)
+    return made
+
+
+REGULARIZERS = {
+    "energy_inside": lambda: EnergyInside(target_layer=LAYER),
+    "energy_inside_of_layer_cam": lambda: EnergyInside("layer_cam", LAYER),
+    "energy_inside_of_two_layers": lambda: EnergyInside("grad_cam", ["1", LAYER]),
+    "energy_inside_of_eigen_cam": lambda: EnergyInside("eigen_cam", LAYER),
+    "energy_inside_of_the_gradient": lambda: EnergyInside("input_gradient"),
+    "energy_inside_of_gradient_times_input": lambda: EnergyInside("input_x_gradient"),
+    "map_l1": lambda: MapL1(target_layer=LAYER),
+    "map_bce": lambda: MapBCE(target_layer=LAYER),
+    "map_bce_outside": lambda: MapBCE(target_layer=LAYER, outside=True),
+    "map_outside": lambda: MapOutside("hi_res_cam", LAYER),
+    "map_smoothness": lambda: MapSmoothness(target_layer=LAYER),
+    "map_sparsity": lambda: MapSparsity(target_layer=LAYER),
+    "attention_mining": lambda: AttentionMining(target_layer=LAYER),
+    "attention_mining_with_masks": lambda: AttentionMining(target_layer=LAYER, mask_weight=10),
+    "saliency_guided": SaliencyGuided,
+    "map_consistency": lambda: MapConsistency(target_layer=LAYER),
+    "map_consistency_contrastive": lambda: MapConsistency(target_layer=LAYER, contrastive=True),
+    "map_distillation": lambda: MapDistillation(teacher(), target_layer=LAYER, teacher_layer=LAYER),
+    "map_distillation_of_activations": lambda: MapDistillation(
+        teacher(), method="activations", target_layer=LAYER, teacher_layer=LAYER
+    ),
+    "right_for_right_reasons": RightForRightReasons,
+    "right_for_right_reasons_of_the_loss": lambda: RightForRightReasons("loss"),
+    "gradient_norm": GradientNorm,
+    "gradient_smoothness": GradientSmoothness,
+    "sum": lambda: Sum(
+        [
+            Term(GradientNorm(), 0.3),
+            Term(RightForRightReasons(), 0.02),
+            Term(EnergyInside(target_layer=LAYER), 0.5),
+            Term(MapL1(target_layer="1"), 2.0),
+        ]
+    ),
+}
+NEEDY = [name for name, make in REGULARIZERS.items() if make().needs_annotation]
+
+
+def loss_at(regularizer, network, images, labels, masks):
+    torch.manual_seed(5)
+    return Objective(regularizer, 0.7).measure(network, images, labels, masks=masks).loss.double()
+
+
+@pytest.mark.parametrize("engine", [DoubleBackprop, FrozenGates])
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_the_gradient_is_that_of_finite_differences(name, engine, monkeypatch):
+    # Values are kept as float32; a finite difference needs more of them.
+    monkeypatch.setattr(
+        torch.Tensor, "float", lambda tensor: tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    )
+    network, (images, labels, masks) = smooth_network(), batch()
+    regularizer = REGULARIZERS[name]()
+    objective = Objective(regularizer, 0.7, engine())
+    torch.manual_seed(5)
+    objective(network, images, labels, masks=masks).loss.backward()
+    torch.manual_seed(3)
+    directions = [torch.randn_like(parameter) for parameter in network.parameters()]
+    found = sum((p.grad * d).sum() for p, d in zip(network.parameters(), directions, strict=True))
+    step = 1e-5
+    losses = []
+    for sign in (1, -1):
+        moved = copy.deepcopy(network)
+        with torch.no_grad():
+            for parameter, direction in zip(moved.parameters(), directions, strict=True):
+                parameter += sign * step * direction
+        losses.append(loss_at(regularizer, moved, images, labels, masks))
+    expected = (losses[0] - losses[1]) / (2 * step)
+    torch.manual_seed(5)
+    network.zero_grad()
+    Objective()(network, images, labels).loss.backward()
+    plain = sum((p.grad * d).sum() for p, d in zip(network.parameters(), directions, strict=True))
+    assert abs(found - plain) > 1e-5, "the regularizer says something"
+    torch.testing.assert_close(found - plain, expected - plain, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_measure_gives_the_values_of_a_step(name):
+    network, (images, labels, masks) = smooth_network(), batch()
+    objective = Objective(REGULARIZERS[name](), 0.7)
+    torch.manual_seed(5)
+    step = objective(network, images, labels, masks=masks)
+    torch.manual_seed(5)
+    with torch.inference_mode():
+        measured = objective.measure(network, images, labels, masks=masks)
+    torch.testing.assert_close(step.regularization, measured.regularization)
+    torch.testing.assert_close(step.loss.detach().float(), measured.loss.float())
+    assert {each: int(term.counted) for each, term in step.terms.items()} == {
+        each: int(term.counted) for each, term in measured.terms.items()
+    }
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_images_without_annotation_do_not_count(name):
+    network, (images, labels, masks) = smooth_network(), batch()
+    step = Objective(REGULARIZERS[name](), 0.7)(network, images, labels, masks=masks)
+    assert all(int(term.counted) == 3 for term in step.terms.values())
+    of_three = Objective(REGULARIZERS[name](), 0.7)(network, images[:3], labels[:3], masks=masks[:3])
+    torch.testing.assert_close(step.regularization, of_three.regularization)
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_a_batch_without_annotation_is_a_plain_step(name):
+    network, (images, labels, masks) = smooth_network(), batch()
+    objective = Objective(REGULARIZERS[name](), 0.7)
+    step = objective(network, images, labels, masks=torch.zeros_like(masks), boxes=[torch.zeros(0, 4)] * 4)
+    assert not step.regularized
+    torch.testing.assert_close(step.loss.detach().float(), step.classification)
+    (record,) = objective.records.values()
+    assert (int(record.seen), int(record.counted)) == (4, 0)
+    with pytest.raises(ValueError, match="`boxes` or `masks`"):
+        objective(network, images, labels)
+    assert int(objective.measure(network, images, labels).terms[next(iter(objective.terms))].counted) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in REGULARIZERS if "gradient" not in name and "reasons" not in name])
+def test_a_dead_layer_has_finite_gradients_and_no_penalty(name):
+    """Its maps are zero everywhere."""
+    network, (images, labels, masks) = smooth_network(), batch()
+    dead = nn.Sequential(*network[:5], nn.Threshold(1e9, 0.0), *network[5:])
+    regularizer = REGULARIZERS[name]()
+    for each in regularizer.modules():
+        if isinstance(each, MapRegularizer) and each.target_layer is not None:
+            each.target_layer = "5"
+    objective = Objective(regularizer, 0.7, DoubleBackprop())
+    step = objective(dead, images, labels, masks=masks)
+    step.loss.backward()
+    assert torch.isfinite(step.loss)
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in dead.parameters())
+    for each, term in step.terms.items():
+        if isinstance(objective.terms[each].regularizer, MapRegularizer):
+            assert (int(term.counted), float(term.value)) == (0, 0.0)
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_nothing_is_left_behind(name):
+    """One forward pass's running statistics, and no gradient, hook, mode or buffer else."""
+    network, (images, labels, masks) = smooth_network().insert(1, nn.BatchNorm2d(4).double()), batch()
+    regularizer = REGULARIZERS[name]()
+    for each in regularizer.modules():
+        if isinstance(each, MapRegularizer) and each.target_layer is not None:
+            each.target_layer = "5"
+    twin = copy.deepcopy(network)
+    twin(images)
+    Objective(regularizer, 0.7, DoubleBackprop())(network, images, labels, masks=masks)
+    for (key, value), expected in zip(network.state_dict().items(), twin.state_dict().values(), strict=True):
+        torch.testing.assert_close(value, expected, msg=key)
+    assert all(not module._forward_hooks and module.training for module in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert images.grad is None
+    assert not images.requires_grad
+
+
+@pytest.mark.parametrize("engine", [DoubleBackprop, FrozenGates])
+def test_terms_of_all_kinds_add_up(engine):
+    """The gradient of a sum is the sum of gradients, on a network with gates and BatchNorm."""
+    torch.manual_seed(0)
+    network, images = CIFARResNet(depth=8, num_classes=3).double(), torch.randn(4, 3, 16, 16).double()
+    _, labels, _ = batch()
+    masks = torch.zeros(4, 16, 16, dtype=torch.bool)
+    masks[1:, 4:9, 5:12] = True
+    terms = [
+        Term(InterpretableGradient(), 0.5),
+        Term(GradientNorm(), 0.1),
+        Term(RightForRightReasons(), 0.01),
+        Term(EnergyInside(target_layer="layer2"), 0.3),
+        Term(EnergyInside("input_gradient"), 0.2),
+    ]
+
+    def gradients(regularizer, weight):
+        objective = Objective(regularizer, weight, engine())
+        network.zero_grad()
+        objective(network, images, labels, masks=masks).loss.backward()
+        return torch.cat([parameter.grad.flatten().clone() for parameter in network.parameters()])
+
+    plain = gradients(None, 0)
+    expected = sum(gradients(term.regularizer, term.weight) - plain for term in terms)
+    torch.testing.assert_close(gradients(Sum(terms), 1.0) - plain, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sum_takes_one_more_forward_pass():
+    passes, network, (images, labels, masks) = [], smooth_network(), batch()
+    terms = [Term(GradientNorm()), Term(GradientSmoothness()), Term(EnergyInside(target_layer=LAYER)),
+             Term(MapL1(target_layer=LAYER)), Term(MapOutside("layer_cam", "1"))]  # fmt: skip
+    objective = Objective(Sum(terms), 0.1, FrozenGates())
+    objective(network, images, labels, masks=masks)  # the first step looks at the network
+    network.register_forward_hook(lambda *_: passes.append(1))
+    objective(network, images, labels, masks=masks)
+    assert len(passes) == 2
+
+
+def test_maps_alone_take_no_other_pass():
+    passes, network, (images, labels, masks) = [], smooth_network(), batch()
+    objective = Objective(EnergyInside(), 0.1)
+    objective(network, images, labels, masks=masks)  # finds the layer
+    network.register_forward_hook(lambda *_: passes.append(1))
+    objective(network, images, labels, masks=masks)
+    assert len(passes) == 1
