@@ -144,7 +144,7 @@ class Objective(nn.Module):
         self.regularizer = regularizer
         self.terms: dict[str, Term] = {} if regularizer is None else named_terms(regularizer)
         self.records = nn.ModuleDict({name: TermRecord() for name in self.terms})
-        self.register_load_state_dict_pre_hook(_records_that_fit)
+        self.register_load_state_dict_pre_hook(_records_that_fit)  # type: ignore[no-untyped-call]
         self.balance_steps = balance_steps
         self.epoch: float | None = None
         self.engine = FrozenGates() if engine is None else engine
@@ -409,7 +409,7 @@ def _with_terms_of_pass(
 def _records_that_fit(
     objective: Objective, state: dict[str, Tensor], prefix: str, *_strictness_and_messages: object
 ) -> None:
-    """Leave out the records of regularizers that this objective has not, and start those anew that the state has not."""
+    """Leave out records of regularizers that this objective has not; start those anew that the state has not."""
     ours = {f"{prefix}records.{key}": value for key, value in objective.records.state_dict().items()}
     for key in [key for key in state if key.startswith(f"{prefix}records.") and key not in ours]:
         del state[key]

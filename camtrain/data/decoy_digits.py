@@ -21,8 +21,8 @@ class DecoyDigits(ImageDataModule):
     of scikit-learn's two photographs, darkened, beside pieces of other digits' strokes. A gray square in a random
     corner, the decoy, has the shade `255 - 25 · label` in training, and one of the ten shades at random in validation
     and test: a classifier that looks at the decoy fails there. (In `DecoyMNIST`, as in the paper, validation is like
-    training, and test alone misleads.) The mask is where the digit covers at least half of a
-    pixel, the box is tight around it, and nothing covers the digit.
+    training, and test alone misleads.) The mask is where the digit covers at least half of a pixel, the box is tight
+    around it, and nothing covers the digit.
 
     Nothing is downloaded; `seed` determines every pixel. No handwritten digit is in two splits, neither as the digit
     nor in the clutter; the photographs are the same in all of them. Training images are not augmented by default.

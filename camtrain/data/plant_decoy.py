@@ -140,14 +140,19 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         pixels, label = self._checked(sample)
         random = self._generator(pixels)
         # The place is drawn whatever the label, so that a random label changes the color or the shape alone.
-        decoy, top, left, bottom, right = self._region(pixels, random)
+        rectangle = self._rectangle(int(pixels.shape[-2]), int(pixels.shape[-1]), random)
+        decoy = torch.zeros(pixels.shape[-2:], dtype=torch.bool)
+        decoy[rectangle] = True
+        if self.kind == "border":
+            decoy = ~decoy
         shown = int(random.integers(self.num_classes)) if self.label == "random" else label
         if decoy.all():
             raise ValueError(f"`size`: {self.size} leaves nothing of an image of {decoy.shape[0]}x{decoy.shape[1]}")
         painted, color = decoy, class_color(shown, self.num_classes)
         if self.kind == "watermark":
             painted, color = torch.zeros_like(decoy), (255, 255, 255)
-            painted[top:bottom, left:right] = class_bars(shown, self.num_classes, right - left)
+            columns = rectangle[1]
+            painted[rectangle] = class_bars(shown, self.num_classes, columns.stop - columns.start)
         image = pixels.clone()
         old = image[:, painted].double()
         paint = torch.tensor(color, dtype=torch.float64)[:, None]
@@ -176,20 +181,21 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         digest = hashlib.blake2b(pixels.contiguous().numpy().tobytes(), digest_size=8).digest()
         return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
 
+<<<<<<< HEAD
     def _region(self, pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, int, int, int, int]:
         """Where the decoy is, (H, W) bool, and its top, left, bottom and right, of a border those within it."""
         height, width = pixels.shape[-2:]
+=======
+    def _rectangle(self, height: int, width: int, random: np.random.Generator) -> tuple[slice, slice]:
+        """Rows and columns of a patch or watermark, or of what a border leaves free."""
+>>>>>>> 3638dbe (Tests and a README paragraph of annotated_fraction, box_dilation, DecoyMNIST and PlantDecoy)
         side = max(1, round(self.size * min(height, width)))
-        region = torch.zeros(height, width, dtype=torch.bool)
         if self.kind == "border":
-            region[:] = True
-            region[side : height - side, side : width - side] = False
-            return region, side, side, height - side, width - side
+            return slice(side, height - side), slice(side, width - side)
         place = CORNERS[int(random.integers(4))] if self.place == "random_corner" else self.place
         if place == "anywhere":
             top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
         else:
             top = 0 if place.startswith("top") else height - side
             left = 0 if place.endswith("left") else width - side
-        region[top : top + side, left : left + side] = True
-        return region, top, left, top + side, left + side
+        return slice(top, top + side), slice(left, left + side)

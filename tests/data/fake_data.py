@@ -42,6 +42,37 @@ def _pickle_cifar(path: Path, key: str, classes: int, images_per_class: int, see
     path.write_bytes(pickle.dumps({"data": images, key: labels.tolist()}))
 
 
+def make_mnist(root: Path, data_set: str = "MNIST", images_per_class: tuple[int, int] = (20, 10)) -> None:
+    """An MNIST-like data set as torchvision unpacks it: random ink in the middle 20 x 20 pixels, no two rows equal.
+
+    Args:
+        root: of the data set.
+        data_set: MNIST or another with files of the same names, or QMNIST, whose labels have eight columns.
+        images_per_class: in training and in test, of ten classes.
+    """
+    folder = root / data_set / "raw"
+    folder.mkdir(parents=True)
+    for seed, (split, count) in enumerate(zip(("train", "t10k"), images_per_class, strict=True)):
+        random = np.random.default_rng(seed)
+        labels = random.permutation(np.repeat(np.arange(10), count))
+        images = np.zeros((len(labels), 28, 28), dtype=np.uint8)
+        images[:, 4:24, 4:24] = random.integers(1, 256, size=(len(labels), 20, 20)) * random.integers(2, size=20)
+        if data_set == "QMNIST":
+            prefix = f"qmnist-{'train' if split == 'train' else 'test'}"
+            columns = np.stack([labels, *[np.full_like(labels, 77)] * 7], axis=1).astype(">i4")
+            _write_idx(folder / f"{prefix}-images-idx3-ubyte", 8, images)
+            _write_idx(folder / f"{prefix}-labels-idx2-int", 12, columns)
+        else:
+            _write_idx(folder / f"{split}-images-idx3-ubyte", 8, images)
+            _write_idx(folder / f"{split}-labels-idx1-ubyte", 8, labels.astype(np.uint8))
+
+
+def _write_idx(path: Path, kind: int, array: np.ndarray) -> None:
+    """The format of MNIST: two zeros, the number of the type, that of the dimensions, these, the values, big-endian."""
+    shape = np.array(array.shape, dtype=">i4").tobytes()
+    path.write_bytes(bytes([0, 0, kind, array.ndim]) + shape + array.tobytes())
+
+
 def make_oxford_pet(
     root: Path, images_per_breed: int = 10, breeds: tuple[str, ...] = BREEDS, size: tuple[int, int] = (60, 48)
 ) -> None:

@@ -10,8 +10,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from camtrain.batch import Batch
-from camtrain.data import CIFAR10, CIFAR100, DecoyDigits, ImageDataModule, ImageFolderData, OxfordPet
+from camtrain.data import CIFAR10, CIFAR100, DecoyDigits, DecoyMNIST, ImageDataModule, ImageFolderData, OxfordPet
 from camtrain.data.image_data_module import IMAGENET_MEAN, IMAGENET_STD
+from tests.data.fake_data import make_mnist
 
 
 class Numbers(ImageDataModule):
@@ -97,6 +98,10 @@ def test_training_set_smaller_than_a_batch():
         ({"std": (0.5, 0.0, 0.5)}, r"`std`: expected three positive numbers, got \(0.5, 0.0, 0.5\)"),
         ({"std": (0.5, float("nan"), 0.5)}, "`std`: expected three positive numbers"),
         ({"std": (0.5,)}, "`std`: expected three positive numbers"),
+        ({"annotated_fraction": 1.1}, "`annotated_fraction`: expected 0 to 1, got 1.1"),
+        ({"annotated_fraction": float("nan")}, "`annotated_fraction`: expected 0 to 1, got nan"),
+        ({"box_dilation": -0.1}, "`box_dilation`: expected 0 or more, got -0.1"),
+        ({"box_dilation": float("nan")}, "`box_dilation`: expected 0 or more, got nan"),
         ({"mean": (0.5, 0.5)}, r"`mean`: expected three numbers, got \(0.5, 0.5\)"),
     ],
 )
@@ -136,6 +141,95 @@ def test_transforms_of_the_user_replace_the_defaults():
     assert sizes(Defaults(train_transform=[v2.Resize(10)], eval_transform=[])) == [10, 4, 4]
 
 
+def test_extra_transforms_run_after_all_others():
+    class Defaults(Numbers):
+        def default_train_transform(self):
+            return [v2.Resize(8)]
+
+    def sizes(data):
+        return [data.data_set(split)[0]["image"].shape[-1] for split in ("train", "val", "test")]
+
+    extra = {"extra_train_transform": [v2.Pad(1)], "extra_eval_transform": [v2.Pad(2), v2.Pad(3)]}
+    data = Defaults(**extra)
+    assert sizes(data) == [8 + 2, 4 + 10, 4 + 10]
+    assert [len(data.transform_of(split)) for split in ("train", "val", "test")] == [1, 0, 0]  # photos go without
+    assert sizes(Defaults(train_transform=[v2.Resize(6)], eval_transform=[v2.Resize(2)], **extra)) == [8, 12, 12]
+
+
+class Rectangles(Numbers):
+    """The same images with a box of 2 x 2 pixels in the middle, and no masks."""
+
+    has_boxes = True
+
+    def samples(self, split):
+        boxes = tv_tensors.BoundingBoxes([[1.0, 1.0, 3.0, 3.0]], format="XYXY", canvas_size=(4, 4))
+        return [{**sample, "boxes": boxes} for sample in super().samples(split)]
+
+
+def test_annotation_of_training_images_is_rare_and_coarse():
+    data = Rectangles(annotated_fraction=0.4, box_dilation=0.25)
+    boxes = {split: [sample["boxes"].tolist() for sample in data.data_set(split)] for split in ("train", "val", "test")}
+    known = [index for index, kept in enumerate(boxes["train"]) if kept]
+    assert len(known) == 4
+    assert sum(index % 2 for index in known) == 2  # two of each class
+    assert [boxes["train"][index] for index in known] == [[[0.5, 0.5, 3.5, 3.5]]] * 4
+    assert boxes["val"] + boxes["test"] == [[[1.0, 1.0, 3.0, 3.0]]] * 12
+    none = Rectangles(annotated_fraction=0)
+    assert [len(sample["boxes"]) for sample in none.data_set("train")] == [0] * 10
+    assert "mask" not in data.data_set("train")[0]
+
+
+def test_boxes_are_dilated_before_the_transforms():
+    data = Rectangles(box_dilation=0.5, train_transform=[v2.CenterCrop(2), v2.Resize(4)])
+    assert data.data_set("train")[0]["boxes"].tolist() == [[0.0, 0.0, 4.0, 4.0]]
+    wider = Rectangles(box_dilation=0.25, train_transform=[v2.Pad(2)])
+    assert wider.data_set("train")[0]["boxes"].tolist() == [[2.5, 2.5, 5.5, 5.5]]
+
+
+def test_the_same_images_are_annotated_with_every_augmentation_and_fewer_are_among_more():
+    def known(**kwargs):
+        samples = Rectangles(train_transform=[v2.RandomHorizontalFlip()], **kwargs).data_set("train")
+        return {index for index in range(10) if len(samples[index]["boxes"])}
+
+    assert len(known(annotated_fraction=0.01)) == 1
+    assert known(annotated_fraction=0.01) < known(annotated_fraction=0.4) < known(annotated_fraction=0.8)
+    assert known(annotated_fraction=0.4) == known(annotated_fraction=0.4)
+    assert {frozenset(known(annotated_fraction=0.4, seed=seed)) for seed in range(5)} > {
+        frozenset(known(annotated_fraction=0.4))
+    }
+
+
+def test_every_data_module_hands_annotation_on(fake_image_folder, fake_oxford_pet):
+    masks = {"masks_root": str(fake_image_folder / "masks")}
+    folder = str(fake_image_folder / "images")
+    settings = {"annotated_fraction": 0.25, "box_dilation": 0.1}
+    modules = [
+        (DecoyDigits(**settings), DecoyDigits()),
+        (OxfordPet(root=str(fake_oxford_pet), **settings), OxfordPet(root=str(fake_oxford_pet))),
+        (ImageFolderData(root=folder, **masks, **settings), ImageFolderData(root=folder, **masks)),
+    ]
+    for data, plain in modules:
+        total = len(data.samples("train"))
+        known = [index for index in range(total) if data.data_set("train")[index]["mask"].any()]
+        assert len(known) == round(total / 4)
+        widths = []
+        for one in (data, plain):
+            torch.manual_seed(0)  # the same augmentation
+            boxes = one.data_set("train")[known[0]]["boxes"]
+            widths.append(float(boxes[0, 2] - boxes[0, 0]))
+        assert widths[0] > widths[1]
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_annotation_settings_without_annotation(stage, fake_cifar10, fake_image_folder):
+    with pytest.raises(ValueError, match=r"`annotated_fraction`: expected 1 for CIFAR10 .* neither boxes nor masks"):
+        CIFAR10(root=str(fake_cifar10), annotated_fraction=0.5).setup(stage)
+    with pytest.raises(ValueError, match=r"`box_dilation`: expected 0 for CIFAR10 whose .* no boxes, got 0.5"):
+        CIFAR10(root=str(fake_cifar10), box_dilation=0.5).setup(stage)
+    with pytest.raises(ValueError, match="`annotated_fraction`: expected 1 for ImageFolderData"):
+        ImageFolderData(root=str(fake_image_folder / "images"), annotated_fraction=0.5).setup(stage)
+
+
 def test_workers_change_nothing():
     data = [Numbers(batch_size=4, num_workers=workers) for workers in (0, 2)]
     assert numbers(data[0], data[0].val_dataloader()) == numbers(data[1], data[1].val_dataloader())
@@ -151,8 +245,10 @@ def test_memory_is_pinned_only_for_an_accelerator_with_its_own(monkeypatch, acce
     assert Numbers(batch_size=4).val_dataloader().pin_memory is pinned
 
 
-def test_data_sets_can_be_sent_to_workers(fake_image_folder, fake_oxford_pet, fake_cifar100):
+def test_data_sets_can_be_sent_to_workers(fake_image_folder, fake_oxford_pet, fake_cifar100, tmp_path):
+    make_mnist(tmp_path)
     modules = [
+        DecoyMNIST(root=str(tmp_path)),
         DecoyDigits(),
         CIFAR100(root=str(fake_cifar100)),
         OxfordPet(root=str(fake_oxford_pet), image_size=16),
@@ -164,8 +260,12 @@ def test_data_sets_can_be_sent_to_workers(fake_image_folder, fake_oxford_pet, fa
         assert torch.equal(again[0]["image"], samples[0]["image"])
 
 
-def test_evaluation_is_deterministic_by_default(fake_image_folder, fake_oxford_pet, fake_cifar100, fake_cifar10):
+def test_evaluation_is_deterministic_by_default(
+    fake_image_folder, fake_oxford_pet, fake_cifar100, fake_cifar10, tmp_path
+):
+    make_mnist(tmp_path)
     modules = [
+        DecoyMNIST(root=str(tmp_path)),
         DecoyDigits(),
         CIFAR10(root=str(fake_cifar10)),
         CIFAR100(root=str(fake_cifar100)),
@@ -182,7 +282,7 @@ def test_evaluation_is_deterministic_by_default(fake_image_folder, fake_oxford_p
             assert torch.equal(samples[1]["image"], first)
 
 
-@pytest.mark.parametrize("name", ["DecoyDigits", "CIFAR10", "CIFAR100", "OxfordPet", "ImageFolderData"])
+@pytest.mark.parametrize("name", ["DecoyDigits", "DecoyMNIST", "CIFAR10", "CIFAR100", "OxfordPet", "ImageFolderData"])
 def test_every_option_has_a_help_text(name, capsys):
     parser = ArgumentParser()
     parser.add_subclass_arguments(ImageDataModule, "data")
