@@ -181,14 +181,8 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         digest = hashlib.blake2b(pixels.contiguous().numpy().tobytes(), digest_size=8).digest()
         return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
 
-<<<<<<< HEAD
-    def _region(self, pixels: Tensor, random: np.random.Generator) -> tuple[Tensor, int, int, int, int]:
-        """Where the decoy is, (H, W) bool, and its top, left, bottom and right, of a border those within it."""
-        height, width = pixels.shape[-2:]
-=======
     def _rectangle(self, height: int, width: int, random: np.random.Generator) -> tuple[slice, slice]:
         """Rows and columns of a patch or watermark, or of what a border leaves free."""
->>>>>>> 3638dbe (Tests and a README paragraph of annotated_fraction, box_dilation, DecoyMNIST and PlantDecoy)
         side = max(1, round(self.size * min(height, width)))
         if self.kind == "border":
             return slice(side, height - side), slice(side, width - side)

@@ -32,7 +32,7 @@ from torchvision.models import VisionTransformer
 from tqdm import tqdm
 
 from camtrain import Objective
-from camtrain.gradients import DoubleBackprop, Engine, FrozenGates, InputGradientPenalty, frozen_batch_norm
+from camtrain.gradients import DoubleBackprop, Engine, FrozenGates, InputGradientPenalty, TermOfPass, frozen_batch_norm
 from camtrain.gradients.engine import (
     ClassificationLoss,
     EngineOutput,
@@ -172,6 +172,7 @@ class SeparateGuidedForward(Engine):
         weight: float,
         *,
         keep_classification_graph: bool = False,
+        beside: TermOfPass | None = None,
     ) -> EngineOutput:
         """Double backpropagation, with δ^G found apart."""
         if self._copy is None:
