@@ -271,7 +271,7 @@ def test_own_network_regularizer_and_data_by_class_path(camtrain):
 import pytorch_lightning as pl, torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from camtrain.regularizers import InputGradientRegularizer
+from camtrain.regularizers import InputGradientRegularizer, MapRegularizer
 
 class Net(nn.Module):
     def __init__(self, width: int = 2):
@@ -285,6 +285,14 @@ class GradientNorm(InputGradientRegularizer):
     def forward(self, gradients, guided_gradients, *, boxes=None, masks=None):
         return gradients.flatten(1).square().sum(1)
 
+class UpperHalf(MapRegularizer):
+    def __init__(self, rows: int, **settings):
+        super().__init__(**settings)
+        self.rows = rows
+
+    def forward(self, cams, regions=None):
+        return cams[:, self.rows:].mean((1, 2)) / cams.mean((1, 2)).clamp(min=1e-6)
+
 class Data(pl.LightningDataModule):
     num_classes = 4
     def _loader(self):
@@ -294,14 +302,22 @@ class Data(pl.LightningDataModule):
     Path("own.yaml").write_text("""
 model:
   network: {class_path: my_code.Net, init_args: {width: 3}}
-  regularizer: {class_path: my_code.GradientNorm}
-  regularizer_weight: 2.0
+  regularizer:
+    class_path: camtrain.regularizers.Sum
+    init_args:
+      terms:
+        - regularizer: {class_path: my_code.GradientNorm}
+          weight: 2.0
+        - regularizer: {class_path: my_code.UpperHalf, init_args: {rows: 4, target_layer: layers.1}}
+          warmup_epochs: 1
+  regularizer_balance_steps: 1
 data: {class_path: my_code.Data}
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}
 """)
     camtrain("fit", "--config", "own.yaml", "--run.wandb", "disabled")
     scores = json.loads(Path("runs/own/version_0/scores.json").read_text())
-    assert scores["val/loss_regularizer"] > 0
+    assert scores["val/loss_regularizer/gradient_norm"] > 0
+    assert scores["val/loss_regularizer/upper_half"] > 0
     checkpoint = next(Path("runs/own/version_0/checkpoints").glob("epoch_*.ckpt"))
     assert Classifier.load_from_checkpoint(checkpoint, weights_only=True).network.layers[0].out_channels == 3
 
