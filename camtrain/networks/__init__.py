@@ -1,7 +1,12 @@
 """Which network, and which of its layers is explained."""
 
+from camtrain.networks.attended_layer import layer_before_last_stage
+from camtrain.networks.attended_network import AttendedNetwork
+from camtrain.networks.attention_branch import AttentionBranch, AttentionBranchHead
+from camtrain.networks.attention_head import AttentionHead, AttentionOutput, attention_heads
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.cifar_resnet import CIFARResNet
+from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.map_layout import MapLayout, PixelLayout, TokenLayout, map_layout
 from camtrain.networks.nearest_names import nearest_names
 from camtrain.networks.small_image_stem import with_small_image_stem
@@ -9,13 +14,22 @@ from camtrain.networks.target_layer import last_spatial_layer, target_layer_of
 from camtrain.networks.uncompiled import uncompiled
 
 __all__ = [
+    "LFICAM",
+    "AttendedNetwork",
+    "AttentionBranch",
+    "AttentionBranchHead",
+    "AttentionHead",
+    "AttentionOutput",
     "CIFARResNet",
+    "FeatureImportanceHead",
     "MapLayout",
     "PixelLayout",
     "Stem",
     "TokenLayout",
+    "attention_heads",
     "build_network",
     "last_spatial_layer",
+    "layer_before_last_stage",
     "map_layout",
     "nearest_names",
     "target_layer_of",

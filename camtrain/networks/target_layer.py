@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from camtrain.networks.attention_head import AttentionHead
 from camtrain.networks.map_layout import MapLayout, map_layout
 from camtrain.networks.nearest_names import nearest_names
 from camtrain.networks.uncompiled import uncompiled
@@ -37,7 +38,7 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
 
     Places are pixels or tokens (see `map_layout`). Where a block ends with such a layer, it is the block: `layer4` of a
     ResNet, `features` of VGG or MobileNet. Passed over are pooling layers, modules that run more than once in a pass (a
-    reused ReLU), for their output is not one thing, and what is inside an attention module.
+    reused ReLU), for their output is not one thing, and what is inside an attention module or an `AttentionHead`.
 
     In a convolutional network it is the last such output that nothing goes around: in a ResNet-50 on images of 32
     pixels that is `layer3`, for `layer4` ends with one pixel, and what is inside of its first block is half of the way
@@ -142,6 +143,8 @@ def _inside_attention(network: nn.Module) -> set[str]:
 
 
 def _is_attention(module: nn.Module) -> bool:
+    if isinstance(module, AttentionHead):
+        return True
     name = type(module).__name__.lower()
     if not ("attention" in name or "attn" in name) or "block" in name or "layer" in name:
         return False

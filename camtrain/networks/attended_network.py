@@ -1,0 +1,157 @@
+"""What networks with a trained attention head share: the backbone, its attended layer, and the product."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.networks.attention_head import AttentionHead
+from camtrain.networks.build_network import Stem, build_network
+from camtrain.networks.map_layout import map_layout
+from camtrain.networks.target_layer import target_layer_of
+
+FindLayer: TypeAlias = Callable[[nn.Module, Tensor], str]
+"""From a network and images to the name of the layer that is attended where none is named."""
+
+
+class AttendedNetwork(nn.Module):
+    """A classifier in which the features of one layer are multiplied by 1 + the attention of a head.
+
+        F' = F · (1 + attention(F))
+
+    The backbone stays what it is, with its own names of parameters: what the layer puts out is replaced by a hook that
+    is there while this network's forward runs, and only then. It comes after all other hooks, so that what is captured
+    at the layer, by a CAM for instance, are the features F.
+
+    A subclass makes the head and gives it to `attend`.
+
+    Args:
+        backbone: a name that `build_network` knows, or any module from (N, 3, H, W) to (N, K) logits.
+        num_classes: K.
+        layer: dotted name of the module of the backbone whose output is attended; it runs once and puts out
+            (N, C, h, w), (N, h, w, C) or tokens (see `map_layout`). `None` is what `find_layer` finds.
+        stem: of a backbone given by name.
+        weights: of a backbone given by name.
+        image_size: height and width of the image of zeros that is run once, through a copy, to find the layer and its
+            number of channels. `None`: 32 for the small stem, else 224.
+        find_layer: where no layer is named.
+
+    Attributes:
+        backbone: the classifier.
+        layer: name of the attended layer.
+        channels: C, of the attended layer.
+        attention_head: run once in each forward.
+
+    Raises:
+        ValueError: if `build_network` does, a module comes with a stem or weights, no module is called `layer`, it does
+            not put out a map once, or the backbone has another number of classes.
+    """
+
+    attention_head: AttentionHead
+
+    def __init__(
+        self,
+        backbone: nn.Module | str,
+        num_classes: int,
+        layer: str | None,
+        stem: Stem,
+        weights: str | None,
+        image_size: int | None,
+        find_layer: FindLayer,
+    ) -> None:
+        super().__init__()
+        if isinstance(backbone, str):
+            backbone = build_network(backbone, num_classes, stem=stem, weights=weights)
+        elif stem != "imagenet" or weights is not None:
+            raise ValueError(
+                "`stem`, `weights`: expected 'imagenet' and None beside a backbone that is built already, got "
+                f"{stem!r} and {weights!r}"
+            )
+        size = image_size or (32 if stem == "small" else 224)
+        self.backbone = backbone
+        self.layer, self.channels = _layer_and_channels(backbone, num_classes, layer, size, find_layer)
+
+    def attend(self, head: AttentionHead) -> None:
+        """Make this the head, on the device and in the precision of the backbone."""
+        like = _like(self.backbone)
+        self.attention_head = head.to(device=like.device, dtype=like.dtype)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From (N, 3, H, W) to (N, K) logits of the backbone.
+
+        Raises:
+            ValueError: if the layer does not run once.
+        """
+        runs = 0
+
+        def attended(layer: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+            nonlocal runs
+            runs += 1
+            if runs > 1:
+                return output
+            layout = map_layout(output, layer, images, self.backbone)
+            features = layout.maps(output)
+            attention = self.attention_head(features, images).attention
+            return layout.output(features * (1 + attention), output)
+
+        handle = self.backbone.get_submodule(self.layer).register_forward_hook(attended)
+        try:
+            logits: Tensor = self.backbone(images)
+        finally:
+            handle.remove()
+        if runs != 1:
+            hidden = "" if runs else "; a compiled backbone hides it: compile the network around it instead"
+            raise ValueError(_not_once(self.layer, runs) + hidden)
+        return logits
+
+
+def _not_once(layer: str, runs: int) -> str:
+    return f"`layer`: expected one that runs once in a forward pass, {layer!r} ran {runs} times"
+
+
+def _like(network: nn.Module) -> Tensor:
+    """A tensor on the device and in the precision of a network."""
+    floating = (each for each in (*network.parameters(), *network.buffers()) if each.is_floating_point())
+    return next(floating, torch.zeros(()))
+
+
+def _layer_and_channels(
+    backbone: nn.Module, num_classes: int, layer: str | None, size: int, find_layer: FindLayer
+) -> tuple[str, int]:
+    """The attended layer and its number of channels, from passes of a copy, which leave the backbone as it is."""
+    probed = copy.deepcopy(backbone).eval()
+    like = _like(probed)
+    image = torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype)
+    with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
+        try:
+            logits = probed(image)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"`image_size`: {type(backbone).__name__} can not be run on images of {size}×{size} pixels, name "
+                f"another size: {error}"
+            ) from error
+        if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"`backbone`: expected (1, {num_classes}) logits of one image, got {got}")
+        try:
+            layer = find_layer(probed, image) if layer is None else layer
+            return layer, _channels(probed, layer, image)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`target_layer`", "`layer`")) from error
+
+
+def _channels(network: nn.Module, layer: str, image: Tensor) -> int:
+    outputs: list[object] = []
+    module = target_layer_of(network, layer)
+    module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    network(image)
+    if len(outputs) != 1:
+        raise ValueError(_not_once(layer, len(outputs)))
+    (output,) = outputs
+    if not isinstance(output, Tensor):
+        raise ValueError(f"`layer`: expected one that puts out a tensor, {layer!r} puts out a {type(output).__name__}")
+    return map_layout(output, module, image, network).maps(output).shape[1]
