@@ -17,6 +17,7 @@ from camtrain.attributions.integrated_gradients import IntegratedGradients
 from camtrain.attributions.saliency_map import ChannelReduction, saliency_map
 from camtrain.attributions.smooth_grad import SmoothGrad
 from camtrain.cams.ablation_cam import AblationCAM
+from camtrain.cams.attention_map import AttentionMap
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.cams.cam import CAM
 from camtrain.cams.eigen_cam import EigenCAM
@@ -32,7 +33,7 @@ from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
 from camtrain.gradients import ClassIndex
-from camtrain.networks import nearest_names
+from camtrain.networks import attention_heads, nearest_names
 
 Method: TypeAlias = BaseCAM | BaseAttribution
 """From images and a class to maps at a layer, (N, h, w), or to attributions at the input, (N, 3, H, W)."""
@@ -50,6 +51,7 @@ _METHODS: tuple[tuple[str, str, type[Method]], ...] = (
     ("ablation_cam", "Ablation-CAM", AblationCAM),
     ("taylor_cam", "Taylor-CAM", TaylorCAM),
     ("eigen_cam", "Eigen-CAM", EigenCAM),
+    ("attention_map", "attention map", AttentionMap),
     ("guided_grad_cam", "Guided Grad-CAM", GuidedGradCAM),
     ("input_gradient", "input gradient", InputGradient),
     ("input_x_gradient", "input × gradient", InputXGradient),
@@ -113,6 +115,22 @@ def method_named(name: str, network: nn.Module, target_layer: Any = None, **opti
             raise TypeError(f"`{option}`: no method has an option of that name")
     given = {"target_layer": target_layer} | options
     return method(network, **{option: value for option, value in given.items() if option in _parameters(method)})
+
+
+def methods_for(network: nn.Module) -> list[str]:
+    """Names of the methods that are meant where all are: all but those that want a network built for them.
+
+    That is `attention_map`, which is among them where the network has an attention head.
+
+    Example:
+        >>> from camtrain.networks import AttentionBranch, CIFARResNet
+        >>> "attention_map" in methods_for(CIFARResNet(depth=8))
+        False
+        >>> methods_for(AttentionBranch("cifar_resnet8", 10)) == list(METHODS)
+        True
+    """
+    has_head = bool(attention_heads(network))
+    return [name for name, method in METHODS.items() if has_head or method is not AttentionMap]
 
 
 def is_differentiable(name: str) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from camtrain.attributions import BaseAttribution
 from camtrain.gradients import Against, Contrast
 from camtrain.methods import METHODS, Method, method_named
+from camtrain.networks import AttentionBranchHead
 
 NOT_DIFFERENTIABLE = {
     "score_cam": "scores of one further forward pass per channel",
@@ -31,7 +32,7 @@ DIFFERENTIABLE = [name for name in METHODS if name not in NOT_DIFFERENTIABLE]
 VARIANTS = [(name, False) for name in METHODS] + [(name, True) for name in DIFFERENTIABLE]
 VARIANT_NAMES = [f"{name}-{'differentiable' if differentiable else 'plain'}" for name, differentiable in VARIANTS]
 LAST_LAYER_ONLY = ("cam",)
-CLASS_DOES_NOT_MATTER = ("eigen_cam",)
+CLASS_DOES_NOT_MATTER = ("eigen_cam", "attention_map")
 SQUARES_THE_SCORE = ("taylor_cam",)
 
 STATM = Path("/proc/self/statm")
@@ -88,14 +89,29 @@ class Network(nn.Module):
         self.head = nn.Linear(5, 4)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.last(self.tripwire(self.middle(self.dropout(self.stem(images)))))
-        return self.head(features.mean(dim=(-2, -1)))
+        features = self.attended(self.tripwire(self.middle(self.dropout(self.stem(images)))), images)
+        return self.head(self.last(features).mean(dim=(-2, -1)))
+
+    def attended(self, features: Tensor, images: Tensor) -> Tensor:
+        return features
 
 
-def make_network(stride: int = 2, *, training: bool = False) -> Network:
-    """With gradients, hooks, statistics and modes as in the middle of somebody's training."""
+class NetworkWithHead(Network):
+    """With an attention head, for the method that needs one."""
+
+    def __init__(self, stride: int = 2) -> None:
+        super().__init__(stride)
+        self.attention_head = AttentionBranchHead(channels=6, num_classes=4, width=4, blocks=1)
+        self.attention_head.classifier.requires_grad_(False)  # its logits, which this network has no use for
+
+    def attended(self, features: Tensor, images: Tensor) -> Tensor:
+        return features * (1 + self.attention_head(features, images).attention)
+
+
+def make_network(name: str, stride: int = 2, *, training: bool = False) -> Network:
+    """For a method; with gradients, hooks, statistics and modes as in the middle of somebody's training."""
     torch.manual_seed(3)
-    network = Network(stride)
+    network = NetworkWithHead(stride) if name == "attention_map" else Network(stride)
     with torch.no_grad():
         network(3 * torch.rand(8, 3, 32, 32))  # statistics that are not the first
         network.head.weight.mul_(8)
@@ -132,7 +148,7 @@ def make_method(name: str, network: nn.Module, layer: str | None = "middle", **o
 
 @pytest.mark.parametrize("name", METHODS)
 def test_one_calling_convention(name):
-    network, images = make_network().double(), make_images().double()
+    network, images = make_network(name).double(), make_images().double()
     method = make_method(name, network, seed=0)
     with torch.no_grad():
         ranked = network(images).argsort(dim=1, descending=True)
@@ -162,7 +178,7 @@ def test_one_calling_convention(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_batch_is_its_images_one_by_one(name):
-    network, images = make_network().double(), make_images().double()
+    network, images = make_network(name).double(), make_images().double()
     method = make_method(name, network, seed=0)
     labels = torch.tensor([2, 0, 3])
     for choice in (
@@ -189,8 +205,8 @@ def test_leaves_no_trace(name, differentiable, training, context):
         # The layer that is named, and the one that is found with a pass of its own.
         return [make_method(name, network, layer, differentiable=differentiable) for layer in ("middle", None)]
 
-    expected = [method(make_images(), labels) for method in methods(make_network(training=training))]
-    network = make_network(training=training)
+    expected = [method(make_images(), labels) for method in methods(make_network(name, training=training))]
+    network = make_network(name, training=training)
     before = trace(network)
     with context():
         images = make_images()
@@ -213,12 +229,12 @@ def test_leaves_no_trace(name, differentiable, training, context):
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_leaves_no_trace_after_an_error_in_the_network(name, differentiable, training):
     """In the first pass, forward or back, in one in the middle, and in the last."""
-    twin, images = make_network(training=training), make_images()
+    twin, images = make_network(name, training=training), make_images()
     twin.tripwire.arm(float("inf"))
     expected = make_method(name, twin, differentiable=differentiable)(images)
     passes = twin.tripwire.passes
     assert passes > 0
-    network = make_network(training=training)
+    network = make_network(name, training=training)
     method = make_method(name, network, differentiable=differentiable)
     before = trace(network)
     for fails_at in {0, passes // 2, passes - 1}:
@@ -234,7 +250,7 @@ def test_leaves_no_trace_after_an_error_in_the_network(name, differentiable, tra
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_a_graph_of_the_callers_is_left_alone(name, differentiable):
     """No hook stays in it, nothing that it holds is worked on in place, and no part of it is freed."""
-    network = make_network(training=True)
+    network = make_network(name, training=True)
     leaf = make_images().requires_grad_()
     images = leaf.relu() * 2 - 1
     loss = network(images).square().sum()
@@ -262,7 +278,7 @@ def frozen_things():
 def test_memory_is_flat(name, differentiable):
     """100 calls keep nothing, not even until the garbage collector finds it."""
     # One layer's activations are 32 KiB: kept at each call, that would be 800 pages.
-    network, images = make_network(stride=16), make_images(size=32, count=2)
+    network, images = make_network(name, stride=16), make_images(size=32, count=2)
     method = make_method(name, network, differentiable=differentiable, num_samples=1, steps=1)
     for _ in range(10):
         method(images)
@@ -347,7 +363,7 @@ def test_gradient_of_a_penalty_on_the_map_reaches_the_whole_network(name, layer)
     Behind the layer `last` come average pooling and a linear layer, so that the weights of a CAM depend on the head
     alone; those at `middle` depend on everything behind it.
     """
-    network, images = make_network().double(), make_images().double()
+    network, images = make_network(name).double(), make_images().double()
     labels, generator = torch.tensor([2, 0, 3]), torch.Generator().manual_seed(2)
     method = make_method(name, network, layer, differentiable=True, seed=0)
     plain = make_method(name, network, layer, seed=0)
@@ -355,7 +371,10 @@ def test_gradient_of_a_penalty_on_the_map_reaches_the_whole_network(name, layer)
     torch.testing.assert_close(maps.detach(), plain(images, labels))
     coefficients = torch.randn(maps.shape, dtype=torch.float64, generator=generator)
     penalty = (coefficients * maps).sum()
-    if name == "eigen_cam":  # nothing behind the layer has a part in the map
+    # Nothing behind the layer has a part in the map; the attended one is `middle`.
+    if name == "attention_map":
+        reached = ["stem", "middle"]
+    elif name == "eigen_cam":
         reached = ["stem", "middle", "last"][: 2 if layer == "middle" else 3]
     else:
         reached = ["stem", "middle", "last", "head"]

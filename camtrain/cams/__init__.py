@@ -1,6 +1,7 @@
 """Class activation maps at a layer."""
 
 from camtrain.cams.ablation_cam import AblationCAM
+from camtrain.cams.attention_map import AttentionMap
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.cams.cam import CAM, cam
 from camtrain.cams.eigen_cam import EigenCAM, eigen_cam
@@ -24,6 +25,7 @@ __all__ = [
     "CAM",
     "SSCAM",
     "AblationCAM",
+    "AttentionMap",
     "BaseCAM",
     "EigenCAM",
     "GradCAM",

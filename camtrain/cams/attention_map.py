@@ -1,0 +1,77 @@
+"""The attention that a network pays, as it says itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from camtrain.cams.base_cam import BaseCAM
+from camtrain.gradients import ClassIndex, fixed_class
+from camtrain.networks import AttentionHead, AttentionOutput, attention_heads
+
+
+class AttentionMap(BaseCAM):
+    """The attention map of a network with an attention head, such as `AttentionBranch` and `LFICAM`.
+
+    It is what the features were multiplied by (less one) in the forward pass: nothing is explained after the fact. The
+    head is found by its type, `camtrain.networks.AttentionHead`, wherever it is in the network.
+
+    The class does not matter: the map is the same for all, and the argument `class_idx` of the call is checked but has
+    no effect. There is no target layer to choose: the network has the one that it attends.
+
+    Args:
+        network: from (N, 3, H, W) to (N, K) logits, with one attention head that runs once.
+        differentiable: see `BaseCAM`. A penalty on the map trains the head and what lies before it; nothing behind the
+            attended layer has a part in the map.
+
+    Raises:
+        ValueError: at the call, if the network has no attention head or several, or it does not run once.
+
+    Cost:
+        One forward pass.
+
+    Source:
+        Fukui et al., Attention Branch Network, CVPR 2019, arXiv 1812.10025; Lee et al., LFI-CAM, ICCV 2021, arXiv
+        2105.00937.
+
+    Example:
+        >>> from camtrain.networks import AttentionBranch
+        >>> AttentionMap(AttentionBranch("cifar_resnet8", 10).eval())(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 16, 16])
+    """
+
+    def __init__(self, network: nn.Module, *, differentiable: bool = False) -> None:
+        super().__init__(network, differentiable=differentiable)
+
+    def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
+        """Run the network and keep what its head puts out."""
+        head = _only_head(self.network)
+        found: list[AttentionOutput] = []
+        handle = head.register_forward_hook(lambda _module, _inputs, output: found.append(output))
+        try:
+            # Autocast keeps weights that it cast; those of a pass without a graph must not serve one with a graph.
+            torch.clear_autocast_cache()
+            with torch.set_grad_enabled(self.differentiable):
+                logits = self.network(images)
+        finally:
+            handle.remove()
+            torch.clear_autocast_cache()
+        fixed_class(logits, class_idx)  # for its errors
+        if len(found) != 1:
+            raise ValueError(
+                f"`network`: expected an attention head that runs once in a forward pass, it ran {len(found)} times"
+            )
+        return found[0].attention.squeeze(1)
+
+
+def _only_head(network: nn.Module) -> AttentionHead:
+    heads = attention_heads(network)
+    if not heads:
+        raise ValueError(
+            f"`network`: {type(network).__name__} has no attention head, and so no attention map; train "
+            "camtrain.networks.AttentionBranch or LFICAM around it, or use another method, such as GradCAM"
+        )
+    if len(heads) > 1:
+        raise ValueError(f"`network`: expected one attention head, got {', '.join(map(repr, heads))}")
+    (head,) = heads.values()
+    return head
