@@ -143,11 +143,11 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, conf
     data = data_module(config, Override(settings.size, ready.preprocessing.mean, ready.preprocessing.std))
     images = EvaluationImages(data, settings.split, settings.limit, settings.batch_size)
     protocol = _protocol(settings, data, classes)
-    evaluator = Evaluator(ready.network, methods_of(names, ready.network, settings), criteria, protocol,
-                          settings.max_batch)  # fmt: skip
+    methods = methods_of(names, ready.network, settings)
+    evaluator = Evaluator(ready.network, methods, criteria, protocol, settings.max_batch)
     identity = {
         "weights": weights_hash(ready.network),
-        "methods": names,
+        "methods": list(methods),
         "metrics": criteria,
         "target_layer": settings.target_layer,
         "channels": settings.channels,

@@ -63,10 +63,12 @@ def scored(evaluator: Evaluator, found: EvaluatedImages, resamples: int, seed: i
 def compared(
     evaluator: Evaluator, found: EvaluatedImages, other: EvaluatedImages, resamples: int, seed: int
 ) -> list[Cell]:
-    """By how much the other's scores are higher, on the same images."""
+    """By how much the other's scores are higher, on the same images, where both have the method."""
     weights = resampling_weights(len(found.indices), resamples, seed)
     cells = []
     for method, name in evaluator.cells:
+        if (method, name) not in other.rows:
+            continue
         metric, rows, other_rows = evaluator.metric(name), found.rows[method, name], other.rows[method, name]
         both = metric.image_scores(rows).isfinite() & metric.image_scores(other_rows).isfinite()
         kept = both.unsqueeze(1)

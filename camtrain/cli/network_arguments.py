@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from camtrain.cli.preprocessing import Override
-from camtrain.methods import METHODS, Method, method_class, method_named
+from camtrain.methods import METHODS, Method, method_class, method_named, methods_for
 
 
 def add_methods_argument(add: Callable[..., object]) -> None:
@@ -116,6 +116,8 @@ def method_names(words: str) -> list[str]:
 def methods_of(names: Sequence[str], network: nn.Module, settings: Namespace) -> dict[str, Method]:
     """The methods for a network, with the options of the command line.
 
+    Of `all`, those that the network was not built for are left out.
+
     Raises:
         ValueError: if the network has no such layer.
     """
@@ -124,6 +126,9 @@ def methods_of(names: Sequence[str], network: nn.Module, settings: Namespace) ->
     options = {"max_batch": settings.max_batch, "seed": settings.seed, "progress": sys.stderr.isatty()}
     options |= {} if settings.channels is None else {"top_k": settings.channels}
     layer = layers[0] if len(layers) == 1 else layers
+    if settings.methods == "all":
+        meant = methods_for(network)
+        names = [name for name in names if name in meant]
     return {name: method_named(name, network, layer, **options) for name in names}
 
 

@@ -141,10 +141,12 @@ def test_all_methods(explain, folder):
     status, _, err = explain("--images", "a.png", *words, "--methods", "all")
     assert status == 0
     assert "can not be used" not in err
-    assert written() == {"contact_sheet.png", *(f"a.{name}.png" for name in METHODS)}
+    # The network has no attention head; that its map is not there is no failure where all are asked for.
+    names = [name for name in METHODS if name != "attention_map"]
+    assert written() == {"contact_sheet.png", *(f"a.{name}.png" for name in names)}
     ready = ready_network(network="my_code.tiny")
     picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
-    for column, name in enumerate(METHODS, start=1):
+    for column, name in enumerate(names, start=1):
         if name not in ("cam", "x_grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "smooth_grad"):
             continue
         method = method_named(name, ready.network, seed=5, top_k=2)
