@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camtrain.networks import AttentionOutput, attention_heads
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 
 
@@ -20,7 +21,7 @@ class AttentionBranchLoss(PassRegularizer):
     so that L = L_per + λ L_att with λ = 1, as in the paper. Needs no annotation.
 
     Raises:
-        ValueError: in the first step, if the network has no module `attention_head` whose output has logits.
+        ValueError: in the first step, if the network has no `AttentionHead` whose output has logits.
 
     Source:
         Fukui et al., Attention Branch Network, CVPR 2019, arXiv 1812.10025, eq. 3.
@@ -32,7 +33,7 @@ class AttentionBranchLoss(PassRegularizer):
 
     def penalty(self, training_pass: TrainingPass) -> Tensor:
         """See the class."""
-        logits = getattr(training_pass.captured[-1], "logits", None) if training_pass.captured else None
+        logits = training_pass.captured[-1].logits if training_pass.captured else None
         if logits is None:
             raise ValueError(
                 "`network`: AttentionBranchLoss needs an attention head with logits of its own, which AttentionBranch "
@@ -42,10 +43,12 @@ class AttentionBranchLoss(PassRegularizer):
 
 
 @contextmanager
-def _outputs_of_head(network: nn.Module) -> Iterator[list[Any]]:
-    outputs: list[Any] = []
-    heads = [module for name, module in network.named_modules() if name.split(".")[-1] == "attention_head"]
-    handles = [head.register_forward_hook(lambda _head, _inputs, output: outputs.append(output)) for head in heads]
+def _outputs_of_head(network: nn.Module) -> Iterator[list[AttentionOutput]]:
+    outputs: list[AttentionOutput] = []
+    handles = [
+        head.register_forward_hook(lambda _head, _inputs, output: outputs.append(output))
+        for head in attention_heads(network).values()
+    ]
     try:
         yield outputs
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from camtrain.attributions.saliency_map import saliency_map
 from camtrain.cams import GradientCAM, resize
 from camtrain.gradients import CapturedActivations
-from camtrain.methods import Method, is_differentiable, method_named, resized_maps
+from camtrain.methods import Method, is_differentiable, method_class, method_named, resized_maps
 from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
 from camtrain.regularizers.found_layers import FoundLayers
 from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
@@ -107,7 +108,7 @@ class MapRegularizer(PassRegularizer):
     def method_of(self, network: nn.Module, images: Tensor) -> Method:
         """The method, for a network."""
         layer: str | Sequence[str] | None = self.target_layer
-        if layer is None and self.method != "attention_map" and not self.method.startswith(("input_", "smooth_grad_i")):
+        if layer is None and "target_layer" in inspect.signature(method_class(self.method)).parameters:
             layer = self._found(network, images)
         return method_named(self.method, network, layer, differentiable=True)
 

@@ -12,6 +12,7 @@ from torch import nn
 from camtrain import Objective
 from camtrain.cams import GradCAM, GradCAMPlusPlus, resize
 from camtrain.gradients import DoubleBackprop
+from camtrain.networks import AttentionHead, AttentionOutput
 from camtrain.regularizers import (
     AttentionBranchLoss,
     AttentionMining,
@@ -171,31 +172,27 @@ def test_head_and_stem_receive_the_gradient_of_a_map(method, layer):
 
 
 def test_the_loss_of_an_attention_branch():
-    class Head(nn.Module):
+    class Head(AttentionHead):
         def __init__(self):
             super().__init__()
             self.linear = nn.Linear(5 * 16, 3).double()
 
-        def forward(self, features):
-            return Output(self.linear(features.flatten(1)))
-
-    class Output:
-        def __init__(self, logits):
-            self.logits = logits
+        def forward(self, features, images):
+            return AttentionOutput(features.mean(1, keepdim=True), self.linear(features.flatten(1)))
 
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
             self.backbone = smooth_network()
-            self.attention_head = Head()
+            self.head = Head()
 
         def forward(self, images):
             features = self.backbone[:5](images)
-            self.attention_head(features)
+            self.head(features, images)
             return self.backbone[5:](features)
 
     network, (images, labels, _) = Network(), batch()
-    expected = F.cross_entropy(network.attention_head(network.backbone[:5](images)).logits, labels)
+    expected = F.cross_entropy(network.head(network.backbone[:5](images), images).logits, labels)
     torch.testing.assert_close(regularization(AttentionBranchLoss(), network, images, labels), expected.float())
     with pytest.raises(ValueError, match="`network`: AttentionBranchLoss needs an attention head"):
         regularization(AttentionBranchLoss(), smooth_network(), images, labels)
