@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from sklearn.datasets import load_digits
+from torch import Tensor
 
 from camtrain.data.digit_scenes import DigitScenes, SceneSettings, digit_scenes
 from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.stratified_split import stratified_split
+from camtrain.regions import box_regions
 
 
 class DecoyDigits(ImageDataModule):
@@ -22,7 +24,7 @@ class DecoyDigits(ImageDataModule):
     corner, the decoy, has the shade `255 - 25 · label` in training, and one of the ten shades at random in validation
     and test: a classifier that looks at the decoy fails there. (In `DecoyMNIST`, as in the paper, validation is like
     training, and test alone misleads.) The mask is where the digit covers at least half of a pixel, the box is tight
-    around it, and nothing covers the digit.
+    around it, and nothing covers the digit. Or, as the paper's annotation has it, the mask is everything but the decoy.
 
     Nothing is downloaded; `seed` determines every pixel. No handwritten digit is in two splits, neither as the digit
     nor in the clutter; the photographs are the same in all of them. Training images are not augmented by default.
@@ -38,6 +40,8 @@ class DecoyDigits(ImageDataModule):
         clutter: How many pieces of other digits' strokes an image has; less where the digit leaves no room.
         samples_per_digit: How many training images show the same handwritten digit, on different backgrounds.
             Validation and test images show one each.
+        annotation: What the mask is: the `digit`, or all that is `not_decoy`; the box is that of the digit in either
+            case.
         val_fraction: Share of the handwritten digits that is held out for validation, the same share of every class.
         test_fraction: Share of the handwritten digits that is held out for test, the same share of every class.
         **kwargs: Those of `ImageDataModule`.
@@ -66,6 +70,7 @@ class DecoyDigits(ImageDataModule):
         digit_size: tuple[int, int] = (24, 36),
         clutter: int = 4,
         samples_per_digit: int = 2,
+        annotation: Literal["digit", "not_decoy"] = "digit",
         val_fraction: float = 0.15,
         test_fraction: float = 0.2,
         **kwargs: Any,
@@ -73,6 +78,8 @@ class DecoyDigits(ImageDataModule):
         super().__init__(**kwargs)
         if samples_per_digit < 1:
             raise ValueError(f"`samples_per_digit`: expected at least 1, got {samples_per_digit}")
+        if annotation not in ("digit", "not_decoy"):
+            raise ValueError(f"`annotation`: expected digit or not_decoy, got {annotation!r}")
         for name, fraction in {"val_fraction": val_fraction, "test_fraction": test_fraction}.items():
             if not 0 < fraction < 1:
                 raise ValueError(f"`{name}`: expected a fraction between 0 and 1, got {fraction}")
@@ -82,6 +89,7 @@ class DecoyDigits(ImageDataModule):
             )
         self.settings = SceneSettings(image_size, digit_size, clutter, decoy_strength, decoy_size)
         self.samples_per_digit = samples_per_digit
+        self.annotation = annotation
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self._scenes: dict[Split, DigitScenes] = {}
@@ -98,7 +106,7 @@ class DecoyDigits(ImageDataModule):
 
     @property
     def has_masks(self) -> bool:
-        """True: the digit's pixels."""
+        """True: see `annotation`."""
         return True
 
     def scenes(self, split: Split) -> DigitScenes:
@@ -120,8 +128,12 @@ class DecoyDigits(ImageDataModule):
             images=torch.from_numpy(scenes.images).permute(0, 3, 1, 2),
             labels=torch.from_numpy(scenes.labels),
             boxes=torch.from_numpy(scenes.boxes),
-            masks=torch.from_numpy(scenes.masks),
+            masks=torch.from_numpy(scenes.masks) if self.annotation == "digit" else self._not_decoy(scenes),
         )
+
+    def _not_decoy(self, scenes: DigitScenes) -> Tensor:
+        size = self.settings.image_size
+        return ~box_regions(list(torch.from_numpy(scenes.decoy_boxes).unsqueeze(1)), (size, size))
 
     @cached_property
     def _digits(self) -> dict[Split, list[int]]:

@@ -112,3 +112,16 @@ def test_strength_changes_the_decoy_only(data):
 def test_arguments_out_of_range(argument, message):
     with pytest.raises(ValueError, match=message):
         DecoyDigits(**argument)
+
+
+def test_the_annotation_of_the_paper_is_all_but_the_decoy():
+    data = DecoyDigits(annotation="not_decoy")
+    scenes = data.scenes("train")
+    mask = data.samples("train")[3]["mask"]
+    x0, y0, x1, y1 = (int(edge) for edge in scenes.decoy_boxes[3])
+    expected = torch.ones(64, 64, dtype=torch.bool)
+    expected[y0:y1, x0:x1] = False
+    assert torch.equal(mask.as_subclass(torch.Tensor), expected)
+    assert torch.equal(data.samples("train")[3]["boxes"], DecoyDigits().samples("train")[3]["boxes"])
+    with pytest.raises(ValueError, match="`annotation`: expected digit or not_decoy, got 'box'"):
+        DecoyDigits(annotation="box")
