@@ -49,7 +49,8 @@ class AttentionMap(BaseCAM):
         found: list[AttentionOutput] = []
         handle = head.register_forward_hook(lambda _module, _inputs, output: found.append(output))
         try:
-            # Autocast keeps weights that it cast; those of a pass without a graph must not serve one with a graph.
+            # Autocast keeps the weights that it cast: in older versions of torch those of a pass without a graph cut
+            # the graph of the next one.
             torch.clear_autocast_cache()
             with torch.set_grad_enabled(self.differentiable):
                 logits = self.network(images)

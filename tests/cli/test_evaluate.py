@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 
 from camtrain import Classifier
-from camtrain.batch import collate
+from camtrain.batch import Batch, collate
 from camtrain.callbacks.fixed_images import evenly_spaced
 from camtrain.cli import main
+from camtrain.cli.evaluation_report import compared
+from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.evaluation import EvaluationSettings, Evaluator
 from camtrain.methods import method_named
-from camtrain.networks import CIFARResNet
+from camtrain.networks import AttentionBranch, CIFARResNet
 
 OWN = """
 import torch
@@ -257,6 +259,22 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
     status, out, _ = evaluate("--checkpoint", paths[0], "--compare", paths[0], *words, "--out", "same")
     assert status == 0
     assert all(float(row["score"]) == float(row["low_95"]) == 0 for row in scores("same/differences.csv").values())
+
+
+def test_what_one_of_two_networks_alone_can_have_is_not_compared():
+    """The attention map of a network with an attention head, beside a network without one."""
+    network = AttentionBranch("cifar_resnet8", 3, width=4, blocks=1).eval()
+    methods = {name: method_named(name, network) for name in ("grad_cam", "attention_map")}
+    evaluator = Evaluator(network, methods, ["average_drop"])
+    rows = evaluator(Batch(torch.rand(3, 3, 16, 16))).rows
+    assert set(rows) == {(name, "average_drop") for name in methods}
+
+    def evaluated(rows):
+        return EvaluatedImages([0, 1, 2], *[torch.zeros(3)] * 4, rows, {}, {}, {})
+
+    of_both = {cell: value for cell, value in rows.items() if cell[0] == "grad_cam"}
+    (cell,) = compared(evaluator, evaluated(rows), evaluated(of_both), 10, 0)
+    assert (cell.method, cell.images, cell.interval.value) == ("grad_cam", 3, 0)
 
 
 def test_each_checkpoint_gets_images_normalized_as_in_its_own_run(evaluate):

@@ -23,7 +23,7 @@ from camtrain.pictures import gradient_picture, map_picture, shown_pixels
 OWN = """
 import torch
 from torch import nn
-from camtrain.networks import CIFARResNet
+from camtrain.networks import LFICAM, CIFARResNet
 
 class Red(nn.Sequential):
     '''Its Grad-CAM for class 0 is the red channel, and for class 1 a fifth of the green one.'''
@@ -37,6 +37,9 @@ class Red(nn.Sequential):
 def tiny():
     torch.manual_seed(3)
     return CIFARResNet(depth=8, num_classes=3, width=4)
+
+def attended():
+    return LFICAM(tiny(), 3, image_size=8, width=4, blocks=1)
 
 def flat_head():
     torch.manual_seed(0)
@@ -159,6 +162,25 @@ def test_all_methods(explain, folder):
         assert abs(found - shown_pixels(expected, 224)).max() <= 2, name
         found = tile_of("explained/contact_sheet.png", column, tile=128).astype(int)
         assert abs(found - shown_pixels(expected)).max() <= 2, name
+
+
+def test_the_map_of_an_attention_head(explain):
+    photo("a.png", (16, 16))
+    words = ["--images", "a.png", "--size", "16", *PLAIN, "--methods"]
+    status, _, _ = explain(*words, "all", "--network", "my_code.attended", "--channels", "2")
+    assert status == 0
+    # All but the one that takes its linear layer for that of the average of what it attends.
+    assert written() == {"contact_sheet.png", *(f"a.{name}.png" for name in METHODS if name != "cam")}
+    torch.manual_seed(0)  # as the command does, before it makes the network
+    network = ready_network(network="my_code.attended").network
+    picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
+    expected = map_picture(picture, image_maps(method_named("attention_map", network), picture[None])[0])
+    found = tile_of("explained/a.attention_map.png").astype(int)
+    assert abs(found - shown_pixels(expected, 224)).max() <= 2
+    # Asked for by its name where there is none, it is a failure that says what to do.
+    status, _, err = explain(*words, "attention_map", "--network", "my_code.tiny")
+    assert status == 1
+    assert "attention map can not be used here: `network`: CIFARResNet has no attention head" in err
 
 
 def test_questions(explain):
