@@ -44,6 +44,7 @@ class EnergyInside(MapRegularizer):
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
         annotation: see `MapRegularizer`.
+        class_of: see `MapRegularizer`.
 
     Source:
         Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camtrain.regularizers.annotated_regions import AnnotationKind
-from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.map_regularizer import ClassOf, MapRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.regularizer import Penalty
 
@@ -27,6 +27,7 @@ class MapBCE(MapRegularizer):
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
         annotation: see `MapRegularizer`.
+        class_of: see `MapRegularizer`.
         outside: whether pixels outside the object count.
         floor: smallest value that the logarithm is taken of, in [1e-6, 0.5).
 
@@ -49,10 +50,11 @@ class MapBCE(MapRegularizer):
         method: str = "grad_cam",
         target_layer: str | list[str] | None = None,
         annotation: AnnotationKind = "any",
+        class_of: ClassOf = "label",
         outside: bool = False,
         floor: float = 1e-3,
     ) -> None:
-        super().__init__(method, target_layer, annotation)
+        super().__init__(method, target_layer, annotation, class_of)
         if not 1e-6 <= floor < 0.5:  # less is lost beside 1 in float32
             raise ValueError(f"`floor`: expected a number of at least 1e-6 and below 0.5, got {floor}")
         self.outside = outside

@@ -22,6 +22,7 @@ class MapL1(MapRegularizer):
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
         annotation: see `MapRegularizer`.
+        class_of: see `MapRegularizer`.
 
     Source:
         Gao et al., Going Beyond XAI: A Systematic Survey for Explanation-Guided Learning (GRADIA), and Rao et al., ICCV

@@ -23,6 +23,7 @@ class MapOutside(MapRegularizer):
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
         annotation: see `MapRegularizer`.
+        class_of: see `MapRegularizer`.
 
     Source:
         Rao et al., ICCV 2023, arXiv 2303.11932, section 3.2, after Ross et al., IJCAI 2017, arXiv 1703.03717.

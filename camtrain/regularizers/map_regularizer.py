@@ -6,7 +6,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,11 @@ from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, In
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 from camtrain.regularizers.regularizer import Penalty
 
+ClassOf = Literal["label", "random"]
+
 
 class MapRegularizer(PassRegularizer):
-    """L_R as the mean of a penalty on each image's map of its label, at the size of the images.
+    """L_R as the mean of a penalty on each image's map of a class, at the size of the images.
 
     Maps of activations and gradients (Grad-CAM, Grad-CAM++, XGrad-CAM, HiResCAM, LayerCAM) come from the training pass
     itself, and their gradient reaches the parameters through activations and weights. So BatchNorm normalizes by the
@@ -40,9 +42,13 @@ class MapRegularizer(PassRegularizer):
             last layer are that layer's parameters.
         annotation: where the object is, for penalties that ask: `masks`, `boxes`, or `any`, which is the mask of an
             image that has one and its boxes otherwise. Several boxes count as their union.
+        class_of: whose map is penalized: that of the `label`, or that of a class drawn at random for each image in each
+            step. What stands outside the object may speak against all other classes and so for the label, which the
+            label's own map does not show.
 
     Raises:
-        ValueError: if there is no such method, it cannot be trained through, or the annotation has another name.
+        ValueError: if there is no such method, it cannot be trained through, a setting has another name, or the input
+            gradient of random classes is asked for.
     """
 
     def __init__(
@@ -50,12 +56,18 @@ class MapRegularizer(PassRegularizer):
         method: str = "grad_cam",
         target_layer: str | list[str] | None = None,
         annotation: AnnotationKind = "any",
+        class_of: ClassOf = "label",
     ) -> None:
         super().__init__()
         if not is_differentiable(method):
             raise ValueError(f"`method`: {method} cannot be trained through; grad_cam or input_gradient can")
         if annotation not in get_args(AnnotationKind):
             raise ValueError(f"`annotation`: expected one of {get_args(AnnotationKind)}, got {annotation!r}")
+        if class_of not in get_args(ClassOf):
+            raise ValueError(f"`class_of`: expected one of {get_args(ClassOf)}, got {class_of!r}")
+        if class_of == "random" and method == "input_gradient":
+            raise ValueError("`class_of`: expected label for the input gradient, got random; see RightForRightReasons")
+        self.class_of: ClassOf = class_of
         self.method = method
         self.target_layer = target_layer
         self.annotation: AnnotationKind = annotation
@@ -84,12 +96,15 @@ class MapRegularizer(PassRegularizer):
         return self.of_cams(self.cams(training_pass), training_pass.boxes, training_pass.masks)
 
     def cams(self, training_pass: TrainingPass) -> Tensor:
-        """Raw maps of the labels, (N, H, W), at the size of the images."""
+        """Raw maps, (N, H, W), at the size of the images."""
         images = training_pass.images
+        classes = training_pass.labels
+        if self.class_of == "random":
+            classes = torch.randint_like(classes, training_pass.logits.shape[1])
         method = self.method_of(training_pass.network, images)
         if not isinstance(method, GradientCAM):
-            return resized_maps(method, images.detach(), training_pass.labels)
-        of_pass = training_pass.captured.of_layers, training_pass.logits, images, training_pass.labels
+            return resized_maps(method, images.detach(), classes)
+        of_pass = training_pass.captured.of_layers, training_pass.logits, images, classes
         return resize(method.maps_of_pass(*of_pass), (int(images.shape[-2]), int(images.shape[-1])))
 
     def of_cams(self, cams: Tensor, boxes: list[Tensor] | None, masks: Tensor | None) -> Tensor | Penalty:
@@ -114,7 +129,8 @@ class MapRegularizer(PassRegularizer):
 
     def extra_repr(self) -> str:
         """Settings, for printing."""
-        return f"method={self.method!r}, target_layer={self.target_layer!r}, annotation={self.annotation!r}"
+        where = f"method={self.method!r}, target_layer={self.target_layer!r}"
+        return f"{where}, annotation={self.annotation!r}, class_of={self.class_of!r}"
 
 
 @contextmanager

