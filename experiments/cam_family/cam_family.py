@@ -66,7 +66,7 @@ def parsed() -> argparse.Namespace:
 
 def panels(photos: list[ExplainedPhoto]) -> list[Panel]:
     """Blocks of rows: in each, a row for each photograph, with some of the methods."""
-    names = list(METHODS)
+    names = list(photos[0].tiles)
     blocks = [names[start : start + METHODS_IN_A_ROW] for start in range(0, len(names), METHODS_IN_A_ROW)]
     return [Panel([photo_tile(photo), *method_tiles(photo, block)]) for block in blocks for photo in photos]
 
