@@ -1,0 +1,86 @@
+"""Writes results.csv, the tables of both READMEs and the figure from the runs that run.sh made.
+
+python experiments/decoy/table.py
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+from experiments.results_table import put
+
+HERE = Path(__file__).parent
+STUDY = Path("runs/decoy")
+ACCURACY = "test/accuracy"
+COLUMNS = {
+    ACCURACY: "test accuracy, %",
+    "test/energy_pointing_game/grad_cam": "energy of Grad-CAM in the digit's box, %",
+    "test/localization_iou_25/grad_cam": "IoU of Grad-CAM, %",
+}
+IN_README = ("plain", "right_for_right_reasons", "clean")
+
+
+def main() -> None:
+    """Gather and write."""
+    scores = gathered()
+    with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["setting", "seed", *COLUMNS, "train/loss_classification"])
+        for name, of_seeds in scores.items():
+            for seed, of_run in sorted(of_seeds.items()):
+                keys = (*COLUMNS, "train/loss_classification")
+                writer.writerow([name, seed, *(round(of_run[key], 6) if key in of_run else "" for key in keys)])
+    lines = ["| | seeds | share of the gap, % | " + " | ".join(COLUMNS.values()) + " |"]
+    lines.append("| --- " * (3 + len(COLUMNS)) + "|")
+    lines += [line(name, scores) for name in scores]
+    put("\n".join(lines), HERE / "README.md", "<!-- results of experiments/decoy -->\n")
+    short = [*lines[:2], *(line(name, scores) for name in IN_README if name in scores)]
+    put("\n".join(short), Path("README.md"), "<!-- results of experiments/decoy -->\n")
+    print("\n".join(lines))
+
+
+def gathered() -> dict[str, dict[int, dict[str, float]]]:
+    """Scores by setting and seed; of a run that was made several times, the last."""
+    scores: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
+    order = re.findall(r'^    "(\w+)\|', (HERE / "run.sh").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for name in order:
+        for run in sorted(STUDY.glob(f"{name}_seed[0-9]")):
+            versions = sorted(run.glob("version_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
+            if versions:
+                scores[name][int(run.name[-1])] = json.loads(versions[-1].read_text(encoding="utf-8"))
+    return scores
+
+
+def line(name: str, scores: dict[str, dict[int, dict[str, float]]]) -> str:
+    """A row of the table, mean ± standard deviation over seeds."""
+    of_seeds = scores[name]
+    cells = [name, str(len(of_seeds)), spread(shares_of_gap(of_seeds, scores))]
+    cells += [spread([100 * of_run[key] for of_run in of_seeds.values() if key in of_run]) for key in COLUMNS]
+    return f"| {' | '.join(cells)} |"
+
+
+def shares_of_gap(of_seeds: dict[int, dict[str, float]], scores: dict[str, dict[int, dict[str, float]]]) -> list[float]:
+    """Of each seed, which share of what the decoy costs is recovered, in percent: 0 is plain, 100 is clean data."""
+    plain, clean = scores["plain"], scores["clean"]
+    return [
+        100 * (of_run[ACCURACY] - plain[seed][ACCURACY]) / (clean[seed][ACCURACY] - plain[seed][ACCURACY])
+        for seed, of_run in of_seeds.items()
+        if seed in plain and seed in clean
+    ]
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation, or the value where there is one, or a dash."""
+    if not values:
+        return "–"
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}"
+
+
+if __name__ == "__main__":
+    main()
