@@ -335,7 +335,9 @@ class Objective(nn.Module):
         terms = [ActiveTerm(name, self.terms[name].regularizer, 1.0, _over_counted) for name in names]
         with gradients_enabled(), left_as_found(network, images.device):
             # Tensors made under inference mode cannot enter a graph; their clones can.
-            images, labels = (part.clone() if part.is_inference() else part for part in (images, labels))
+            images, labels = _not_inference(images), _not_inference(labels)
+            masks = None if masks is None else _not_inference(masks)
+            boxes = None if boxes is None else [_not_inference(of_image) for of_image in boxes]
             batch = BatchTerms(terms, network, images, labels, boxes, masks)
             loss_of = partial(self._precise_loss, labels=labels)
             for_engine = batch.for_engine
@@ -415,6 +417,10 @@ def _records_that_fit(
         del state[key]
     for key, value in ours.items():
         state.setdefault(key, value)
+
+
+def _not_inference(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _has_annotation(boxes: list[Tensor] | None, masks: Tensor | None) -> bool:
