@@ -9,11 +9,11 @@ study=runs/decoy
 settings=(
     "plain|$plain"
     "clean|$plain --data.decoy_strength 0"
-    "map_outside|map_outside"
-    "map_outside_10|map_outside --data.annotated_fraction 0.1"
     "right_for_right_reasons|right_for_right_reasons"
     "right_for_right_reasons_10|right_for_right_reasons --data.annotated_fraction 0.1"
+    "map_outside|map_outside"
     "interpretable_gradient|interpretable_gradient"
+    "map_outside_10|map_outside --data.annotated_fraction 0.1"
     "energy_inside|energy_inside"
     "attention_mining|attention_mining"
     "map_l1|map_l1"

@@ -1,0 +1,67 @@
+"""Draws before_and_after.png: test images that the plain network gets wrong, and where both networks look.
+
+    python experiments/decoy/figure.py [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer2]
+
+Shown are the first test images, in their order, that the plain network of seed 0 gets wrong and the other one right.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from camtrain import Classifier
+from camtrain.data import DecoyDigits
+from camtrain.methods import TITLES, image_maps, method_named
+from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
+
+HERE = Path(__file__).parent
+STUDY = Path("runs/decoy")
+IMAGES = 4
+
+
+def main(settings: argparse.Namespace) -> None:
+    """Find the images, make the maps, draw."""
+    data = DecoyDigits()
+    batches = list(data.test_dataloader())
+    images = torch.cat([batch.images for batch in batches])
+    labels = torch.cat([batch.labels for batch in batches])
+    boxes = [box for batch in batches for box in batch.boxes]
+    networks = {name: network(name) for name in ("plain", settings.after)}
+    with torch.no_grad():
+        predicted = {name: each(images).argmax(dim=1) for name, each in networks.items()}
+    for name, of_network in predicted.items():
+        print(f"{name}: {100 * (of_network == labels).float().mean():.1f} % of {len(labels)} test images")
+    mended = (predicted["plain"] != labels) & (predicted[settings.after] == labels)
+    chosen = mended.nonzero().flatten()[:IMAGES]
+    pictures = data.denormalize(images[chosen])
+    maps = {
+        name: image_maps(method_named(settings.method, each, settings.target_layer), images[chosen])
+        for name, each in networks.items()
+    }
+    kinds = dict(zip(networks, ("before", "after"), strict=True))
+    panels = []
+    for row, index in enumerate(chosen.tolist()):
+        tiles = [Tile("image", pictures[row], f"a {labels[index]}", boxed=True)]
+        for name in networks:
+            title = f"says {predicted[name][index]}"
+            tiles.append(map_tile(kinds[name], pictures[row], maps[name][row], title))
+        panels.append(Panel(tiles, boxes[index]))
+    title = f"{TITLES[settings.method]} at {settings.target_layer}"
+    write_png(contact_sheet(panels, title), HERE / "before_and_after.png")
+
+
+def network(setting: str) -> torch.nn.Module:
+    """The last checkpoint of seed 0, in evaluation mode."""
+    paths = sorted((STUDY / f"{setting}_seed0").glob("version_*/checkpoints/last.ckpt"))
+    return Classifier.load_from_checkpoint(paths[-1], map_location="cpu", weights_only=True).network.eval()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--after", default="right_for_right_reasons", help="setting of run.sh")
+    parser.add_argument("--method", default="layer_cam")
+    parser.add_argument("--target-layer", default="layer2")
+    main(parser.parse_args())
