@@ -252,8 +252,7 @@ class Classifier(pl.LightningModule):
             batch_size=batch_size,
             sync_dist=stage != "train",
         )
-        if step.regularized:
-            self._log_terms(step, stage, batch_size)
+        self._log_terms(step, stage, batch_size)
 
     def _log_terms(self, step: Step, stage: Stage, batch_size: int) -> None:
         """L_R, and what is to be said of each term.
@@ -270,7 +269,7 @@ class Classifier(pl.LightningModule):
                 self._log_loss(f"train/regularizer_counted/{name}", share, stage, batch_size)
                 if self.objective.balance_steps:
                     self._log_loss(f"train/regularizer_scale/{name}", term.scale, stage, 1)
-        if several:
+        if several and step.terms:
             self._log_loss(f"{stage}/loss_regularizer", step.regularization, stage, batch_size)
 
     def _log_loss(self, key: str, value: Tensor | float, stage: Stage, batch_size: int) -> None:

@@ -43,12 +43,14 @@ class TermStep:
         weight: its own λ in this step, without that of the objective.
         scale: what balancing multiplies it by; 1 without.
         counted: number of images that have a penalty, 0-dim.
+        computed: false where the batch has no annotation, and the term was left out.
     """
 
     value: Tensor
     weight: float
     scale: float
     counted: Tensor
+    computed: bool = True
 
 
 @dataclass(frozen=True)
@@ -192,10 +194,12 @@ class Objective(nn.Module):
         _check_images(images)
         is_due = self._phase == 0
         self._phase = (self._phase + 1) % self.every_n_steps
-        active = self._active(boxes, masks, len(images)) if is_due and self.weight > 0 else {}
+        weighted = self._weighted(boxes, masks) if is_due and self.weight > 0 else {}
+        skipped = self._skipped(weighted, boxes, masks, images)
+        active = {name: weight for name, weight in weighted.items() if name not in skipped}
         if not active:
             output = _unregularized(network, images, partial(self.classification_loss, labels=labels))
-            return _step(output, {}, _gradient_share(output, network) if measure_gradient_share else None)
+            return _step(output, skipped, _gradient_share(output, network) if measure_gradient_share else None)
         if self.balance_steps:
             self._balance(network, images, labels, boxes, masks, active)
         batch = self._batch_terms(active, network, images, labels, boxes, masks)
@@ -212,7 +216,7 @@ class Objective(nn.Module):
         else:
             output = _with_terms_of_pass(network, images, loss_of, batch)
         share = _gradient_share(output, network) if measure_gradient_share else None
-        return _step(output, self._term_steps(batch, active), share)
+        return _step(output, self._term_steps(batch, active) | skipped, share)
 
     def measure(
         self,
@@ -270,22 +274,32 @@ class Objective(nn.Module):
         loss = F.cross_entropy(logits.to(double), targets, label_smoothing=self.label_smoothing)
         return loss.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def _active(self, boxes: list[Tensor] | None, masks: Tensor | None, count: int) -> dict[str, float]:
+    def _weighted(self, boxes: list[Tensor] | None, masks: Tensor | None) -> dict[str, float]:
         """The terms that have a weight in this step, and their weights."""
         weights = {name: term.weight_at(self.epoch) for name, term in self.terms.items()}
-        active = {name: weight for name, weight in weights.items() if weight > 0}
-        needy = [name for name in active if self.terms[name].regularizer.needs_annotation]
+        weighted = {name: weight for name, weight in weights.items() if weight > 0}
+        needy = [name for name in weighted if self.terms[name].regularizer.needs_annotation]
         if needy and boxes is None and masks is None:
             raise ValueError(
                 f"`boxes` or `masks`: {type(self.terms[needy[0]].regularizer).__name__} needs to know where the object "
                 "is, got neither; images without annotation have no box, (0, 4), or a mask that is nowhere true"
             )
-        if needy and not _in_several_processes() and not _has_annotation(boxes, masks):
-            # Nothing to penalize, and nothing to pay for. Processes have to run the same passes, with and without.
-            for name in needy:
-                self._record(name).see(torch.zeros(count, dtype=torch.bool))
-                del active[name]
-        return active
+        return weighted
+
+    def _skipped(
+        self, weighted: dict[str, float], boxes: list[Tensor] | None, masks: Tensor | None, images: Tensor
+    ) -> dict[str, TermStep]:
+        """The terms that a batch without annotation leaves nothing to penalize, so that they need not be paid for."""
+        # Processes have to run the same passes, with annotation and without.
+        if _in_several_processes() or _has_annotation(boxes, masks):
+            return {}
+        nothing = images.new_zeros((), dtype=torch.float32)
+        skipped = {}
+        for name, weight in weighted.items():
+            if self.terms[name].regularizer.needs_annotation:
+                self._record(name).see(torch.zeros(len(images), dtype=torch.bool, device=images.device))
+                skipped[name] = TermStep(nothing, weight, self._scale(name), nothing.long(), computed=False)
+        return skipped
 
     def _batch_terms(
         self,
@@ -447,7 +461,7 @@ def _step(output: EngineOutput, terms: dict[str, TermStep], share: Tensor | None
         classification=output.classification.detach().float(),
         regularization=regularization.float(),
         logits=output.logits.detach(),
-        regularized=bool(terms),
+        regularized=any(term.computed for term in terms.values()),
         notes=output.notes,
         terms=terms,
         gradient_share=share,

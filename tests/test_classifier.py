@@ -18,7 +18,7 @@ from camtrain import Classifier, Objective
 from camtrain.batch import Batch
 from camtrain.classifier import NonFiniteLossError
 from camtrain.gradients import DoubleBackprop, FrozenGates
-from camtrain.regularizers import InterpretableGradient
+from camtrain.regularizers import InterpretableGradient, RightForRightReasons, Sum, Term
 
 CLASSES = 3
 
@@ -353,3 +353,31 @@ def test_a_label_out_of_range_is_named(tmp_path):
 def test_images_alone_cannot_be_trained_on(tmp_path):
     with pytest.raises(ValueError, match="expected images with labels"):
         trainer(tmp_path).fit(classifier(), DataLoader(samples(4).tensors[0], batch_size=4))
+
+
+def test_terms_their_counts_and_scales_are_logged(tmp_path):
+    """Of 12 training images 3 are annotated, and of the validation images those of one batch."""
+    data = samples()
+    images, labels = data.tensors
+    masks = torch.zeros(12, 8, 8, dtype=torch.bool)
+    masks[[0, 1, 6], 2:6, 2:6] = True
+    batches = [Batch(images[i : i + 4], labels[i : i + 4], masks=masks[i : i + 4]) for i in (0, 4, 8)]
+    regularizer = Sum([Term(RightForRightReasons(), 0.5), Term(InterpretableGradient(), 0.1)])
+    module = classifier(
+        regularizer=regularizer, regularizer_balance_steps=1, optimizer=lambda p: torch.optim.SGD(p, 1e-12)
+    )
+    run = trainer(tmp_path)
+    run.fit(module, DataLoader(batches, batch_size=None), DataLoader(batches, batch_size=None))
+    logged = {key: float(value) for key, value in run.callback_metrics.items()}
+    assert logged["train/regularizer_counted/right_for_right_reasons"] == pytest.approx(1 / 4)  # two batches, 3 of 8
+    assert logged["train/regularizer_counted/interpretable_gradient"] == 1.0
+    records = module.objective.records
+    assert logged["train/regularizer_scale/interpretable_gradient"] == pytest.approx(
+        records["interpretable_gradient"].scale
+    )
+    leaf = images.clone().requires_grad_()
+    module.network.eval()
+    (gradients,) = torch.autograd.grad(F.log_softmax(module.network(leaf), 1).sum(), leaf)
+    outside = (gradients * ~masks.unsqueeze(1)).square().sum((1, 2, 3))
+    expected = outside[[0, 1, 6]].mean()
+    assert logged["val/loss_regularizer/right_for_right_reasons"] == pytest.approx(float(expected), rel=1e-4)

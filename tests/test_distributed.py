@@ -23,5 +23,10 @@ def test_two_processes_train_as_one(tmp_path):
     one, two = results
     for name, weight in one["weights"].items():
         torch.testing.assert_close(two["weights"][name], weight, rtol=1e-5, atol=1e-7)
-    for name in ("val/accuracy", "val/loss_classification", "val/loss_regularizer"):
+    for name in (
+        "val/accuracy",
+        "val/loss_classification",
+        "val/loss_regularizer/map_sparsity",
+        "val/loss_regularizer/interpretable_gradient",
+    ):
         assert two["val"][name] == pytest.approx(one["val"][name], rel=1e-5)

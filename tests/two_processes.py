@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from camtrain import Classifier
-from camtrain.regularizers import InterpretableGradient
+from camtrain.regularizers import InterpretableGradient, MapSparsity, Sum, Term
 
 
 def main(processes: int, path: str) -> None:
@@ -27,8 +27,12 @@ def main(processes: int, path: str) -> None:
     module = Classifier(
         network,
         2,
-        regularizer=InterpretableGradient("mse"),  # not indifferent to a factor 1/n, as cosine is
-        regularizer_weight=1e4,
+        regularizer=Sum(
+            [
+                Term(InterpretableGradient("mse"), 1e4),  # not indifferent to a factor 1/n, as cosine is
+                Term(MapSparsity("layer_cam", "2"), 1.0),
+            ]
+        ),
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     )
     images = torch.randn(16, 3, 8, 8)
