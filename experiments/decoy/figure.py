@@ -1,8 +1,10 @@
 """Draws before_and_after.png: test images that the plain network gets wrong, and where both networks look.
 
-    python experiments/decoy/figure.py [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer2]
+    python experiments/decoy/figure.py [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer1]
 
-Shown are the first test images, in their order, that the plain network of seed 0 gets wrong and the other one right.
+Shown are, of the test images that the plain network of seed 0 gets wrong and the other one right, those with the largest
+share of the plain network's map at the decoy: chosen to show it. Of most images the map shows less of it, above all where
+the patch is as dark as the photograph around it; the quartiles of that share are printed.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ import torch
 from camtrain import Classifier
 from camtrain.data import DecoyDigits
 from camtrain.methods import TITLES, image_maps, method_named
+from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
+from camtrain.regions import box_regions
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/decoy")
 IMAGES = 4
+QUARTILES = torch.tensor([0.25, 0.5, 0.75])
 
 
 def main(settings: argparse.Namespace) -> None:
@@ -35,7 +40,11 @@ def main(settings: argparse.Namespace) -> None:
     for name, of_network in predicted.items():
         print(f"{name}: {100 * (of_network == labels).float().mean():.1f} % of {len(labels)} test images")
     mended = (predicted["plain"] != labels) & (predicted[settings.after] == labels)
-    chosen = mended.nonzero().flatten()[:IMAGES]
+    candidates = mended.nonzero().flatten()
+    explained = method_named(settings.method, networks["plain"], settings.target_layer)
+    at_decoy = energy_in_region(image_maps(explained, images[candidates]), decoys(data)[candidates])
+    print(f"share of the plain map at the decoy, of {len(candidates)} images: {at_decoy.quantile(QUARTILES).tolist()}")
+    chosen = candidates[at_decoy.argsort(descending=True)[:IMAGES]]
     pictures = data.denormalize(images[chosen])
     maps = {
         name: image_maps(method_named(settings.method, each, settings.target_layer), images[chosen])
@@ -53,6 +62,13 @@ def main(settings: argparse.Namespace) -> None:
     write_png(contact_sheet(panels, title), HERE / "before_and_after.png")
 
 
+def decoys(data: DecoyDigits) -> torch.Tensor:
+    """Where the decoys of the test images are, (N, H, W) bool."""
+    scenes = data.scenes("test")
+    size = scenes.images.shape[1]
+    return box_regions(list(torch.from_numpy(scenes.decoy_boxes).unsqueeze(1)), (size, size))
+
+
 def network(setting: str) -> torch.nn.Module:
     """The last checkpoint of seed 0, in evaluation mode."""
     paths = sorted((STUDY / f"{setting}_seed0").glob("version_*/checkpoints/last.ckpt"))
@@ -63,5 +79,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--after", default="right_for_right_reasons", help="setting of run.sh")
     parser.add_argument("--method", default="layer_cam")
-    parser.add_argument("--target-layer", default="layer2")
+    parser.add_argument("--target-layer", default="layer1")
     main(parser.parse_args())
