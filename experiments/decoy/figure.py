@@ -2,9 +2,9 @@
 
     python experiments/decoy/figure.py [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer1]
 
-Shown are, of the test images that the plain network of seed 0 gets wrong and the other one right, those with the largest
-share of the plain network's map at the decoy: chosen to show it. Of most images the map shows less of it, above all where
-the patch is as dark as the photograph around it; the quartiles of that share are printed.
+Shown are, of the test images that the plain network of seed 0 gets wrong and the other one right, those with the
+largest share of the plain network's map at the decoy: chosen to show it. Of most images the map shows less of it, above
+all where the patch is as dark as the photograph around it; the quartiles of that share are printed.
 """
 
 from __future__ import annotations
