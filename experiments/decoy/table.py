@@ -1,6 +1,8 @@
-"""Writes results.csv, the tables of both READMEs and the figure from the runs that run.sh made.
+"""Writes results.csv and the tables of both READMEs from the runs that run.sh made.
 
-python experiments/decoy/table.py
+    python experiments/decoy/table.py
+
+A row of results.csv whose run is not here stays as it is.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ COLUMNS = {
     "test/energy_pointing_game/grad_cam": "energy of Grad-CAM in the digit's box, %",
     "test/localization_iou_25/grad_cam": "IoU of Grad-CAM, %",
 }
+KEYS = (*COLUMNS, "train/loss_classification")
 IN_README = ("plain", "right_for_right_reasons", "clean")
 
 
@@ -30,11 +33,10 @@ def main() -> None:
     scores = gathered()
     with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["setting", "seed", *COLUMNS, "train/loss_classification"])
+        writer.writerow(["setting", "seed", *KEYS])
         for name, of_seeds in scores.items():
             for seed, of_run in sorted(of_seeds.items()):
-                keys = (*COLUMNS, "train/loss_classification")
-                writer.writerow([name, seed, *(round(of_run[key], 6) if key in of_run else "" for key in keys)])
+                writer.writerow([name, seed, *(round(of_run[key], 6) if key in of_run else "" for key in KEYS)])
     lines = ["| | seeds | share of the gap, % | " + " | ".join(COLUMNS.values()) + " |"]
     lines.append("| --- " * (3 + len(COLUMNS)) + "|")
     lines += [line(name, scores) for name in scores]
@@ -48,11 +50,24 @@ def gathered() -> dict[str, dict[int, dict[str, float]]]:
     """Scores by setting and seed; of a run that was made several times, the last."""
     scores: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
     order = re.findall(r'^    "(\w+)\|', (HERE / "run.sh").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    before = kept()
     for name in order:
+        if name in before:
+            scores[name] = before[name]
         for run in sorted(STUDY.glob(f"{name}_seed[0-9]")):
             versions = sorted(run.glob("version_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
             if versions:
                 scores[name][int(run.name[-1])] = json.loads(versions[-1].read_text(encoding="utf-8"))
+    return scores
+
+
+def kept() -> dict[str, dict[int, dict[str, float]]]:
+    """What results.csv holds already."""
+    scores: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
+    if (HERE / "results.csv").exists():
+        with (HERE / "results.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                scores[row["setting"]][int(row["seed"])] = {key: float(row[key]) for key in KEYS if row[key]}
     return scores
 
 
