@@ -33,6 +33,10 @@ class MapRegularizer(PassRegularizer):
     training batch, as it does for L_C. Other methods run a pass of their own. `input_gradient` is a penalty on the
     input gradient, and its gradient reaches the parameters by the engine.
 
+    Where λ is too large a map evades its penalty by having no positive value at all: such an image does not count, and
+    has no gradient that would bring its map back. Watch `train/regularizer_counted`, and `flat_maps` of
+    `LocalizationScores`.
+
     A subclass implements `forward`.
 
     Args:

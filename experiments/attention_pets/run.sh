@@ -9,10 +9,10 @@ study=runs/attention_pets
 balanced="--model.regularizer_balance_steps 5 --model.regularizer.annotation masks"
 settings=(
     "plain|"
-    "energy_inside|--model.regularizer EnergyInside --model.regularizer_weight 1 $balanced"
-    "map_l1|--model.regularizer MapL1 --model.regularizer_weight 1 $balanced"
-    "map_outside|--model.regularizer MapOutside --model.regularizer_weight 1 $balanced"
-    "map_bce|--model.regularizer MapBCE --model.regularizer_weight 1 $balanced"
+    "energy_inside|--model.regularizer EnergyInside --model.regularizer_weight 0.3 $balanced"
+    "map_l1|--model.regularizer MapL1 --model.regularizer_weight 0.3 $balanced"
+    "map_outside|--model.regularizer MapOutside --model.regularizer_weight 0.3 $balanced"
+    "map_bce|--model.regularizer MapBCE --model.regularizer_weight 0.3 $balanced"
     "attention_branch|--config experiments/attention_pets/attention_branch.yaml"
     "lfi_cam|--config experiments/attention_pets/lfi_cam.yaml"
 )

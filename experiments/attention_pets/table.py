@@ -24,6 +24,7 @@ COLUMNS = {
     "test/localization_iou_25/METHOD": "IoU, %",
     "test/pixel_average_precision/METHOD": "PxAP, %",
     "test/pointing_game/METHOD": "pointing, %",
+    "test/flat_maps/METHOD": "maps without a positive value, %",
 }
 ATTENDED = ("attention_branch", "lfi_cam")
 
