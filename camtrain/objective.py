@@ -19,6 +19,7 @@ from camtrain.gradients import (
     InputGradientPenalty,
     gradients_enabled,
     left_as_found,
+    not_inference,
 )
 from camtrain.gradients.engine import ClassificationLoss, forward_pass, input_gradients, penalties
 from camtrain.regularizers import (
@@ -278,12 +279,8 @@ class Objective(nn.Module):
         """The terms that have a weight in this step, and their weights."""
         weights = {name: term.weight_at(self.epoch) for name, term in self.terms.items()}
         weighted = {name: weight for name, weight in weights.items() if weight > 0}
-        needy = [name for name in weighted if self.terms[name].regularizer.needs_annotation]
-        if needy and boxes is None and masks is None:
-            raise ValueError(
-                f"`boxes` or `masks`: {type(self.terms[needy[0]].regularizer).__name__} needs to know where the object "
-                "is, got neither; images without annotation have no box, (0, 4), or a mask that is nowhere true"
-            )
+        for name in weighted:
+            _check_annotation(self.terms[name].regularizer, boxes, masks)
         return weighted
 
     def _skipped(
@@ -349,9 +346,9 @@ class Objective(nn.Module):
         terms = [ActiveTerm(name, self.terms[name].regularizer, 1.0, _over_counted) for name in names]
         with gradients_enabled(), left_as_found(network, images.device):
             # Tensors made under inference mode cannot enter a graph; their clones can.
-            images, labels = _not_inference(images), _not_inference(labels)
-            masks = None if masks is None else _not_inference(masks)
-            boxes = None if boxes is None else [_not_inference(of_image) for of_image in boxes]
+            images, labels = not_inference(images), not_inference(labels)
+            masks = None if masks is None else not_inference(masks)
+            boxes = None if boxes is None else [not_inference(of_image) for of_image in boxes]
             batch = BatchTerms(terms, network, images, labels, boxes, masks)
             loss_of = partial(self._precise_loss, labels=labels)
             for_engine = batch.for_engine
@@ -433,8 +430,16 @@ def _records_that_fit(
         state.setdefault(key, value)
 
 
-def _not_inference(tensor: Tensor) -> Tensor:
-    return tensor.clone() if tensor.is_inference() else tensor
+def _check_annotation(regularizer: Regularizer, boxes: list[Tensor] | None, masks: Tensor | None) -> None:
+    """A regularizer whose annotation is not there at all would do nothing, without a word."""
+    kind = regularizer.looks_at
+    given = {"any": boxes is not None or masks is not None, "boxes": boxes is not None, "masks": masks is not None}
+    if kind is not None and not given[kind]:
+        argument, got = ("`boxes` or `masks`", "neither") if kind == "any" else (f"`{kind}`", "none")
+        raise ValueError(
+            f"{argument}: {type(regularizer).__name__} needs to know where the object is, got {got}; images without "
+            "annotation have no box, (0, 4), or a mask that is nowhere true"
+        )
 
 
 def _has_annotation(boxes: list[Tensor] | None, masks: Tensor | None) -> bool:

@@ -7,7 +7,15 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, input_gradient, left_as_found
+from camtrain.gradients import (
+    ClassIndex,
+    class_score,
+    fixed_class,
+    gradients_enabled,
+    input_gradient,
+    left_as_found,
+    not_inference,
+)
 
 
 class BaseAttribution(ABC):
@@ -48,7 +56,7 @@ class BaseAttribution(ABC):
             raise TypeError(f"`images`: expected floating-point images, which have a gradient, got {images.dtype}")
         with gradients_enabled(), left_as_found(self.network, images.device):
             # Images made under inference mode cannot enter a graph; a clone can.
-            images = images.clone() if images.is_inference() else images
+            images = not_inference(images)
             attributions = self.attributions(images, class_idx)
         return attributions if self.differentiable else attributions.detach()
 

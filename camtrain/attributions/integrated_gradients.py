@@ -16,6 +16,7 @@ from camtrain.gradients import (
     fixed_class,
     gradients_enabled,
     left_as_found,
+    not_inference,
     positive_integer,
     selected_class,
 )
@@ -174,7 +175,7 @@ class IntegratedGradients(BaseAttribution):
             Two forward passes.
         """
         with gradients_enabled(), left_as_found(self.network, images.device):
-            images = images.clone() if images.is_inference() else images
+            images = not_inference(images)
             logits = self.logits(images)
             class_idx = fixed_class(logits, class_idx)
             baseline_logits = self.logits(self._baseline(images))
@@ -226,7 +227,7 @@ class IntegratedGradients(BaseAttribution):
 
     def _baseline(self, images: Tensor) -> Tensor:
         baseline = torch.as_tensor(self.baseline, dtype=images.dtype, device=images.device)
-        baseline = baseline.clone() if baseline.is_inference() else baseline
+        baseline = not_inference(baseline)
         baseline = baseline.view(-1, 1, 1) if baseline.dim() == 1 else baseline
         try:
             return baseline.expand_as(images)

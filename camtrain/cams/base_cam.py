@@ -18,6 +18,7 @@ from camtrain.gradients import (
     evaluation_mode,
     gradients_enabled,
     left_as_found,
+    not_inference,
 )
 from camtrain.networks import last_spatial_layer, map_layout, target_layer_of, uncompiled
 
@@ -76,7 +77,7 @@ class BaseCAM(ABC):
         attention = sdpa_kernel(SDPBackend.MATH) if self.differentiable else nullcontext()
         with gradients_enabled(), left_as_found(self.network, images.device), uncompiled(), attention:
             # Images made under inference mode cannot enter a graph; a clone can.
-            images = images.clone() if images.is_inference() else images
+            images = not_inference(images)
             cams = self.maps(images, class_idx)
         return cams if self.differentiable else cams.detach()
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camtrain.cams.base_cam import BaseCAM
-from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found
+from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found, not_inference
 
 Score = Literal["probability", "log_probability", "logit"]
 """What is differentiated twice: the class probability, its logarithm, or the logit."""
@@ -172,7 +172,7 @@ class TaylorCAM(BaseCAM):
         """
         with gradients_enabled(), left_as_found(self.network, images.device):
             # Images made under inference mode cannot enter a graph; a clone can.
-            images = images.clone() if images.is_inference() else images
+            images = not_inference(images)
             pairs = self._pairs(images, class_idx)
         return pairs if self.differentiable else pairs.detach()
 

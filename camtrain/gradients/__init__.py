@@ -25,6 +25,7 @@ from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.input_gradient import input_gradient
 from camtrain.gradients.left_as_found import evaluation_mode, left_as_found
 from camtrain.gradients.noisy_images import NoisyImages
+from camtrain.gradients.not_inference import not_inference
 from camtrain.gradients.positive_integer import positive_integer
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "guided_gradient",
     "input_gradient",
     "left_as_found",
+    "not_inference",
     "positive_integer",
     "repeated_class",
     "running_batch_norm",

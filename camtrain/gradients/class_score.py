@@ -9,6 +9,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from camtrain.gradients.not_inference import not_inference
+
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
@@ -195,7 +197,7 @@ def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
     if len(outside):
         raise ValueError(f"`class_idx`: expected classes from 0 to {classes - 1}, got {int(outside[0])}")
     # Indices made under inference mode, as a test loop's labels are, cannot be kept for the backward; a clone can.
-    return (index.clone() if index.is_inference() else index).long()
+    return not_inference(index).long()
 
 
 def _runner_up(logits: Tensor, index: Tensor) -> Tensor:

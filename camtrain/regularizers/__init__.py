@@ -3,6 +3,7 @@
 from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
 from camtrain.regularizers.attention_branch_loss import AttentionBranchLoss
 from camtrain.regularizers.attention_mining import AttentionMining
+from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.energy_inside import EnergyInside, energy_outside
 from camtrain.regularizers.gradient_norm import GradientNorm
 from camtrain.regularizers.gradient_smoothness import GradientSmoothness
@@ -26,6 +27,7 @@ __all__ = [
     "AnnotationKind",
     "AttentionBranchLoss",
     "AttentionMining",
+    "CAMRegularizer",
     "EnergyInside",
     "ExplainedScalar",
     "GradientNorm",

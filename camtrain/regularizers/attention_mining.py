@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
 from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
-from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -31,7 +33,7 @@ def erased(images: Tensor, maps: Tensor, sharpness: float, threshold: float) -> 
     return images * (1 - torch.sigmoid(sharpness * (maps - threshold))).unsqueeze(1)
 
 
-class AttentionMining(MapRegularizer):
+class AttentionMining(CAMRegularizer):
     """GAIN: pulls all that speaks for the class into the map, and with masks also the map onto them.
 
         E_i = p_label(erased(x_i)) + w · [annotated] · 1/(HW) Σ (Â - M)²,    Â = A⁺ / max A⁺
@@ -42,15 +44,15 @@ class AttentionMining(MapRegularizer):
     small as their share.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
+        method: see `CAMRegularizer`.
+        target_layer: see `CAMRegularizer`.
         annotation: which annotation the second term looks at; see `MapRegularizer`.
         mask_weight: w; 0 is plain GAIN, which needs no annotation. The paper's extended version has 10.
         sharpness: ω, the paper's 10.
         threshold: σ, in [0, 1].
 
     Raises:
-        ValueError: if a setting is out of its range.
+        ValueError: if a setting is out of its range, or an annotation is chosen that is not looked at.
 
     Cost:
         A second forward and backward pass, of the erased images.
@@ -68,18 +70,26 @@ class AttentionMining(MapRegularizer):
         sharpness: float = 10.0,
         threshold: float = 0.5,
     ) -> None:
-        super().__init__(method, target_layer, annotation)
-        if method == "input_gradient":
-            raise ValueError("`method`: attention mining needs a map at a layer, got input_gradient")
+        super().__init__(method, target_layer)
+        if annotation not in get_args(AnnotationKind):
+            raise ValueError(f"`annotation`: expected one of {get_args(AnnotationKind)}, got {annotation!r}")
+        if annotation != "any" and mask_weight == 0:
+            raise ValueError(f"`annotation`: none is looked at where mask_weight is 0, got {annotation!r}")
         if not mask_weight >= 0:
             raise ValueError(f"`mask_weight`: expected a number of at least 0, got {mask_weight}")
         if not sharpness > 0:
             raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
         if not 0 <= threshold <= 1:
             raise ValueError(f"`threshold`: expected a number in [0, 1], got {threshold}")
+        self.annotation: AnnotationKind = annotation
         self.mask_weight = mask_weight
         self.sharpness = sharpness
         self.threshold = threshold
+
+    @property
+    def looks_at(self) -> AnnotationKind | None:
+        """See `Regularizer`."""
+        return self.annotation if self.mask_weight else None
 
     def penalty(self, training_pass: TrainingPass) -> Penalty:
         """See the class."""
@@ -93,11 +103,11 @@ class AttentionMining(MapRegularizer):
             size = (int(maps.shape[-2]), int(maps.shape[-1]))
             regions = annotated_regions(training_pass.boxes, training_pass.masks, size, self.annotation)
             if regions is not None:
-                values = values + self.mask_weight * self(maps, regions.to(maps.device))
+                values = values + self.mask_weight * _distance(maps, regions.to(maps.device))
         return Penalty(values, alive)
 
-    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Tensor:
-        """Mean squared distance of maps in [0, 1] and regions, (N,); 0 where there is no annotation."""
-        assert regions is not None
-        distance = (cams - regions.to(cams.dtype)).square().flatten(1).mean(dim=1)
-        return distance * regions.flatten(1).any(dim=1)
+
+def _distance(maps: Tensor, regions: Tensor) -> Tensor:
+    """Mean squared distance of maps in [0, 1] and regions, (N,); 0 where there is no annotation."""
+    distance = (maps - regions.to(maps.dtype)).square().flatten(1).mean(dim=1)
+    return distance * regions.flatten(1).any(dim=1)

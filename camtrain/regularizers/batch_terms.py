@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from camtrain.gradients import InputGradientPenalty, TermOfPass, class_score, guided_gradient, input_gradient
 from camtrain.gradients.randomness import Randomness
 from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
-from camtrain.regularizers.map_regularizer import MapRegularizer
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 from camtrain.regularizers.regularizer import Penalty, Regularizer, as_penalty
+from camtrain.regularizers.sum import on_gradient
 
 Reduction = Callable[[Penalty], Tensor]
 """From the penalty of a batch to (N,) values whose mean is L_R."""
@@ -65,11 +65,11 @@ class BatchTerms:
         self._on_gradient: dict[ExplainedScalar, list[tuple[ActiveTerm, InputGradientRegularizer]]] = {}
         self._of_pass: list[tuple[ActiveTerm, PassRegularizer]] = []
         for term in self.terms:
-            regularizer = _on_input_gradient(term.regularizer)
-            if isinstance(regularizer, InputGradientRegularizer):
+            regularizer = on_gradient(term.regularizer)
+            if regularizer is not None:
                 self._on_gradient.setdefault(regularizer.explained, []).append((term, regularizer))
-            elif isinstance(regularizer, PassRegularizer):
-                self._of_pass.append((term, regularizer))
+            elif isinstance(term.regularizer, PassRegularizer):
+                self._of_pass.append((term, term.regularizer))
         # The engine takes the gradient of the loss, if that is penalized, since it comes with L_C; else the first one.
         self._of_engine = "loss" if "loss" in self._on_gradient else next(iter(self._on_gradient), None)
 
@@ -130,9 +130,9 @@ class BatchTerms:
             case "loss":
                 return None
             case "log_probabilities":
-                return lambda logits: _back(logits, logits.to(double).log_softmax(dim=1).sum(dim=1).mean())
+                return lambda logits: _in_precision_of(logits, logits.to(double).log_softmax(dim=1).sum(dim=1).mean())
             case "class_score":
-                return lambda logits: _back(logits, class_score(logits.to(double), self._indices).mean())
+                return lambda logits: _in_precision_of(logits, class_score(logits.to(double), self._indices).mean())
 
     @property
     def _indices(self) -> Tensor:
@@ -181,10 +181,5 @@ class BatchTerms:
         return values
 
 
-def _on_input_gradient(regularizer: Regularizer) -> Regularizer:
-    on_gradient = regularizer.on_input_gradient() if isinstance(regularizer, MapRegularizer) else None
-    return regularizer if on_gradient is None else on_gradient
-
-
-def _back(logits: Tensor, scalar: Tensor) -> Tensor:
+def _in_precision_of(logits: Tensor, scalar: Tensor) -> Tensor:
     return scalar.to(torch.promote_types(logits.dtype, torch.float32))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from camtrain.methods import resized_maps
-from camtrain.regularizers.map_regularizer import MapRegularizer
+from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import by_norm, positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -17,7 +17,7 @@ from camtrain.regularizers.regularizer import Penalty
 MapTransform = Literal["flip", "crop", "flip_crop"]
 
 
-class MapConsistency(MapRegularizer):
+class MapConsistency(CAMRegularizer):
     """Pulls the map of a transformed image to the transformed map of the image.
 
         E_i = 1/(HW) Σ (norm(T A(x_i)) - norm(A(T x_i)))²,    norm: A⁺ / max A⁺
@@ -28,8 +28,8 @@ class MapConsistency(MapRegularizer):
     without their scale and of the label only, where Guo et al. compare those of all classes as they are.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
+        method: see `CAMRegularizer`.
+        target_layer: see `CAMRegularizer`.
         transform: T.
         smallest_crop: of a crop, the smallest share of height and width, in (0, 1].
         contrastive: whether maps are to be told from those of other images too (Pillai et al.).
@@ -56,8 +56,6 @@ class MapConsistency(MapRegularizer):
         temperature: float = 0.5,
     ) -> None:
         super().__init__(method, target_layer)
-        if method == "input_gradient":
-            raise ValueError("`method`: consistency needs a map at a layer, got input_gradient")
         if transform not in get_args(MapTransform):
             raise ValueError(f"`transform`: expected one of {get_args(MapTransform)}, got {transform!r}")
         if not 0 < smallest_crop <= 1:
@@ -77,18 +75,14 @@ class MapConsistency(MapRegularizer):
         moved_cams = F.grid_sample(cams.unsqueeze(1), grid.to(cams.dtype), align_corners=False).squeeze(1)
         moved_images = F.grid_sample(images, grid.to(images.dtype), align_corners=False)
         method = self.method_of(training_pass.network, images)
-        return self.of_pairs(moved_cams, resized_maps(method, moved_images, training_pass.labels))
+        return self._of_pairs(moved_cams, resized_maps(method, moved_images, training_pass.labels))
 
-    def of_pairs(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
+    def _of_pairs(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
         """Penalty of transformed maps and of maps of transformed images, (N, H, W) each."""
         if self.contrastive:
             return self._contrasted(moved_cams.relu(), cams_of_moved.relu())
         (first, first_alive), (second, second_alive) = map(positive_by_maximum, (moved_cams, cams_of_moved))
         return Penalty((first - second).square().flatten(1).mean(dim=1), first_alive & second_alive)
-
-    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
-        """Penalty of maps and of the same maps, mirrored: how far each is from being symmetric."""
-        return self.of_pairs(cams.flip(-1), cams)
 
     def _contrasted(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
         (first, first_alive), (second, second_alive) = map(by_norm, (moved_cams, cams_of_moved))

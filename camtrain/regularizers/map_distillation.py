@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from camtrain.cams import BaseCAM, GradCAM, resize
 from camtrain.gradients import evaluation_mode
 from camtrain.methods import method_named, resized_maps
+from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.found_layers import FoundLayers
-from camtrain.regularizers.map_regularizer import MapRegularizer
 from camtrain.regularizers.normalized_maps import by_norm
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -34,7 +34,7 @@ def attention_of_activations(activations: Tensor) -> Tensor:
     return activations.square().sum(dim=1)
 
 
-class MapDistillation(MapRegularizer):
+class MapDistillation(CAMRegularizer):
     """Pulls the map of the network to the map that a trained teacher has of the same image and label.
 
         E_i = ‖ S / ‖S‖₂ - T / ‖T‖₂ ‖₂²
@@ -47,12 +47,12 @@ class MapDistillation(MapRegularizer):
         teacher: the trained network, from the same images to logits of the same classes.
         checkpoint: of the teacher: one of a `Classifier`, or a state dict; null takes the teacher as it is.
         method: which map of both networks: `activations`, the activation-based attention Σ_c A_c², or as for
-            `MapRegularizer`.
-        target_layer: of the network; see `MapRegularizer`.
+            `CAMRegularizer`.
+        target_layer: of the network; see `CAMRegularizer`.
         teacher_layer: of the teacher, likewise.
 
     Raises:
-        ValueError: as `MapRegularizer`, or if the checkpoint does not fit the teacher.
+        ValueError: as `CAMRegularizer`, or if the checkpoint does not fit the teacher.
         FileNotFoundError: if there is no such checkpoint.
 
     Cost:
@@ -72,8 +72,6 @@ class MapDistillation(MapRegularizer):
         teacher_layer: str | None = None,
     ) -> None:
         super().__init__("grad_cam" if method == ACTIVATIONS else method, target_layer)
-        if method == "input_gradient":
-            raise ValueError("`method`: distillation needs a map at a layer, got input_gradient")
         self.of_activations = method == ACTIVATIONS
         self.teacher_layer = teacher_layer
         if checkpoint is not None:
@@ -103,10 +101,6 @@ class MapDistillation(MapRegularizer):
         else:
             student = self.cams(training_pass)
         return distance_of_maps(student, self._maps_of_teacher(training_pass))
-
-    def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
-        """Not of one map: see `penalty` and `distance_of_maps`."""
-        raise NotImplementedError("MapDistillation compares maps of two networks: call distance_of_maps")
 
     def _maps_of_teacher(self, training_pass: TrainingPass) -> Tensor:
         images = training_pass.images.detach()

@@ -19,7 +19,7 @@ class MapSparsity(MapRegularizer):
     Args:
         method: see `MapRegularizer`.
         target_layer: see `MapRegularizer`.
-        annotation: plays no part.
+        annotation: `any`; it looks at none.
         class_of: see `MapRegularizer`.
 
     Source:

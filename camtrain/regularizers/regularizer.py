@@ -8,6 +8,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from camtrain.regularizers.annotated_regions import AnnotationKind
+
 
 class Penalty(NamedTuple):
     """The penalty of each image, where some images have none to speak of.
@@ -32,6 +34,11 @@ class Regularizer(nn.Module, ABC):
     """λ where none is given: that of the method's paper, where it has one."""
     needs_annotation: ClassVar[bool] = False
     """Whether images without a box and a mask have no penalty."""
+
+    @property
+    def looks_at(self) -> AnnotationKind | None:
+        """The annotation without which it cannot work; `None` if it looks at none."""
+        return "any" if self.needs_annotation else None
 
 
 def as_penalty(found: Tensor | Penalty) -> Penalty:

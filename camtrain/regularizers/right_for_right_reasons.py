@@ -56,6 +56,11 @@ class RightForRightReasons(InputGradientRegularizer):
         self.explained = explained
         self.annotation: AnnotationKind = annotation
 
+    @property
+    def looks_at(self) -> AnnotationKind | None:
+        """See `Regularizer`."""
+        return self.annotation
+
     def forward(
         self,
         gradients: Tensor,

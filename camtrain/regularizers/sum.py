@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
+from camtrain.regularizers.map_regularizer import MapRegularizer
 from camtrain.regularizers.regularizer import Regularizer
 
 
@@ -89,7 +91,8 @@ class Sum(Regularizer):
         terms: the regularizers, at least one.
 
     Raises:
-        ValueError: if there are none, or terms on the input gradient want different BatchNorm statistics.
+        ValueError: if there are none, terms on the input gradient want different BatchNorm statistics, or running ones
+            for gradients of different scalars, which come from one pass.
 
     Example:
         >>> from camtrain.regularizers import EnergyInside, InterpretableGradient
@@ -107,9 +110,7 @@ class Sum(Regularizer):
                 raise TypeError(f"`terms`: expected Terms, got {term!r}")
         self.terms = list(terms)
         self.regularizers = nn.ModuleList(term.regularizer for term in terms)
-        statistics = {getattr(each, "batch_norm_statistics", "batch") for each in self.regularizers}
-        if len(statistics) > 1:
-            raise ValueError("`terms`: expected the same batch_norm_statistics of all, got batch and running")
+        _check_statistics([on_gradient(term.regularizer) for term in terms])
         self.needs_annotation = all(each.needs_annotation for each in self.regularizers)  # type: ignore[misc]
 
     @property
@@ -124,6 +125,26 @@ class Sum(Regularizer):
                 name, number = f"{first}_{number}", number + 1
             named[name] = term
         return named
+
+
+def on_gradient(regularizer: Regularizer) -> InputGradientRegularizer | None:
+    """The regularizer as one on the input gradient, if that is what it penalizes."""
+    if isinstance(regularizer, MapRegularizer):
+        return regularizer.on_input_gradient()
+    return regularizer if isinstance(regularizer, InputGradientRegularizer) else None
+
+
+def _check_statistics(regularizers: list[InputGradientRegularizer | None]) -> None:
+    present = [each for each in regularizers if each is not None]
+    statistics = {each.batch_norm_statistics for each in present}
+    if len(statistics) > 1:
+        raise ValueError("`terms`: expected the same batch_norm_statistics of all, got batch and running")
+    scalars = {each.explained for each in present}
+    if "running" in statistics and len(scalars) > 1:
+        raise ValueError(
+            "`terms`: expected batch_norm_statistics of the batch for gradients of different scalars "
+            f"({', '.join(sorted(scalars))}), got running"
+        )
 
 
 def named_terms(regularizer: Regularizer) -> dict[str, Term]:

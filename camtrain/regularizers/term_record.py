@@ -49,7 +49,7 @@ class TermRecord(nn.Module):
             tensor([4., 0.])
         """
         values = torch.where(penalty.counted, penalty.values, torch.zeros_like(penalty.values))
-        # One image of which all count: the factor is exactly 1.
+        # Where all images count the factor is exactly 1.
         return values * (self.seen / self.counted.clamp(min=1)).to(values.dtype)
 
     def note_start(self, classification: Tensor, regularization: Tensor) -> None:

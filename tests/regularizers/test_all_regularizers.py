@@ -13,6 +13,7 @@ from camtrain.gradients import DoubleBackprop, FrozenGates
 from camtrain.networks import CIFARResNet
 from camtrain.regularizers import (
     AttentionMining,
+    CAMRegularizer,
     EnergyInside,
     GradientNorm,
     GradientSmoothness,
@@ -22,7 +23,6 @@ from camtrain.regularizers import (
     MapDistillation,
     MapL1,
     MapOutside,
-    MapRegularizer,
     MapSmoothness,
     MapSparsity,
     RightForRightReasons,
@@ -165,7 +165,7 @@ def test_a_dead_layer_has_finite_gradients_and_no_penalty(name):
     dead = nn.Sequential(*network[:5], nn.Threshold(1e9, 0.0), *network[5:])
     regularizer = REGULARIZERS[name]()
     for each in regularizer.modules():
-        if isinstance(each, MapRegularizer) and each.target_layer is not None:
+        if isinstance(each, CAMRegularizer) and each.target_layer is not None:
             each.target_layer = "5"
     objective = Objective(regularizer, 0.7, DoubleBackprop())
     step = objective(dead, images, labels, masks=masks)
@@ -173,7 +173,7 @@ def test_a_dead_layer_has_finite_gradients_and_no_penalty(name):
     assert torch.isfinite(step.loss)
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in dead.parameters())
     for each, term in step.terms.items():
-        if isinstance(objective.terms[each].regularizer, MapRegularizer):
+        if isinstance(objective.terms[each].regularizer, CAMRegularizer):
             assert (int(term.counted), float(term.value)) == (0, 0.0)
 
 
@@ -183,7 +183,7 @@ def test_nothing_is_left_behind(name):
     network, (images, labels, masks) = smooth_network().insert(1, nn.BatchNorm2d(4).double()), batch()
     regularizer = REGULARIZERS[name]()
     for each in regularizer.modules():
-        if isinstance(each, MapRegularizer) and each.target_layer is not None:
+        if isinstance(each, CAMRegularizer) and each.target_layer is not None:
             each.target_layer = "5"
     twin = copy.deepcopy(network)
     twin(images)
@@ -241,3 +241,23 @@ def test_maps_alone_take_no_other_pass():
     network.register_forward_hook(lambda *_: passes.append(1))
     objective(network, images, labels, masks=masks)
     assert len(passes) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kind: EnergyInside(target_layer=LAYER, annotation=kind),
+        lambda kind: EnergyInside("input_gradient", annotation=kind),
+        lambda kind: RightForRightReasons(annotation=kind),
+        lambda kind: AttentionMining(target_layer=LAYER, annotation=kind, mask_weight=1),
+    ],
+)
+def test_the_annotation_that_is_asked_for_must_be_there(make):
+    """One of the other kind would leave the regularizer idle without a word."""
+    network, (images, labels, masks) = smooth_network(), batch()
+    boxes = [torch.tensor([[1.0, 2.0, 5.0, 6.0]])] * 4
+    with pytest.raises(ValueError, match=r"`boxes`: .* needs to know where the object is, got none"):
+        Objective(make("boxes"), 1.0)(network, images, labels, masks=masks)
+    with pytest.raises(ValueError, match=r"`masks`: .* needs to know where the object is, got none"):
+        Objective(make("masks"), 1.0)(network, images, labels, boxes=boxes)
+    assert Objective(make("boxes"), 1.0)(network, images, labels, boxes=boxes).regularized

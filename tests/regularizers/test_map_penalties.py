@@ -82,6 +82,7 @@ def test_the_best_map_has_no_loss():
     [
         (lambda: EnergyInside("score_cam"), "`method`: score_cam cannot be trained through"),
         (lambda: EnergyInside("gradcam"), "`method`: none is called 'gradcam'"),
+        (lambda: MapSparsity(annotation="boxes"), "`annotation`: MapSparsity looks at none, got 'boxes'"),
         (lambda: MapL1(class_of="prediction"), "`class_of`: expected one of"),
         (lambda: MapL1("input_gradient", class_of="random"), "`class_of`: expected label for the input gradient"),
         (lambda: MapL1(annotation="polygons"), "`annotation`: expected one of"),

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from camtrain import Objective
-from camtrain.regularizers import EnergyInside, GradientNorm, InterpretableGradient, MapSparsity, Sum, Term, named_terms
+from camtrain.gradients import DoubleBackprop, FrozenGates
+from camtrain.regularizers import (
+    EnergyInside,
+    GradientNorm,
+    InterpretableGradient,
+    MapSparsity,
+    RightForRightReasons,
+    Sum,
+    Term,
+    named_terms,
+)
 from tests.regularizers.smooth_network import batch, smooth_network
 
 
@@ -39,6 +52,23 @@ def test_a_schedule_needs_the_epoch_and_follows_it():
     torch.testing.assert_close(before.regularization, norm)
 
 
+@pytest.mark.parametrize("engine", [DoubleBackprop, FrozenGates])
+def test_a_map_stands_beside_a_gradient_with_running_statistics(engine):
+    """The map is that of the training pass, by the batch's statistics, and the gradient that of a pass of its own."""
+    network, (images, labels, masks) = smooth_network().insert(1, nn.BatchNorm2d(4).double()), batch()
+    norm, energy = GradientNorm("running"), EnergyInside(target_layer="5")
+
+    def gradients(regularizer, weight):
+        twin = copy.deepcopy(network)
+        Objective(regularizer, weight, engine())(twin, images, labels, masks=masks).loss.backward()
+        return torch.cat([parameter.grad.flatten() for parameter in twin.parameters()])
+
+    plain = gradients(None, 0)
+    expected = gradients(norm, 0.5) + gradients(energy, 0.3) - 2 * plain
+    found = gradients(Sum([Term(norm, 0.5), Term(energy, 0.3)]), 1.0) - plain
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -56,6 +86,11 @@ def test_a_schedule_needs_the_epoch_and_follows_it():
             lambda: Sum([Term(GradientNorm()), Term(GradientNorm("running"))]),
             ValueError,
             "`terms`: expected the same batch_norm_statistics",
+        ),
+        (
+            lambda: Sum([Term(GradientNorm("running")), Term(RightForRightReasons(batch_norm_statistics="running"))]),
+            ValueError,
+            r"of different scalars \(log_probabilities, loss\), got running",
         ),
     ],
 )

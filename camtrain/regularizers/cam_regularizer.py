@@ -1,0 +1,88 @@
+"""What all regularizers of maps share: which map, at which layer, and that it comes from the training pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from camtrain.cams import GradientCAM, resize
+from camtrain.gradients import CapturedActivations
+from camtrain.methods import Method, is_differentiable, method_class, method_named, resized_maps
+from camtrain.regularizers.found_layers import FoundLayers
+from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
+
+
+class CAMRegularizer(PassRegularizer):
+    """L_R as a function of maps of the training pass.
+
+    Maps of activations and gradients (Grad-CAM, Grad-CAM++, XGrad-CAM, HiResCAM, LayerCAM) come from the training pass
+    itself, and their gradient reaches the parameters through activations and weights. So BatchNorm normalizes by the
+    training batch, as it does for L_C. Other methods run a pass of their own.
+
+    A subclass implements `penalty`, with the maps that `cams` gives; one that penalizes each map by itself derives from
+    `MapRegularizer`.
+
+    Args:
+        method: which map, a name of `camtrain.methods.METHODS` that can be trained through.
+        target_layer: dotted name of the layer, or several names for a method that fuses them; null is the last one
+            with pixels or tokens. Where one linear layer follows global average pooling, the weights of Grad-CAM at the
+            last layer are that layer's parameters.
+
+    Raises:
+        ValueError: if there is no such method, it cannot be trained through, or has no layer where one is needed.
+    """
+
+    takes_input_gradient: ClassVar[bool] = False
+
+    def __init__(self, method: str = "grad_cam", target_layer: str | list[str] | None = None) -> None:
+        super().__init__()
+        if method == "input_gradient" and not self.takes_input_gradient:
+            raise ValueError(f"`method`: {type(self).__name__} needs a map at a layer, got input_gradient")
+        if not is_differentiable(method):
+            raise ValueError(f"`method`: {method} cannot be trained through; grad_cam or layer_cam can")
+        self.method = method
+        self.target_layer = target_layer
+        self._found = FoundLayers()
+
+    def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
+        """Captures the target layers, where the map is made of the training pass."""
+        method = self.method_of(network, images)
+        return _captured(method, images) if isinstance(method, GradientCAM) else nullcontext()
+
+    def cams(self, training_pass: TrainingPass, classes: Tensor | None = None) -> Tensor:
+        """Raw maps, (N, H, W), at the size of the images.
+
+        Args:
+            training_pass: the pass.
+            classes: (N,) class indices; `None` is the labels.
+        """
+        images = training_pass.images
+        classes = training_pass.labels if classes is None else classes
+        method = self.method_of(training_pass.network, images)
+        if not isinstance(method, GradientCAM):
+            return resized_maps(method, images.detach(), classes)
+        of_pass = training_pass.captured.of_layers, training_pass.logits, images, classes
+        return resize(method.maps_of_pass(*of_pass), (int(images.shape[-2]), int(images.shape[-1])))
+
+    def method_of(self, network: nn.Module, images: Tensor) -> Method:
+        """The method, for a network."""
+        layer = self.target_layer
+        if layer is None and "target_layer" in inspect.signature(method_class(self.method)).parameters:
+            layer = self._found(network, images)
+        return method_named(self.method, network, layer, differentiable=True)
+
+    def extra_repr(self) -> str:
+        """Settings, for printing."""
+        return f"method={self.method!r}, target_layer={self.target_layer!r}"
+
+
+@contextmanager
+def _captured(method: GradientCAM, images: Tensor) -> Iterator[CapturedActivations]:
+    # Fused attention has no second derivative; the plain kernel has one.
+    with sdpa_kernel(SDPBackend.MATH), method.captured(images) as captured:
+        yield captured
