@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.cams import BaseCAM, GradCAM, resize
-from camtrain.gradients import evaluation_mode
 from camtrain.methods import method_named, resized_maps
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.found_layers import FoundLayers
@@ -106,10 +105,9 @@ class MapDistillation(CAMRegularizer):
         images = training_pass.images.detach()
         teacher = self.teacher.to(images.device)
         layer = self.teacher_layer or self._found_in_teacher(teacher, images)
-        with evaluation_mode(teacher):
-            if not self.of_activations:
-                return resized_maps(method_named(self.method, teacher, layer), images, training_pass.labels)
-            activations, _ = GradCAM(teacher, layer).activations_and_logits(images)
+        if not self.of_activations:
+            return resized_maps(method_named(self.method, teacher, layer), images, training_pass.labels)
+        activations, _ = GradCAM(teacher, layer).activations_and_logits(images)
         size = (int(images.shape[-2]), int(images.shape[-1]))
         return resize(attention_of_activations(activations), size).detach()
 

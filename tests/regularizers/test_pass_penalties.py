@@ -28,6 +28,11 @@ def regularization(regularizer, network, images, labels, **annotation):
     return Objective(regularizer, 1.0, DoubleBackprop())(network, images, labels, **annotation).regularization
 
 
+def assert_equal(found, expected):
+    """Without an absolute tolerance, in which a small penalty would drown."""
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
 def maps(network, images, labels):
     """Grad-CAM by hand, at the size of the images, in [0, 1]."""
     activations = network[:5](images)
@@ -41,13 +46,16 @@ def maps(network, images, labels):
 def test_attention_mining():
     network, (images, labels, masks) = smooth_network(), batch()
     cams = maps(network, images, labels)
-    left = images - torch.sigmoid(10 * (cams - 0.5))[:, None] * images
+    # A threshold inside of the range of these maps: at another one everything would be erased, or nothing.
+    left = images - torch.sigmoid(10 * (cams - 0.9))[:, None] * images
     probabilities = network(left).softmax(1).gather(1, labels[:, None])[:, 0]
-    found = regularization(AttentionMining(target_layer="4"), network, images, labels)
-    torch.testing.assert_close(found, probabilities.mean().float())
+    found = regularization(AttentionMining(target_layer="4", threshold=0.9), network, images, labels)
+    assert_equal(found, probabilities.mean().float())
     of_masks = ((cams - masks.double()) ** 2).mean((1, 2)) * torch.tensor([1, 1, 1, 0])
-    found = regularization(AttentionMining(target_layer="4", mask_weight=10), network, images, labels, masks=masks)
-    torch.testing.assert_close(found, (probabilities + 10 * of_masks).mean().float())
+    found = regularization(
+        AttentionMining(target_layer="4", mask_weight=10, threshold=0.9), network, images, labels, masks=masks
+    )
+    assert_equal(found, (probabilities + 10 * of_masks).mean().float())
 
 
 def test_saliency_guided():
@@ -69,14 +77,14 @@ def test_saliency_guided():
     expected = (first * (first.log() - second.log())).sum(1).mean()
     torch.manual_seed(4)
     found = regularization(SaliencyGuided(share=0.25), network, images, labels)
-    torch.testing.assert_close(found, expected.float())
+    assert_equal(found, expected.float())
 
 
 def test_consistency_of_flips():
     network, (images, labels, _) = smooth_network(), batch()
     expected = ((maps(network, images, labels).flip(-1) - maps(network, images.flip(-1), labels)) ** 2).mean()
     found = regularization(MapConsistency(target_layer="4", transform="flip"), network, images, labels)
-    torch.testing.assert_close(found, expected.float())
+    assert_equal(found, expected.float())
 
 
 def test_a_symmetric_network_is_consistent_under_flips_and_not_under_crops():
@@ -97,7 +105,7 @@ def test_contrastive_consistency():
     similarities = F.cosine_similarity(second[:, None], first[None], dim=2) / 0.5
     expected = -(similarities.diagonal() - similarities.logsumexp(1)).mean()
     regularizer = MapConsistency(target_layer="4", transform="flip", contrastive=True)
-    torch.testing.assert_close(regularization(regularizer, network, images, labels), expected.float())
+    assert_equal(regularization(regularizer, network, images, labels), expected.float())
 
 
 def test_distillation_of_grad_cam_plus_plus():
@@ -110,7 +118,7 @@ def test_distillation_of_grad_cam_plus_plus():
     first, second = (each / each.norm(dim=1, keepdim=True) for each in both)
     expected = (first - second).square().sum(1).mean()
     regularizer = MapDistillation(other, target_layer="4", teacher_layer="4")
-    torch.testing.assert_close(regularization(regularizer, network, images, labels), expected.float())
+    assert_equal(regularization(regularizer, network, images, labels), expected.float())
     assert expected > 1e-3
     assert regularization(MapDistillation(copy.deepcopy(network)), network, images, labels) < 1e-12
 
@@ -125,7 +133,7 @@ def test_distillation_of_activations_by_hand():
     first, second = (each / each.norm(dim=1, keepdim=True) for each in both)
     regularizer = MapDistillation(other, method="activations", target_layer="4", teacher_layer="4")
     found = regularization(regularizer, network, images, labels)
-    torch.testing.assert_close(found, (first - second).square().sum(1).mean().detach().float())
+    assert_equal(found, (first - second).square().sum(1).mean().detach().float())
 
 
 def test_the_teacher_is_left_alone(tmp_path):
@@ -156,7 +164,7 @@ def test_the_map_of_the_training_pass_is_the_method_of_its_own_pass():
     cams = resize(GradCAM(network, "5")(images, labels), (8, 8))
     expected = EnergyInside()(cams, masks)
     found = regularization(EnergyInside(target_layer="5"), network, images, labels, masks=masks)
-    torch.testing.assert_close(found, expected.values[expected.counted].mean().float())
+    assert_equal(found, expected.values[expected.counted].mean().float())
 
 
 @pytest.mark.parametrize(("method", "layer"), [("layer_cam", "1"), ("grad_cam", "4")])
@@ -193,7 +201,7 @@ def test_the_loss_of_an_attention_branch():
 
     network, (images, labels, _) = Network(), batch()
     expected = F.cross_entropy(network.head(network.backbone[:5](images), images).logits, labels)
-    torch.testing.assert_close(regularization(AttentionBranchLoss(), network, images, labels), expected.float())
+    assert_equal(regularization(AttentionBranchLoss(), network, images, labels), expected.float())
     with pytest.raises(ValueError, match="`network`: AttentionBranchLoss needs an attention head"):
         regularization(AttentionBranchLoss(), smooth_network(), images, labels)
 
