@@ -19,6 +19,7 @@ settings=(
     "map_l1|map_l1"
     "map_bce|map_bce"
     "sum|sum"
+    "sum_10|sum --data.annotated_fraction 0.1"
     "saliency_guided|saliency_guided"
     "map_consistency|map_consistency"
     "map_distillation|map_distillation --model.regularizer.checkpoint TEACHER"
@@ -46,7 +47,7 @@ train() {  # a setting, a seed
 export -f train
 export study
 
-for setting in "${settings[@]}"; do
-    for seed in 0 1 2; do printf '%s\0%s\0' "$setting" "$seed"; done
+for seed in 0 1 2; do
+    for setting in "${settings[@]}"; do printf '%s\0%s\0' "$setting" "$seed"; done
 done | xargs -0 -n 2 -P 2 bash -c 'train "$0" "$1"'
 python experiments/decoy/table.py
