@@ -225,3 +225,17 @@ def test_the_loss_of_an_attention_branch():
 def test_bad_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_contrast_of_pairs_one_of_which_is_dead():
+    """Of maps that differ more than a network's: each against all first maps that are alive."""
+    generator = torch.Generator().manual_seed(5)
+    first, second = torch.rand(2, 4, 3, 3, generator=generator, dtype=torch.float64) ** 4
+    first[1], second[3] = 0, -1
+    found = MapConsistency(contrastive=True, temperature=0.5)._of_pairs(first, second)
+    assert found.counted.tolist() == [True, False, True, False]
+    for row in (0, 2):
+        cosines = {other: F.cosine_similarity(second[row].flatten(), first[other].flatten(), dim=0) for other in (0, 2)}
+        scaled = {other: (cosine / 0.5).exp() for other, cosine in cosines.items()}
+        assert_equal(found.values[row], -(scaled[row] / sum(scaled.values())).log())
+    assert MapConsistency()._of_pairs(first, second).counted.tolist() == [True, False, True, False]
