@@ -13,6 +13,7 @@ import camtrain
 ROWS = [
     {"cli"},
     {"ablation", "report"},
+    {"study"},
     {"classifier", "callbacks", "data"},
     {"objective", "evaluation"},
     {"regularizers", "metrics"},

@@ -1,9 +1,19 @@
-"""What is logged while a classifier trains: panels of maps, localization scores, and the final table."""
+"""What is logged while a classifier trains: panels of maps, localization scores, cost, and the final table."""
 
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.localization_scores import LocalizationScores
 from camtrain.callbacks.prediction_writer import PredictionWriter
 from camtrain.callbacks.score_reporter import ScoreReporter
+from camtrain.callbacks.step_cost import StepCost
+from camtrain.callbacks.training_randomness import TrainingRandomness
 
-__all__ = ["CAMLogger", "FaithfulnessScores", "LocalizationScores", "PredictionWriter", "ScoreReporter"]
+__all__ = [
+    "CAMLogger",
+    "FaithfulnessScores",
+    "LocalizationScores",
+    "PredictionWriter",
+    "ScoreReporter",
+    "StepCost",
+    "TrainingRandomness",
+]

@@ -14,6 +14,7 @@ import torch
 from camtrain.callbacks.run_folder import from_here
 from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.evaluation_data import EvaluationImages
+from camtrain.cli.evaluation_gallery import write_gallery
 from camtrain.cli.evaluation_pictures import mean_curves, write_curves, write_panels
 from camtrain.cli.evaluation_report import (
     Cell,
@@ -107,6 +108,8 @@ class _Evaluation:
         written = write_curves(mean_curves(self.evaluator, found), self.evaluator.settings, self.folder)
         if self.settings.panels:
             written += write_panels(self.evaluator, found, self.images, self.settings.panels, self.folder / "panels")
+        if self.settings.gallery:
+            written.append(write_gallery(found, self.images, self.settings.gallery, self.folder / "gallery.npz"))
         print(f"\n{self.title}: {len(found.indices)} {self.settings.split} images of {self.config}\n")
         print(f"{score_tables(cells)}\n\n{cost_line(found, len(self.evaluator.methods))}\n")
         files = ["scores.csv", "scores.json", "images.csv", *(str(path.relative_to(self.folder)) for path in written)]
@@ -157,15 +160,18 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, conf
         "split": settings.split,
         "images": [index for batch in images.batches for index in batch],
         "batch_size": settings.batch_size,
-        "panels": bool(settings.panels),
+        "panels": _shows_maps(settings),
         "camtrain": version("camtrain"),
     }
-    run = EvaluationRun(
-        folder / "rows", evaluator, images, identity, fresh=settings.fresh, thumbnails=bool(settings.panels)
-    )
+    shows_maps = _shows_maps(settings)
+    run = EvaluationRun(folder / "rows", evaluator, images, identity, fresh=settings.fresh, thumbnails=shows_maps)
     for remark in ready.remarks:
         say("evaluate", f"warning: {remark}")
     return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
+
+
+def _shows_maps(settings: Namespace) -> bool:
+    return bool(settings.panels or settings.gallery)
 
 
 def _network_and_config(settings: Namespace, checkpoint: Path | None, config: Path | None) -> tuple[ReadyNetwork, Path]:

@@ -127,3 +127,10 @@ def _add_protocol_arguments(add: Callable[..., object]) -> None:
         metavar="K",
         help="best and worst maps of each method that a metric's panel shows; 0 makes none (default: %(default)s)",
     )
+    add(
+        "--gallery",
+        type=not_negative,
+        default=0,
+        metavar="K",
+        help="also write K images with their maps as arrays, gallery.npz, to be shown elsewhere (default: none)",
+    )

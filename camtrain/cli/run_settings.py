@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 import wandb
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
@@ -22,6 +25,9 @@ class RunSettings:
         group: W&B's group, such as the study that the run belongs to.
         tags: W&B's tags.
         test: whether `fit` ends with the scores of its best checkpoint on the test set.
+        resume: whether `fit` goes on with the newest run of this name from its last checkpoint, in the same folder, as
+            if it had not been stopped. Its network, data and seed have to be those asked for. Where no checkpoint is
+            there, a new run begins.
     """
 
     folder: str = "runs"
@@ -31,27 +37,68 @@ class RunSettings:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     test: bool = True
+    resume: bool = False
+
+    def last_checkpoint(self, name: str) -> Path | None:
+        """The checkpoint to go on from: that of the newest version which has one; `None` where none has.
+
+        Args:
+            name: used where the settings have none.
+        """
+        found = Path(self.folder, self.name or name).glob("version_*/checkpoints/last.ckpt")
+        return max(found, key=lambda path: int(path.parts[-3].removeprefix("version_")), default=None)
 
 
-def run_loggers(settings: RunSettings, name: str) -> list[Logger]:
+class _ContinuedCSVLogger(CSVLogger):
+    """A CSV logger that keeps what is in its folder, up to a step; Lightning's own would delete it."""
+
+    def __init__(self, folder: str, name: str, version: int, steps: int) -> None:
+        super().__init__(folder, name=name, version=version)
+        path = Path(self.log_dir, "metrics.csv")
+        rows = list(csv.DictReader(path.open(newline="", encoding="utf-8"))) if path.is_file() else []
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Experiment logs directory")
+            writer: Any = self.experiment
+        # The step of the first row that will be written again is the number of steps done.
+        kept = [row for row in rows if int(row["step"]) < steps]
+        writer.metrics = [{key: value for key, value in row.items() if value} for row in kept]
+        writer.save()
+
+
+def run_loggers(settings: RunSettings, name: str, checkpoint: Path | None = None) -> list[Logger]:
     """A CSV logger, whose folder is the run's, and W&B's unless it is disabled.
 
     Args:
         settings: of the run.
         name: used where the settings have none.
+        checkpoint: of the run to go on with; `None` begins a new one.
     """
-    csv = CSVLogger(settings.folder, name=settings.name or name)
+    table = _csv_logger(settings, settings.name or name, checkpoint)
     # Claims the folder: another run must not take it, and the CSV logger would find it in use if W&B came first.
-    _ = csv.experiment
+    _ = table.experiment
     if settings.wandb == "disabled":
-        return [csv]
+        return [table]
     logger = WandbLogger(
-        name=f"{csv.name}/version_{csv.version}",
-        save_dir=Path(csv.log_dir).absolute(),  # W&B's own process may have been started in another folder
+        name=f"{table.name}/version_{table.version}",
+        version=_wandb_id(table) if checkpoint else None,
+        save_dir=Path(table.log_dir).absolute(),  # W&B's own process may have been started in another folder
         project=settings.project,
         group=settings.group,
         tags=settings.tags,
         offline=settings.wandb == "offline",
         settings=wandb.Settings(quiet=True),  # the last thing on the screen is the table of scores
     )
-    return [csv, logger]
+    return [table, logger]
+
+
+def _csv_logger(settings: RunSettings, name: str, checkpoint: Path | None) -> CSVLogger:
+    if checkpoint is None:
+        return CSVLogger(settings.folder, name=name)
+    steps = int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return _ContinuedCSVLogger(settings.folder, name, int(checkpoint.parts[-3].removeprefix("version_")), steps)
+
+
+def _wandb_id(table: CSVLogger) -> str | None:
+    """Of W&B's run in a folder, whose own folders are called `offline-run-<time>-<id>`."""
+    folders = sorted(Path(table.log_dir, "wandb").glob("*run-*-*"))
+    return folders[-1].name.rpartition("-")[2] if folders else None

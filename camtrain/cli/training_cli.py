@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import wandb
+from omegaconf import OmegaConf
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -17,7 +18,15 @@ from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import camtrain.data  # noqa: F401  its classes can be named without their module
-from camtrain.callbacks import CAMLogger, FaithfulnessScores, LocalizationScores, PredictionWriter, ScoreReporter
+from camtrain.callbacks import (
+    CAMLogger,
+    FaithfulnessScores,
+    LocalizationScores,
+    PredictionWriter,
+    ScoreReporter,
+    StepCost,
+    TrainingRandomness,
+)
 from camtrain.classifier import Classifier
 from camtrain.cli.run_settings import RunSettings, run_loggers
 
@@ -42,6 +51,7 @@ class TrainingCLI(LightningCLI):
     def __init__(self, args: list[str] | None = None) -> None:
         self._reporter = ScoreReporter()
         self._config_files = _config_files(sys.argv[1:] if args is None else args)
+        self._continued: Path | None = None
         super().__init__(
             Classifier,
             LightningDataModule,
@@ -50,7 +60,9 @@ class TrainingCLI(LightningCLI):
             seed_everything_default=0,
             parser_kwargs={"parser_mode": "omegaconf+"},
             auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [self._reporter, PredictionWriter(), _last_checkpoint()]},
+            trainer_defaults={
+                "callbacks": [self._reporter, StepCost(), PredictionWriter(), TrainingRandomness(), _last_checkpoint()]
+            },
             args=args,
         )
 
@@ -87,10 +99,33 @@ class TrainingCLI(LightningCLI):
         """Nothing: Lightning would put the checkpoint's settings in the place of those that were asked for."""
 
     def before_instantiate_classes(self) -> None:
-        """Say it if a network is about to be scored that has learned nothing."""
+        """Find the run to go on with; say it if a network is about to be scored that has learned nothing."""
         config: Any = self.config[self.subcommand]
+        if self.subcommand == "fit" and config.run.resume:
+            self._go_on(config)
         if self.subcommand != "fit" and config.ckpt_path is None and config.model.weights is None:
             rank_zero_warn(f"camtrain {self.subcommand} without --ckpt_path: the network has its initial weights.")
+
+    def _go_on(self, config: Any) -> None:
+        """Take up the newest run of this name, if it is one of the same settings."""
+        if config.ckpt_path is not None:
+            self.parser.error(f"`run.resume`: expected false beside --ckpt_path {config.ckpt_path}")
+        checkpoint = RunSettings(**vars(config.run)).last_checkpoint(self._name)
+        if checkpoint is None:
+            return
+        saved = checkpoint.parents[1] / "config.yaml"
+        asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
+        found = OmegaConf.to_container(OmegaConf.load(saved))
+        assert isinstance(found, dict)
+        for key in ("seed_everything", "model", "data"):
+            if asked.get(key) != found.get(key):
+                self.parser.error(
+                    f"`run.resume`: {checkpoint.parents[1]} is a run with another `{key}` in its config.yaml; choose "
+                    "another --run.name, or leave out --run.resume"
+                )
+        self._continued = checkpoint
+        config.ckpt_path = str(checkpoint)
+        self.save_config_kwargs["overwrite"] = True
 
     def instantiate_classes(self) -> None:
         """Say what is wrong with a setting as the parser says it; with JSONARGPARSE_DEBUG set, with a traceback."""
@@ -106,7 +141,8 @@ class TrainingCLI(LightningCLI):
         """With the run's loggers, unless the configuration names others; `fast_dev_run` has none."""
         trainer: Any = self._get(self.config_init, "trainer")
         if trainer["logger"] is None:
-            kwargs["logger"] = False if trainer["fast_dev_run"] else run_loggers(self._settings, self._name)
+            loggers = False if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._continued)
+            kwargs["logger"] = loggers
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:

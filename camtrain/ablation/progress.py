@@ -1,0 +1,119 @@
+"""What is said while a study runs: a line for each run, and how long the rest will take."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import threading
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.ablation.trial_run import Outcome
+from camtrain.study import Study, Trial
+
+_REFRESH = 2.0  # seconds between two looks at the runs
+_TRAINING = 0.8  # share of a run that training counts as; its scores are the rest
+
+
+class Progress:
+    """A line for each run that ends, with an estimate of the time left; on a terminal a bar as well.
+
+    The estimate takes it that the rest goes as fast as what this call has done so far, epoch by epoch.
+
+    Args:
+        study: that is run.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.ended: dict[str, Outcome] = {}
+        self._start = {trial.name: self._share(trial) for trial in study.trials}
+        self._began = time.monotonic()
+        self._bar = tqdm(
+            total=len(study.trials),
+            desc=study.asked.name,
+            disable=not sys.stderr.isatty(),
+            bar_format="{desc}: {percentage:.0f} % of {total:.0f} runs |{bar}| {elapsed}, {postfix}",
+        )
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._bar.close()
+
+    def end(self, outcome: Outcome) -> None:
+        """Say how a run ended."""
+        self.ended[outcome.trial] = outcome
+        number = f"[{len(self.ended)}/{len(self.study.trials)}]"
+        name = outcome.trial.rpartition("-")[0]
+        tqdm.write(f"{number} {name}: {self._words(outcome)}", file=sys.stderr)
+
+    def left(self) -> float | None:
+        """Seconds that the rest will take; `None` while nothing can be said."""
+        done = sum(self._shares().values())
+        now = done - sum(self._start.values())
+        if now <= 0:
+            return None
+        return (time.monotonic() - self._began) * (len(self.study.trials) - done) / now
+
+    def _words(self, outcome: Outcome) -> str:
+        match outcome.status:
+            case "was finished":
+                return "was finished before"
+            case "failed":
+                return f"FAILED after {_clock(outcome.seconds)}: {outcome.message}\n    its log: {outcome.log}"
+            case "finished":
+                left = self.left()
+                rest = f", about {_clock(left)} left" if left else ""
+                return f"{self._accuracy(outcome.trial)}in {_clock(outcome.seconds)}{rest}"
+            case _:
+                return outcome.status
+
+    def _accuracy(self, name: str) -> str:
+        row = self.study.row(self.study.trial_named(name)) or {}
+        accuracy = row.get("test/accuracy", row.get("val/accuracy"))
+        return "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %, "
+
+    def _shares(self) -> dict[str, float]:
+        # What failed will not be done, so it takes no more time.
+        return {trial.name: 1.0 if trial.name in self.ended else self._share(trial) for trial in self.study.trials}
+
+    def _share(self, trial: Trial) -> float:
+        """How much of a run is done, in [0, 1]."""
+        if self.study.row(trial) is not None:
+            return 1.0
+        folder = self.study.folder_of(trial)
+        if (folder / "fitted.json").is_file():
+            return _TRAINING
+        epochs = trial.config.get("trainer", {}).get("max_epochs") or 0
+        tables = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+        if not epochs or epochs < 0 or not tables:
+            return 0.0
+        with tables[-1].open(newline="", encoding="utf-8") as file:
+            # The file may be read while it is written.
+            seen = [int(row["epoch"]) for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
+        return float(_TRAINING * min(1.0, max(seen, default=0) / epochs))
+
+    def _watch(self) -> None:
+        while not self._over.wait(_REFRESH):
+            if self._bar.disable:
+                continue
+            left = self.left()
+            self._bar.n = sum(self._shares().values())
+            self._bar.set_postfix_str("" if left is None else f"about {_clock(left)} left")
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

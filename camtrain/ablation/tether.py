@@ -1,0 +1,53 @@
+"""A process that ends when the one which started it does, however that ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_VARIABLE = "CAMTRAIN_TETHERED"
+
+
+def start_tethered(
+    words: Sequence[str], log: Path, environment: Mapping[str, str], kept_open: int
+) -> subprocess.Popen[bytes]:
+    """Start a process that calls `let_go_with_parent`.
+
+    It has a process group of its own, so that Ctrl-C reaches its parent alone, which then decides.
+
+    Args:
+        words: the program and its arguments.
+        log: file that its output is added to.
+        environment: variables beside those of this process.
+        kept_open: a file descriptor that it inherits, such as a lock's: a lock is held as long as any process has it.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(words),
+            # Nothing is ever written to it. The kernel closes it with this process, even on `kill -9`.
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment, _VARIABLE: "1"},
+            pass_fds=[kept_open],
+            start_new_session=True,
+        )
+
+
+def let_go_with_parent() -> None:
+    """In a process that `start_tethered` started: end it and its children with the parent. In others, nothing."""
+    # Children of this process are not tethered to anything.
+    if os.environ.pop(_VARIABLE, None):
+        threading.Thread(target=_wait_for_the_end, args=(os.dup(0),), daemon=True).start()
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  it lasts as long as the process
+
+
+def _wait_for_the_end(descriptor: int) -> None:
+    while os.read(descriptor, 1024):
+        pass
+    os.killpg(0, signal.SIGKILL)

@@ -1,0 +1,36 @@
+"""No two processes run the same trial."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def trial_lock(folder: Path, *, wait: bool) -> Iterator[int | None]:
+    """Hold the lock of a trial's folder.
+
+    The kernel lets it go when the last process that inherited it is gone, so that no lock is ever left behind. Machines
+    that share the folder share the lock, where their file system has locks.
+
+    Args:
+        folder: of the trial.
+        wait: until another process lets it go.
+
+    Yields:
+        The descriptor of the lock; `None` if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield None
+            return
+        yield descriptor
+    finally:
+        os.close(descriptor)

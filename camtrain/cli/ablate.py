@@ -1,0 +1,181 @@
+"""`camtrain ablate`: a grid of configurations, trained, scored and reported."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.ablation import Outcome, Progress, log_study, run_locally, run_on_ray, run_trial, sweep_config
+from camtrain.cli.ablate_parser import ablate_parser
+from camtrain.cli.network_arguments import method_names
+from camtrain.cli.report import print_report
+from camtrain.cli.resolved_config import ConfigResolver
+from camtrain.cli.say import say
+from camtrain.evaluation import criteria_named
+from camtrain.report import Rule
+from camtrain.study import Asked, Axis, Study, Trial, grid
+
+_COMMAND = [sys.executable, "-m", "camtrain.cli"]
+_SEED = "seed_everything"
+
+
+def ablate(words: Sequence[str]) -> int:
+    """Run `camtrain ablate <words>`.
+
+    Args:
+        words: what follows the subcommand.
+
+    Returns:
+        The exit status: 0, 1 if a run failed, 130 if it was stopped.
+
+    Raises:
+        SystemExit: with status 2 if an argument is wrong, with 0 after the help.
+    """
+    parser = ablate_parser()
+    settings = parser.parse_args(words)
+    try:
+        asked = _asked(settings, words)
+        rule = Rule(settings.margin / 100, settings.score)
+        study = _study(asked, settings)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if settings.wandb_sweep:
+        return _write_sweep(study, words)
+    if settings.point:
+        return _run_point(study, settings, parser.error)
+    try:
+        outcomes = _run(study, settings)
+    except KeyboardInterrupt:
+        say("ablate", "stopped; the same command goes on from here")
+        return 130
+    except ModuleNotFoundError as error:
+        parser.error(str(error))
+    study.write_results()
+    _report(study, rule)
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    for outcome in failed:
+        say("ablate", f"{outcome.trial} failed: {outcome.message} ({outcome.log})")
+    return 1 if failed else 0
+
+
+def _asked(settings: Namespace, words: Sequence[str]) -> Asked:
+    axes = tuple(Axis.parsed(each) for each in settings.set)
+    keys = [axis.key for axis in axes]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"`--set`: expected each key once, got {', '.join(keys)}")
+    if _SEED in keys:
+        raise ValueError("`--set`: seeds are given by --seeds, got seed_everything")
+    if not Path(settings.config).is_file():
+        raise ValueError(f"`--config`: no such file: {settings.config}")
+    return Asked(
+        settings.out.absolute().name,
+        settings.config,
+        axes,
+        settings.seeds,
+        _evaluation(settings),
+        settings.wandb,
+        settings.project,
+        settings.threads or max(1, (os.cpu_count() or 1) // settings.jobs),
+        ("camtrain", "ablate", *words),
+    )
+
+
+def _evaluation(settings: Namespace) -> tuple[str, ...]:
+    """The words of `camtrain evaluate`, checked before anything is trained."""
+    if settings.metrics == "none":
+        return ()
+    method_names(settings.methods)
+    criteria_named(settings.metrics.split(","))
+    limit = () if settings.limit is None else ("--limit", str(settings.limit))
+    chosen = ("--methods", settings.methods, "--metrics", settings.metrics, "--split", settings.split)
+    return (*chosen, *limit, "--panels", "0", "--gallery", str(settings.gallery))
+
+
+def _study(asked: Asked, settings: Namespace) -> Study:
+    """The study with all configurations resolved, on disk."""
+    earlier = _earlier(settings.out)
+    if earlier and settings.point:
+        # What was asked stands; agents of a sweep only run it.
+        return Study.opened(settings.out)
+    if earlier and earlier.threads != asked.threads:
+        if settings.threads:
+            raise ValueError(
+                f"`--threads`: the study in {settings.out} began with {earlier.threads}, on which its numbers depend, "
+                f"got {settings.threads}; choose another --out"
+            )
+        asked = replace(asked, threads=earlier.threads)
+    resolver = ConfigResolver(asked.config)
+    trials = [Trial(point, seed, resolver.resolved(point, seed)) for point in grid(asked.axes) for seed in asked.seeds]
+    study = Study(settings.out, asked, trials)
+    if len(study.trials) < len(trials):
+        raise ValueError(f"`--set`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
+    study.write()
+    if others := study.others():
+        say("ablate", f"{len(others)} finished runs in {settings.out} are not part of this grid; they are left alone")
+    return study
+
+
+def _earlier(folder: Path) -> Asked | None:
+    try:
+        return Study.opened(folder).asked
+    except FileNotFoundError:
+        return None
+
+
+def _run(study: Study, settings: Namespace) -> list[Outcome]:
+    asked = study.asked
+    say("ablate", f"{len(study.trials)} runs in {study.folder}, {asked.threads} thread(s) each")
+    with Progress(study) as progress:
+        if settings.executor == "ray":
+            return run_on_ray(study, _COMMAND, settings.gpus_per_trial, progress.end)
+        return run_locally(study, _COMMAND, settings.jobs, progress.end)
+
+
+def _report(study: Study, rule: Rule) -> None:
+    if not study.rows():
+        say("ablate", "no run is finished, so there is nothing to report")
+        return
+    pictures = print_report(study, rule)
+    offline = log_study(study, pictures)
+    if offline is not None:
+        print(f"upload all runs: wandb sync {study.folder}/trials/*/*/wandb/*run-* {study.folder}/wandb/*run-*")
+
+
+def _write_sweep(study: Study, words: Sequence[str]) -> int:
+    kept = [word for word in words if word != "--wandb-sweep"]
+    # Agents may be started in any folder.
+    places = ["--config", str(Path(study.asked.config).absolute()), "--out", str(study.folder.absolute())]
+    command = ["camtrain", "ablate", *kept, *places, "--threads", str(study.asked.threads), "--wandb", "online"]
+    path = study.folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep_config(study.asked, command), sort_keys=False), encoding="utf-8")
+    project = study.asked.project
+    print(
+        f"{path}: make the sweep once, and start agents wherever {study.folder} is under the same path:\n\n"
+        f"  wandb sweep --project {project} {shlex.quote(str(path))}\n"
+        f"  wandb agent ENTITY/{project}/SWEEP_ID\n\n"
+        f"Once they are done: {shlex.join(['camtrain', 'ablate', *kept])}"
+    )
+    return 0
+
+
+def _run_point(study: Study, settings: Namespace, error: Callable[[str], None]) -> int:
+    """One trial, as an agent of a sweep runs it."""
+    chosen = {}
+    for word in settings.point:
+        key, _, text = word.partition("=")
+        chosen[key] = Axis.parsed(f"{key}={text}").values[0]
+    for trial in study.trials:
+        if dict(trial.point) | {"seed": trial.seed} == chosen:
+            outcome = run_trial(study, trial, _COMMAND)
+            say("ablate", f"{outcome.trial}: {outcome.status} {outcome.message}".strip())
+            study.write_results()
+            return 1 if outcome.status == "failed" else 0
+    error(f"`--point`: expected a value of the grid for each key and a seed, got {' '.join(settings.point)}")
+    return 2

@@ -1,0 +1,46 @@
+"""Figure: what a training step of each point costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from camtrain.report.answer import Compared
+from camtrain.report.figure_style import line_style
+from camtrain.report.points import PointRuns, number
+
+_PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}
+
+
+def cost_bars(compared: Sequence[Compared]) -> Figure | None:
+    """Time and memory of a step over the baseline's, mean and standard deviation over the seeds."""
+    figure = Figure(figsize=(7.2, 0.42 * len(compared) + 1.3), layout="constrained")
+    panels = figure.subplots(1, len(_PARTS), sharey=True)
+    drawn = False
+    labels = [each.runs.label for each in compared]
+    for panel, (title, column) in zip(panels, _PARTS.items(), strict=True):
+        for place, each in enumerate(compared):
+            base = each.baseline.estimate(column).mean
+            ratios = [value / base for value in _values(each.runs, column)] if base else []
+            if not ratios:
+                continue
+            drawn = True
+            mean = sum(ratios) / len(ratios)
+            spread = math.sqrt(sum((ratio - mean) ** 2 for ratio in ratios) / max(1, len(ratios) - 1))
+            panel.barh(place, mean, xerr=spread, capsize=3, height=0.6, color=line_style(place)["color"])
+            panel.annotate(
+                f"{mean:.2f}", (mean + spread, place), xytext=(4, -3), textcoords="offset points", fontsize=8
+            )
+        panel.set_title(f"{title} / baseline", fontsize=9)
+        panel.margins(x=0.15)
+        panel.grid(visible=True, axis="x")
+        panel.grid(visible=False, axis="y")
+    panels[0].set_yticks(range(len(labels)), labels)
+    panels[0].invert_yaxis()
+    return figure if drawn else None
+
+
+def _values(runs: PointRuns, column: str) -> list[float]:
+    return [value for row in runs.rows.values() if (value := number(row, column)) is not None]

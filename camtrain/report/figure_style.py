@@ -1,0 +1,106 @@
+"""How the figures of a report look: in light and in dark, and to those who do not see colors."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from markupsafe import escape
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Okabe and Ito's, without black and yellow, which vanish on dark and on light paper. Lines also differ in marker and
+# dashes, so that none is known by its color alone.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1)))
+# Stands for the color of the page's text, which is not known here; almost black in PNG.
+_INK = "#010203"
+
+_SETTINGS: Any = {
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#888888",
+    "grid.alpha": 0.35,
+    "font.size": 9,
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, found and copied
+}
+
+
+@contextmanager
+def report_style() -> Iterator[None]:
+    """Figures made and written inside look alike."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Color, marker and dashes of the line of a number; no two of the first thirty are alike."""
+    return {
+        "color": _COLORS[number % len(_COLORS)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "linestyle": _DASHES[number // len(_COLORS) % len(_DASHES)],
+        "markersize": 5,
+    }
+
+
+def write_figure(figure: Figure, path: Path) -> list[Path]:
+    """`<path>.png`, on white, and `<path>.svg`, whose ink is the color of the text around it.
+
+    Args:
+        figure: made in `report_style`.
+        path: without a suffix; its folder is made.
+
+    Returns:
+        Both paths, PNG first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
+    FigureCanvasAgg(figure)
+    with matplotlib.rc_context({"savefig.facecolor": "white"}):
+        figure.savefig(png, dpi=150)
+    FigureCanvasSVG(figure)
+    text = io.StringIO()
+    # The same figure is the same file; no two figures of a page have the same ids.
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    svg.write_text(text.getvalue().replace(_INK, "currentColor"), encoding="utf-8")
+    return [png, svg]
+
+
+def inline_svg(path: Path, title: str) -> str:
+    """An SVG file as an element of a page, named for those who do not see it.
+
+    It shrinks with the page, and is scrolled where its text would become too small to read.
+
+    Args:
+        path: of the file.
+        title: what it shows.
+    """
+    text = path.read_text(encoding="utf-8")
+    element = text[text.index("<svg") :]
+    # Ids are local to a file, and a page has several.
+    element = re.sub(r'id="([^"]+)"', rf'id="{path.stem}-\1"', element)
+    element = re.sub(r'(href="#|url\(#)', rf"\1{path.stem}-", element)
+    head, rest = element.split(">", 1)
+    width = re.search(r'width="([\d.]+)pt"', head)
+    assert width is not None  # matplotlib's files have one
+    head = re.sub(r' height="[^"]+"', "", head, count=1)
+    named = f'role="img" aria-label="{escape(title)}" style="min-width: min({width[1]}pt, 32rem)"'
+    return f"{head} {named}>{rest}"

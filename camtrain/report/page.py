@@ -1,0 +1,102 @@
+"""The report as one page that opens from disk."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from camtrain.report.answer import Answer
+from camtrain.report.figure_style import inline_svg
+from camtrain.report.points import PointRuns, short
+from camtrain.report.tables import Table
+from camtrain.study import Study
+from camtrain.study.trial import shown
+
+_PROVENANCE = ("commit", "device")
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A picture on the page.
+
+    Attributes:
+        path: of an SVG or PNG file, which becomes part of the page.
+        caption: below it.
+        title: what it shows, for those who do not see it.
+    """
+
+    path: Path
+    caption: str
+    title: str
+
+    @property
+    def element(self) -> Markup:
+        """The picture itself, as an element."""
+        if self.path.suffix == ".svg":
+            return Markup(inline_svg(self.path, self.title))
+        data = base64.b64encode(self.path.read_bytes()).decode()
+        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, self.title)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what is below it."""
+
+    title: str
+    figures: list[PageFigure] = field(default_factory=list)
+
+
+def page(
+    study: Study, points: Sequence[PointRuns], answer: Answer, sections: Sequence[Section], tables: Sequence[Table]
+) -> str:
+    """The page, with all pictures in it: it asks nothing of a network.
+
+    Args:
+        study: that it is about.
+        points: with finished runs.
+        answer: of the study.
+        sections: with figures.
+        tables: the overview first.
+    """
+    environment = Environment(
+        loader=PackageLoader("camtrain.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        title=f"Study {study.asked.name}",
+        finished=sum(len(runs.rows) for runs in points),
+        asked_for=len(study.trials),
+        answer=answer,
+        split=study.asked.split,
+        asked=_asked(study),
+        sections=[section for section in sections if section.figures],
+        tables=tables,
+        commands=[shlex.join(study.asked.command), f"camtrain report {shlex.quote(str(study.folder))}"],
+        provenance=_provenance(points),
+    )
+
+
+def _asked(study: Study) -> list[tuple[str, str]]:
+    asked = study.asked
+    grid = [(short(axis.key), ", ".join(shown(value) for value in axis.values)) for axis in asked.axes]
+    scores = shlex.join(asked.evaluation) if asked.evaluation else "none"
+    seeds = ", ".join(map(str, asked.seeds))
+    return [("configuration", asked.config), *grid, ("seeds", seeds), ("scores of the maps", scores)]
+
+
+def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:
+    """What all runs were made with; where runs differ, all that there is."""
+    rows = [row for runs in points for row in runs.rows.values()]
+    columns = [column for column in rows[0] if column in _PROVENANCE or column.startswith("version/")]
+    return [
+        (column.removeprefix("version/"), ", ".join(dict.fromkeys(str(row[column]) for row in rows if column in row)))
+        for column in columns
+    ]

@@ -1,0 +1,58 @@
+"""Figure: accuracy against what the maps gain, with the Pareto front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from camtrain.report.answer import Answer, Compared
+from camtrain.report.figure_style import line_style
+
+
+def pareto_front(values: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the pairs that no other pair is better than in one and at least as good as in the other.
+
+    Returns:
+        By rising first value.
+
+    Example:
+        >>> pareto_front([(1, 5), (2, 4), (2, 3), (3, 1), (0, 5)])
+        [0, 1, 3]
+    """
+    order = sorted(range(len(values)), key=lambda place: (-values[place][0], -values[place][1]))
+    front, highest = [], -math.inf
+    for place in order:
+        if values[place][1] > highest:
+            front.append(place)
+            highest = values[place][1]
+    return front[::-1]
+
+
+def pareto_plane(answer: Answer) -> Figure:
+    """A mark for each point at its accuracy and gain against the baseline, bars of one standard deviation."""
+    known = [each for each in answer.compared if not math.isnan(each.gain.mean) and each.accuracy.count]
+    places = [(100 * each.accuracy.mean, 100 * each.gain.mean) for each in known]
+    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    front = [places[place] for place in pareto_front(places)]
+    axes.plot(*zip(*front, strict=True), color="#888888", linewidth=1.2, linestyle="--", zorder=1, label="Pareto front")
+    for number, (each, (x, y)) in enumerate(zip(known, places, strict=True)):
+        style = line_style(number) | {"linestyle": "none", "markersize": 8}
+        axes.errorbar(x, y, xerr=_spread(each.accuracy.std), yerr=_spread(each.gain.std), capsize=3, **style)
+        axes.annotate(_label(each, answer), (x, y), xytext=(7, 6), textcoords="offset points", fontsize=8)
+    axes.margins(0.15)
+    axes.set(xlabel="accuracy against the baseline, points →", ylabel="gain of the maps, points →")
+    axes.grid(visible=True, axis="both")
+    axes.legend(loc="best")
+    return figure
+
+
+def _label(each: Compared, answer: Answer) -> str:
+    mark = " (best)" if each is answer.best else " (baseline)" if each.is_baseline else ""
+    return f"{each.runs.label}{mark}"
+
+
+def _spread(std: float) -> float:
+    return 0.0 if math.isnan(std) else 100 * std

@@ -1,0 +1,126 @@
+"""The runs of a study by the point of the grid that they are of."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.study import Row, Study, Trial
+from camtrain.study.trial import shown
+
+WEIGHT = "model.regularizer_weight"
+"""λ, whose value 0 is the baseline."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes:
+        mean: of the values.
+        std: sample standard deviation; NaN of one value.
+        count: number of values.
+    """
+
+    mean: float
+    std: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Of values without NaN.
+
+        Example:
+            >>> Estimate.of([1.0, 3.0])
+            Estimate(mean=2.0, std=1.41..., count=2)
+        """
+        if not values:
+            return cls(math.nan, math.nan, 0)
+        std = statistics.stdev(values) if len(values) > 1 else math.nan
+        return cls(statistics.fmean(values), std, len(values))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean, by Student's t; `None` of one value.
+
+        Example:
+            >>> Estimate.of([1.0, 2.0, 3.0]).interval
+            (-0.48..., 4.48...)
+        """
+        if self.count < 2:
+            return None
+        half = float(stats.t.ppf(0.975, self.count - 1)) * self.std / math.sqrt(self.count)
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class PointRuns:
+    """The finished runs of one point.
+
+    Attributes:
+        point: values by configuration key.
+        trials: by seed.
+        rows: of the table, by seed.
+    """
+
+    point: Mapping[str, Any]
+    trials: Mapping[int, Trial]
+    rows: Mapping[int, Row]
+
+    @property
+    def label(self) -> str:
+        """As people read it: `λ = 0.1, distance = mae`."""
+        return ", ".join(f"{short(key)} = {shown(value)}" for key, value in self.point.items())
+
+    def estimate(self, column: str) -> Estimate:
+        """Of a column, over the seeds that have it."""
+        return Estimate.of([value for row in self.rows.values() if (value := number(row, column)) is not None])
+
+
+def points_of(study: Study) -> list[PointRuns]:
+    """All points of the grid with a finished run, in its order."""
+    grouped: dict[str, list[tuple[Trial, Row]]] = {}
+    for trial in study.trials:
+        row = study.row(trial)
+        if row is not None:
+            grouped.setdefault(json.dumps(dict(trial.point), sort_keys=True), []).append((trial, row))
+    return [
+        PointRuns(
+            pairs[0][0].point,
+            {trial.seed: trial for trial, _ in pairs},
+            {trial.seed: row for trial, row in pairs},
+        )
+        for pairs in grouped.values()
+    ]
+
+
+def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
+    """What a point is compared with: the same one at λ = 0 where the grid has it, otherwise the grid's first point."""
+    plain = {**point.point, WEIGHT: 0}
+    if WEIGHT in point.point:
+        for other in points:
+            if dict(other.point) == plain:
+                return other
+    return points[0]
+
+
+def number(row: Row, column: str) -> float | None:
+    """A value of a row, if it is a finite number."""
+    value = row.get(column)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def short(key: str) -> str:
+    """A configuration key, as people write it.
+
+    Example:
+        >>> short("model.regularizer_weight"), short("model.regularizer.distance")
+        ('λ', 'distance')
+    """
+    return "λ" if key == WEIGHT else key.rpartition(".")[2]

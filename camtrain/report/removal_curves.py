@@ -1,0 +1,61 @@
+"""Figure: the probability of the class while pixels come in or go out, of each point."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from camtrain.methods import TITLES
+from camtrain.report.figure_style import line_style
+from camtrain.report.points import PointRuns
+from camtrain.study import Study
+
+_WAYS = ("insertion", "deletion")
+Curves = dict[tuple[str, str], list[tuple[float, float]]]
+"""(share of pixels, probability) by method and way."""
+
+
+def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
+    """A panel for each way and method; the mean over a point's seeds. `None` where no curves were made."""
+    found = {
+        runs.label: [curves for trial in runs.trials.values() if (curves := _read(study.evaluation_of(trial)))]
+        for runs in points
+    }
+    present = [curves for of_point in found.values() for curves in of_point]
+    methods = list(dict.fromkeys(method for curves in present for method, way in curves if way in _WAYS))
+    ways = [way for way in _WAYS if any((method, way) in curves for curves in present for method in methods)]
+    if not methods:
+        return None
+    figure = Figure(figsize=(2.9 * len(methods), 2.5 * len(ways) + 0.6), layout="constrained")
+    grid = figure.subplots(len(ways), len(methods), squeeze=False, sharex=True, sharey="row")
+    for row, way in enumerate(ways):
+        for column, method in enumerate(methods):
+            panel = grid[row][column]
+            for number, (label, of_seeds) in enumerate(found.items()):
+                taken = [np.array(each[method, way]) for each in of_seeds if (method, way) in each]
+                if taken:
+                    shares, probabilities = np.mean(np.stack(taken), axis=0).T
+                    style = line_style(number) | {"markevery": max(1, len(shares) // 6)}
+                    panel.plot(shares, probabilities, label=label, linewidth=1.4, **style)
+            panel.set_title(f"{way}, {TITLES.get(method, method)}", fontsize=9)
+    for panel in grid[-1]:
+        panel.set_xlabel("share of the pixels")
+    for panels in grid:
+        panels[0].set_ylabel("probability")
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(found)))
+    return figure
+
+
+def _read(folder: Path) -> Curves:
+    path = folder / "curves.csv"
+    curves: Curves = {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                place = (float(row["share_of_pixels"]), float(row["probability"]))
+                curves.setdefault((row["method"], row["way"]), []).append(place)
+    return curves

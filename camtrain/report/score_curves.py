@@ -1,0 +1,87 @@
+"""Figure: accuracy and each score over λ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from camtrain.report.answer import Answer
+from camtrain.report.figure_style import line_style
+from camtrain.report.points import WEIGHT, PointRuns, short
+from camtrain.report.scores import scores_of
+from camtrain.study import Axis
+from camtrain.study.trial import shown
+
+_WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
+_PER_ROW = 3
+
+
+def score_curves(points: Sequence[PointRuns], axes: Sequence[Axis], answer: Answer) -> Figure:
+    """A panel for accuracy and for each metric, λ along it; mean and standard deviation over the seeds.
+
+    Values stand at equal distances: they are 0 and powers. A line for each method and each combination of the grid's
+    other keys.
+
+    Args:
+        points: with finished runs.
+        axes: of the grid.
+        answer: that names the column of the accuracy.
+    """
+    along = next((axis for axis in axes if axis.key == WEIGHT), axes[0])
+    panels: dict[str, list[tuple[str, str]]] = {}
+    if answer.accuracy:
+        panels["accuracy ↑, %"] = [("", answer.accuracy)]
+    for score in scores_of(points):
+        panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
+    rows = math.ceil(len(panels) / _PER_ROW)
+    columns = min(_PER_ROW, len(panels))
+    figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.7), layout="constrained")
+    grids = figure.subplots(rows, columns, squeeze=False).flatten()
+    lines: dict[str, dict[str, Any]] = {}
+    for panel, (title, columns_of) in zip(grids, panels.items(), strict=False):
+        for method, column in columns_of:
+            for others, runs in _by_others(points, along).items():
+                label = ", ".join(word for word in (method, others) if word)
+                style = lines.setdefault(label, line_style(len(lines)))
+                _line(panel, [shown(value) for value in along.values], runs, along.key, column, style)
+        panel.set_title(title, fontsize=9)
+    for panel in grids[len(panels) :]:
+        panel.set_axis_off()
+    for panel in grids[max(0, len(panels) - _PER_ROW) : len(panels)]:
+        panel.set_xlabel(short(along.key))
+    named = [label for label in lines if label]
+    if named:
+        handles = [_panel_line(lines[label]) for label in named]
+        figure.legend(handles, named, loc="outside lower center", ncols=min(4, len(named)))
+    return figure
+
+
+def _panel_line(style: Mapping[str, Any]) -> Any:
+    """A line for a legend."""
+    return Line2D([], [], **style)
+
+
+def _by_others(points: Sequence[PointRuns], along: Axis) -> dict[str, list[PointRuns]]:
+    """Points by the values of all keys but the one along the panel."""
+    found: dict[str, list[PointRuns]] = {}
+    for runs in points:
+        others = ", ".join(f"{short(key)} = {shown(value)}" for key, value in runs.point.items() if key != along.key)
+        found.setdefault(others, []).append(runs)
+    return found
+
+
+def _line(
+    panel: Axes, names: Sequence[str], runs: Sequence[PointRuns], key: str, column: str, style: Mapping[str, Any]
+) -> None:
+    by_name = {shown(each.point[key]): each.estimate(column) for each in runs}
+    places = [place for place, name in enumerate(names) if name in by_name and by_name[name].count]
+    estimates = [by_name[names[place]] for place in places]
+    means = [100 * estimate.mean for estimate in estimates]
+    spreads = [0.0 if math.isnan(estimate.std) else 100 * estimate.std for estimate in estimates]
+    panel.errorbar(places, means, yerr=spreads, capsize=3, linewidth=1.4, **style)
+    panel.set_xticks(range(len(names)), names)

@@ -1,0 +1,120 @@
+"""All files of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from camtrain.methods import TITLES
+from camtrain.report.answer import Answer, Rule, answered
+from camtrain.report.cost_bars import cost_bars
+from camtrain.report.figure_style import report_style, write_figure
+from camtrain.report.map_sheets import map_sheets
+from camtrain.report.page import PageFigure, Section, page
+from camtrain.report.pareto_plane import pareto_plane
+from camtrain.report.points import PointRuns, points_of
+from camtrain.report.removal_curves import removal_curves
+from camtrain.report.score_curves import score_curves
+from camtrain.report.tables import tables_of
+from camtrain.study import Study
+from camtrain.study.whole_file import write_whole
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report came to.
+
+    Attributes:
+        page: path of `report.html`.
+        answer: in a sentence.
+        table: of all points, for a terminal.
+        pictures: the figures as PNG.
+    """
+
+    page: Path
+    answer: str
+    table: str
+    pictures: list[Path]
+
+
+def write_report(study: Study, rule: Rule) -> Written:
+    """Write `report.html`, `results.md`, `results.tex` and `figures/` to the folder of a study.
+
+    Args:
+        study: with at least one finished run.
+        rule: that makes a point the best.
+
+    Raises:
+        ValueError: if no run is finished, or the rule names a score that there is none of.
+    """
+    points = points_of(study)
+    if not points:
+        raise ValueError(f"no run of {study.folder} is finished")
+    answer = answered(points, rule)
+    tables = tables_of(points, answer)
+    with report_style():
+        sections = _sections(study, points, answer)
+    path = study.folder / "report.html"
+    write_whole(path, page(study, points, answer, sections, tables))
+    write_whole(study.folder / "results.md", _joined([f"{answer.sentence}", *(table.markdown() for table in tables)]))
+    write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
+    pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
+    return Written(path, answer.sentence, tables[0].plain(), pictures)
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list[Section]:
+    folder = study.folder / "figures"
+
+    def drawn(name: str, make: Callable[[], Figure | None], title: str, caption: str) -> list[PageFigure]:
+        figure = make()
+        if figure is None:
+            return []
+        _, svg = write_figure(figure, folder / name)
+        return [PageFigure(svg, caption, title)]
+
+    curves = drawn(
+        "score_curves",
+        lambda: score_curves(points, study.asked.axes, answer),
+        "Accuracy and scores of the maps over the values of the grid",
+        "Mean over the seeds; bars are one standard deviation. Arrows in the titles point to the better side.",
+    )
+    plane = drawn(
+        "pareto_plane",
+        lambda: pareto_plane(answer) if answer.scores and answer.accuracy else None,
+        "Accuracy against the gain of the maps, with the Pareto front",
+        "Both against the baseline, seed by seed; bars are one standard deviation. Up and to the right is better.",
+    )
+    ways = drawn(
+        "removal_curves",
+        lambda: removal_curves(study, points),
+        "Probability of the class while pixels are inserted or deleted",
+        "Insertion should rise early, deletion fall early. Mean over images and seeds.",
+    )
+    cost = drawn(
+        "cost_bars",
+        lambda: cost_bars(answer.compared),
+        "Time and memory of a training step over the baseline's",
+        "Medians over the steps of the last epoch. Runs that share a machine slow each other down.",
+    )
+    maps = [
+        PageFigure(path, "The class that the network says and its probability; ✗ marks wrong ones.", _maps_of(method))
+        for method, path in map_sheets(study, points, folder).items()
+    ]
+    return [
+        Section("Accuracy and maps over the grid", curves),
+        Section("What accuracy the maps cost", plane),
+        Section("The same images, point by point", maps),
+        Section("Insertion and deletion", ways),
+        Section("Cost", cost),
+    ]
+
+
+def _maps_of(method: str) -> str:
+    return f"{TITLES.get(method, method)} of the same images for each point"

@@ -1,0 +1,53 @@
+"""What was asked of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from camtrain.study.grid import Axis
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a study.
+
+    Attributes:
+        name: of the study, and of its group of W&B runs.
+        config: path of the configuration.
+        axes: of the grid.
+        seeds: each point is run with each of them.
+        evaluation: words of `camtrain evaluate` after each training; empty for none.
+        wandb: `offline`, `online` or `disabled`.
+        project: W&B's project.
+        threads: of each run's process. Sums depend on it, so it belongs to the study.
+        command: what was typed.
+    """
+
+    name: str
+    config: str
+    axes: tuple[Axis, ...]
+    seeds: tuple[int, ...]
+    evaluation: tuple[str, ...] = ()
+    wandb: str = "offline"
+    project: str = "camtrain"
+    threads: int = 1
+    command: tuple[str, ...] = field(default=())
+
+    @property
+    def split(self) -> str:
+        """Of the images that maps are scored on."""
+        words = list(self.evaluation)
+        return words[words.index("--split") + 1] if "--split" in words else "test"
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Asked:
+        """From a file."""
+        axes = tuple(Axis(axis["key"], tuple(axis["values"])) for axis in found["axes"])
+        lists = {key: tuple(found[key]) for key in ("seeds", "evaluation", "command")}
+        return cls(**{**found, **lists, "axes": axes})

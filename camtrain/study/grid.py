@@ -1,0 +1,74 @@
+"""The grid of a study: which values of which configuration keys."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml  # type: ignore[import-untyped, unused-ignore]
+
+Point = dict[str, Any]
+"""One value for each key of the grid."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A configuration key and the values that it takes.
+
+    Attributes:
+        key: dotted, as OmegaConf and the command line have it: `model.regularizer_weight`.
+        values: at least one, no two the same.
+    """
+
+    key: str
+    values: tuple[Any, ...]
+
+    @classmethod
+    def parsed(cls, words: str) -> Axis:
+        """From `KEY=VALUE,VALUE,...`; values are YAML, so that one may be a list or a mapping.
+
+        Raises:
+            ValueError: if that is not what the words are, or a value comes twice.
+
+        Example:
+            >>> Axis.parsed("model.regularizer_weight=0,1e-3,7.5e-3")
+            Axis(key='model.regularizer_weight', values=(0, 0.001, 0.0075))
+            >>> Axis.parsed("data.classes=[apple, bee],null").values
+            (['apple', 'bee'], None)
+        """
+        key, equals, text = words.partition("=")
+        try:
+            found = yaml.safe_load(f"[{text}]")
+        except yaml.YAMLError as error:
+            raise ValueError(
+                f"`--set`: expected KEY=VALUE,VALUE,... with YAML values, got {words!r}: {error}"
+            ) from error
+        if not key or not equals or not found:
+            raise ValueError(f"`--set`: expected KEY=VALUE,VALUE,..., got {words!r}")
+        values = tuple(_number(value) for value in found)
+        if len({repr(value) for value in values}) < len(values):
+            raise ValueError(f"`--set`: expected each value of {key} once, got {text}")
+        return cls(key.strip(), values)
+
+
+def grid(axes: Sequence[Axis]) -> Iterator[Point]:
+    """All combinations of the axes' values, the last axis changing fastest.
+
+    Example:
+        >>> list(grid([Axis("a", (0, 1)), Axis("b", ("x",))]))
+        [{'a': 0, 'b': 'x'}, {'a': 1, 'b': 'x'}]
+    """
+    for values in itertools.product(*(axis.values for axis in axes)):
+        yield dict(zip((axis.key for axis in axes), values, strict=True))
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-3, without a dot, as text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

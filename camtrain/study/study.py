@@ -1,0 +1,133 @@
+"""A study as a folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.study.asked import Asked
+from camtrain.study.trial import Trial
+from camtrain.study.whole_file import write_whole
+
+Row = dict[str, Any]
+"""Of the table of results, by column."""
+
+_FIRST_COLUMNS = ("trial", "hash", "seed")
+
+
+class Study:
+    """A folder of runs.
+
+        study.json               what was asked, and its trials
+        results.csv              a row for each finished trial
+        trials/<name>/           config.yaml, fit.log, evaluate.log, row.json, version_<k>/ of `camtrain fit`,
+                                 evaluated_<hash>/ of `camtrain evaluate`
+
+    Trials of an earlier question that are not part of the present one stay in `trials`, and are not in the table.
+
+    Args:
+        folder: of the study.
+        asked: what was asked.
+        trials: its runs, no two of the same configuration.
+    """
+
+    def __init__(self, folder: Path, asked: Asked, trials: Sequence[Trial]) -> None:
+        self.folder = folder
+        self.asked = asked
+        self.trials = list({trial.hash: trial for trial in trials}.values())
+
+    @classmethod
+    def opened(cls, folder: Path) -> Study:
+        """The study that a folder holds.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        path = folder / "study.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no study: `camtrain ablate --out {folder}` makes one")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        trials = []
+        for each in found["trials"]:
+            config = yaml.safe_load((folder / "trials" / each["name"] / "config.yaml").read_text(encoding="utf-8"))
+            trials.append(Trial(each["point"], each["seed"], config))
+        return cls(folder, Asked.from_json(found["asked"]), trials)
+
+    def write(self) -> None:
+        """Write what was asked, and the resolved configuration of each trial."""
+        for trial in self.trials:
+            write_whole(self.folder_of(trial) / "config.yaml", yaml.safe_dump(dict(trial.config), sort_keys=False))
+        trials = [
+            {"name": trial.name, "hash": trial.hash, "seed": trial.seed, "point": dict(trial.point)}
+            for trial in self.trials
+        ]
+        content = {"asked": self.asked.as_json(), "trials": trials}
+        write_whole(self.folder / "study.json", json.dumps(content, indent=2) + "\n")
+
+    def folder_of(self, trial: Trial) -> Path:
+        """Where a trial keeps its files."""
+        return self.folder / "trials" / trial.name
+
+    def evaluation_of(self, trial: Trial) -> Path:
+        """Where the scores of its maps are; scores of other settings are elsewhere."""
+        settings = hashlib.sha256(json.dumps(self.asked.evaluation).encode()).hexdigest()[:8]
+        return self.folder_of(trial) / f"evaluated_{settings}"
+
+    def trial_named(self, name: str) -> Trial:
+        """The trial of a name."""
+        return next(trial for trial in self.trials if trial.name == name)
+
+    def row(self, trial: Trial) -> Row | None:
+        """What a finished trial came to; `None` if it is not finished, or was scored otherwise than is now asked."""
+        path = self.folder_of(trial) / "row.json"
+        if not path.is_file():
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["hash"] != trial.hash or tuple(found["evaluation"]) != self.asked.evaluation:
+            return None
+        return dict(found["row"])
+
+    def write_row(self, trial: Trial, scores: Mapping[str, Any]) -> None:
+        """Say what a trial came to, which finishes it."""
+        row = {"trial": trial.name, "hash": trial.hash, "seed": trial.seed, **trial.point, **scores}
+        content = {"hash": trial.hash, "evaluation": list(self.asked.evaluation), "row": row}
+        write_whole(self.folder_of(trial) / "row.json", json.dumps(content, indent=2) + "\n")
+
+    def rows(self) -> list[Row]:
+        """Of all finished trials, in the order of the grid."""
+        return [row for trial in self.trials if (row := self.row(trial)) is not None]
+
+    def others(self) -> list[str]:
+        """Names of trials in the folder that are not part of what is asked."""
+        names = {trial.name for trial in self.trials}
+        return sorted(
+            path.parent.name for path in self.folder.glob("trials/*/row.json") if path.parent.name not in names
+        )
+
+    def write_results(self) -> Path:
+        """`results.csv`: a row for each finished trial."""
+        rows = self.rows()
+        keys = [axis.key for axis in self.asked.axes]
+        rest = sorted({column for row in rows for column in row} - {*_FIRST_COLUMNS, *keys})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*_FIRST_COLUMNS, *keys, *rest], lineterminator="\n", restval="")
+        writer.writeheader()
+        writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
+        path = self.folder / "results.csv"
+        write_whole(path, text.getvalue())
+        return path
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value)
