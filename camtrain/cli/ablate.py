@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.ablation import Outcome, Progress, log_study, run_locally, run_on_ray, run_trial, sweep_config
 from camtrain.cli.ablate_parser import ablate_parser
+from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.network_arguments import method_names
 from camtrain.cli.report import print_report
 from camtrain.cli.resolved_config import ConfigResolver
@@ -94,8 +95,10 @@ def _evaluation(settings: Namespace) -> tuple[str, ...]:
     method_names(settings.methods)
     criteria_named(settings.metrics.split(","))
     limit = () if settings.limit is None else ("--limit", str(settings.limit))
-    chosen = ("--methods", settings.methods, "--metrics", settings.metrics, "--split", settings.split)
-    return (*chosen, *limit, "--panels", "0", "--gallery", str(settings.gallery))
+    chosen = ("--methods", settings.methods, "--metrics", settings.metrics, "--split", settings.split, *limit)
+    words = (*chosen, "--panels", "0", "--gallery", str(settings.gallery), *shlex.split(settings.evaluate_with))
+    evaluate_parser().parse_args(words)
+    return words
 
 
 def _study(asked: Asked, settings: Namespace) -> Study:
@@ -112,7 +115,12 @@ def _study(asked: Asked, settings: Namespace) -> Study:
             )
         asked = replace(asked, threads=earlier.threads)
     resolver = ConfigResolver(asked.config)
-    trials = [Trial(point, seed, resolver.resolved(point, seed)) for point in grid(asked.axes) for seed in asked.seeds]
+    varying = {axis.key for axis in asked.axes if len(axis.values) > 1} or {axis.key for axis in asked.axes}
+    trials = [
+        Trial({key: value for key, value in point.items() if key in varying}, seed, resolver.resolved(point, seed))
+        for point in grid(asked.axes)
+        for seed in asked.seeds
+    ]
     study = Study(settings.out, asked, trials)
     if len(study.trials) < len(trials):
         raise ValueError(f"`--set`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
@@ -172,7 +180,7 @@ def _run_point(study: Study, settings: Namespace, error: Callable[[str], None]) 
         key, _, text = word.partition("=")
         chosen[key] = Axis.parsed(f"{key}={text}").values[0]
     for trial in study.trials:
-        if dict(trial.point) | {"seed": trial.seed} == chosen:
+        if {**trial.point, "seed": trial.seed}.items() <= chosen.items():
             outcome = run_trial(study, trial, _COMMAND)
             say("ablate", f"{outcome.trial}: {outcome.status} {outcome.message}".strip())
             study.write_results()

@@ -110,6 +110,12 @@ def _add_evaluation_arguments(add: Callable[..., object]) -> None:
         metavar="K",
         help="images whose maps the report shows for all runs side by side (default: %(default)s)",
     )
+    add(
+        "--evaluate-with",
+        default="",
+        metavar="WORDS",
+        help="further words of `camtrain evaluate`, as one: --evaluate-with='--channels 128 --max-batch 512'",
+    )
 
 
 def seeds(words: str) -> tuple[int, ...]:

@@ -125,9 +125,9 @@ def _rule(scores: Sequence[Score], rule: Rule) -> str:
     what = _what(scores, rule)
     return (
         f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those whose "
-        f"accuracy is at most {_points(rule.margin)} below the baseline's. Gains are differences to the baseline in points "
-        "of percent, counted so that more is better, seed by seed; intervals are 95 % by Student's t over the seeds. The "
-        "best of several was chosen for its gain, so its estimate is on the optimistic side."
+        f"accuracy is at most {_points(rule.margin)} below the baseline's. Gains are differences to the baseline in "
+        "points of percent, counted so that more is better, seed by seed; intervals are 95 % by Student's t over the "
+        "seeds. The best of several was chosen for its gain, so its estimate is on the optimistic side."
     )
 
 

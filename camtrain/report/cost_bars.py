@@ -16,10 +16,11 @@ _PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_
 
 def cost_bars(compared: Sequence[Compared]) -> Figure | None:
     """Time and memory of a step over the baseline's, mean and standard deviation over the seeds."""
-    figure = Figure(figsize=(7.2, 0.42 * len(compared) + 1.3), layout="constrained")
+    labels = [each.runs.label for each in compared]
+    width = 6.5 + 0.07 * max(map(len, labels))  # inches; a letter is 0.07
+    figure = Figure(figsize=(width, 0.42 * len(compared) + 1.3), layout="constrained")
     panels = figure.subplots(1, len(_PARTS), sharey=True)
     drawn = False
-    labels = [each.runs.label for each in compared]
     for panel, (title, column) in zip(panels, _PARTS.items(), strict=True):
         for place, each in enumerate(compared):
             base = each.baseline.estimate(column).mean

@@ -114,7 +114,7 @@ class Study:
     def write_results(self) -> Path:
         """`results.csv`: a row for each finished trial."""
         rows = self.rows()
-        keys = [axis.key for axis in self.asked.axes]
+        keys = list(dict.fromkeys(key for trial in self.trials for key in trial.point))
         rest = sorted({column for row in rows for column in row} - {*_FIRST_COLUMNS, *keys})
         text = io.StringIO()
         writer = csv.DictWriter(text, [*_FIRST_COLUMNS, *keys, *rest], lineterminator="\n", restval="")

@@ -17,7 +17,7 @@ class Trial:
     """One run of a study: a resolved configuration.
 
     Attributes:
-        point: the values of the keys that differ between trials.
+        point: the values of the keys that differ between the trials of a study.
         seed: of the run.
         config: all settings that training depends on, as plain containers.
     """
