@@ -74,14 +74,17 @@ def kept() -> dict[str, dict[int, dict[str, float]]]:
 def line(name: str, scores: dict[str, dict[int, dict[str, float]]]) -> str:
     """A row of the table, mean ± standard deviation over seeds."""
     of_seeds = scores[name]
-    cells = [name, str(len(of_seeds)), spread(shares_of_gap(of_seeds, scores))]
+    epochs = "_60" if "_60" in name else ""  # a gap is that of trainings of the same length
+    shares = shares_of_gap(of_seeds, scores[f"plain{epochs}"], scores[f"clean{epochs}"])
+    cells = [name, str(len(of_seeds)), spread(shares)]
     cells += [spread([100 * of_run[key] for of_run in of_seeds.values() if key in of_run]) for key in COLUMNS]
     return f"| {' | '.join(cells)} |"
 
 
-def shares_of_gap(of_seeds: dict[int, dict[str, float]], scores: dict[str, dict[int, dict[str, float]]]) -> list[float]:
+def shares_of_gap(
+    of_seeds: dict[int, dict[str, float]], plain: dict[int, dict[str, float]], clean: dict[int, dict[str, float]]
+) -> list[float]:
     """Of each seed, which share of what the decoy costs is recovered, in percent: 0 is plain, 100 is clean data."""
-    plain, clean = scores["plain"], scores["clean"]
     return [
         100 * (of_run[ACCURACY] - plain[seed][ACCURACY]) / (clean[seed][ACCURACY] - plain[seed][ACCURACY])
         for seed, of_run in of_seeds.items()

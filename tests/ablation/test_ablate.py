@@ -1,0 +1,195 @@
+"""A study survives what may happen to it, and comes to the same numbers wherever it runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+import wandb
+import yaml
+from wandb.wandb_agent import Agent
+
+from camtrain.ablation.trial_lock import trial_lock
+from camtrain.cli import main
+from camtrain.study import Study
+from tests.ablation.studies import WORDS, ablate, command, environment, results
+from tests.offline_run import OfflineRun
+
+
+def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
+    """`kill -9` in the middle of a run, then the same words; one job here, two there."""
+    process = subprocess.Popen(command(folder, "killed", *WORDS), cwd=folder, env=environment())
+    trials = folder / "killed/trials"
+    try:
+        # A checkpoint of the second run is there, and that run is not over.
+        _until(lambda: len(list(trials.glob("*/version_0/checkpoints/last.ckpt"))) == 2)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    unfinished = Study.opened(folder / "killed").trials[1]
+    place = trials / unfinished.name
+    assert not (place / "fitted.json").exists()
+    assert (trials / Study.opened(folder / "killed").trials[0].name / "row.json").exists()
+    _until(lambda: _is_free(place), seconds=10)  # its process is gone too
+
+    again = ablate(folder, "killed", *WORDS)
+    assert again.returncode == 0, again.stderr
+    assert "[1/4] regularizer_weight=0,seed=0: was finished before" in again.stderr
+    log = (place / "fit.log").read_text()
+    assert "Restored all states from the checkpoint" in log
+    assert [path.name for path in place.glob("version_*")] == ["version_0"]
+    assert len(results(folder / "killed")) == 4
+    assert results(folder / "killed") == results(study)
+    metrics = [(each / "trials" / unfinished.name / "version_0/metrics.csv") for each in (folder / "killed", study)]
+    assert len(metrics[0].read_text().splitlines()) == len(metrics[1].read_text().splitlines())
+
+
+def _until(is_so, seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def _is_free(place) -> bool:
+    with trial_lock(place, wait=False) as lock:
+        return lock is not None
+
+
+def test_a_row_has_everything(study):
+    rows = results(study)
+    assert [(row["model.regularizer_weight"], row["seed"]) for row in rows] == [
+        ("0", "0"), ("0", "1"), ("0.1", "0"), ("0.1", "1"),
+    ]  # fmt: skip
+    for row in rows:
+        run = study / "trials" / row["trial"]
+        scores = json.loads((run / "version_0/scores.json").read_text())
+        for key in ("test/accuracy", "test/loss_classification", "test/loss_regularizer", "val/accuracy"):
+            assert float(row[key]) == pytest.approx(scores[key], rel=1e-5)
+        (evaluated,) = run.glob("evaluated_*")
+        of_maps = json.loads((evaluated / "scores.json").read_text())["scores"]
+        for method in ("grad_cam", "layer_cam"):
+            for metric in ("average_drop", "insertion_auc", "energy_pointing_game"):
+                assert float(row[f"evaluated/{metric}/{method}"]) == pytest.approx(
+                    of_maps[method][metric]["score"], rel=1e-5
+                )
+        assert row["version/camtrain"]
+        assert row["hash"] in row["trial"] or row["trial"].endswith(row["hash"][:8])
+    assert len({row["test/loss_classification"] for row in rows}) == 4
+
+
+def test_it_prints_a_line_for_each_run_and_the_answer(folder, study):
+    printed = (folder / "printed.txt").read_text()
+    assert printed.count("/4] regularizer_weight=") == 4
+    assert " left\n" in printed
+    assert "All points, mean ± standard deviation over the seeds" in printed
+    assert f"wandb sync {study.name}/trials/*/*/wandb/*run-*" in printed
+    assert (study / "report.html").is_file()
+
+
+def test_wandb_has_a_run_for_each_trial_in_one_group(study):
+    for trial in Study.opened(study).trials:
+        (place,) = (study / "trials" / trial.name).glob("version_0/wandb/offline-run-*")
+        run = OfflineRun(place)
+        assert run.config["model"]["regularizer_weight"] == trial.point["model.regularizer_weight"]
+        assert run.config["seed_everything"] == trial.seed
+        by_epoch = {row["epoch"]: row for row in run.history if "val/accuracy" in row}
+        assert sorted(by_epoch) == [0, 1, 2, 3]
+        assert any("val/panels" in row for row in run.history)
+        assert any(row.get("scores", {}).get("_type") == "table-file" for row in run.history)
+        assert run.group == "whole"
+        assert run.name == f"{trial.name}/version_0"
+    (place,) = study.glob("wandb/offline-run-*")
+    summary = OfflineRun(place)
+    assert (summary.group, summary.name) == ("whole", "whole/summary")
+    (logged,) = [row["results"] for row in summary.history if "results" in row]
+    table = json.loads((place / "files" / logged["path"]).read_text())
+    assert [row[table["columns"].index("trial")] for row in table["data"]] == [row["trial"] for row in results(study)]
+    assert wandb.run is None
+
+
+def test_called_again_it_runs_nothing(folder, study):
+    before = {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")}
+    done = ablate(folder, "whole", *WORDS)
+    assert done.returncode == 0
+    assert done.stderr.count("was finished before") == 4
+    assert {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")} == before
+
+
+@pytest.mark.slow
+def test_on_ray_it_comes_to_the_same(folder, study):
+    done = ablate(folder, "on_ray", *WORDS, "--executor", "ray", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert results(folder / "on_ray") == results(study)
+
+
+def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
+    """W&B's own agent makes the words of each run, which runs that trial of the study alone."""
+    done = ablate(folder, "swept", *WORDS, "--wandb-sweep", "--wandb", "disabled")
+    assert "wandb sweep --project camtrain swept/sweep.yaml" in done.stdout
+    sweep = yaml.safe_load((folder / "swept/sweep.yaml").read_text())
+    assert (sweep["method"], sweep["name"]) == ("grid", "swept")
+    assert sweep["parameters"] == {"model.regularizer_weight": {"values": [0, 0.1]}, "seed": {"values": [0, 1]}}
+    values = {"model.regularizer_weight": 0.1, "seed": 1}
+    args = {key: {"value": value} for key, value in values.items()}
+    expanded = Agent._create_sweep_command_args({"args": args})["args_no_hyphens"]
+    words = [word for each in sweep["command"] for word in (expanded if each == "${args_no_hyphens}" else [each])]
+    assert words[0] == "camtrain"
+    # As the agent on a machine where W&B is not to be asked.
+    words = [word if word != "online" else "disabled" for word in words[1:]]
+    opened = Study.opened(folder / "swept")
+    monkeypatch.chdir(folder)
+    main(words)
+    assert capsys.readouterr().err.strip().endswith("finished")
+    assert [row["trial"] for row in opened.rows()] == [opened.trials[3].name]
+    (row,) = results(folder / "swept")
+    assert {key: row[key] for key in row if key in results(study)[3]} == results(study)[3]
+
+
+def test_a_run_that_fails_stops_no_other(folder):
+    """λ = -1 is refused when the classifier is made."""
+    grid = ["--set", "model.regularizer_weight=-1,0", "--set", "trainer.max_epochs=1", "--wandb", "disabled"]
+    done = ablate(folder, "failing", *grid, "--metrics", "none")
+    assert done.returncode == 1
+    assert "regularizer_weight=-1,seed=0: FAILED" in done.stderr
+    assert "`regularizer_weight`: expected a finite number of at least 0, got -1" in done.stderr
+    assert "fit.log" in done.stderr
+    (row,) = results(folder / "failing")
+    assert row["model.regularizer_weight"] == "0"
+    assert "No maps were scored" in done.stdout
+
+
+def test_another_number_of_threads_is_refused(folder, study):
+    done = ablate(folder, "whole", *WORDS, "--threads", "2")
+    assert done.returncode == 2
+    assert "`--threads`: the study in whole began with 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "model.regularizer_wait=0,1"], "regularizer_wait"),
+        (["--set", "model.regularizer_weight=a,b"], "regularizer_weight"),
+        (["--set", "model.regularizer_weight"], "`--set`: expected KEY=VALUE,VALUE,..."),
+        (["--set", "a=1", "--set", "a=2"], "`--set`: expected each key once"),
+        (["--set", "seed_everything=1,2"], "`--set`: seeds are given by --seeds"),
+        (["--set", "trainer.max_epochs=1", "--seeds", "0,0"], "expected each seed once"),
+        (["--set", "trainer.max_epochs=1", "--methods", "grad_kam"], "grad_kam"),
+        (["--set", "trainer.max_epochs=1", "--metrics", "drop"], "`metrics`: none is called 'drop'"),
+        (["--set", "trainer.max_epochs=1", "--margin", "-1"], "`--margin`: expected a number of at least 0"),
+        (["--set", "trainer.max_epochs=1", "--evaluate-with=--stages x"], "--stages"),
+        (["--set", "trainer.max_epochs=1", "--config", "no.yaml"], "`--config`: no such file: no.yaml"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    call = command(tmp_path, "refused", *words)
+    monkeypatch.setattr("sys.argv", ["camtrain"])
+    with pytest.raises(SystemExit) as stop:
+        main(call[3:])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "refused/trials").exists()

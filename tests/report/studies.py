@@ -1,0 +1,60 @@
+"""Studies with made up scores, on disk."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+
+from camtrain.study import Asked, Axis, Study, Trial
+
+WEIGHT = "model.regularizer_weight"
+
+
+def made_up(folder, rows, *, more_axes=(), metrics="average_drop,insertion_auc"):
+    """A study with a row for each (point, seed, scores)."""
+    keys = list(dict.fromkeys(key for point, _, _ in rows for key in point))
+    axes = [Axis(key, tuple(dict.fromkeys(point[key] for point, _, _ in rows))) for key in keys]
+    seeds = tuple(sorted({seed for _, seed, _ in rows}))
+    asked = Asked("made_up", "c.yaml", (*axes, *more_axes), seeds, ("--metrics", metrics), "disabled")
+    trials = [Trial(point, seed, {"point": point, "seed": seed}) for point, seed, _ in rows]
+    study = Study(folder, asked, trials)
+    study.write()
+    for trial, (_, _, scores) in zip(study.trials, rows, strict=True):
+        study.write_row(trial, scores)
+    return study
+
+
+def simple(weight, seed, accuracy, drop, insertion, **more):
+    """A row of one method and two metrics."""
+    scores = {
+        "test/accuracy": accuracy,
+        "evaluated/average_drop/grad_cam": drop,
+        "evaluated/insertion_auc/grad_cam": insertion,
+    }
+    return {WEIGHT: weight}, seed, scores | more
+
+
+def with_pictures(study, methods=("grad_cam",)):
+    """Adds curves and a gallery to each trial."""
+    for number, trial in enumerate(study.trials):
+        folder = study.evaluation_of(trial)
+        folder.mkdir(parents=True)
+        with (folder / "curves.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["method", "way", "share_of_pixels", "probability"])
+            for method in methods:
+                for way in ("insertion", "deletion"):
+                    writer.writerows([method, way, step / 4, 0.1 * step + 0.01 * number] for step in range(5))
+        random = np.random.default_rng(number)
+        arrays = {f"cam/{method}": random.integers(0, 256, (2, 8, 8), dtype=np.uint8) for method in methods}
+        np.savez_compressed(
+            folder / "gallery.npz",
+            indices=np.array([1, 4]),
+            labels=np.array([0, 2]),
+            predictions=np.array([0, 1]),
+            probabilities=np.array([0.9, 0.4]),
+            pictures=np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8),
+            **arrays,
+        )
+    return study

@@ -1,0 +1,124 @@
+"""The rule that names the best point, against values done by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from camtrain.report import Rule, answered
+from camtrain.report.pareto_plane import pareto_front
+from camtrain.report.points import Estimate, points_of
+from tests.report.studies import WEIGHT, made_up, simple
+
+
+def test_interval_is_that_of_scipy():
+    values = [0.1, 0.4, 0.35, 0.2]
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert Estimate.of(values).interval == pytest.approx((low, high))
+    assert Estimate.of(values).std == pytest.approx(np.std(values, ddof=1))
+
+
+def test_gain_by_hand(tmp_path):
+    """Drop falls by 0.1 and 0.2, insertion rises by 0.04 and 0.02: gains of 0.07 and 0.11, seed by seed."""
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.60),
+        simple(0, 1, 0.8, 0.7, 0.50),
+        simple(0.1, 0, 0.895, 0.4, 0.64),
+        simple(0.1, 1, 0.799, 0.5, 0.52),
+    ]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule(0.01))
+    assert answer.best.gain.mean == pytest.approx(0.09)
+    assert answer.best.gain.std == pytest.approx(0.04 / 2**0.5)
+    assert answer.best.accuracy.mean == pytest.approx(-0.003)
+    # t(0.975, 1) = 12.706, standard error 0.02
+    assert answer.best.gain.interval == pytest.approx((0.09 - 0.25412, 0.09 + 0.25412), abs=1e-4)
+    assert answer.sentence == (
+        "λ = 0.1 leads, but may do so by chance: the mean over 2 scores of its maps gains +9.00 points (95 % interval "
+        "-16.41 to +34.41, 2 seeds) against λ = 0, and accuracy changes by -0.30 points (95 % interval -2.84 to +2.24, "
+        "2 seeds). The gain's interval includes 0."
+    )
+
+
+def test_the_largest_gain_within_the_margin(tmp_path):
+    rows = [
+        row
+        for seed in range(3)
+        for row in (
+            simple(0, seed, 0.9, 0.5 + 0.01 * seed, 0.6),
+            simple(0.01, seed, 0.9, 0.48 + 0.011 * seed, 0.6),
+            simple(0.1, seed, 0.89, 0.40 + 0.011 * seed, 0.6),
+            simple(1, seed, 0.88, 0.10 + 0.011 * seed, 0.6),
+        )
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    assert answered(points, Rule(0.0)).best.runs.point == {WEIGHT: 0.01}
+    assert answered(points, Rule(0.01)).best.runs.point == {WEIGHT: 0.1}  # a loss of exactly the margin is within it
+    assert answered(points, Rule(0.02)).best.runs.point == {WEIGHT: 1}
+    sentence = answered(points, Rule(0.01)).sentence
+    assert sentence.startswith("λ = 0.1 is best: the mean over 2 scores of its maps gains +4.95 points (95 % interval ")
+    assert "chance" not in sentence
+
+
+def test_nothing_is_better(tmp_path):
+    rows = [simple(0, 0, 0.9, 0.5, 0.6), simple(0.1, 0, 0.9, 0.6, 0.6), simple(1, 0, 0.5, 0.1, 0.9)]
+    points = points_of(made_up(tmp_path, rows))
+    assert answered(points, Rule(0.01)).best is None
+    expected = "Nothing is better than λ = 0: within 1 point of its accuracy the best, λ = 0.1, changes"
+    assert answered(points, Rule(0.01)).sentence.startswith(expected)
+    assert answered(points[::2], Rule(0.01)).sentence == "No point keeps its accuracy within 1 point of the baseline's."
+    assert answered(points[:1], Rule(0.01)).sentence.startswith("Only the baseline is finished")
+
+
+def test_seeds_that_only_one_has_are_not_compared(tmp_path):
+    rows = [simple(0, 0, 0.9, 0.5, 0.6), simple(0, 1, 0.1, 0.9, 0.1), simple(0.1, 0, 0.9, 0.4, 0.6)]
+    best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
+    assert (best.gain.mean, best.gain.count) == (pytest.approx(0.05), 1)
+
+
+def test_each_point_has_the_baseline_of_its_other_settings(tmp_path):
+    distance = "model.regularizer.distance"
+    rows = []
+    for (weight, name), drop in zip(itertools.product((0, 0.1), ("cosine", "mae")), (0.5, 0.3, 0.4, 0.28), strict=True):
+        point, seed, scores = simple(weight, 0, 0.9, drop, 0.6)
+        rows.append(({**point, distance: name}, seed, scores))
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert [each.gain.mean for each in answer.compared] == pytest.approx([0, 0, 0.05, 0.01])
+    assert answer.best.runs.label == "λ = 0.1, distance = cosine"
+
+
+def test_one_score_may_be_what_counts(tmp_path):
+    rows = [simple(0, 0, 0.9, 0.5, 0.6), simple(0.1, 0, 0.9, 0.4, 0.5), simple(1, 0, 0.9, 0.6, 0.7)]
+    points = points_of(made_up(tmp_path, rows))
+    assert answered(points, Rule(score="average_drop")).best.runs.point == {WEIGHT: 0.1}
+    assert answered(points, Rule(score="insertion_auc/grad_cam")).best.runs.point == {WEIGHT: 1}
+    with pytest.raises(ValueError, match="`--score`: the study has no 'insertion'; did you mean 'insertion_auc'"):
+        answered(points, Rule(score="insertion"))
+
+
+def test_win_and_sanity_are_no_gain(tmp_path):
+    more = {"evaluated/win/grad_cam": 0.0, "evaluated/class_sensitivity/grad_cam": 0.0, "evaluated/gradient_noise": 0.1}
+    rows = [simple(0, 0, 0.9, 0.5, 0.6, **more), simple(0.1, 0, 0.9, 0.4, 0.6, **dict.fromkeys(more, 1.0))]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert [score.metric for score in answer.scores] == ["average_drop", "insertion_auc"]
+
+
+@pytest.mark.parametrize("margin", [-0.01, float("nan"), float("inf")])
+def test_a_margin_is_a_number_of_at_least_0(margin):
+    with pytest.raises(ValueError, match="`--margin`: expected a number of at least 0"):
+        Rule(margin)
+
+
+def test_pareto_front_is_that_of_all_pairs():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        values = [tuple(pair) for pair in generator.integers(0, 5, (8, 2)).tolist()]
+        dominated = {
+            place
+            for place, (x, y) in enumerate(values)
+            if any(a >= x and b >= y and (a, b) != (x, y) for a, b in values)
+        }
+        front = pareto_front(values)
+        assert {values[place] for place in front} == {values[p] for p in range(8) if p not in dominated}

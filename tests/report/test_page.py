@@ -1,0 +1,134 @@
+"""The files of a report."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from camtrain.cli import main
+from camtrain.report import Rule, write_report
+from tests.report.studies import made_up, simple, with_pictures
+
+COST = {"train/seconds_per_step": 0.1, "train/peak_memory": 100.0, "test/loss_classification": 0.3, "commit": "abc123"}
+FIGURES = ("score_curves", "pareto_plane", "removal_curves", "cost_bars")
+
+
+@pytest.fixture
+def study(tmp_path):
+    rows = [
+        simple(weight, seed, 0.9 - weight / 20, 0.5 - weight / 10 + seed / 100, 0.6, **COST)
+        for weight in (0, 0.1, 1)
+        for seed in (0, 1)
+    ]
+    return with_pictures(made_up(tmp_path / "<study> & 'co'", rows))
+
+
+def test_all_files_are_there(study):
+    written = write_report(study, Rule())
+    for name in FIGURES:
+        assert (study.folder / f"figures/{name}.png").stat().st_size > 1000
+        assert (study.folder / f"figures/{name}.svg").read_text().startswith("<?xml")
+    assert all(path.is_file() for path in written.pictures)
+    assert "| λ = 0.1 | 2       | 89.5 ± 0.0    |" in (study.folder / "results.md").read_text()
+    assert r"$\lambda$ = 0.1 & 2       & 89.5 $\pm$ 0.0" in (study.folder / "results.tex").read_text()
+
+
+def test_the_page_asks_nothing_of_a_network(study):
+    text = write_report(study, Rule()).page.read_text()
+    addresses = re.findall(r'(?:src|href|xlink:href)="([^"]*)"|url\(([^)]*)\)', text)
+    assert addresses
+    assert {next(filter(None, pair))[:5] for pair in addresses} <= {"data:", *(f"#{name[:4]}" for name in FIGURES)}
+    assert "<script" not in text
+    assert "<study>" not in text  # a name is text, whatever is in it
+
+
+def test_ids_are_unique(study):
+    text = write_report(study, Rule()).page.read_text()
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) > 100
+    assert len(set(ids)) == len(ids)
+    for name in set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text)):
+        assert name in ids
+
+
+def test_a_report_is_the_same_when_it_is_made_again(study):
+    first = write_report(study, Rule()).page.read_text()
+    assert write_report(study, Rule()).page.read_text() == first
+
+
+def test_the_same_image_stands_beside_its_maps(study):
+    """A row for each image, a tile for the image and each point."""
+    write_report(study, Rule())
+    with Image.open(study.folder / "figures/maps_grad_cam.png") as sheet:
+        width, height = sheet.size
+    assert width == 8 + 4 * (128 + 8)
+    assert height == 40 + 2 * (16 + 128 + 8)
+
+
+def test_the_command_prints_the_answer(study, capsys, monkeypatch):
+    main(["report", str(study.folder), "--margin", "10"])
+    printed = capsys.readouterr().out
+    assert "λ = 1 is best" in printed
+    assert str(study.folder / "report.html") in printed
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(study.folder), "--score", "iou"])
+    assert stop.value.code == 2
+    assert "`--score`: the study has no 'iou'" in capsys.readouterr().err
+
+
+def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
+    rows = [({"trainer.max_epochs": epochs}, 0, {"val/accuracy": 0.1 * epochs}) for epochs in (1, 2)]
+    written = write_report(made_up(tmp_path, rows), Rule())
+    assert written.answer.startswith("No maps were scored")
+    assert "max_epochs = 2" in written.table
+
+
+def test_no_finished_run(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "holds no study" in capsys.readouterr().err
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_QUIET = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync --enable-logging=stderr --v=0 --virtual-time-budget=3000"
+)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian's package chromium)")
+def test_chromium_opens_the_page(study, tmp_path):
+    """No error on the console, no request to a network, every figure with a size."""
+    page = write_report(study, Rule()).page
+    log = tmp_path / "net.json"
+    # The page has no script; this copy has one that measures the figures once all is loaded.
+    measure = (
+        "<script>addEventListener('load', () => { document.title = JSON.stringify([...document.querySelectorAll("
+        "'figure svg, figure img')].map(each => [each.tagName, each.getBoundingClientRect().width, "
+        "each.naturalWidth ?? 1])) })</script></body>"
+    )
+    copy = tmp_path / "copy.html"
+    copy.write_text(page.read_text().replace("</body>", measure))
+    words = [CHROMIUM, *_QUIET.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}"]
+    run = subprocess.run([*words, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in run.stderr
+    title = re.search(r"<title>(\[.*?\])</title>", run.stdout)
+    assert title, run.stdout[:300] + run.stderr[-300:]
+    shown = json.loads(title[1])
+    assert len(shown) == len(FIGURES) + 1
+    assert all(width > 200 and natural > 0 for _, width, natural in shown)
+    assert _requested(log) == []
+
+
+def _requested(log: Path) -> list[str]:
+    """Addresses of a network that a page asked for, in Chromium's own log."""
+    found = re.findall(r'"url":"((?:https?|wss?)://[^"]+)"', log.read_text())
+    # Chromium asks for things of its own, whatever the page.
+    return [address for address in found if not re.search(r"google|gstatic|chromium", address)]
