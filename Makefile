@@ -11,8 +11,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: $(VENV)/installed  ## train on the embedded data (some two minutes) and print the scores
-	$(BIN)/camtrain fit --config configs/quickstart.yaml
+DEMO := --config configs/quickstart.yaml --set model.regularizer_weight=0,0.1 --seeds 0 --out runs/demo
+
+demo: $(VENV)/installed  ## an ablation of two values of λ on the embedded data (some three minutes), with its report
+	$(BIN)/camtrain ablate $(DEMO) --jobs 2 --threads 1 --limit 100 --margin 5
 
 test: lint  ## lint, types, doctests and tests
 	$(PYTEST) -m "not slow"

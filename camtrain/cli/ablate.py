@@ -178,7 +178,8 @@ def _run_point(study: Study, settings: Namespace, error: Callable[[str], None]) 
     chosen = {}
     for word in settings.point:
         key, _, text = word.partition("=")
-        chosen[key] = Axis.parsed(f"{key}={text}").values[0]
+        # W&B's agent writes values as Python does.
+        chosen[key] = None if text == "None" else Axis.parsed(f"{key}={text}").values[0]
     for trial in study.trials:
         if {**trial.point, "seed": trial.seed}.items() <= chosen.items():
             outcome = run_trial(study, trial, _COMMAND)

@@ -10,7 +10,7 @@ import time
 import pytest
 import wandb
 import yaml
-from wandb.wandb_agent import Agent
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from camtrain.ablation.trial_lock import trial_lock
 from camtrain.cli import main
@@ -135,7 +135,7 @@ def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     assert sweep["parameters"] == {"model.regularizer_weight": {"values": [0, 0.1]}, "seed": {"values": [0, 1]}}
     values = {"model.regularizer_weight": 0.1, "seed": 1}
     args = {key: {"value": value} for key, value in values.items()}
-    expanded = Agent._create_sweep_command_args({"args": args})["args_no_hyphens"]
+    expanded = create_sweep_command_args({"args": args})["args_no_hyphens"]
     words = [word for each in sweep["command"] for word in (expanded if each == "${args_no_hyphens}" else [each])]
     assert words[0] == "camtrain"
     # As the agent on a machine where W&B is not to be asked.
