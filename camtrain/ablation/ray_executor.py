@@ -29,7 +29,8 @@ def run_on_ray(
         command: words that call `camtrain`, on any machine of the cluster.
         gpus_per_trial: GPUs that a trial needs, a fraction if several share one.
         tell: called with the outcome of each trial, one at a time.
-        jobs: cores of a local cluster that this call starts, over the threads of a trial; `None` takes all.
+        jobs: trials at a time of a local cluster that this call starts; `None` takes all cores. A cluster that runs
+            already has its own size.
 
     Raises:
         ModuleNotFoundError: without Ray.

@@ -83,7 +83,7 @@ def _asked(settings: Namespace, words: Sequence[str]) -> Asked:
         _evaluation(settings),
         settings.wandb,
         settings.project,
-        settings.threads or max(1, (os.cpu_count() or 1) // settings.jobs),
+        settings.threads or max(1, (os.cpu_count() or 1) // (settings.jobs or 1)),
         ("camtrain", "ablate", *words),
     )
 
@@ -142,8 +142,8 @@ def _run(study: Study, settings: Namespace) -> list[Outcome]:
     say("ablate", f"{len(study.trials)} runs in {study.folder}, {asked.threads} thread(s) each")
     with Progress(study) as progress:
         if settings.executor == "ray":
-            return run_on_ray(study, _COMMAND, settings.gpus_per_trial, progress.end)
-        return run_locally(study, _COMMAND, settings.jobs, progress.end)
+            return run_on_ray(study, _COMMAND, settings.gpus_per_trial, progress.end, settings.jobs)
+        return run_locally(study, _COMMAND, settings.jobs or 1, progress.end)
 
 
 def _report(study: Study, rule: Rule) -> None:

@@ -62,7 +62,12 @@ def ablate_parser() -> ArgumentParser:
 
 
 def _add_execution_arguments(add: Callable[..., object]) -> None:
-    add("--jobs", type=positive, default=1, metavar="N", help="runs at a time, dealt out over GPUs (default: 1)")
+    add(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="runs at a time, dealt out over GPUs (default: 1; with ray, as many as the cluster has room for)",
+    )
     add(
         "--threads",
         type=positive,
