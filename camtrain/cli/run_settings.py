@@ -55,7 +55,7 @@ class _ContinuedCSVLogger(CSVLogger):
     def __init__(self, folder: str, name: str, version: int, steps: int) -> None:
         super().__init__(folder, name=name, version=version)
         path = Path(self.log_dir, "metrics.csv")
-        rows = list(csv.DictReader(path.open(newline="", encoding="utf-8"))) if path.is_file() else []
+        rows = _rows(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Experiment logs directory")
             writer: Any = self.experiment
@@ -63,6 +63,13 @@ class _ContinuedCSVLogger(CSVLogger):
         kept = [row for row in rows if int(row["step"]) < steps]
         writer.metrics = [{key: value for key, value in row.items() if value} for row in kept]
         writer.save()
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def run_loggers(settings: RunSettings, name: str, checkpoint: Path | None = None) -> list[Logger]:

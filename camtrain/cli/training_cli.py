@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ class TrainingCLI(LightningCLI):
         self._continued = checkpoint
         config.ckpt_path = str(checkpoint)
         self.save_config_kwargs["overwrite"] = True
+        # That is what going on means.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
     def instantiate_classes(self) -> None:
         """Say what is wrong with a setting as the parser says it; with JSONARGPARSE_DEBUG set, with a traceback."""

@@ -360,3 +360,37 @@ def test_an_unknown_layer_is_named_before_training(camtrain, callback):
 def test_version(camtrain, capsys):
     camtrain("--version")
     assert capsys.readouterr().out.startswith("camtrain 0.")
+
+
+def test_a_resumed_run_is_the_one_that_was_not_stopped(camtrain):
+    """Weights, order of the images, table and W&B run."""
+    camtrain("fit", "--config", "small.yaml", "--run.name", "whole")
+    camtrain("fit", "--config", "small.yaml", "--run.name", "parts", "--trainer.max_epochs", "1")
+    camtrain("fit", "--config", "small.yaml", "--run.name", "parts", "--run.resume", "true")
+    whole, parts = Path("runs/whole/version_0"), Path("runs/parts/version_0")
+    assert [path.name for path in Path("runs/parts").iterdir()] == ["version_0"]
+    states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (whole, parts)]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    tables = []
+    for run in (whole, parts):
+        with (run / "metrics.csv").open() as file:
+            tables.append([(row["epoch"], row["train/loss"], row["val/accuracy"]) for row in csv.DictReader(file)])
+    tested = {row for row in tables[1] if row not in tables[0]}
+    assert [row for row in tables[1] if row not in tested] == tables[0]
+    assert len({path.name.rpartition("-")[2] for path in parts.glob("wandb/offline-run-*")}) == 1
+    assert yaml.safe_load((parts / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(camtrain, refused):
+    small = ["fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled"]
+    camtrain(*small, "--run.resume", "true")  # there is none yet: a new one
+    for words, key in (
+        (["--model.regularizer_weight", "0.2"], "model"),
+        (["--data.batch_size", "8"], "data"),
+        (["--seed_everything", "1"], "seed_everything"),
+    ):
+        assert f"is a run with another `{key}`" in refused(*small, "--run.resume", "true", *words)
+    beside = refused(*small, "--run.resume", "true", "--ckpt_path", "runs/small/version_0/checkpoints/last.ckpt")
+    assert "`run.resume`: expected false beside --ckpt_path" in beside
+    assert [path.name for path in Path("runs/small").iterdir()] == ["version_0"]

@@ -1,0 +1,54 @@
+"""Random numbers after a checkpoint are those that would have come."""
+
+# ruff: noqa: NPY002  NumPy's old generator is what transforms of images may use
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+
+from camtrain.callbacks import StepCost, TrainingRandomness
+from camtrain.callbacks.step_cost import peak_memory
+
+
+def drawn():
+    """A few numbers of each generator; an odd count of normal ones, one of which is kept for later."""
+    return random.random(), random.gauss(0, 1), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))
+
+
+def test_generators_go_on_from_the_state_that_was_kept(tmp_path):
+    drawn()
+    torch.save(TrainingRandomness().state_dict(), tmp_path / "state.pt")
+    expected = [drawn() for _ in range(3)]
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    TrainingRandomness().load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [drawn() for _ in range(3)] == expected
+
+
+def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
+    """The median of 3, 1 and 1 s; what is before the first step and around validation is left out."""
+    clock = iter([10.0, 13.0, 14.0, 100.0, 101.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    logged = {}
+
+    class Module:
+        def log(self, key, value, **_):
+            logged[key] = value
+
+    cost = StepCost()
+    cost.on_train_epoch_start(None, Module())
+    for number in range(5):
+        if number == 3:
+            cost.on_validation_start(None, Module())
+        cost.on_train_batch_start(None, Module(), None, number)
+    cost.on_train_epoch_end(None, Module())
+    assert logged["train/seconds_per_step"] == 1.0
+    assert logged["train/peak_memory"] > 50
+
+
+def test_peak_memory_grows_with_what_is_held():
+    before = peak_memory()
+    held = torch.ones(2**28 + int(2**18 * before))  # a GiB and as much as was ever held
+    assert peak_memory() >= before + 500
+    del held
