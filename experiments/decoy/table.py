@@ -25,7 +25,7 @@ COLUMNS = {
     "test/localization_iou_25/grad_cam": "IoU of Grad-CAM, %",
 }
 KEYS = (*COLUMNS, "train/loss_classification")
-IN_README = ("plain", "right_for_right_reasons", "clean")
+IN_README = ("plain_60", "right_for_right_reasons_60", "clean_60")
 
 
 def main() -> None:
