@@ -14,6 +14,7 @@ import torch
 from camtrain.callbacks.run_folder import from_here
 from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.evaluation_data import EvaluationImages
+from camtrain.cli.evaluation_folder import COMPARED, EvaluationFolder
 from camtrain.cli.evaluation_gallery import write_gallery
 from camtrain.cli.evaluation_pictures import mean_curves, write_curves, write_panels
 from camtrain.cli.evaluation_report import (
@@ -52,8 +53,11 @@ def evaluate(words: Sequence[str]) -> int:
     settings = parser.parse_args(words)
     try:
         first = _evaluation(settings, settings.checkpoint, settings.out)
-        # Both are made before either is run: what is wrong with the second is not found out hours later.
-        second = settings.compare and _evaluation(settings, settings.compare, settings.out / "compared", first.config)
+        # Both are made before either is run, or a folder is touched: what is wrong with the second is not found out
+        # hours later, and costs nothing that was there.
+        second = settings.compare and _evaluation(settings, settings.compare, settings.out / COMPARED, first.config)
+        for evaluation in (first, second) if second else (first,):
+            evaluation.folder.claim()
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
     found = first.run.evaluated(first.device)
@@ -86,7 +90,7 @@ class _Evaluation:
     images: EvaluationImages
     evaluator: Evaluator
     run: EvaluationRun
-    folder: Path
+    folder: EvaluationFolder
     device: torch.device
 
     def cells(self, found: EvaluatedImages) -> list[Cell]:
@@ -102,25 +106,26 @@ class _Evaluation:
     def report(self, found: EvaluatedImages) -> None:
         """Write all files and print the scores."""
         cells = self.cells(found)
-        write_scores(cells, self.folder / "scores.csv")
-        write_json(cells, self._about(found), self.folder / "scores.json")
-        write_images(self.evaluator, found, self.folder / "images.csv")
-        written = write_curves(mean_curves(self.evaluator, found), self.evaluator.settings, self.folder)
+        folder = self.folder.path
+        write_scores(cells, folder / "scores.csv")
+        write_json(cells, self._about(found), folder / "scores.json")
+        write_images(self.evaluator, found, folder / "images.csv")
+        written = write_curves(mean_curves(self.evaluator, found), self.evaluator.settings, folder)
         if self.settings.panels:
-            written += write_panels(self.evaluator, found, self.images, self.settings.panels, self.folder / "panels")
+            written += write_panels(self.evaluator, found, self.images, self.settings.panels, folder / "panels")
         if self.settings.gallery:
-            written.append(write_gallery(found, self.images, self.settings.gallery, self.folder / "gallery.npz"))
+            written.append(write_gallery(found, self.images, self.settings.gallery, folder / "gallery.npz"))
         print(f"\n{self.title}: {len(found.indices)} {self.settings.split} images of {self.config}\n")
         print(f"{score_tables(cells)}\n\n{cost_line(found, len(self.evaluator.methods))}\n")
-        files = ["scores.csv", "scores.json", "images.csv", *(str(path.relative_to(self.folder)) for path in written)]
-        print(f"in {self.folder}: {', '.join(files)}")
+        files = ["scores.csv", "scores.json", "images.csv", *(str(path.relative_to(folder)) for path in written)]
+        print(f"in {folder}: {', '.join(files)}")
         self._remark(cells, found)
 
     def _about(self, found: EvaluatedImages) -> dict[str, Any]:
         """What a reader of the scores should know."""
         about = {"network": self.title, "config": str(self.config), "images": len(found.indices)}
         found_out = {"passes": found.passes, "reasons": found.reasons, "win": win_matrix(self.evaluator, found)}
-        return about | {"settings": self.run.settings} | found_out
+        return about | {"settings": self.folder.settings} | found_out
 
     def _remark(self, cells: Sequence[Cell], found: EvaluatedImages) -> None:
         """Say which methods and images are missing from the scores."""
@@ -136,7 +141,7 @@ class _Evaluation:
                 say("evaluate", f"warning: {images} have no {what} and are not counted where they are needed")
 
 
-def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, config: Path | None = None) -> _Evaluation:
+def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config: Path | None = None) -> _Evaluation:
     """All that the arguments say, checked by a first pass of the network."""
     names, criteria = method_names(settings.methods), criteria_named(settings.metrics.split(","))
     device = device_named(settings.device)
@@ -163,8 +168,8 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, folder: Path, conf
         "panels": _shows_maps(settings),
         "camtrain": version("camtrain"),
     }
-    shows_maps = _shows_maps(settings)
-    run = EvaluationRun(folder / "rows", evaluator, images, identity, fresh=settings.fresh, thumbnails=shows_maps)
+    folder = EvaluationFolder(path, identity, fresh=settings.fresh)
+    run = EvaluationRun(folder.rows, evaluator, images, thumbnails=_shows_maps(settings))
     for remark in ready.remarks:
         say("evaluate", f"warning: {remark}")
     return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
@@ -209,6 +214,6 @@ def _report_differences(
     first: _Evaluation, found: EvaluatedImages, second: _Evaluation, other: EvaluatedImages
 ) -> None:
     cells = compared(first.evaluator, found, other, first.settings.resamples, first.settings.seed)
-    path = first.folder / "differences.csv"
+    path = first.folder.path / "differences.csv"
     write_scores(cells, path)
     print(f"\n{second.title} minus {first.title}, on the same images\n\n{score_tables(cells, signed=True)}\n\n{path}")

@@ -57,7 +57,7 @@ def evaluate_parser() -> ArgumentParser:
     add("--limit", type=positive, metavar="N", help="so many images, evenly spaced over the data set (default: all)")
     add("--split", choices=("test", "val"), default="test", help="images of the data module (default: %(default)s)")
     add("--out", type=Path, default=Path("evaluated"), metavar="DIR", help="folder (default: %(default)s)")
-    add("--fresh", action="store_true", help="forget what an earlier evaluation left in --out")
+    add("--fresh", action="store_true", help="forget what an earlier evaluation wrote to --out")
     add(
         "--compare",
         type=Path,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from camtrain.cli.evaluation_data import EvaluationImages
 from camtrain.cli.say import say
 from camtrain.evaluation import Evaluated, Evaluator, Rows
 
-_SETTINGS = "settings.json"
 _THUMBNAIL = 64  # pixels of the shorter side of the maps that are kept for the panels
 
 
@@ -57,36 +54,19 @@ class EvaluationRun:
     """Evaluates images batch by batch and keeps each batch in a file, so that no batch is evaluated twice.
 
     Args:
-        folder: of the files; it is made.
+        folder: of the files, which are all of this evaluation.
         evaluator: of the network.
         images: in a fixed order.
-        settings: all that changes the numbers, as JSON can hold it. A folder belongs to one such set.
-        fresh: forget what is in the folder.
         thumbnails: whether small maps are kept.
-
-    Attributes:
-        settings: as given.
-
-    Raises:
-        ValueError: if the folder holds an evaluation of other settings.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        evaluator: Evaluator,
-        images: EvaluationImages,
-        settings: Mapping[str, Any],
-        *,
-        fresh: bool = False,
-        thumbnails: bool = True,
+        self, folder: Path, evaluator: Evaluator, images: EvaluationImages, *, thumbnails: bool = True
     ) -> None:
         self.folder = folder
         self.evaluator = evaluator
         self.images = images
         self.thumbnails = thumbnails
-        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
-        self._claim(fresh)
 
     def evaluated(self, device: torch.device, title: str = "evaluate") -> EvaluatedImages:
         """Evaluate what is not yet on disk, and put all of it together.
@@ -131,26 +111,6 @@ class EvaluationRun:
         torch.save(part, unfinished)
         os.replace(unfinished, path)
 
-    def _claim(self, fresh: bool) -> None:
-        """Make the folder this evaluation's own."""
-        wanted = self.settings
-        path = self.folder / _SETTINGS
-        if fresh and self.folder.is_dir():
-            if not path.is_file() and any(self.folder.iterdir()):
-                raise ValueError(f"`--fresh`: {self.folder} holds files that are no evaluation's; choose another --out")
-            shutil.rmtree(self.folder)
-        if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-            if different:
-                key = different[0]
-                raise ValueError(
-                    f"`--out`: {self.folder.parent} holds an evaluation with {key} {_short(found.get(key))}, and this "
-                    f"one has {_short(wanted.get(key))}; choose another folder, or --fresh to forget it"
-                )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(wanted, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
 
 def weights_hash(network: nn.Module) -> str:
     """A name for what a network has learned: a hash of all its parameters and buffers.
@@ -165,11 +125,6 @@ def weights_hash(network: nn.Module) -> str:
         if isinstance(value, Tensor):
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:

@@ -234,6 +234,42 @@ def test_a_folder_belongs_to_one_evaluation(evaluate, other, what):
     assert evaluate(*words, *other, "--fresh")[0] == 0
 
 
+def files(folder="evaluated"):
+    """What is in a folder, with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_nothing_is_forgotten_before_both_networks_are_known_to_be_right(evaluate):
+    path = checkpoint("plain", 0)
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--checkpoint", path]
+    assert evaluate(*words)[0] == 0
+    before = files()
+    assert evaluate(*words, "--fresh", "--compare", "absent.ckpt")[0] == 2
+    assert files() == before
+    foreign = Path("evaluated/compared/rows/notes.txt")
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("mine")
+    status, _, err = evaluate(*words, "--fresh", "--compare", path)
+    assert status == 2
+    assert "`--fresh`: evaluated/compared/rows holds files that are no evaluation's" in err
+    assert {name: content for name, content in files().items() if "notes" not in name} == before
+    # Without a second network it is nobody's, and stays.
+    assert evaluate(*words, "--fresh")[0] == 0
+    assert foreign.read_text() == "mine"
+
+
+def test_a_fresh_evaluation_leaves_nothing_of_the_old_one(evaluate):
+    path = checkpoint("plain", 0)
+    words = ["--network", "my_data.tiny", *QUICK, "--checkpoint", path]
+    many = ["--metrics", "average_drop,insertion_auc", "--gallery", "2", "--compare", path]
+    assert evaluate(*words, *many)[0] == 0
+    Path("evaluated/panels/notes.txt").write_text("mine")
+    alone = [*words, "--metrics", "average_gain", "--panels", "0"]
+    assert evaluate(*alone, "--fresh")[0] == 0
+    assert evaluate(*alone, "--out", "alone")[0] == 0
+    assert set(files()) == {*files("alone"), "panels/notes.txt"}
+
+
 def test_a_changed_configuration_is_another_evaluation(evaluate):
     words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
     assert evaluate(*words)[0] == 0

@@ -1,0 +1,103 @@
+"""The folder of an evaluation: whose it is, and what an earlier one left in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from camtrain.evaluation import CRITERIA
+
+COMPARED = "compared"
+"""The folder of the second network, in that of the first."""
+
+_SETTINGS = "settings.json"
+_FILES = (
+    "scores.csv",
+    "scores.json",
+    "images.csv",
+    "curves.csv",
+    "curves.png",
+    "gallery.npz",
+    "differences.csv",
+    *(f"panels/{name}.png" for name in CRITERIA),
+)
+
+
+class EvaluationFolder:
+    """A folder that belongs to one evaluation, by all that changes its numbers.
+
+    Nothing is written or forgotten before `claim`, so that several folders can be checked first.
+
+    Args:
+        path: the folder.
+        settings: all that changes the numbers, as JSON can hold it.
+        fresh: whether an earlier evaluation is forgotten.
+
+    Attributes:
+        path: as given.
+        rows: where the batches are kept, beside the settings.
+        settings: as given.
+
+    Raises:
+        ValueError: if it holds an evaluation of other settings or, where it is to be forgotten, something else.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.path = path
+        self.rows = path / "rows"
+        self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+        self._fresh = fresh
+        if fresh:
+            self._check_that_it_may_go()
+        elif _is_evaluation(path):
+            self._check_whose_it_is()
+
+    def claim(self) -> None:
+        """Make the folder this evaluation's own, after what is to be forgotten is gone."""
+        if self._fresh:
+            _forget(self.path / COMPARED)
+            _forget(self.path)
+        self.rows.mkdir(parents=True, exist_ok=True)
+        # There as a whole or not at all, whenever the process is stopped.
+        unfinished = self.rows / "settings.unfinished"
+        unfinished.write_text(json.dumps(self.settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(unfinished, self.rows / _SETTINGS)
+
+    def _check_that_it_may_go(self) -> None:
+        if self.rows.is_dir() and any(self.rows.iterdir()) and not _is_evaluation(self.path):
+            raise ValueError(f"`--fresh`: {self.rows} holds files that are no evaluation's; choose another --out")
+
+    def _check_whose_it_is(self) -> None:
+        wanted, found = self.settings, json.loads((self.rows / _SETTINGS).read_text(encoding="utf-8"))
+        different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        if different:
+            key = different[0]
+            raise ValueError(
+                f"`--out`: {self.path} holds an evaluation with {key} {_short(found.get(key))}, and this one has "
+                f"{_short(wanted.get(key))}; choose another folder, or --fresh to forget it"
+            )
+
+
+def _is_evaluation(folder: Path) -> bool:
+    return (folder / "rows" / _SETTINGS).is_file()
+
+
+def _forget(folder: Path) -> None:
+    """Remove what an evaluation has written, if there is one, and nothing else that may be there."""
+    if not _is_evaluation(folder):
+        return
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "rows")
+    for path in (folder / "panels", folder):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
