@@ -32,7 +32,7 @@ def log_study(study: Study, pictures: Sequence[Path] = ()) -> Path | None:
         dir=str(study.folder.absolute()),
         mode="offline" if asked.wandb == "offline" else "online",
         config={"asked": asked.as_json()},
-        settings=wandb.Settings(quiet=True),
+        settings=wandb.Settings(silent=True),  # what to do with it is printed by the command
     )
     # Columns of W&B's tables have one type; values of the grid may be of several.
     keys = {axis.key for axis in asked.axes}
