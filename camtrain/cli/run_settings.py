@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,29 @@ def run_loggers(settings: RunSettings, name: str, checkpoint: Path | None = None
         offline=settings.wandb == "offline",
         settings=wandb.Settings(quiet=True),  # the last thing on the screen is the table of scores
     )
+    if checkpoint:
+        open_run(logger)
     return [table, logger]
+
+
+def open_run(logger: WandbLogger, patience: float = 120.0) -> None:
+    """Open the W&B run of a logger, once nobody else has it.
+
+    W&B's own process outlives a run that was killed by some seconds, and keeps the run's id meanwhile.
+
+    Args:
+        logger: of a run that is gone on with.
+        patience: seconds to wait at most.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            _ = logger.experiment
+            return
+        except Exception as error:  # W&B has no public class for it
+            if "is in use" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def _csv_logger(settings: RunSettings, name: str, checkpoint: Path | None) -> CSVLogger:

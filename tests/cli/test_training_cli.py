@@ -14,6 +14,7 @@ import yaml
 from camtrain import Classifier
 from camtrain.batch import Batch
 from camtrain.cli import main
+from camtrain.cli.run_settings import open_run
 from camtrain.data import DecoyDigits
 from tests.offline_run import OfflineRun
 
@@ -396,3 +397,25 @@ def test_a_run_of_other_settings_is_not_gone_on_with(camtrain, refused):
     beside = refused(*small, "--run.resume", "true", "--ckpt_path", "runs/small/version_0/checkpoints/last.ckpt")
     assert "`run.resume`: expected false beside --ckpt_path" in beside
     assert [path.name for path in Path("runs/small").iterdir()] == ["version_0"]
+
+
+def test_a_run_that_is_still_in_use_is_waited_for():
+    """As after `kill -9`, which W&B's own process survives by a few seconds."""
+
+    class Logger:
+        def __init__(self, message, times):
+            self.message, self.left = message, times
+
+        @property
+        def experiment(self):
+            if self.left:
+                self.left -= 1
+                raise RuntimeError(self.message)
+
+    logger = Logger("run ID abc is in use", 2)
+    open_run(logger)
+    assert logger.left == 0
+    with pytest.raises(RuntimeError, match="is in use"):
+        open_run(Logger("run ID abc is in use", 9), patience=0.0)
+    with pytest.raises(RuntimeError, match="no disk"):
+        open_run(Logger("no disk", 1))
