@@ -30,7 +30,7 @@ from camtrain.cli.evaluation_report import (
 )
 from camtrain.cli.evaluation_run import EvaluatedImages, EvaluationRun, weights_hash
 from camtrain.cli.network_arguments import device_named, method_names, methods_of, override_of
-from camtrain.cli.preprocessing import Override, data_module
+from camtrain.cli.preprocessing import data_module
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
 from camtrain.cli.say import say
 from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
@@ -148,7 +148,7 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config
     torch.manual_seed(settings.seed)  # of random weights
     ready, config = _network_and_config(settings, checkpoint, config)
     ready, classes = ready.ready_on(device)
-    data = data_module(config, Override(settings.size, ready.preprocessing.mean, ready.preprocessing.std))
+    data, remarks = data_module(config, ready.preprocessing, override_of(settings))
     images = EvaluationImages(data, settings.split, settings.limit, settings.batch_size)
     protocol = _protocol(settings, data, classes)
     methods = methods_of(names, ready.network, settings)
@@ -170,7 +170,7 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config
     }
     folder = EvaluationFolder(path, identity, fresh=settings.fresh)
     run = EvaluationRun(folder.rows, evaluator, images, thumbnails=_shows_maps(settings))
-    for remark in ready.remarks:
+    for remark in [*(other for other in ready.remarks if other not in ready.preprocessing.remarks), *remarks]:
         say("evaluate", f"warning: {remark}")
     return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Preprocessing:
         std: that they are divided by.
         class_names: of all classes; `None` where nothing is known.
         remarks: what the user should know.
+        assumed: whether nothing says what mean and std are, so that they are a guess.
     """
 
     transform: Callable[[Image.Image], Tensor]
@@ -63,6 +64,7 @@ class Preprocessing:
     std: Sequence[float]
     class_names: Sequence[str] | None = None
     remarks: list[str] = field(default_factory=list)
+    assumed: bool = False
 
     def picture(self, image: Tensor) -> Tensor:
         """What a normalized image looks like, (3, H, W) RGB in [0, 1] on the CPU."""
@@ -73,7 +75,8 @@ class Preprocessing:
 def plain_preprocessing(override: Override, size: int = _USUAL_SIZE, remarks: Sequence[str] = ()) -> Preprocessing:
     """The largest central square, with ImageNet's normalization: where nothing else is known."""
     normalization = override.normalization(IMAGENET_MEAN, IMAGENET_STD)
-    return _preprocessing(_square(override.size or size), normalization, None, remarks)
+    preprocessing = _preprocessing(_square(override.size or size), normalization, None, remarks)
+    return replace(preprocessing, assumed=not (override.mean and override.std))
 
 
 def torchvision_preprocessing(name: str, weights: str | None, override: Override) -> Preprocessing:
@@ -133,23 +136,75 @@ def data_preprocessing(config: Path, override: Override) -> Preprocessing:
     return _of_data_module(data, image_size, override)
 
 
-def data_module(config: Path, override: Override) -> LightningDataModule:
-    """The data module that a configuration names, with other preprocessing where that is given.
+def data_module(config: Path, network: Preprocessing, override: Override) -> tuple[LightningDataModule, list[str]]:
+    """The data module that a configuration names, with images as a network expects them.
+
+    Its settings `mean` and `std` are those of the network. A data module that has no such settings normalizes images in
+    its own way, which then has to be that of the network.
 
     Args:
         config: of a run, as `camtrain fit` writes it or takes it.
-        override: takes the place of the settings `mean`, `std` and `image_size`.
+        network: says how images are normalized.
+        override: what the user says of images; its size takes the place of the setting `image_size`.
+
+    Returns:
+        The data module, and what the user should know of how images are prepared.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it names no data module, one that can not be made, or one without such a setting.
+        ValueError: if it names no data module, one that can not be made, or one whose images are prepared otherwise.
     """
     kind, settings = _data_class(config)
-    given = {"mean": override.mean, "std": override.std, "image_size": override.size}
+    taken = _settings_of(kind)
+    if override.size is not None and "image_size" not in taken:
+        raise ValueError(f"`--size`: expected none, since {kind.__name__} has no `image_size`, got {override.size}")
+    given = {"mean": network.mean, "std": network.std, "image_size": override.size}
+    known = {name: value for name, value in given.items() if value is not None and name in taken}
     try:
-        return _made(kind, settings | {name: value for name, value in given.items() if value is not None})
+        data = _made(kind, settings | known)
     except (ArgumentError, OSError, ValueError) as error:
         raise ValueError(f"{config}: its data module can not be made: {error}") from error
+    fixed = [name for name in ("mean", "std") if name not in taken]
+    remarks = _of_own_normalization(data, fixed, network, override)
+    # What was assumed of the network is not what is done, where the data module has it fixed.
+    return data, [*([] if fixed and network.assumed else network.remarks), *remarks]
+
+
+def _of_own_normalization(data: Any, fixed: Sequence[str], network: Preprocessing, override: Override) -> list[str]:
+    """Check what a data module does whose mean or std can not be set; what is not known is remarked."""
+    unknown = [name for name in fixed if not hasattr(data, name)]
+    for name in fixed:
+        own, wanted = getattr(data, name, None), getattr(network, name)
+        option, asked = f"--{name}", getattr(override, name) is not None
+        if (asked or not network.assumed) and own is not None and not _same(own, wanted):
+            raise ValueError(
+                f"`{option}`: {type(data).__name__} has no such setting and normalizes with {_listed(own)}, and the "
+                f"network expects {_listed(wanted)}"
+            )
+        if asked and own is None:
+            raise ValueError(
+                f"`{option}`: expected none, since {type(data).__name__} has no such setting and normalizes in its own "
+                f"way, got {_listed(wanted)}"
+            )
+    if not unknown:
+        return []
+    expected = "" if network.assumed else f"; the network expects {_listed(network.mean)} and {_listed(network.std)}"
+    return [f"{type(data).__name__} does not say how it normalizes images, which are taken as they are{expected}"]
+
+
+def _same(own: Any, wanted: Sequence[float]) -> bool:
+    values = torch.as_tensor(own, dtype=torch.float64).flatten()
+    return len(values) in (1, 3) and torch.allclose(values.expand(3), torch.tensor(wanted, dtype=torch.float64))
+
+
+def _listed(values: Any) -> str:
+    return str([round(float(value), 4) for value in torch.as_tensor(values).flatten()])
+
+
+def _settings_of(kind: type) -> set[str]:
+    """Names of what a class is constructed with."""
+    parser = ArgumentParser(exit_on_error=False)
+    return {name.removeprefix("data.") for name in parser.add_class_arguments(kind, "data", fail_untyped=False)}
 
 
 def _made(kind: type, settings: dict[str, Any]) -> LightningDataModule:
@@ -195,8 +250,8 @@ class _DataFromSettings:
 
 def _of_data_module(data: Any, image_size: int | None, override: Override) -> Preprocessing:
     remarks = list(getattr(data, "remarks", []))
-    if not hasattr(data, "mean") or not hasattr(data, "std"):
-        remarks += [] if override.mean and override.std else [_assumed(data, "no mean and std", "ImageNet's", "--mean")]
+    assumed = not (hasattr(data, "mean") and hasattr(data, "std")) and not (override.mean and override.std)
+    remarks += [_assumed(data, "no mean and std", "ImageNet's", "--mean")] if assumed else []
     normalization = override.normalization(getattr(data, "mean", IMAGENET_MEAN), getattr(data, "std", IMAGENET_STD))
     # Images of a data set that are all of one size need no transform; a photo is brought to that size.
     transform = data.transform_of("val") if isinstance(data, ImageDataModule) and override.size is None else []
@@ -204,7 +259,8 @@ def _of_data_module(data: Any, image_size: int | None, override: Override) -> Pr
         size = override.size or image_size
         remarks += [] if size else [_assumed(data, "no image_size", f"{_USUAL_SIZE}", "--size")]
         transform = _square(size or _USUAL_SIZE)
-    return _preprocessing(transform, normalization, getattr(data, "class_names", None), remarks)
+    preprocessing = _preprocessing(transform, normalization, getattr(data, "class_names", None), remarks)
+    return replace(preprocessing, assumed=assumed)
 
 
 def _assumed(data: Any, lacking: str, value: str, option: str) -> str:

@@ -24,8 +24,11 @@ from camtrain.networks import AttentionBranch, CIFARResNet
 
 OWN = """
 import torch
+from pytorch_lightning import LightningDataModule
 from torch import nn
+from torch.utils.data import DataLoader
 from torchvision import tv_tensors
+from camtrain.batch import collate
 from camtrain.data import ImageDataModule
 from camtrain.networks import CIFARResNet
 
@@ -52,6 +55,20 @@ class Squares(ImageDataModule):
             box = torch.tensor([[x, y, x + 6, y + 6]], dtype=torch.float32)
             sample["boxes"] = tv_tensors.BoundingBoxes(box, format="XYXY", canvas_size=(size, size))
         return sample
+
+class Fixed(Squares):
+    '''Its normalization can not be set.'''
+    def __init__(self, length: int = 10):
+        super().__init__(length)
+
+class Bare(LightningDataModule):
+    '''What it does to images nobody knows.'''
+    def __init__(self, length: int = 10):
+        super().__init__()
+        self.squares = Squares(length)
+
+    def test_dataloader(self):
+        return DataLoader(self.squares.data_set("test"), batch_size=4, collate_fn=collate)
 
 def tiny():
     torch.manual_seed(3)
@@ -339,6 +356,47 @@ def test_a_named_network_has_its_own_normalization(evaluate):
     assert "resnet18 has random weights" in err
     settings = json.loads(Path("evaluated/rows/settings.json").read_text())
     assert settings["normalization"] == [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], None]
+
+
+def of_data(kind):
+    Path("squares.yaml").write_text(CONFIG.replace("Squares", kind))
+
+
+def test_a_data_module_may_have_a_normalization_of_its_own_if_it_is_the_network_s(evaluate):
+    words = ["--metrics", "average_drop", "--panels", "0"]
+    assert evaluate(*OURS, *words, "--out", "squares")[0] == 0
+    of_data("Fixed")
+    status, _, err = evaluate(*OURS, *words)
+    assert (status, "warning" in err) == (0, False)
+    assert scores() == scores("squares/scores.csv")
+    status, _, err = evaluate(*OURS, *words, "--mean", "0", "0", "0", "--fresh")
+    assert status == 2
+    assert "`--mean`: Fixed has no such setting and normalizes with [0.5, 0.5, 0.5], and the network expects" in err
+    status, _, err = evaluate(*OURS, *words, "--size", "16", "--fresh")
+    assert status == 2
+    assert "`--size`: expected none, since Fixed has no `image_size`, got 16" in err
+    # The normalization of named weights is known; that of a network of one's own is not.
+    assert evaluate("--network", "resnet18", "--config", "squares.yaml", *QUICK, *words, "--fresh")[0] == 2
+    status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *QUICK, *words, "--fresh")
+    assert (status, "warning" in err) == (0, False)
+
+
+def test_a_data_module_need_not_say_how_it_normalizes(evaluate):
+    words = ["--metrics", "average_drop", "--panels", "0", *QUICK]
+    assert evaluate(*OURS, *words, "--out", "squares")[0] == 0
+    of_data("Bare")
+    status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *words)
+    assert status == 0
+    assert "warning: Bare does not say how it normalizes images, which are taken as they are" in err
+    assert "assumed" not in err
+    assert scores() == scores("squares/scores.csv")
+    status, _, err = evaluate(*OURS, *words, "--fresh")
+    assert status == 2
+    assert "`--mean`: expected none, since Bare has no such setting and normalizes in its own way, got [0.5, 0.5" in err
+    status, _, err = evaluate("--network", "resnet18", "--config", "squares.yaml", *words, "--limit", "2", "--fresh")
+    assert (
+        "warning: Bare does not say how it normalizes images, which are taken as they are; the network expects" in err
+    )
 
 
 def test_a_method_that_can_not_be_used_is_named(evaluate):
