@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -60,13 +60,20 @@ def evaluate(words: Sequence[str]) -> int:
             evaluation.folder.claim()
     except (ValueError, TypeError, OSError) as error:
         parser.error(str(error))
-    found = first.run.evaluated(first.device)
+    found = _evaluated(first, parser)
     first.report(found)
     if second:
-        other = second.run.evaluated(second.device, "compare")
+        other = _evaluated(second, parser, "compare")
         second.report(other)
         _report_differences(first, found, second, other)
     return 0 if first.has_maps(found) else 1
+
+
+def _evaluated(evaluation: _Evaluation, parser: ArgumentParser, title: str = "evaluate") -> EvaluatedImages:
+    try:
+        return evaluation.run.evaluated(evaluation.device, title)
+    except ValueError as error:  # what only the images themselves show: labels, boxes
+        parser.error(str(error))
 
 
 @dataclass(frozen=True)

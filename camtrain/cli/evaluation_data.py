@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -28,7 +29,7 @@ class EvaluationImages:
         batches: indices in the data set, a list for each batch.
 
     Raises:
-        ValueError: if the data set can not be read by index, or is empty.
+        ValueError: if there is no such loader, or its data set can not be read by index or is empty.
     """
 
     def __init__(
@@ -37,7 +38,10 @@ class EvaluationImages:
         self._data = data
         data.prepare_data()
         data.setup("test" if split == "test" else "validate")
-        loader: Any = data.test_dataloader() if split == "test" else data.val_dataloader()
+        try:
+            loader: Any = data.test_dataloader() if split == "test" else data.val_dataloader()
+        except MisconfigurationException as error:  # what Lightning's own data module says in place of a loader
+            raise ValueError(f"`--split`: {type(data).__name__} has no {split} images: {error}") from error
         samples: Any = getattr(loader, "dataset", None)
         if not isinstance(loader, DataLoader) or isinstance(samples, IterableDataset):
             raise ValueError(

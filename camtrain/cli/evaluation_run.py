@@ -74,14 +74,19 @@ class EvaluationRun:
         Args:
             device: of the network.
             title: of the progress bar.
+
+        Raises:
+            ValueError: if labels or annotation of some images can not be used.
         """
         parts = []
         with tqdm(total=len(self.images), desc=title, unit="image") as bar:
             for number, indices in enumerate(self.images.batches):
                 path = self.folder / f"batch_{number:05d}.pt"
-                if not path.is_file():
-                    self._write(self._evaluated(indices, device), path)
-                parts.append(torch.load(path, weights_only=True))
+                part = _kept(path, indices)
+                if part is None:
+                    part = self._evaluated(indices, device)
+                    self._write(part, path)
+                parts.append(part)
                 bar.update(len(indices))
         return _together(parts)
 
@@ -90,7 +95,10 @@ class EvaluationRun:
         batch = self.images.batch(indices)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = self.evaluator(_on(batch, device))
+            try:
+                found = self.evaluator(_on(batch, device))
+            except ValueError as error:
+                raise ValueError(f"images {indices[0]} to {indices[-1]}: {error}") from error
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             say("evaluate", f"warning: images {indices[0]} to {indices[-1]}: {message}")
         return {
@@ -125,6 +133,21 @@ def weights_hash(network: nn.Module) -> str:
         if isinstance(value, Tensor):
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _kept(path: Path, indices: Sequence[int]) -> dict[str, Any] | None:
+    """What a file holds of these images; `None` if there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        part = torch.load(path, weights_only=True)
+        if part["indices"] == list(indices):
+            return part  # type: ignore[no-any-return]
+        reason = "it is of other images"
+    except Exception as error:  # what is no such file makes torch raise almost anything
+        reason = str(error).partition("\n")[0]
+    say("evaluate", f"warning: {path} is damaged, and its images are evaluated again: {reason}")
+    return None
 
 
 def _on(batch: Batch, device: torch.device) -> Batch:

@@ -177,7 +177,7 @@ def _of_checkpoint(path: Path, network: str | None, config: Path | None, overrid
 def config_of(checkpoint: Path) -> Path | None:
     """The configuration of the run that a checkpoint is of; `None` where there is none."""
     # Lightning's run folder: <run>/config.yaml and <run>/checkpoints/<name>.ckpt.
-    beside = checkpoint.absolute().parents[1] / "config.yaml"
+    beside = checkpoint.absolute().parent.parent / "config.yaml"
     return beside if beside.is_file() else None
 
 

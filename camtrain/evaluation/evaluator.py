@@ -20,7 +20,7 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings, Substrat
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.measured import Gradients, Measured
-from camtrain.evaluation.randomized_layers import randomized_layers
+from camtrain.evaluation.randomized_layers import layers_with_parameters, randomized_layers
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 from camtrain.gradients import (
     evaluation_mode,
@@ -87,7 +87,7 @@ class Evaluator:
         needs: names of what is measured beside the maps, in `Measured.further`.
 
     Raises:
-        ValueError: if a score has no such name, or there is no method.
+        ValueError: if a score has no such name, there is no method, or the network has fewer layers than stages.
 
     Cost:
         For each image, beside its maps: one pass, and for each method one with the masked image,
@@ -126,6 +126,8 @@ class Evaluator:
         self.images = 0
         self._metrics = {name: CRITERIA[name].make(self.settings) for name in self.criteria}
         self.needs = {need for name in self.criteria for need in CRITERIA[name].needs}
+        if "randomized_cams" in self.needs:
+            layers_with_parameters(network, self.settings.num_stages)
 
     def metric(self, criterion: str) -> AdditiveScore:
         """What the rows of a criterion are worth; it counts nothing itself."""
@@ -148,7 +150,7 @@ class Evaluator:
         """Evaluate a batch.
 
         Raises:
-            ValueError: if labels are asked for and unknown, or the annotation is bad.
+            ValueError: if labels are asked for and unknown or out of range, or the annotation is bad.
         """
         with gradients_enabled(), evaluation_mode(self.network), left_as_found(self.network, batch.images.device):
             return _OneBatch(self, batch).evaluated()
@@ -171,6 +173,7 @@ class _OneBatch:
         self.probabilities = self.evaluator.probabilities.of_all(self.images)
         self.evaluator.passes["image"] += len(self.images)
         self.evaluator.images += len(self.images)
+        self._check_labels()
         self.class_idx = self._explained_classes()
         self.scores = self.probabilities.gather(1, self.class_idx.unsqueeze(1)).squeeze(1)
 
@@ -187,6 +190,17 @@ class _OneBatch:
             self.scores,
             self.probabilities.argmax(dim=1),
         )
+
+    def _check_labels(self) -> None:
+        labels = self.batch.labels
+        of_data = self.settings.num_classes if "pointing_game" in self.evaluator.criteria else None
+        classes = [of_data, self.probabilities.shape[1] if self.settings.class_of == "label" else None]
+        count = min((each for each in classes if each is not None), default=None)
+        if labels is None or count is None:
+            return
+        bad = labels[(labels < 0) | (labels >= count)]
+        if len(bad):
+            raise ValueError(f"`labels`: expected classes from 0 to {count - 1}, got {int(bad[0])}")
 
     def _explained_classes(self) -> Tensor:
         if self.settings.class_of == "prediction":

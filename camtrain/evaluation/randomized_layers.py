@@ -52,11 +52,7 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
         >>> torch.equal(network[0].weight, before)
         True
     """
-    positive_integer("num_stages", num_stages)
-    layers = [(name, module) for name, module in network.named_modules() if module._parameters]
-    layers = [(name, module) for name, module in layers if any(own is not None for own in module._parameters.values())]
-    if len(layers) < num_stages:
-        raise ValueError(f"`num_stages`: expected at most the {len(layers)} layers with parameters, got {num_stages}")
+    layers = layers_with_parameters(network, num_stages)
     learned = [(value, value.detach().clone()) for value in _tensors(network)]
     bounds = [len(layers) * (num_stages - stage) // num_stages for stage in range(num_stages + 1)]
     device = next(network.parameters()).device
@@ -71,6 +67,20 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
         with torch.no_grad():
             for value, before in learned:
                 value.copy_(before)
+
+
+def layers_with_parameters(network: nn.Module, at_least: int) -> list[tuple[str, nn.Module]]:
+    """The layers that can be randomized, with their names.
+
+    Raises:
+        ValueError: if there are fewer than `at_least`, the number of stages, or that is no positive integer.
+    """
+    positive_integer("num_stages", at_least)
+    layers = [(name, module) for name, module in network.named_modules() if module._parameters]
+    layers = [(name, module) for name, module in layers if any(own is not None for own in module._parameters.values())]
+    if len(layers) < at_least:
+        raise ValueError(f"`num_stages`: expected at most the {len(layers)} layers with parameters, got {at_least}")
+    return layers
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:

@@ -61,6 +61,10 @@ class Fixed(Squares):
     def __init__(self, length: int = 10):
         super().__init__(length)
 
+class Mislabeled(Squares):
+    def _sample(self, index, split):
+        return super()._sample(index, split) | ({"label": 7} if index == 5 else {})
+
 class Bare(LightningDataModule):
     '''What it does to images nobody knows.'''
     def __init__(self, length: int = 10):
@@ -226,6 +230,37 @@ def test_it_goes_on_where_it_was_stopped(evaluate, monkeypatch):
     evaluated.clear()
     assert evaluate(*words)[0] == 0
     assert evaluated == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_file_is_made_again(evaluate, damage):
+    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
+    assert evaluate(*words)[0] == 0
+    before = scores()
+    path, other = Path("evaluated/rows/batch_00001.pt"), Path("evaluated/rows/batch_00000.pt")
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": other.read_bytes()}[damage])
+    status, _, err = evaluate(*words)
+    assert status == 0
+    assert f"warning: {path} is damaged, and its images are evaluated again" in err
+    assert scores() == before
+    assert "damaged" not in evaluate(*words)[2]
+
+
+@pytest.mark.parametrize("more", [["--class-of", "label", "--metrics", "average_drop"], ["--metrics", "pointing_game"]])
+def test_a_label_that_is_no_class_is_named(evaluate, more):
+    of_data("Mislabeled")
+    status, _, err = evaluate(*OURS, *more, "--panels", "0")
+    assert status == 2
+    assert "evaluate: error: images 4 to 7: `labels`: expected classes from 0 to 2, got 7" in err
+    assert evaluate(*OURS, "--metrics", "average_drop", "--panels", "0", "--fresh")[0] == 0  # nobody needs the label
+
+
+def test_a_split_without_images_is_named(evaluate):
+    of_data("Bare")
+    status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", "--split", "val")
+    assert status == 2
+    assert "evaluate: error: `--split`: Bare has no val images" in err
 
 
 @pytest.mark.parametrize(
@@ -432,6 +467,8 @@ def test_images_without_any_annotation(evaluate):
         (["--panels=-1"], "expected an integer of at least 0, got '-1'"),
         (["--target-layer", "layer9"], "no module is called 'layer9'"),
         (["--tolerance", "-2"], "`tolerance`: expected at least 0 pixels"),
+        (["--metrics", "sanity", "--stages", "99"], "`num_stages`: expected at most the 19 layers with parameters"),
+        (["--checkpoint", "/absent.ckpt"], "no such file: /absent.ckpt"),
         (["--device", "abacus"], "`--device`: can not use 'abacus'"),
     ],
 )
