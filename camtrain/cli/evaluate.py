@@ -55,7 +55,7 @@ def evaluate(words: Sequence[str]) -> int:
         first = _evaluation(settings, settings.checkpoint, settings.out)
         # Both are made before either is run, or a folder is touched: what is wrong with the second is not found out
         # hours later, and costs nothing that was there.
-        second = settings.compare and _evaluation(settings, settings.compare, settings.out / COMPARED, first.config)
+        second = _second(settings, first) if settings.compare else None
         for evaluation in (first, second) if second else (first,):
             evaluation.folder.claim()
     except (ValueError, TypeError, OSError) as error:
@@ -150,7 +150,7 @@ class _Evaluation:
 
 def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config: Path | None = None) -> _Evaluation:
     """All that the arguments say, checked by a first pass of the network."""
-    names, criteria = method_names(settings.methods), criteria_named(settings.metrics.split(","))
+    names, criteria = method_names(settings.methods), criteria_named(_words(settings.metrics))
     device = device_named(settings.device)
     torch.manual_seed(settings.seed)  # of random weights
     ready, config = _network_and_config(settings, checkpoint, config)
@@ -182,12 +182,26 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config
     return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
 
 
+def _second(settings: Namespace, first: _Evaluation) -> _Evaluation:
+    """That of --compare, on the images of the first."""
+    try:
+        return _evaluation(settings, settings.compare, settings.out / COMPARED, first.config)
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(str(error).replace("`--checkpoint`", "`--compare`")) from error
+
+
 def _shows_maps(settings: Namespace) -> bool:
     return bool(settings.panels or settings.gallery)
 
 
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
 def _network_and_config(settings: Namespace, checkpoint: Path | None, config: Path | None) -> tuple[ReadyNetwork, Path]:
     """The network with its own preprocessing, and where its images come from."""
+    if checkpoint is not None and not checkpoint.is_file():
+        raise FileNotFoundError(f"`--checkpoint`: no such file: {checkpoint}")
     images = settings.config or config or (checkpoint and config_of(checkpoint))
     if images is None:
         raise ValueError("`--config`: expected a configuration with a data module, which says what the images are")

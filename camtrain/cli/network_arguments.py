@@ -121,7 +121,7 @@ def methods_of(names: Sequence[str], network: nn.Module, settings: Namespace) ->
     Raises:
         ValueError: if the network has no such layer.
     """
-    layers = settings.target_layer.split(",") if settings.target_layer else [None]
+    layers = [word.strip() for word in settings.target_layer.split(",")] if settings.target_layer else [None]
     # Under the bar of all maps, one of its own where a method takes long.
     options = {"max_batch": settings.max_batch, "seed": settings.seed, "progress": sys.stderr.isatty()}
     options |= {} if settings.channels is None else {"top_k": settings.channels}

@@ -485,6 +485,32 @@ def test_there_must_be_images(evaluate):
     assert "`--config`: expected a configuration with a data module" in err
 
 
+def test_a_file_that_is_not_there_is_named_by_its_option(evaluate):
+    status, _, err = evaluate("--checkpoint", "absent.ckpt")
+    assert status == 2
+    assert "evaluate: error: `--checkpoint`: no such file: absent.ckpt" in err
+    Path("empty.ckpt").touch()
+    for name, what in (("absent.ckpt", "no such file: absent.ckpt"), ("empty.ckpt", "can not read empty.ckpt")):
+        status, _, err = evaluate(*OURS, "--compare", name)
+        assert status == 2
+        assert f"evaluate: error: `--compare`: {what}" in err
+    assert not Path("evaluated").exists()
+
+
+def test_lists_may_have_spaces(evaluate):
+    words = [
+        "--metrics",
+        "average_drop, win",
+        "--methods",
+        "layer_cam, smooth_grad",
+        "--target-layer",
+        "layer2, layer3",
+    ]
+    status, _, err = evaluate(*OURS, *words, "--panels", "0")
+    assert (status, "warning" in err) == (0, False)
+    assert set(scores()) == {(name, metric) for name in ("layer_cam", "smooth_grad") for metric in words[1].split(", ")}
+
+
 def test_the_help_names_metrics_and_methods(evaluate):
     status, out, _ = evaluate("--help")
     assert status == 0
