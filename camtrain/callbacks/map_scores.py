@@ -18,8 +18,8 @@ from camtrain.batch import Batch
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index, some_images
 from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of
-from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named
-from camtrain.methods import TITLES, method_class, method_named
+from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
+from camtrain.methods import method_class, method_named
 from camtrain.metrics import AdditiveScore
 
 _BATCH = 16  # images whose maps are made together
@@ -222,11 +222,10 @@ class MapScores(Callback):
         return found
 
     def _say_why(self, found: dict[str, float]) -> None:
-        """Name the methods that made no map, and the reason."""
+        """Name the methods that made no map, or that gradients are missing, and the reason."""
         assert self._evaluator is not None
         for method, why in self._evaluator.reasons.items():
-            some = f"{TITLES.get(method, method)} made no map of some images, which are not counted"
-            self.say_once(f"why {method}", f"{some if found else 'it is idle'}. {why}", warn=True)
+            self.say_once(f"why {method}", f"{what_is_missing(method) if found else 'it is idle'}. {why}", warn=True)
 
     def _fixed(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> Iterator[Batch]:
         count = sys.maxsize if self._count is None else self._count

@@ -33,8 +33,7 @@ from camtrain.cli.network_arguments import device_named, method_names, methods_o
 from camtrain.cli.preprocessing import data_module
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
 from camtrain.cli.say import say
-from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
-from camtrain.methods import TITLES
+from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
 
 
 def evaluate(words: Sequence[str]) -> int:
@@ -137,8 +136,7 @@ class _Evaluation:
     def _remark(self, cells: Sequence[Cell], found: EvaluatedImages) -> None:
         """Say which methods and images are missing from the scores."""
         for method, why in found.reasons.items():
-            made = "made no map of some images, which are not counted"
-            say("evaluate", f"warning: {TITLES.get(method, method)} {made}: {why}")
+            say("evaluate", f"warning: {what_is_missing(method)}: {why}")
         for truth in ("annotation", "boxes", "masks"):
             counted = [cell.images for cell in cells if CRITERIA[cell.criterion].truth == truth]
             missing = len(found.indices) - max(counted, default=len(found.indices))

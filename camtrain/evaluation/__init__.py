@@ -4,7 +4,7 @@ from camtrain.evaluation.bootstrap import Interval, difference_interval, resampl
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.criteria import CRITERIA, Criterion, criteria_named
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
-from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows
+from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 
 __all__ = [
     "CRITERIA",
@@ -20,4 +20,5 @@ __all__ = [
     "difference_interval",
     "resampling_weights",
     "score_interval",
+    "what_is_missing",
 ]

@@ -30,7 +30,7 @@ from camtrain.gradients import (
     input_gradient,
     left_as_found,
 )
-from camtrain.methods import Method, resized_maps
+from camtrain.methods import TITLES, Method, resized_maps
 from camtrain.metrics import AdditiveScore, Annotation
 from camtrain.metrics.tight_box import tight_box
 
@@ -38,6 +38,7 @@ NETWORK = "network"
 """In the place of a method: scores of the network itself."""
 
 _ALL = ""  # in the place of a method: what no map changes
+_MAP = ""  # in the place of a need: the map itself
 
 Rows = dict[tuple[str, str], Tensor]
 """(N, S) by method and criterion."""
@@ -62,6 +63,18 @@ class Evaluated:
     predictions: Tensor
 
 
+def what_is_missing(name: str) -> str:
+    """What a reason in `Evaluator.reasons` explains, by its name there.
+
+    Example:
+        >>> what_is_missing("grad_cam")
+        'Grad-CAM made no map of some images, which are not counted'
+    """
+    if name == NETWORK:
+        return "gradients of the network are missing for some images, which are not counted"
+    return f"{TITLES.get(name, name)} made no map of some images, which are not counted"
+
+
 class Evaluator:
     """Scores the maps of several methods on the same images.
 
@@ -69,7 +82,8 @@ class Evaluator:
     insertion or a deletion, of every method, runs in full batches. The ends of these ways, which no map changes, are
     run once for all methods. The network is in evaluation mode meanwhile, and left as found.
 
-    A method that makes no map of a batch is noted in `reasons`, and its images are not counted for it.
+    A method that makes no map of a batch is noted in `reasons`, and its images are not counted for it. An image whose
+    map or gradient is not finite is not counted either.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.
@@ -81,7 +95,8 @@ class Evaluator:
     Attributes:
         criteria: names of the scores.
         settings: as given.
-        reasons: why a method made no map, by its name; the first reason of each.
+        reasons: why a method made no map, by its name, or why gradients of the network are missing, by `NETWORK`; the
+            first reason of each.
         passes: images run through the network, by what for; those that make the maps are not in it.
         images: how many images were evaluated.
         needs: names of what is measured beside the maps, in `Measured.further`.
@@ -164,7 +179,8 @@ class _OneBatch:
     batch: Batch
     measured: dict[str, Measured] = field(default_factory=dict)
     gradients: Gradients | None = None
-    usable: dict[str, Tensor] = field(default_factory=dict)  # (N,) bool, of methods with a map that is not finite
+    # (N,) bool by method and need, where something is not finite.
+    usable: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # What came out of an inference-mode loop cannot enter a graph; a clone can.
@@ -227,12 +243,16 @@ class _OneBatch:
             self.evaluator.note(name, error)
             self.measured.pop(name, None)
             return None
-        finite = raw.isfinite().flatten(1).all(dim=1)
-        if not bool(finite.all()):
-            self.evaluator.note(name, ValueError("the map is not finite"))
-            self.usable[name] = self.usable.get(name, torch.ones_like(finite)) & finite
-            raw = torch.where(finite.view(-1, 1, 1), raw, 0.0)
-        return raw
+        return self._finite(name, _MAP, raw, "the map is not finite")
+
+    def _finite(self, method: str, need: str, values: Tensor, what: str) -> Tensor:
+        """The same, (N, ...), with zeros for images that have a value which is not finite: they are not counted."""
+        finite = values.isfinite().flatten(1).all(dim=1)
+        if bool(finite.all()):
+            return values
+        self.evaluator.note(method, ValueError(what))
+        self.usable[method, need] = self.usable.get((method, need), torch.ones_like(finite)) & finite
+        return torch.where(finite.view(-1, *[1] * (values.dim() - 1)), values, 0.0)
 
     def _run_variants(self) -> None:
         """What the network says of changed images, put where it belongs."""
@@ -297,7 +317,7 @@ class _OneBatch:
     def _compare(self) -> None:
         none = torch.full_like(self.scores, torch.nan)
         of_all = [
-            torch.where(self.usable.get(name, torch.ones_like(none, dtype=torch.bool)),
+            torch.where(self.usable.get((name, _MAP), torch.ones_like(none, dtype=torch.bool)),
                         self.measured[name].further["masked_scores"], none) if name in self.measured else none
             for name in self.evaluator.methods
         ]  # fmt: skip
@@ -343,7 +363,11 @@ class _OneBatch:
         except ValueError as error:  # nothing to guide
             self.evaluator.note(NETWORK, error)
             guided = None
-        self.gradients = Gradients(input_gradient(loss, images).detach(), guided)
+        of_input = input_gradient(loss, images).detach()
+        of_input = self._finite(NETWORK, "gradients", of_input, "the input gradient is not finite")
+        if guided is not None:
+            guided = self._finite(NETWORK, "guided_gradients", guided, "the guided gradient is not finite")
+        self.gradients = Gradients(of_input, guided)
 
     def _rows(self, method: str, name: str) -> Tensor:
         metric = self.evaluator.metric(name)
@@ -353,7 +377,10 @@ class _OneBatch:
             return torch.zeros(len(self.images), len(metric.total), dtype=torch.float64)
         rows = metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
         # What an image without a map would count is taken out again.
-        return rows * self.usable[method].cpu().unsqueeze(1) if method in self.usable else rows
+        for need in (_MAP, *CRITERIA[name].needs):
+            if (method, need) in self.usable:
+                rows = rows * self.usable[method, need].cpu().unsqueeze(1)
+        return rows
 
 
 def _truth(batch: Batch, annotation: Literal["boxes", "masks"]) -> tuple[Tensor, Annotation, list[Tensor], Tensor]:

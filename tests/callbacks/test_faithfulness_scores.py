@@ -116,6 +116,31 @@ def test_a_method_that_has_no_map_here_is_named(tiny_module, tiny_data, tiny_tra
     assert list(callback.scores) == ["test/average_drop/grad_cam"]
 
 
+def test_gradients_that_are_not_finite_are_not_counted_out_loud(tiny_module, tiny_data, tiny_trainer):
+    class RootMeanSquare(torch.nn.Module):
+        def forward(self, values):
+            return values.square().mean(dim=(2, 3)).sqrt()  # its gradient is NaN where all values are 0
+
+    class Zeros(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return samples[index] | ({"image": torch.zeros(3, 16, 16)} if index == 2 else {})
+
+    module, data = tiny_module(), tiny_data()
+    samples, data.samples = data.samples, Zeros()
+    convolution = torch.nn.Conv2d(3, 4, 3, bias=False)
+    module.network = torch.nn.Sequential(convolution, RootMeanSquare(), torch.nn.Linear(4, 3))
+    callback = FaithfulnessScores(["eigen_cam"], ["gradient_noise"])
+    with pytest.warns(UserWarning, match="gradients of the network are missing for some images, which are not counted"):
+        tiny_trainer(callback).test(module, data)
+    rest = FaithfulnessScores(["eigen_cam"], ["gradient_noise"])
+    data.samples = torch.utils.data.Subset(Zeros(), [0, 1, 3])
+    tiny_trainer(rest, logger=False).test(module, data)
+    assert callback.scores == pytest.approx(rest.scores)
+
+
 def test_none_are_scored_where_none_are_asked_for_and_few_in_fast_dev_run(tiny_module, tiny_data, tiny_trainer):
     none = FaithfulnessScores(num_images=0)
     tiny_trainer(none).test(tiny_module(), tiny_data())

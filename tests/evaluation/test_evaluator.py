@@ -176,6 +176,33 @@ def test_a_network_without_gates_still_has_gradient_noise(batch):
     assert "ReLU" in evaluator.reasons[NETWORK]
 
 
+class Rooted(nn.Module):
+    """Its gradient is NaN for an image that is zero everywhere, and what it says is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, bias=False)
+        self.head = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    def forward(self, images):
+        return self.head(self.convolution(images).square().mean(dim=(2, 3)).sqrt())
+
+
+def test_a_gradient_that_is_not_finite_costs_its_image_alone(batch):
+    torch.manual_seed(0)
+    network = Rooted().eval()
+    evaluator = Evaluator(network, {"eigen_cam": method_named("eigen_cam", network)}, ["gradient"])
+    expected = evaluator(batch).rows
+    assert evaluator.reasons == {}
+    batch.images[2] = 0
+    rows = evaluator(batch).rows
+    assert evaluator.reasons == {NETWORK: "the input gradient is not finite"}
+    for name in evaluator.criteria:
+        assert rows[NETWORK, name][:, 1].tolist() == [1, 1, 0, 1, 1]
+        assert torch.equal(rows[NETWORK, name][[0, 1, 3, 4]], expected[NETWORK, name][[0, 1, 3, 4]])
+        assert not rows[NETWORK, name][2].any()
+
+
 def test_an_image_s_rows_do_not_depend_on_the_batch(network, batch):
     names = [*NAMES, "smooth_grad", "score_cam"]
     evaluator = Evaluator(network, methods(network, names, num_samples=3, seed=0), ["all"], SETTINGS)
