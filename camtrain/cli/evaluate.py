@@ -33,7 +33,7 @@ from camtrain.cli.network_arguments import device_named, method_names, methods_o
 from camtrain.cli.preprocessing import data_module
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
 from camtrain.cli.say import say
-from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
+from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
 
 
 def evaluate(words: Sequence[str]) -> int:
@@ -125,7 +125,7 @@ class _Evaluation:
         print(f"{score_tables(cells)}\n\n{cost_line(found, len(self.evaluator.methods))}\n")
         files = ["scores.csv", "scores.json", "images.csv", *(str(path.relative_to(folder)) for path in written)]
         print(f"in {folder}: {', '.join(files)}")
-        self._remark(cells, found)
+        self._remark(found)
 
     def _about(self, found: EvaluatedImages) -> dict[str, Any]:
         """What a reader of the scores should know."""
@@ -133,17 +133,15 @@ class _Evaluation:
         found_out = {"passes": found.passes, "reasons": found.reasons, "win": win_matrix(self.evaluator, found)}
         return about | {"settings": self.folder.settings} | found_out
 
-    def _remark(self, cells: Sequence[Cell], found: EvaluatedImages) -> None:
+    def _remark(self, found: EvaluatedImages) -> None:
         """Say which methods and images are missing from the scores."""
         for method, why in found.reasons.items():
             say("evaluate", f"warning: {what_is_missing(method)}: {why}")
-        for truth in ("annotation", "boxes", "masks"):
-            counted = [cell.images for cell in cells if CRITERIA[cell.criterion].truth == truth]
-            missing = len(found.indices) - max(counted, default=len(found.indices))
+        for kind, known in found.annotated.items():
+            missing = int((~known).sum())
             if missing:
-                what = self.settings.annotation if truth == "annotation" else truth
                 images = f"{missing} of {len(found.indices)} images"
-                say("evaluate", f"warning: {images} have no {what} and are not counted where they are needed")
+                say("evaluate", f"warning: {images} have no {kind} and are not counted where they are needed")
 
 
 def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config: Path | None = None) -> _Evaluation:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class EvaluatedImages:
         thumbnails: (N, h, w) uint8 small maps by method; of a method without a map for some images, zeros.
         passes: images run through the network, by what for.
         reasons: why a method made no map, by its name.
+        annotated: (N,) bool, which images have what maps are compared with, by "boxes" and "masks".
     """
 
     indices: list[int]
@@ -48,6 +49,7 @@ class EvaluatedImages:
     thumbnails: dict[str, Tensor]
     passes: dict[str, int]
     reasons: dict[str, str]
+    annotated: dict[str, Tensor] = field(default_factory=dict)
 
 
 class EvaluationRun:
@@ -108,6 +110,7 @@ class EvaluationRun:
             "class_idx": found.class_idx.cpu(),
             "scores": found.scores.cpu(),
             "rows": found.rows,
+            "annotated": {kind: known.cpu() for kind, known in found.annotated.items()},
             "thumbnails": _thumbnails(found) if self.thumbnails else {},
             "passes": dict(self.evaluator.passes - passes),
             "reasons": {name: why for name, why in self.evaluator.reasons.items() if name not in reasons},
@@ -141,9 +144,9 @@ def _kept(path: Path, indices: Sequence[int]) -> dict[str, Any] | None:
         return None
     try:
         part = torch.load(path, weights_only=True)
-        if part["indices"] == list(indices):
+        if part["indices"] == list(indices) and "annotated" in part:
             return part  # type: ignore[no-any-return]
-        reason = "it is of other images"
+        reason = "it holds something else"
     except Exception as error:  # what is no such file makes torch raise almost anything
         reason = str(error).partition("\n")[0]
     say("evaluate", f"warning: {path} is damaged, and its images are evaluated again: {reason}")
@@ -187,6 +190,7 @@ def _together(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
         thumbnails={method: _thumbnails_of(parts, method) for method in sorted(methods)},
         passes=passes,
         reasons=reasons,
+        annotated={kind: torch.cat([part["annotated"][kind] for part in parts]) for kind in parts[0]["annotated"]},
     )
 
 

@@ -33,6 +33,7 @@ from camtrain.gradients import (
 from camtrain.methods import TITLES, Method, resized_maps
 from camtrain.metrics import AdditiveScore, Annotation
 from camtrain.metrics.tight_box import tight_box
+from camtrain.regions import regions
 
 NETWORK = "network"
 """In the place of a method: scores of the network itself."""
@@ -54,6 +55,7 @@ class Evaluated:
         class_idx: (N,) the explained classes.
         scores: (N,) their probabilities.
         predictions: (N,) the predicted classes.
+        annotated: (N,) bool, which images have what maps are compared with, by "boxes" and "masks".
     """
 
     rows: Rows
@@ -61,6 +63,7 @@ class Evaluated:
     class_idx: Tensor
     scores: Tensor
     predictions: Tensor
+    annotated: dict[str, Tensor]
 
 
 def what_is_missing(name: str) -> str:
@@ -100,6 +103,7 @@ class Evaluator:
         passes: images run through the network, by what for; those that make the maps are not in it.
         images: how many images were evaluated.
         needs: names of what is measured beside the maps, in `Measured.further`.
+        truths: what maps are compared with: "boxes", "masks", both or nothing.
 
     Raises:
         ValueError: if a score has no such name, there is no method, or the network has fewer layers than stages.
@@ -141,6 +145,12 @@ class Evaluator:
         self.images = 0
         self._metrics = {name: CRITERIA[name].make(self.settings) for name in self.criteria}
         self.needs = {need for name in self.criteria for need in CRITERIA[name].needs}
+        kinds = {CRITERIA[name].truth for name in self.criteria}
+        self.truths = [
+            kind
+            for kind in ("boxes", "masks")
+            if kind in kinds or (kind == self.settings.annotation and "annotation" in kinds)
+        ]
         if "randomized_cams" in self.needs:
             layers_with_parameters(network, self.settings.num_stages)
 
@@ -192,6 +202,7 @@ class _OneBatch:
         self._check_labels()
         self.class_idx = self._explained_classes()
         self.scores = self.probabilities.gather(1, self.class_idx.unsqueeze(1)).squeeze(1)
+        self.truth = _truth(self.batch, self.settings.annotation)
 
     def evaluated(self) -> Evaluated:
         """The whole of it."""
@@ -205,7 +216,14 @@ class _OneBatch:
             self.class_idx,
             self.scores,
             self.probabilities.argmax(dim=1),
+            self._annotated(),
         )
+
+    def _annotated(self) -> dict[str, Tensor]:
+        _, _, boxes, masks = self.truth
+        size = (int(self.images.shape[2]), int(self.images.shape[3]))
+        known: dict[str, Annotation] = {"boxes": boxes, "masks": masks}
+        return {kind: regions(known[kind], size).flatten(1).any(dim=1) for kind in self.evaluator.truths}
 
     def _check_labels(self) -> None:
         labels = self.batch.labels
@@ -226,12 +244,11 @@ class _OneBatch:
         return fixed_class(self.probabilities, self.batch.labels)  # type: ignore[return-value]  # labels are no Contrast
 
     def _make_maps(self) -> None:
-        truth = _truth(self.batch, self.settings.annotation)
         for index, (name, method) in enumerate(self.evaluator.methods.items()):
             raw = self._raw_map(name, method, self.images, self.class_idx)
             if raw is not None:
                 known = (raw, normalize(raw), self.class_idx, self.scores)
-                self.measured[name] = Measured(*known, *truth, method=index)
+                self.measured[name] = Measured(*known, *self.truth, method=index)
 
     def _raw_map(self, name: str, method: Method, images: Tensor, class_idx: Tensor) -> Tensor | None:
         """(N, H, W), or `None` where the method makes none, which is noted."""

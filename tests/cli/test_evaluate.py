@@ -446,6 +446,17 @@ def test_a_method_that_can_not_be_used_is_named(evaluate):
     assert status == 1
 
 
+def test_images_without_boxes_are_counted_once_whatever_the_methods_do(evaluate):
+    words = ["--network", "my_data.smooth", "--config", "squares.yaml", *QUICK, "--methods", "guided_backprop"]
+    _, _, err = evaluate(*words, "--metrics", "energy_pointing_game,max_box_accuracy_v1,pixel_average_precision")
+    assert err.count("have no boxes") == 1
+    assert "warning: 4 of 10 images have no boxes" in err
+    assert "warning: 10 of 10 images have no masks" in err
+    _, _, err = evaluate(*words, "--metrics", "energy_pointing_game", "--annotation", "masks", "--out", "masks")
+    assert "boxes" not in err
+    assert err.count("have no masks") == 1
+
+
 def test_images_without_any_annotation(evaluate):
     Path("squares.yaml").write_text(CONFIG.replace("{}", "{boxed: false}"))
     status, out, err = evaluate(*OURS, "--metrics", "localization,average_drop")
