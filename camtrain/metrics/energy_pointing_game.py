@@ -40,10 +40,9 @@ def energy_in_region(cams: Tensor, regions: Tensor) -> Tensor:
         tensor([0.7500])
     """
     check_maps(cams, regions, 0.0, sys.float_info.max, "apply relu() or camtrain.cams.normalize first")
-    energy = cams.float() if cams.dtype in (torch.float16, torch.bfloat16) else cams
-    total = energy.flatten(1).sum(dim=1)
-    inside = (energy * regions).flatten(1).sum(dim=1)
-    share = inside / torch.where(total > 0, total, 1.0)
+    total = cams.flatten(1).sum(dim=1, dtype=torch.float64)
+    inside = (cams * regions).flatten(1).sum(dim=1, dtype=torch.float64)
+    share = (inside / torch.where(total > 0, total, 1.0)).to(torch.promote_types(cams.dtype, torch.float32))
     return torch.where(regions.flatten(1).any(dim=1), share, torch.nan)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -89,6 +91,19 @@ def test_half_precision_maps_do_not_overflow():
     truth = regions([torch.tensor([[0.0, 0.0, 32.0, 64.0]])], (64, 64))
     score = energy_in_region(torch.full((1, 64, 64), 100.0, dtype=torch.float16), truth)
     assert score.tolist() == pytest.approx([0.5])
+
+
+def test_large_maps_are_summed_in_double_precision():
+    cams = torch.rand(2, 500, 700, generator=torch.Generator().manual_seed(4)) ** 8
+    truth = regions([torch.tensor([[40.0, 30.0, 600.0, 300.0]])] * 2, (500, 700))
+    expected = []
+    for cam, known in zip(cams.double().flatten(1).tolist(), truth.flatten(1).tolist(), strict=True):
+        inside = math.fsum(value for value, is_known in zip(cam, known, strict=True) if is_known)
+        expected.append(inside / math.fsum(cam))
+    assert torch.equal(energy_in_region(cams, truth), torch.tensor(expected))
+    # A sum that float32 can not hold.
+    left = regions([torch.tensor([[0.0, 0.0, 4.0, 8.0]])], (8, 8))
+    assert energy_in_region(torch.full((1, 8, 8), 1e38), left).tolist() == [0.5]
 
 
 def test_metric_is_the_mean_over_annotated_images_in_any_batches():
