@@ -41,7 +41,7 @@ class CAMLogger(Callback):
     Args:
         num_images: How many images have a panel; 0 makes none.
         every_n_epochs: In fit, make panels in the first validation, then when so many epochs have passed since the last
-            ones, and in the last epoch.
+            ones, and in the last one.
         target_layer: Dotted name of the layer whose map is shown; by default the last spatial layer.
 
     Raises:

@@ -34,7 +34,7 @@ class LocalizationScores(MapScores):
         num_images: Score so many images, evenly spaced over the data set of the stage and the same in every epoch; 0
             scores none, null all of them, as their batches come by.
         every_n_epochs: In fit, score in the first validation, then when so many epochs have passed, and in the last
-            epoch.
+            one.
         target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
         class_of: Whose map is scored: that of the label, or that of the predicted class. Where labels are unknown it is
             the prediction's.

@@ -44,7 +44,7 @@ class MapScores(Callback):
             be read by index it is the first ones. Of several loaders, the images are pooled, or the first loader's are
             taken.) `fast_dev_run` scores two at most.
         every_n_epochs: In fit, score in the first validation, then when so many epochs have passed, and in the last
-            epoch.
+            one.
         target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
         class_of: Whose map is scored, and whose probability: that of the label, or that of the predicted class. Where
             labels are unknown it is the prediction's.

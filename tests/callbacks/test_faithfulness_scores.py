@@ -83,6 +83,17 @@ def test_it_is_due_first_then_in_an_interval_and_last(tiny_module, tiny_data, ti
     assert [int(row["epoch"]) for row in rows] == [0, 3, 5]
 
 
+def test_of_several_validations_in_an_epoch_the_first_is_due_and_at_the_end_the_last(
+    tiny_module, tiny_data, tiny_trainer, tmp_path
+):
+    callback = FaithfulnessScores(num_images=2, every_n_epochs=2, num_steps=2, metrics=["average_drop"])
+    trainer = tiny_trainer(callback, max_epochs=4, val_check_interval=0.5)  # of 3 batches: after each of them
+    trainer.fit(tiny_module(), tiny_data())
+    with (tmp_path / "run" / "metrics.csv").open(encoding="utf-8") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["val/average_drop/grad_cam"]]
+    assert steps == [0, 6, 11]
+
+
 def test_images_are_the_same_in_every_epoch_whatever_the_batches(tiny_module, tiny_data, tiny_trainer, monkeypatch):
     seen = []
 
