@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from camtrain.batch import Batch
 from camtrain.callbacks.fixed_images import some_images
 from camtrain.callbacks.map_scores import MapScores
+from camtrain.evaluation import annotated_boxes
 from camtrain.metrics import AdditiveScore, EnergyPointingGame, LocalizationIoU, regions
 
 _METRICS = ("energy_pointing_game", "localization_iou_25")
@@ -38,7 +39,8 @@ class LocalizationScores(MapScores):
         target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
         class_of: Whose map is scored: that of the label, or that of the predicted class. Where labels are unknown it is
             the prediction's.
-        annotation: What maps are compared with: boxes or masks.
+        annotation: What maps are compared with: boxes or masks. An image without boxes has the tight one around its
+            mask.
         max_batch: Most images in one pass; it bounds the memory.
 
     Raises:
@@ -73,7 +75,7 @@ class LocalizationScores(MapScores):
 
     def of_interest(self, batch: Batch) -> Batch:
         """The annotated images; the others are counted."""
-        annotation = batch.boxes if self.settings.annotation == "boxes" else batch.masks
+        annotation = annotated_boxes(batch) if self.settings.annotation == "boxes" else batch.masks
         size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
         known = torch.zeros(len(batch), dtype=torch.bool)
         if annotation is not None:

@@ -48,7 +48,8 @@ class MapScores(Callback):
         target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
         class_of: Whose map is scored, and whose probability: that of the label, or that of the predicted class. Where
             labels are unknown it is the prediction's.
-        annotation: What maps are compared with: boxes or masks.
+        annotation: What maps are compared with: boxes or masks. An image without boxes has the tight one around its
+            mask.
         num_steps: Of insertion and deletion.
         max_batch: Most images in one pass; it bounds the memory.
 

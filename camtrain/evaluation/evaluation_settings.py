@@ -18,7 +18,8 @@ class EvaluationSettings:
     Args:
         class_of: whose map is scored, and whose probability: that of the predicted class, as the faithfulness metrics
             are defined, or that of the label.
-        annotation: what maps are compared with where images have both.
+        annotation: what maps are compared with where images have both. An image without boxes has the tight one around
+            its mask.
         num_steps: of insertion and deletion. RISE changes as many pixels in a step as the image is wide, that is as
             many steps as it is high; fewer are faster, and the area under the curve is coarser.
         insertion_start: what insertion starts from: the blurred image, as in RISE, or zeros.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from camtrain.batch import Batch
 from camtrain.cams import normalize
+from camtrain.evaluation.annotated_boxes import annotated_boxes
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.criteria import CRITERIA, criteria_named
@@ -32,7 +33,6 @@ from camtrain.gradients import (
 )
 from camtrain.methods import TITLES, Method, resized_maps
 from camtrain.metrics import AdditiveScore, Annotation
-from camtrain.metrics.tight_box import tight_box
 from camtrain.regions import regions
 
 NETWORK = "network"
@@ -406,7 +406,5 @@ def _truth(batch: Batch, annotation: Literal["boxes", "masks"]) -> tuple[Tensor,
     labels = torch.zeros(len(batch), dtype=torch.long, device=images.device) if batch.labels is None else batch.labels
     none = images.new_zeros(len(batch), *images.shape[-2:], dtype=torch.bool)
     masks = none if batch.masks is None else batch.masks.as_subclass(Tensor)
-    known = batch.boxes if batch.boxes is not None else [images.new_zeros(0, 4) for _ in masks]
-    # Image by image, so that what is known of one does not depend on its neighbors.
-    boxes = [box if len(box) else tight_box(mask).to(images.device) for box, mask in zip(known, masks, strict=True)]
+    boxes = annotated_boxes(batch)
     return labels, boxes if annotation == "boxes" else masks, boxes, masks

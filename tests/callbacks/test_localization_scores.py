@@ -88,6 +88,15 @@ def test_settings(settings, tiny_module, tiny_data, tiny_trainer):
     assert callback.scores == pytest.approx(expected, rel=1e-5)
 
 
+def test_images_with_masks_alone_have_tight_boxes(tiny_module, tiny_data, tiny_trainer):
+    """As in `camtrain evaluate`; the masks of these images are their boxes."""
+    module, data = tiny_module(), tiny_data(annotation=("mask",), some_without=True)
+    callback = LocalizationScores(target_layer="4")
+    tiny_trainer(callback).test(module, data)
+    expected = scores_by_hand(module, data.test_dataloader(), "test", annotation="masks")
+    assert callback.scores == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_number_of_images_is_spread_over_the_data_set(tiny_module, tiny_data, tiny_trainer):
     module, data = tiny_module(), tiny_data(some_without=True)
     callback = LocalizationScores(target_layer="4", num_images=4)
