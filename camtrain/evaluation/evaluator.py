@@ -40,6 +40,11 @@ NETWORK = "network"
 
 _ALL = ""  # in the place of a method: what no map changes
 _MAP = ""  # in the place of a need: the map itself
+_FURTHER_MAPS = {
+    "masked_cams": "the masked image",
+    "other_cams": "another class",
+    "randomized_cams": "the randomized network",
+}
 
 Rows = dict[tuple[str, str], Tensor]
 """(N, S) by method and criterion."""
@@ -75,7 +80,11 @@ def what_is_missing(name: str) -> str:
     """
     if name == NETWORK:
         return "gradients of the network are missing for some images, which are not counted"
-    return f"{TITLES.get(name, name)} made no map of some images, which are not counted"
+    method, _, need = name.partition("/")
+    title = TITLES.get(method, method)
+    if need:
+        return f"{title} made no map of {_FURTHER_MAPS[need]} for some images, which are not counted where it is needed"
+    return f"{title} made no map of some images, which are not counted"
 
 
 class Evaluator:
@@ -86,7 +95,8 @@ class Evaluator:
     run once for all methods. The network is in evaluation mode meanwhile, and left as found.
 
     A method that makes no map of a batch is noted in `reasons`, and its images are not counted for it. An image whose
-    map or gradient is not finite is not counted either.
+    map or gradient is not finite is not counted either. Where it makes no further map, of the masked image for
+    instance, only the scores that need that one do without these images.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.
@@ -98,8 +108,8 @@ class Evaluator:
     Attributes:
         criteria: names of the scores.
         settings: as given.
-        reasons: why a method made no map, by its name, or why gradients of the network are missing, by `NETWORK`; the
-            first reason of each.
+        reasons: why a method made no map, by its name, or no further one, by `<method>/<need>`, or why gradients of the
+            network are missing, by `NETWORK`; the first reason of each.
         passes: images run through the network, by what for; those that make the maps are not in it.
         images: how many images were evaluated.
         needs: names of what is measured beside the maps, in `Measured.further`.
@@ -244,31 +254,32 @@ class _OneBatch:
         return fixed_class(self.probabilities, self.batch.labels)  # type: ignore[return-value]  # labels are no Contrast
 
     def _make_maps(self) -> None:
-        for index, (name, method) in enumerate(self.evaluator.methods.items()):
-            raw = self._raw_map(name, method, self.images, self.class_idx)
+        for index, name in enumerate(self.evaluator.methods):
+            raw = self._raw_map(name, _MAP, self.images, self.class_idx)
             if raw is not None:
                 known = (raw, normalize(raw), self.class_idx, self.scores)
                 self.measured[name] = Measured(*known, *self.truth, method=index)
 
-    def _raw_map(self, name: str, method: Method, images: Tensor, class_idx: Tensor) -> Tensor | None:
+    def _raw_map(self, method: str, need: str, images: Tensor, class_idx: Tensor) -> Tensor | None:
         """(N, H, W), or `None` where the method makes none, which is noted."""
         try:
-            raw = resized_maps(method, images, class_idx).detach()
+            raw = resized_maps(self.evaluator.methods[method], images, class_idx).detach()
         except torch.OutOfMemoryError:  # that is no property of the method, and a smaller batch may help
             raise
         except (ValueError, RuntimeError) as error:
-            self.evaluator.note(name, error)
-            self.measured.pop(name, None)
+            self.evaluator.note(_reason_name(method, need), error)
             return None
-        return self._finite(name, _MAP, raw, "the map is not finite")
+        return self._finite(method, need, raw, "the map is not finite")
 
     def _finite(self, method: str, need: str, values: Tensor, what: str) -> Tensor:
         """The same, (N, ...), with zeros for images that have a value which is not finite: they are not counted."""
         finite = values.isfinite().flatten(1).all(dim=1)
         if bool(finite.all()):
             return values
-        self.evaluator.note(method, ValueError(what))
-        self.usable[method, need] = self.usable.get((method, need), torch.ones_like(finite)) & finite
+        all_usable = torch.ones_like(finite)
+        if bool((self.usable.get((method, _MAP), all_usable) & ~finite).any()):  # else the map itself was the reason
+            self.evaluator.note(_reason_name(method, need), ValueError(what))
+        self.usable[method, need] = self.usable.get((method, need), all_usable) & finite
         return torch.where(finite.view(-1, *[1] * (values.dim() - 1)), values, 0.0)
 
     def _run_variants(self) -> None:
@@ -353,20 +364,22 @@ class _OneBatch:
             self._randomize()
 
     def _add_maps(self, need: str, images_of: Callable[[Measured], Tensor], class_idx: Tensor) -> None:
-        for name, measured in list(self.measured.items()):
-            raw = self._raw_map(name, self.evaluator.methods[name], images_of(measured), class_idx)
+        for name, measured in self.measured.items():
+            raw = self._raw_map(name, need, images_of(measured), class_idx)
             if raw is not None:
                 measured.further[need] = normalize(raw)
 
     def _randomize(self) -> None:
-        stages: dict[str, list[Tensor]] = defaultdict(list)
+        stages: dict[str, list[Tensor]] = {name: [] for name in self.measured}
         for _ in randomized_layers(self.evaluator.network, self.settings.num_stages, self.settings.seed):
-            for name in list(self.measured):
-                raw = self._raw_map(name, self.evaluator.methods[name], self.images, self.class_idx)
-                if raw is not None:
+            for name in list(stages):
+                raw = self._raw_map(name, "randomized_cams", self.images, self.class_idx)
+                if raw is None:
+                    del stages[name]  # the score wants the map of every stage
+                else:
                     stages[name].append(normalize(raw))
-        for name, measured in self.measured.items():
-            measured.further["randomized_cams"] = torch.stack(stages[name], dim=1)
+        for name, maps in stages.items():
+            self.measured[name].further["randomized_cams"] = torch.stack(maps, dim=1)
 
     def _take_gradients(self) -> None:
         """Of what L_C is in training, for the explained classes; each image has its own, whatever the batch size."""
@@ -389,8 +402,7 @@ class _OneBatch:
     def _rows(self, method: str, name: str) -> Tensor:
         metric = self.evaluator.metric(name)
         measured = self.gradients if method == NETWORK else self.measured.get(method)
-        unguided = isinstance(measured, Gradients) and measured.guided is None
-        if measured is None or (unguided and "guided_gradients" in CRITERIA[name].needs):
+        if measured is None or not measured.has(CRITERIA[name].needs):
             return torch.zeros(len(self.images), len(metric.total), dtype=torch.float64)
         rows = metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
         # What an image without a map would count is taken out again.
@@ -398,6 +410,10 @@ class _OneBatch:
             if (method, need) in self.usable:
                 rows = rows * self.usable[method, need].cpu().unsqueeze(1)
         return rows
+
+
+def _reason_name(method: str, need: str) -> str:
+    return f"{method}/{need}" if need in _FURTHER_MAPS else method
 
 
 def _truth(batch: Batch, annotation: Literal["boxes", "masks"]) -> tuple[Tensor, Annotation, list[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -54,6 +55,10 @@ class Measured:
         """(N, H, W) maps as the method makes them, where they are positive: what has an energy."""
         return self.raw_cams.relu()
 
+    def has(self, needs: Collection[str]) -> bool:
+        """Whether all of this was measured."""
+        return set(needs) <= set(self.further)
+
 
 @dataclass
 class Gradients:
@@ -66,3 +71,7 @@ class Gradients:
 
     of_input: Tensor
     guided: Tensor | None = None
+
+    def has(self, needs: Collection[str]) -> bool:
+        """Whether all of this was measured."""
+        return self.guided is not None or "guided_gradients" not in needs

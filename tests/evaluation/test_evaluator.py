@@ -10,7 +10,7 @@ from torch import nn
 
 from camtrain.batch import Batch
 from camtrain.cams import normalize
-from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named
+from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
@@ -328,6 +328,46 @@ def test_a_map_that_is_not_finite_costs_its_image_alone(network, batch):
     rows = evaluator(batch).rows
     assert rows["one_bad", "average_drop"][:, 1].tolist() == [0, 1, 1, 1, 1]
     assert rows["one_bad", "localization_iou_25"][:, 1].tolist() == [0, 1, 1, 1, 0]  # the last one has no box
+
+
+class FailsAgain:
+    """A method that makes maps when it is called for the first time, and then no more, or bad ones."""
+
+    def __init__(self, bad):
+        self.bad, self.calls = bad, 0
+
+    def __call__(self, images, class_idx=None):
+        self.calls += 1
+        cams = torch.rand(len(images), 4, 4, generator=torch.Generator().manual_seed(self.calls))
+        if self.calls > 1 and self.bad == "none":
+            raise ValueError("once is enough")
+        if self.calls > 1:
+            cams[1] = torch.nan
+        return cams
+
+
+@pytest.mark.parametrize(
+    ("name", "need", "what"),
+    [
+        ("adcc", "masked_cams", "the masked image"),
+        ("class_sensitivity", "other_cams", "another class"),
+        ("parameter_randomization", "randomized_cams", "the randomized network"),
+    ],
+)
+@pytest.mark.parametrize("bad", ["none", "nan"])
+def test_a_further_map_that_fails_costs_only_the_score_that_needs_it(network, batch, name, need, what, bad):
+    criteria = ["average_drop", "win", "insertion_auc", "localization", name]
+    both = {"again": FailsAgain(bad), **methods(network, ["grad_cam"])}
+    evaluator = Evaluator(network, both, criteria, SETTINGS)
+    rows = evaluator(batch).rows
+    expected = Evaluator(network, {**both, "again": FailsAgain(bad)}, criteria[:-1], SETTINGS)(batch).rows
+    assert all(torch.equal(rows[cell], each) for cell, each in expected.items())
+    counted = evaluator.metric(name).image_scores(rows["again", name]).isfinite().tolist()
+    assert counted == ([False] * 5 if bad == "none" else [True, False, True, True, True])
+    assert rows["grad_cam", name].any(dim=1).all()
+    reason = "once is enough" if bad == "none" else "the map is not finite"
+    assert evaluator.reasons == {f"again/{need}": reason}
+    assert what_is_missing(f"grad_cam/{need}").startswith(f"Grad-CAM made no map of {what} for some images")
 
 
 def test_the_other_class_is_another_one(network, batch):
