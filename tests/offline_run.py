@@ -10,7 +10,7 @@ from wandb.proto import wandb_internal_pb2
 
 
 class OfflineRun:
-    """What a `.wandb` file holds: name, group, configuration, history rows, summary, and definitions of metrics.
+    """What a `.wandb` file holds: name, group, tags, configuration, history rows, summary, and definitions of metrics.
 
     The file is a LevelDB log (blocks of 32 KiB, records of checksum, length, type and data) of protocol buffers, behind
     a header of 7 bytes.
@@ -28,6 +28,7 @@ class OfflineRun:
                 self.summary.update(self._values(record.summary.update))
             elif kind == "run":
                 self.name, self.group = record.run.display_name, record.run.run_group
+                self.tags = list(record.run.tags)
                 self.config.update(self._values(record.run.config.update))
             elif kind == "metric":
                 self.metrics.append(record.metric)

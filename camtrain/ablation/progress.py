@@ -43,14 +43,16 @@ class Progress:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if not self._bar.disable:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self._bar.close()
 
     def end(self, outcome: Outcome) -> None:
@@ -108,8 +110,6 @@ class Progress:
 
     def _watch(self) -> None:
         while not self._over.wait(_REFRESH):
-            if self._bar.disable:
-                continue
             left = self.left()
             self._bar.n = sum(self._shares().values())
             self._bar.set_postfix_str("" if left is None else f"about {_clock(left)} left")

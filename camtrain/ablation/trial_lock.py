@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def trial_lock(folder: Path, *, wait: bool) -> Iterator[int | None]:
+def trial_lock(folder: Path) -> Iterator[int | None]:
     """Hold the lock of a trial's folder.
 
     The kernel lets it go when the last process that inherited it is gone, so that no lock is ever left behind. Machines
@@ -18,7 +18,6 @@ def trial_lock(folder: Path, *, wait: bool) -> Iterator[int | None]:
 
     Args:
         folder: of the trial.
-        wait: until another process lets it go.
 
     Yields:
         The descriptor of the lock; `None` if another process holds it.
@@ -27,7 +26,7 @@ def trial_lock(folder: Path, *, wait: bool) -> Iterator[int | None]:
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
             return

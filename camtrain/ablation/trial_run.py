@@ -75,16 +75,28 @@ def run_trial(
         command: words that call `camtrain`.
         environment: of its processes, beside this one's.
         wait: until another process that runs the trial is done, instead of coming back with `held`.
-        stop: once set, the running process is ended.
+        stop: once set, the running process is ended, or the waiting.
     """
+    stop = stop or threading.Event()
+    while True:
+        outcome = _run_if_free(study, trial, command, environment or {}, stop)
+        if outcome.status != "held" or not wait:
+            return outcome
+        if stop.wait(_PATIENCE / 10):
+            return Outcome(trial.name, "stopped")
+
+
+def _run_if_free(
+    study: Study, trial: Trial, command: Sequence[str], environment: Mapping[str, str], stop: threading.Event
+) -> Outcome:
     started = time.monotonic()
     # Another process may be about to finish it: only who holds the lock can tell.
-    with trial_lock(study.folder_of(trial), wait=wait) as lock:
+    with trial_lock(study.folder_of(trial)) as lock:
         if lock is None:
             return Outcome(trial.name, "held")
         if study.row(trial) is not None:
             return Outcome(trial.name, "was finished")
-        run = _TrialRun(study, trial, command, environment or {}, lock, stop or threading.Event())
+        run = _TrialRun(study, trial, command, environment, lock, stop)
         try:
             run.fit()
             scores = run.metrics() | run.evaluated()
@@ -120,7 +132,8 @@ class _TrialRun:
             return
         asked = self.study.asked
         run = {"folder": self.folder.parent, "name": self.trial.name, "resume": "true", "group": asked.name}
-        run |= {"wandb": asked.wandb, "project": asked.project}
+        run |= {"wandb": asked.wandb, "project": asked.project, "test": json.dumps(asked.test)}
+        run |= {"tags": json.dumps(asked.tags)}
         words = [word for key, value in run.items() for word in (f"--run.{key}", str(value))]
         self._call("fit", ["--config", str(self.folder / "config.yaml"), *words])
         last = max(self.folder.glob("version_*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)

@@ -18,8 +18,10 @@ from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.network_arguments import method_names
 from camtrain.cli.report import print_report
 from camtrain.cli.resolved_config import ConfigResolver
+from camtrain.cli.run_settings import RunSettings
 from camtrain.cli.say import say
 from camtrain.evaluation import criteria_named
+from camtrain.networks import nearest_names
 from camtrain.report import Rule
 from camtrain.study import Asked, Axis, Study, Trial, grid
 
@@ -42,9 +44,8 @@ def ablate(words: Sequence[str]) -> int:
     parser = ablate_parser()
     settings = parser.parse_args(words)
     try:
-        asked = _asked(settings, words)
         rule = Rule(settings.margin / 100, settings.score)
-        study = _study(asked, settings)
+        study = _study(settings, words)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if settings.wandb_sweep:
@@ -66,34 +67,38 @@ def ablate(words: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _asked(settings: Namespace, words: Sequence[str]) -> Asked:
+def _asked(settings: Namespace, words: Sequence[str], run: RunSettings) -> Asked:
+    return Asked(
+        settings.out.absolute().name,
+        settings.config,
+        _axes(settings),
+        settings.seeds,
+        _evaluation(settings),
+        settings.wandb or run.wandb,
+        settings.project or run.project,
+        settings.threads or max(1, (os.cpu_count() or 1) // (settings.jobs or 1)),
+        tuple(run.tags),
+        run.test,
+        ("camtrain", "ablate", *words),
+    )
+
+
+def _axes(settings: Namespace) -> tuple[Axis, ...]:
     axes = tuple(Axis.parsed(each) for each in settings.set)
     keys = [axis.key for axis in axes]
     if len(set(keys)) < len(keys):
         raise ValueError(f"`--set`: expected each key once, got {', '.join(keys)}")
     if _SEED in keys:
         raise ValueError("`--set`: seeds are given by --seeds, got seed_everything")
-    if not Path(settings.config).is_file():
-        raise ValueError(f"`--config`: no such file: {settings.config}")
-    return Asked(
-        settings.out.absolute().name,
-        settings.config,
-        axes,
-        settings.seeds,
-        _evaluation(settings),
-        settings.wandb,
-        settings.project,
-        settings.threads or max(1, (os.cpu_count() or 1) // (settings.jobs or 1)),
-        ("camtrain", "ablate", *words),
-    )
+    return axes
 
 
 def _evaluation(settings: Namespace) -> tuple[str, ...]:
     """The words of `camtrain evaluate`, checked before anything is trained."""
     if settings.metrics == "none":
+        _check_score(settings.score, [], [])
         return ()
-    method_names(settings.methods)
-    criteria_named(settings.metrics.split(","))
+    _check_score(settings.score, criteria_named(settings.metrics.split(",")), method_names(settings.methods))
     limit = () if settings.limit is None else ("--limit", str(settings.limit))
     chosen = ("--methods", settings.methods, "--metrics", settings.metrics, "--split", settings.split, *limit)
     words = (*chosen, "--panels", "0", "--gallery", str(settings.gallery), *shlex.split(settings.evaluate_with))
@@ -101,12 +106,26 @@ def _evaluation(settings: Namespace) -> tuple[str, ...]:
     return words
 
 
-def _study(asked: Asked, settings: Namespace) -> Study:
+def _check_score(score: str | None, metrics: Sequence[str], methods: Sequence[str]) -> None:
+    """Before anything is trained: the report, hours later, would find out."""
+    metric, _, method = (score or "").partition("/")
+    if score and (metric not in metrics or (method and method not in methods)):
+        known = [*metrics, *(f"{each}/{other}" for each in metrics for other in methods)]
+        raise ValueError(f"`--score`: the study will have no {score!r}; {nearest_names(score, known)}")
+
+
+def _study(settings: Namespace, words: Sequence[str]) -> Study:
     """The study with all configurations resolved, on disk."""
+    if not Path(settings.config).is_file():
+        raise ValueError(f"`--config`: no such file: {settings.config}")
     earlier = _earlier(settings.out)
     if earlier and settings.point:
         # What was asked stands; agents of a sweep only run it.
-        return Study.opened(settings.out)
+        study = Study.opened(settings.out)
+        study.asked = replace(earlier, wandb=settings.wandb or earlier.wandb)
+        return study
+    resolver = ConfigResolver(settings.config)
+    asked = _asked(settings, words, resolver.run_settings)
     if earlier and earlier.threads != asked.threads:
         if settings.threads:
             raise ValueError(
@@ -114,7 +133,6 @@ def _study(asked: Asked, settings: Namespace) -> Study:
                 f"got {settings.threads}; choose another --out"
             )
         asked = replace(asked, threads=earlier.threads)
-    resolver = ConfigResolver(asked.config)
     varying = {axis.key for axis in asked.axes if len(axis.values) > 1} or {axis.key for axis in asked.axes}
     trials = [
         Trial({key: value for key, value in point.items() if key in varying}, seed, resolver.resolved(point, seed))

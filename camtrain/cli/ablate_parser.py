@@ -24,6 +24,8 @@ Each run trains as `camtrain fit` does, and the maps of the checkpoint that its 
 evaluate`. Stopped at any moment and called again with the same words it skips the runs that are finished and goes on
 with the others from their last checkpoints. A run is known by the hash of its whole configuration.
 
+Of the configuration's section `run`, `wandb`, `project`, `tags` and `test` hold; places and names are the study's.
+
 In --out: study.json with what was asked, trials/<run>/ with configuration, logs and scores, results.csv with a row for
 each finished run, and what `camtrain report` makes: report.html, results.md, results.tex, figures/.
 
@@ -55,8 +57,8 @@ def ablate_parser() -> ArgumentParser:
     _add_execution_arguments(parser.add_argument_group("where it runs").add_argument)
     _add_evaluation_arguments(parser.add_argument_group("scores of the maps").add_argument)
     tracking = parser.add_argument_group("W&B").add_argument
-    tracking("--wandb", choices=("offline", "online", "disabled"), default="offline", help="(default: %(default)s)")
-    tracking("--project", default="camtrain", help="(default: %(default)s)")
+    tracking("--wandb", choices=("offline", "online", "disabled"), help="(default: run.wandb of the configuration)")
+    tracking("--project", help="(default: run.project of the configuration)")
     add_rule_arguments(parser.add_argument_group("report").add_argument)
     return parser
 

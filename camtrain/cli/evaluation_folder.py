@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from camtrain.evaluation import CRITERIA
+from camtrain.study.whole_file import write_whole
 
 COMPARED = "compared"
 """The folder of the second network, in that of the first."""
@@ -61,11 +61,7 @@ class EvaluationFolder:
         if self._fresh:
             _forget(self.path / COMPARED)
             _forget(self.path)
-        self.rows.mkdir(parents=True, exist_ok=True)
-        # There as a whole or not at all, whenever the process is stopped.
-        unfinished = self.rows / "settings.unfinished"
-        unfinished.write_text(json.dumps(self.settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(unfinished, self.rows / _SETTINGS)
+        write_whole(self.rows / _SETTINGS, json.dumps(self.settings, indent=2, sort_keys=True) + "\n")
 
     def _check_that_it_may_go(self) -> None:
         if self.rows.is_dir() and any(self.rows.iterdir()) and not _is_evaluation(self.path):

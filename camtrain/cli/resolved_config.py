@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from camtrain.cli.run_settings import RunSettings
 from camtrain.cli.training_cli import TrainingCLI
 
 # Where a run is written and how it is continued changes nothing of what it learns.
@@ -39,9 +40,9 @@ class ConfigResolver(TrainingCLI):
         return {key: value for key, value in settings.items() if key not in _NOT_OF_TRAINING}
 
     @property
-    def run(self) -> Any:
-        """The settings of the configuration's section `run`."""
-        return self._get(self.config, "run")
+    def run_settings(self) -> RunSettings:
+        """The configuration's section `run`."""
+        return RunSettings(**vars(self._get(self.config, "run")))
 
     def before_instantiate_classes(self) -> None:
         """Nothing is made."""

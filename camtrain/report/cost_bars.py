@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from camtrain.report.answer import Compared
 from camtrain.report.figure_style import line_style
-from camtrain.report.points import PointRuns, number
 
 _PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}
 
@@ -23,13 +22,12 @@ def cost_bars(compared: Sequence[Compared]) -> Figure | None:
     drawn = False
     for panel, (title, column) in zip(panels, _PARTS.items(), strict=True):
         for place, each in enumerate(compared):
-            base = each.baseline.estimate(column).mean
-            ratios = [value / base for value in _values(each.runs, column)] if base else []
-            if not ratios:
+            cost, base = each.runs.estimate(column), each.baseline.estimate(column)
+            if not (cost.count and base.count and base.mean):
                 continue
             drawn = True
-            mean = sum(ratios) / len(ratios)
-            spread = math.sqrt(sum((ratio - mean) ** 2 for ratio in ratios) / max(1, len(ratios) - 1))
+            mean = cost.mean / base.mean
+            spread = 0.0 if math.isnan(cost.std) else cost.std / base.mean
             panel.barh(place, mean, xerr=spread, capsize=3, height=0.6, color=line_style(place)["color"])
             panel.annotate(
                 f"{mean:.2f}", (mean + spread, place), xytext=(4, -3), textcoords="offset points", fontsize=8
@@ -41,7 +39,3 @@ def cost_bars(compared: Sequence[Compared]) -> Figure | None:
     panels[0].set_yticks(range(len(labels)), labels)
     panels[0].invert_yaxis()
     return figure if drawn else None
-
-
-def _values(runs: PointRuns, column: str) -> list[float]:
-    return [value for row in runs.rows.values() if (value := number(row, column)) is not None]

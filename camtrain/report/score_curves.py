@@ -14,14 +14,13 @@ from camtrain.report.answer import Answer
 from camtrain.report.figure_style import line_style
 from camtrain.report.points import WEIGHT, PointRuns, short
 from camtrain.report.scores import scores_of
-from camtrain.study import Axis
 from camtrain.study.trial import shown
 
 _WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
 _PER_ROW = 3
 
 
-def score_curves(points: Sequence[PointRuns], axes: Sequence[Axis], answer: Answer) -> Figure:
+def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
     """A panel for accuracy and for each metric, λ along it; mean and standard deviation over the seeds.
 
     Values stand at equal distances: they are 0 and powers. A line for each method and each combination of the grid's
@@ -29,10 +28,10 @@ def score_curves(points: Sequence[PointRuns], axes: Sequence[Axis], answer: Answ
 
     Args:
         points: with finished runs.
-        axes: of the grid.
         answer: that names the column of the accuracy.
     """
-    along = next((axis for axis in axes if axis.key == WEIGHT), axes[0])
+    key = WEIGHT if WEIGHT in points[0].point else next(iter(points[0].point))
+    names = list(dict.fromkeys(shown(runs.point[key]) for runs in points))
     panels: dict[str, list[tuple[str, str]]] = {}
     if answer.accuracy:
         panels["accuracy ↑, %"] = [("", answer.accuracy)]
@@ -45,15 +44,15 @@ def score_curves(points: Sequence[PointRuns], axes: Sequence[Axis], answer: Answ
     lines: dict[str, dict[str, Any]] = {}
     for panel, (title, columns_of) in zip(grids, panels.items(), strict=False):
         for method, column in columns_of:
-            for others, runs in _by_others(points, along).items():
+            for others, runs in _by_others(points, key).items():
                 label = ", ".join(word for word in (method, others) if word)
                 style = lines.setdefault(label, line_style(len(lines)))
-                _line(panel, [shown(value) for value in along.values], runs, along.key, column, style)
+                _line(panel, names, runs, key, column, style)
         panel.set_title(title, fontsize=9)
     for panel in grids[len(panels) :]:
         panel.set_axis_off()
     for panel in grids[max(0, len(panels) - _PER_ROW) : len(panels)]:
-        panel.set_xlabel(short(along.key))
+        panel.set_xlabel(short(key))
     named = [label for label in lines if label]
     if named:
         handles = [_panel_line(lines[label]) for label in named]
@@ -66,11 +65,11 @@ def _panel_line(style: Mapping[str, Any]) -> Any:
     return Line2D([], [], **style)
 
 
-def _by_others(points: Sequence[PointRuns], along: Axis) -> dict[str, list[PointRuns]]:
+def _by_others(points: Sequence[PointRuns], along: str) -> dict[str, list[PointRuns]]:
     """Points by the values of all keys but the one along the panel."""
     found: dict[str, list[PointRuns]] = {}
     for runs in points:
-        others = ", ".join(f"{short(key)} = {shown(value)}" for key, value in runs.point.items() if key != along.key)
+        others = ", ".join(f"{short(key)} = {shown(value)}" for key, value in runs.point.items() if key != along)
         found.setdefault(others, []).append(runs)
     return found
 

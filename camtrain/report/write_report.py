@@ -81,7 +81,7 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list
 
     curves = drawn(
         "score_curves",
-        lambda: score_curves(points, study.asked.axes, answer),
+        lambda: score_curves(points, answer),
         "Accuracy and scores of the maps over the values of the grid",
         "Mean over the seeds; bars are one standard deviation. Arrows in the titles point to the better side.",
     )

@@ -22,6 +22,8 @@ class Asked:
         wandb: `offline`, `online` or `disabled`.
         project: W&B's project.
         threads: of each run's process. Sums depend on it, so it belongs to the study.
+        tags: of all W&B runs.
+        test: whether a training ends with the scores of its best checkpoint on the test images.
         command: what was typed.
     """
 
@@ -33,6 +35,8 @@ class Asked:
     wandb: str = "offline"
     project: str = "camtrain"
     threads: int = 1
+    tags: tuple[str, ...] = ()
+    test: bool = True
     command: tuple[str, ...] = field(default=())
 
     @property
@@ -49,5 +53,5 @@ class Asked:
     def from_json(cls, found: Mapping[str, Any]) -> Asked:
         """From a file."""
         axes = tuple(Axis(axis["key"], tuple(axis["values"])) for axis in found["axes"])
-        lists = {key: tuple(found[key]) for key in ("seeds", "evaluation", "command")}
+        lists = {key: tuple(found.get(key, ())) for key in ("seeds", "evaluation", "tags", "command")}
         return cls(**{**found, **lists, "axes": axes})

@@ -22,6 +22,7 @@ trainer:
   limit_test_batches: 2
   accelerator: cpu
 cam_logger: {num_images: 1}
+run: {tags: [tiny]}
 """
 GRID = ["--set", "model.regularizer_weight=0,0.1", "--seeds", "0,1"]
 SCORES = ["--methods", "grad_cam,layer_cam", "--metrics", "average_drop,insertion_auc,energy_pointing_game"]

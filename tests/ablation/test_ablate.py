@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -12,9 +13,10 @@ import wandb
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from camtrain.ablation import run_trial
 from camtrain.ablation.trial_lock import trial_lock
 from camtrain.cli import main
-from camtrain.study import Study
+from camtrain.study import Asked, Study, Trial
 from tests.ablation.studies import WORDS, ablate, command, environment, results
 from tests.offline_run import OfflineRun
 
@@ -47,6 +49,33 @@ def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
     assert len(metrics[0].read_text().splitlines()) == len(metrics[1].read_text().splitlines())
 
 
+def test_ctrl_c_ends_the_running_processes(folder):
+    grid = ["--set", "model.regularizer_weight=0,0.1", "--wandb", "disabled", "--metrics", "none"]
+    call = command(folder, "interrupted", *grid)
+    process = subprocess.Popen(call, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+    trials = folder / "interrupted/trials"
+    _until(lambda: list(trials.glob("*/version_0/metrics.csv")))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("camtrain ablate: stopped; the same command goes on from here\n")
+    assert "FAILED" not in said
+    assert all(_is_free(trials / trial.name) for trial in Study.opened(folder / "interrupted").trials)
+    assert not list(trials.glob("*/row.json"))
+
+
+def test_a_trial_that_another_call_runs_is_waited_for_and_can_be_given_up(tmp_path):
+    trial = Trial({}, 0, {})
+    study = Study(tmp_path, Asked("study", "c.yaml", (), (0,)), [trial])
+    stop = threading.Event()
+    with trial_lock(study.folder_of(trial)):
+        assert run_trial(study, trial, [], wait=False).status == "held"
+        threading.Timer(0.2, stop.set).start()
+        assert run_trial(study, trial, [], wait=True, stop=stop).status == "stopped"
+        study.write_row(trial, {})
+    assert run_trial(study, trial, []).status == "was finished"
+
+
 def _until(is_so, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not is_so():
@@ -55,7 +84,7 @@ def _until(is_so, seconds: float = 240) -> None:
 
 
 def _is_free(place) -> bool:
-    with trial_lock(place, wait=False) as lock:
+    with trial_lock(place) as lock:
         return lock is not None
 
 
@@ -100,7 +129,7 @@ def test_wandb_has_a_run_for_each_trial_in_one_group(study):
         assert sorted(by_epoch) == [0, 1, 2, 3]
         assert any("val/panels" in row for row in run.history)
         assert any(row.get("scores", {}).get("_type") == "table-file" for row in run.history)
-        assert run.group == "whole"
+        assert (run.group, run.tags) == ("whole", ["tiny"])
         assert run.name == f"{trial.name}/version_0"
     (place,) = study.glob("wandb/offline-run-*")
     summary = OfflineRun(place)
@@ -128,7 +157,7 @@ def test_on_ray_it_comes_to_the_same(folder, study):
 
 def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     """W&B's own agent makes the words of each run, which runs that trial of the study alone."""
-    done = ablate(folder, "swept", *WORDS, "--wandb-sweep", "--wandb", "disabled")
+    done = ablate(folder, "swept", *WORDS, "--wandb-sweep")
     assert "wandb sweep --project camtrain swept/sweep.yaml" in done.stdout
     sweep = yaml.safe_load((folder / "swept/sweep.yaml").read_text())
     assert (sweep["method"], sweep["name"]) == ("grid", "swept")
@@ -147,6 +176,8 @@ def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     assert [row["trial"] for row in opened.rows()] == [opened.trials[3].name]
     (row,) = results(folder / "swept")
     assert {key: row[key] for key in row if key in results(study)[3]} == results(study)[3]
+    # The sweep's own word holds, not that of the study.
+    assert not list((folder / "swept").glob("trials/*/version_0/wandb"))
 
 
 def test_a_run_that_fails_stops_no_other(folder):
@@ -179,6 +210,11 @@ def test_another_number_of_threads_is_refused(folder, study):
         (["--set", "trainer.max_epochs=1", "--seeds", "0,0"], "expected each seed once"),
         (["--set", "trainer.max_epochs=1", "--methods", "grad_kam"], "grad_kam"),
         (["--set", "trainer.max_epochs=1", "--metrics", "drop"], "`metrics`: none is called 'drop'"),
+        (
+            ["--set", "trainer.max_epochs=1", "--score", "insertion"],
+            "the study will have no 'insertion'; did you mean",
+        ),
+        (["--set", "trainer.max_epochs=1", "--score", "insertion_auc/layer_cam"], "`--score`: the study will have no"),
         (["--set", "trainer.max_epochs=1", "--margin", "-1"], "`--margin`: expected a number of at least 0"),
         (["--set", "trainer.max_epochs=1", "--evaluate-with=--stages x"], "--stages"),
         (["--set", "trainer.max_epochs=1", "--config", "no.yaml"], "`--config`: no such file: no.yaml"),

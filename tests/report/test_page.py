@@ -9,11 +9,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
 from camtrain.cli import main
-from camtrain.report import Rule, write_report
-from tests.report.studies import made_up, simple, with_pictures
+from camtrain.report import Rule, answered, write_report
+from camtrain.report.cost_bars import cost_bars
+from camtrain.report.points import points_of
+from camtrain.study import Axis
+from tests.report.studies import WEIGHT, made_up, simple, with_pictures
 
 COST = {"train/seconds_per_step": 0.1, "train/peak_memory": 100.0, "test/loss_classification": 0.3, "commit": "abc123"}
 FIGURES = ("score_curves", "pareto_plane", "removal_curves", "cost_bars")
@@ -87,6 +91,31 @@ def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
     written = write_report(made_up(tmp_path, rows), Rule())
     assert written.answer.startswith("No maps were scored")
     assert "max_epochs = 2" in written.table
+
+
+def test_a_key_of_one_value_is_no_part_of_the_curves(tmp_path):
+    """λ may be in the grid without varying."""
+    distance = "model.regularizer.distance"
+    rows = [({distance: name}, 0, simple(0, 0, 0.9, 0.5, 0.6)[2]) for name in ("cosine", "mae")]
+    study = made_up(tmp_path, rows, more_axes=(Axis(WEIGHT, (0.1,)),))
+    write_report(study, Rule())
+    text = (tmp_path / "figures/score_curves.svg").read_text()
+    assert ">cosine<" in text
+    assert ">distance<" in text
+
+
+def test_costs_are_ratios_to_the_baseline_with_their_spread(study):
+    """0.1 and 0.3 s a step over a baseline of 0.2 s: 1.00 ± 0.71."""
+    for trial in study.trials:
+        row = study.row(trial)
+        row["train/seconds_per_step"] = 0.2 if row[WEIGHT] == 0 else (0.1, 0.3)[trial.seed]
+        study.write_row(trial, row)
+    points = points_of(study)
+    (time, _) = cost_bars(answered(points, Rule()).compared).axes
+    assert [bar.get_width() for bar in time.patches] == pytest.approx([1, 1, 1])
+    bars = [container for container in time.containers if isinstance(container, ErrorbarContainer)]
+    ends = [bar.lines[2][0].get_segments()[0] for bar in bars]
+    assert [right[0] - left[0] for left, right in ends] == pytest.approx([0, 2 * 0.5**0.5, 2 * 0.5**0.5])
 
 
 def test_no_finished_run(tmp_path, capsys):
