@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import csv
 import json
-import statistics
 import sys
 from pathlib import Path
 
 import yaml
+
+from camtrain.report.points import Estimate
+from camtrain.report.tables import shown
 
 COLUMNS = {
     "test/accuracy": ("accuracy, %", 100),
@@ -86,11 +88,7 @@ def cell(records: list[dict[str, object]], key: str) -> str:
     """Mean ± standard deviation, or the value where there is one, or a dash."""
     _, factor = COLUMNS[key]
     values = [float(str(each[key])) * factor for each in records if key in each]
-    if not values:
-        return "–"
-    digits = 1 if factor == 100 else 3
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{spread}"
+    return shown(Estimate.of(values), digits=1 if factor == 100 else 3)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-import statistics
 from collections import defaultdict
 from pathlib import Path
 
+from camtrain.report.points import Estimate
+from camtrain.report.tables import percent
 from experiments.results_table import put
 
 HERE = Path(__file__).parent
@@ -43,7 +44,8 @@ def main() -> None:
     for row in in_order:
         grouped[row[0], row[1]].append(row)
     for (name, method), of_seeds in grouped.items():
-        cells = [spread([float(str(row[3 + k])) for row in of_seeds if row[3 + k] != ""]) for k in range(len(COLUMNS))]
+        values = [[float(str(row[3 + k])) for row in of_seeds if row[3 + k] != ""] for k in range(len(COLUMNS))]
+        cells = [percent(Estimate.of(of_column)) for of_column in values]
         lines.append(f"| {name} | {method} | {len(of_seeds)} | " + " | ".join(cells) + " |")
     put("\n".join(lines), HERE / "README.md", "<!-- results of experiments/attention_pets -->\n")
     print("\n".join(lines))
@@ -76,14 +78,6 @@ def rows_of(name: str) -> list[list[object]]:
                 values = ["" if scores.get(key) is None else round(scores[key], 6) for key in keys]
                 rows.append([name, method, int(run.name[-1]), *values])
     return rows
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation in percent, or the value where there is one, or a dash."""
-    if not values:
-        return "–"
-    deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.1f}{deviation}"
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-import statistics
 from collections import defaultdict
 from pathlib import Path
 
+from camtrain.report.points import Estimate
+from camtrain.report.tables import shown
 from experiments.results_table import put
 
 HERE = Path(__file__).parent
@@ -94,10 +95,7 @@ def shares_of_gap(
 
 def spread(values: list[float]) -> str:
     """Mean ± standard deviation, or the value where there is one, or a dash."""
-    if not values:
-        return "–"
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{deviation}"
+    return shown(Estimate.of(values), digits=1)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ class InMemoryCIFAR100(ImageFolderData):
     """`ImageFolderData` of 32×32 images, whose training batches are cropped and flipped as a whole.
 
     Each image has its own shift of up to 4 pixels in both directions, with black borders, and is flipped or not, as
-    with `augmentation="crop_flip"`, at a fiftieth of the time.
+    with `augmentation="crop_flip"`.
 
     Args:
         root: folder with `train/<class>/*` and `test/<class>/*`.

@@ -8,11 +8,12 @@ Writes unfinished_resnet20.csv and the table of the README.
 from __future__ import annotations
 
 import csv
-import statistics
 import sys
 from collections import defaultdict
 from pathlib import Path
 
+from camtrain.report.points import Estimate
+from camtrain.report.tables import shown
 from camtrain.study import Study
 from experiments.results_table import put
 
@@ -47,8 +48,7 @@ def table(rows: list[dict[str, float]]) -> str:
     for weight, of_seeds in by_weight.items():
 
         def spread(key: str, scale: float, digits: int, of_seeds: list[dict[str, float]] = of_seeds) -> str:
-            values = [scale * row[key] for row in of_seeds]
-            return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+            return shown(Estimate.of([scale * row[key] for row in of_seeds]), digits)
 
         done = sorted({int(row["epoch"]) for row in of_seeds})
         cells = [f"{weight:g}", str(len(of_seeds)), f"{done[0]} to {done[-1]}", spread("val/accuracy", 100, 1)]
