@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 PARENT = """
 import os, sys, time
@@ -50,10 +51,12 @@ def _until(is_so, seconds: float = 120) -> None:
 
 
 def _is_running(pid: int) -> bool:
+    """Whether there is such a process; one that has ended may still wait for someone to ask how."""
     try:
         os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return False
-    # A process that has ended may wait for someone to ask how.
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()  # gone meanwhile; a system without /proc has said all that it can
+    return state != "Z"
