@@ -6,9 +6,9 @@ for network in resnet20 mobilenet_v2; do
     study=runs/lambda_cifar100_$network
     camtrain ablate --config experiments/lambda_cifar100/$network.yaml \
         --set model.regularizer_weight=0,1e-3,7.5e-3,0.1,1 --seeds 0,1,2 --jobs "${1:-1}" --threads 1 --out "$study" \
-        --methods grad_cam,grad_cam_plus_plus,score_cam,ablation_cam,x_grad_cam --limit 500 \
+        --methods grad_cam,grad_cam_plus_plus,score_cam,ablation_cam,x_grad_cam --limit 200 \
         --metrics average_drop,average_increase,average_gain,insertion_auc,deletion_auc,gradient \
-        --evaluate-with='--max-batch 1024 --batch-size 100 --channels 128'
+        --evaluate-with='--batch-size 100 --channels 128'
     mkdir -p experiments/lambda_cifar100/$network
     cp -r "$study"/{results.csv,results.md,figures} experiments/lambda_cifar100/$network/
 done
