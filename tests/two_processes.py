@@ -1,6 +1,7 @@
 """Trains a network with L = L_C + λ L_R in as many processes as its first argument says, and saves its weights.
 
-Run by `test_distributed.py` as a script, because Lightning starts the other processes by running it again.
+Its second argument is the number of steps that balance the terms. Run by `test_distributed.py` as a script, because
+Lightning starts the other processes by running it again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from camtrain import Classifier
 from camtrain.regularizers import InterpretableGradient, MapSparsity, Sum, Term
 
 
-def main(processes: int, path: str) -> None:
+def main(processes: int, balance_steps: int, path: str) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     # Without BatchNorm, whose statistics are those of each process.
@@ -29,10 +30,12 @@ def main(processes: int, path: str) -> None:
         2,
         regularizer=Sum(
             [
-                Term(InterpretableGradient("mse"), 1e4),  # not indifferent to a factor 1/n, as cosine is
+                # Not indifferent to a factor 1/n, as cosine is.
+                Term(InterpretableGradient("mse"), 1e-2 if balance_steps else 1e4),
                 Term(MapSparsity("layer_cam", "2"), 1.0),
             ]
         ),
+        regularizer_balance_steps=balance_steps,
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     )
     images = torch.randn(16, 3, 8, 8)
@@ -49,4 +52,4 @@ def main(processes: int, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from camtrain.regularizers.regularizer import Penalty
@@ -18,7 +19,7 @@ class TermRecord(nn.Module):
         L_R = 1/(n p) Σ_{i counts} E_i
 
     and each of them has the same weight, with 1 % of the images annotated as with all. Under DDP each process keeps its
-    own share.
+    own share, and all have the same size at the start.
     """
 
     seen: Tensor
@@ -53,11 +54,18 @@ class TermRecord(nn.Module):
         return values * (self.seen / self.counted.clamp(min=1)).to(values.dtype)
 
     def note_start(self, classification: Tensor, regularization: Tensor) -> None:
-        """Take the two terms of one step into their size at the start; not if L_R is not positive."""
-        if not bool(regularization > 0):
+        """Take the two terms of one step into their size at the start; not if L_R is not positive.
+
+        Under DDP all processes call it in the same step, and note the sum of those whose L_R is positive.
+        """
+        both = torch.stack([classification.float(), regularization.float()])
+        both = torch.where(regularization > 0, both, torch.zeros_like(both))
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(both)
+        if not bool(both[1] > 0):
             return
-        self.start_classification = self.start_classification.to(classification.device) + classification.float()
-        self.start_regularization = self.start_regularization.to(classification.device) + regularization.float()
+        self.start_classification = self.start_classification.to(both.device) + both[0]
+        self.start_regularization = self.start_regularization.to(both.device) + both[1]
         self.start_steps = self.start_steps + 1
 
     @property
