@@ -28,6 +28,7 @@ STUDY = Path("runs/attention_pets")
 SETTINGS = ("plain", "energy_inside", "map_l1")
 PHOTOGRAPHS = 6
 DIMMED = 0.25  # brightness of the background where the animal is shown
+LARGEST_FILE = 400_000  # bytes
 RIGHT, WRONG = "black", "#b00020"
 
 
@@ -61,7 +62,7 @@ def main() -> None:
             color = RIGHT if said[name][index] == labels[index] else WRONG
             tiles.append(map_tile(name, picture, maps[name][index], title, color=color))
         rows.append(Panel(tiles))
-    write_png(contact_sheet(rows, "Grad-CAM of the label, seed 0"), HERE / "maps.png")
+    write_png(contact_sheet(rows, "Grad-CAM of the label, seed 0"), HERE / "maps.png", LARGEST_FILE)
 
 
 def network(setting: str) -> torch.nn.Module:
