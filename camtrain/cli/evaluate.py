@@ -30,7 +30,7 @@ from camtrain.cli.evaluation_report import (
 )
 from camtrain.cli.evaluation_run import EvaluatedImages, EvaluationRun, weights_hash
 from camtrain.cli.network_arguments import device_named, method_names, methods_of, override_of
-from camtrain.cli.preprocessing import data_module
+from camtrain.cli.preprocessing import data_module, normalization_of
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
 from camtrain.cli.say import say
 from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
@@ -164,7 +164,7 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config
         "channels": settings.channels,
         "protocol": asdict(protocol),
         "config": config.read_text(encoding="utf-8"),
-        "normalization": [list(ready.preprocessing.mean), list(ready.preprocessing.std), settings.size],
+        "normalization": [*normalization_of(data), settings.size],
         "split": settings.split,
         "images": [index for batch in images.batches for index in batch],
         "batch_size": settings.batch_size,

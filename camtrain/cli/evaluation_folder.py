@@ -55,6 +55,11 @@ class EvaluationFolder:
             self._check_that_it_may_go()
         elif _is_evaluation(path):
             self._check_whose_it_is()
+        elif any(self.rows.glob("*.pt")):
+            raise ValueError(
+                f"`--out`: {self.rows} holds batches of an evaluation and not its {_SETTINGS}, so that it is not known "
+                "which; choose another folder, or delete this one"
+            )
 
     def claim(self) -> None:
         """Make the folder this evaluation's own, after what is to be forgotten is gone."""
@@ -68,7 +73,7 @@ class EvaluationFolder:
             raise ValueError(f"`--fresh`: {self.rows} holds files that are no evaluation's; choose another --out")
 
     def _check_whose_it_is(self) -> None:
-        wanted, found = self.settings, json.loads((self.rows / _SETTINGS).read_text(encoding="utf-8"))
+        wanted, found = self.settings, _read(self.rows / _SETTINGS)
         different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
         if different:
             key = different[0]
@@ -76,6 +81,16 @@ class EvaluationFolder:
                 f"`--out`: {self.path} holds an evaluation with {key} {_short(found.get(key))}, and this one has "
                 f"{_short(wanted.get(key))}; choose another folder, or --fresh to forget it"
             )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"`--out`: {path} is damaged; choose another folder, or --fresh to forget the evaluation in it")
+    return found
 
 
 def _is_evaluation(folder: Path) -> bool:

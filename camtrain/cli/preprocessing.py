@@ -170,6 +170,18 @@ def data_module(config: Path, network: Preprocessing, override: Override) -> tup
     return data, [*([] if fixed and network.assumed else network.remarks), *remarks]
 
 
+def normalization_of(data: Any) -> list[list[float] | None]:
+    """The mean and std that a data module normalizes with, `None` where it does not say.
+
+    Example:
+        >>> from camtrain.data import DecoyDigits
+        >>> normalization_of(DecoyDigits(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+        [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25]]
+    """
+    said = [getattr(data, name, None) for name in ("mean", "std")]
+    return [None if each is None else torch.as_tensor(each, dtype=torch.float64).flatten().tolist() for each in said]
+
+
 def _of_own_normalization(data: Any, fixed: Sequence[str], network: Preprocessing, override: Override) -> list[str]:
     """Check what a data module does whose mean or std can not be set; what is not known is remarked."""
     unknown = [name for name in fixed if not hasattr(data, name)]

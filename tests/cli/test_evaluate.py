@@ -331,6 +331,20 @@ def test_a_changed_configuration_is_another_evaluation(evaluate):
     assert "holds an evaluation with config" in err
 
 
+def test_batches_of_nobody_knows_what_are_not_taken_up(evaluate):
+    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
+    assert evaluate(*words)[0] == 0
+    settings = Path("evaluated/rows/settings.json")
+    settings.write_text(settings.read_text()[:40])
+    status, _, err = evaluate(*words)
+    assert (status, "`--out`: evaluated/rows/settings.json is damaged" in err) == (2, True)
+    settings.unlink()
+    status, _, err = evaluate(*words)
+    assert (status, "evaluated/rows holds batches of an evaluation and not its settings.json" in err) == (2, True)
+    settings.write_text("[]")
+    assert evaluate(*words, "--fresh")[0] == 0
+
+
 def test_two_checkpoints_are_compared_image_by_image(evaluate):
     paths = checkpoint("plain", 0), checkpoint("other", 1)
     words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop,localization_iou_25,gradient"]
@@ -414,6 +428,8 @@ def test_a_data_module_may_have_a_normalization_of_its_own_if_it_is_the_network_
     assert evaluate("--network", "resnet18", "--config", "squares.yaml", *QUICK, *words, "--fresh")[0] == 2
     status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *QUICK, *words, "--fresh")
     assert (status, "warning" in err) == (0, False)
+    recorded = json.loads(Path("evaluated/scores.json").read_text())["settings"]["normalization"]
+    assert recorded == [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25], None], "what is done, not what was assumed"
 
 
 def test_a_data_module_need_not_say_how_it_normalizes(evaluate):
@@ -423,6 +439,7 @@ def test_a_data_module_need_not_say_how_it_normalizes(evaluate):
     status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *words)
     assert status == 0
     assert "warning: Bare does not say how it normalizes images, which are taken as they are" in err
+    assert json.loads(Path("evaluated/rows/settings.json").read_text())["normalization"] == [None, None, None]
     assert "assumed" not in err
     assert scores() == scores("squares/scores.csv")
     status, _, err = evaluate(*OURS, *words, "--fresh")
