@@ -10,6 +10,7 @@ from camtrain.report.points import Estimate, PointRuns, baseline_of, number
 from camtrain.report.scores import Score, gaining_scores
 
 _ACCURACIES = ("test/accuracy", "val/accuracy")
+_ROUNDING = 1e-6  # of accuracies, which are logged in float32: a loss of exactly the margin is allowed
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,7 @@ def answered(points: Sequence[PointRuns], rule: Rule) -> Answer:
     allowed = [
         each
         for each in compared
-        # A floor of rounding: a loss of exactly the margin is allowed.
-        if not each.is_baseline and each.accuracy.mean >= -rule.margin - 1e-9 and not math.isnan(each.gain.mean)
+        if not each.is_baseline and each.accuracy.mean >= -rule.margin - _ROUNDING and not math.isnan(each.gain.mean)
     ]
     best = max((each for each in allowed if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
     return Answer(best, compared, scores, accuracy, _sentence(best, compared, scores, rule), _rule(scores, rule))
@@ -144,7 +144,7 @@ def _sentence(best: Compared | None, compared: Sequence[Compared], scores: Seque
     if not others:
         return "Only the baseline is finished, so there is nothing to compare it with yet."
     if best is None:
-        within = [each for each in others if each.accuracy.mean >= -rule.margin - 1e-9]
+        within = [each for each in others if each.accuracy.mean >= -rule.margin - _ROUNDING]
         if not within:
             return f"No point keeps its accuracy within {_points(rule.margin)} of the baseline's."
         nearest = max(within, key=lambda each: each.gain.mean if not math.isnan(each.gain.mean) else -math.inf)
