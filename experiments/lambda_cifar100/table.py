@@ -1,0 +1,132 @@
+"""Writes the tables and answers of this folder's README, and the project's results table, from results.csv.
+
+    python experiments/lambda_cifar100/table.py
+
+What it reads, `<network>/results.csv`, is committed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from camtrain.report.answer import Answer, Compared, Rule, answered
+from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
+from camtrain.report.scores import Score
+from camtrain.report.tables import percent, shown, tables_of
+from experiments.results_table import put
+
+HERE = Path(__file__).parent
+NETWORKS = {"resnet20": "ResNet-20", "mobilenet_v2": "small MobileNet-V2"}
+METHOD = "grad_cam"  # of the project's table
+MARKER = "<!-- {} of experiments/lambda_cifar100 -->\n"
+
+
+def main() -> None:
+    """Read, and write between the marker lines."""
+    points = {name: read(HERE / folder / "results.csv") for folder, name in NETWORKS.items()}
+    answers = {name: answered(of_network, Rule()) for name, of_network in points.items()}
+    told = [f"{name}. {answer.sentence}" for name, answer in answers.items()]
+    overviews = [
+        f"{name}:\n\n{tables_of(points[name], answer)[0].markdown().partition(chr(10) * 2)[2]}"
+        for name, answer in answers.items()
+    ]
+    put("\n\n".join(told), HERE / "README.md", MARKER.format("answers"))
+    put("\n\n".join(overviews), HERE / "README.md", MARKER.format("overviews"))
+    put(claims(answers), HERE / "README.md", MARKER.format("claims"))
+    put(results(answers), Path("README.md"), MARKER.format("results"))
+    print("\n\n".join([*told, claims(answers), results(answers)]))
+
+
+def read(path: Path) -> list[PointRuns]:
+    """The runs of a study's table, by λ."""
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    grouped: dict[float, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        values: dict[str, Any] = {column: parsed(text) for column, text in row.items()}
+        grouped[values[WEIGHT]][int(values["seed"])] = values
+    return [PointRuns({WEIGHT: weight}, {}, by_seed) for weight, by_seed in sorted(grouped.items())]
+
+
+def parsed(text: str) -> float | str:
+    """A number, where it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def claims(answers: dict[str, Answer]) -> str:
+    """How many scores of maps each point improves, on the mean and with an interval that leaves out 0."""
+    headings = ["network", "λ", "accuracy, points", "scores better", "certainly better", "certainly worse"]
+    lines = []
+    for name, answer in answers.items():
+        for each in answer.compared:
+            if not each.is_baseline:
+                gains = [gain(each, score) for score in answer.scores]
+                better = [
+                    sum(estimate.mean > 0 for estimate in gains),
+                    sum(bounds(estimate)[0] > 0 for estimate in gains),
+                    sum(bounds(estimate)[1] < 0 for estimate in gains),
+                ]
+                low, high = bounds(each.accuracy)
+                accuracy = f"{100 * each.accuracy.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+                lines.append(
+                    [name, f"{each.runs.point[WEIGHT]:g}", accuracy, *(f"{n} of {len(gains)}" for n in better)]
+                )
+    return markdown(headings, lines)
+
+
+def results(answers: dict[str, Answer]) -> str:
+    """Accuracy, L_R and the scores of one method's maps, with the gain over all methods and the time of a step."""
+    scores = [score for score in next(iter(answers.values())).scores if score.method == METHOD]
+    titles = [f"{score.title} {score.arrow}" for score in scores]
+    headings = ["network", "λ", "seeds", "accuracy, %", "L_R", *titles, "gain of all maps, points", "time per step"]
+    lines = [line(name, each, scores) for name, answer in answers.items() for each in answer.compared]
+    return markdown(headings, lines)
+
+
+def line(network: str, each: Compared, scores: Sequence[Score]) -> list[str]:
+    """Of one point."""
+    runs = each.runs
+    seconds = [run.estimate("train/seconds_per_step").mean for run in (runs, each.baseline)]
+    low, high = bounds(each.gain)
+    gained = "" if each.is_baseline else f"{100 * each.gain.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return [
+        network,
+        f"{runs.point[WEIGHT]:g}",
+        str(len(runs.rows)),
+        percent(runs.estimate("test/accuracy")),
+        shown(runs.estimate("test/loss_regularizer"), digits=3),
+        *(percent(runs.estimate(score.column)) for score in scores),
+        gained,
+        f"{seconds[0] / seconds[1]:.1f} ×",
+    ]
+
+
+def gain(each: Compared, score: Score) -> Estimate:
+    """Of one score, seed by seed, counted so that more is better."""
+    differences = []
+    for seed, row in each.runs.rows.items():
+        mine, theirs = number(row, score.column), number(each.baseline.rows[seed], score.column)
+        if mine is not None and theirs is not None:
+            differences.append(score.direction * (mine - theirs))
+    return Estimate.of(differences)
+
+
+def bounds(estimate: Estimate) -> tuple[float, float]:
+    """The 95 % interval; all numbers where there is one value."""
+    return estimate.interval or (-float("inf"), float("inf"))
+
+
+def markdown(headings: list[str], lines: list[list[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *lines])
+
+
+if __name__ == "__main__":
+    main()
