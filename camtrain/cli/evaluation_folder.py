@@ -89,7 +89,9 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"`--out`: {path} is damaged; choose another folder, or --fresh to forget the evaluation in it")
+        raise ValueError(
+            f"`--out`: {path} is damaged; choose another folder, or --fresh to forget the evaluation in it"
+        )
     return found
 
 
