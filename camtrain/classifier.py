@@ -35,11 +35,12 @@ class Classifier(pl.LightningModule):
     """Trains an image classifier with L = L_C + λ L_R and logs what each term does.
 
     Logged each epoch: `<stage>/loss`, `<stage>/loss_classification` (L_C), `<stage>/loss_regularizer` (L_R),
-    `<stage>/accuracy`, `<stage>/accuracy_top5` and `<stage>/accuracy_per_class/<class>` for the stages `train` (L's and
-    accuracy only), `val` and `test`; `train/regularizer_weight` (λ) and `train/gradient_share`, the share of the
-    parameter gradient that λ L_R contributes, ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖). Of a sum of regularizers also each term's
-    `<stage>/loss_regularizer/<term>`; the share of images that have a penalty, `train/regularizer_counted/<term>`;
-    where terms are balanced, what each is multiplied by, `train/regularizer_scale/<term>`.
+    `<stage>/accuracy`, with more than five classes `<stage>/accuracy_top5`, and `<stage>/accuracy_per_class/<class>`
+    for the stages `train` (L's and accuracy only), `val` and `test`; `train/regularizer_weight` (λ) and
+    `train/gradient_share`, the share of the parameter gradient that λ L_R contributes, ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
+    of each regularizer the share of images that have a penalty, `train/regularizer_counted/<term>`, and where terms are
+    balanced what it is multiplied by, `train/regularizer_scale/<term>`; of a sum each term's
+    `<stage>/loss_regularizer/<term>`; what the engine says of its work, `train/engine/<note>`.
 
     A checkpoint of a run of the command line holds the whole configuration: `Classifier.load_from_checkpoint(path,
     weights_only=True)` rebuilds it. One of a module built in Python holds its plain settings; pass the objects again:
@@ -53,7 +54,7 @@ class Classifier(pl.LightningModule):
             pooling, for images of 32 to 64 pixels.
         weights: pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random.
         regularizer: what L_R penalizes; null is plain training.
-        regularizer_weight: λ, at least 0; null is the default of the regularizer, the best of its paper.
+        regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
         regularizer_warmup_epochs: number of epochs over which λ rises linearly from 0; may be fractional.
         regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and is plain
             training in between.
@@ -68,6 +69,7 @@ class Classifier(pl.LightningModule):
             passes. 0 is never.
 
     Raises:
+        TypeError: if `network` is neither a name nor a module.
         ValueError: if a setting is out of its range, or settings contradict each other.
 
     Example:

@@ -61,8 +61,9 @@ class Step:
     Attributes:
         loss: L, 0-dim; `loss.backward()` gives each parameter its gradient. Detached when it comes from `measure`.
         classification: L_C, 0-dim float32, detached.
-        regularization: L_R, 0-dim float32, detached; NaN where it was not computed (no regularizer, or λ = 0). Of a
-            sum, Σ_t w_t L_t over its active terms, before balancing.
+        regularization: L_R, 0-dim float32, detached; NaN where it was not computed (no regularizer, λ = 0, a plain step
+            of lazy regularization), 0 where no image of the batch is annotated. Of a sum, Σ_t w_t L_t over its active
+            terms, before balancing.
         logits: (N, K), detached.
         regularized: whether L_R was computed.
         notes: numbers to log about how the engine worked, such as `two_terms` of `FrozenGates`; empty in plain steps.
@@ -87,7 +88,7 @@ class Objective(nn.Module):
 
     Args:
         regularizer: what L_R penalizes; `None` is plain cross-entropy.
-        weight: λ, at least 0. `None` is the regularizer's default, the best of its paper.
+        weight: λ, at least 0. `None` is the regularizer's `default_weight`.
         engine: how the gradient of L_R reaches the parameters; `None` is `FrozenGates()`, the fast one.
         label_smoothing: of the cross-entropy, in [0, 1].
         every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
@@ -102,6 +103,7 @@ class Objective(nn.Module):
             trains sets it, as `Classifier` does.
 
     Raises:
+        TypeError: if `regularizer` or `engine` is none.
         ValueError: if λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1],
             `every_n_steps` is below 1, or `balance_steps` below 0.
 

@@ -1,6 +1,6 @@
 """Gathers the scores of several runs: one line per run in results.csv, one row per setting in a README's table.
 
-    python experiments/results_table.py experiments/quickstart "λ = 0=runs/quickstart_0_seed*" "λ = 7.5e-3=runs/..."
+    python -m experiments.results_table experiments/quickstart "λ = 0=runs/quickstart_0_seed*" "λ = 7.5e-3=runs/..."
 
 Each setting is `<name>=<pattern of run folders>`; of a run that was made several times, the last counts. The table
 stands between two marker lines, `<!-- results of <folder> -->` and `<!-- end -->`, in the README of the experiment and,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -27,10 +29,20 @@ PACKAGE = Path(camtrain.__file__).parent
 OUTSIDE = {"experiments", "notebooks", "tests", "configs"}
 
 
+def _packages() -> list[ModuleType]:
+    found = [path.parent.relative_to(PACKAGE.parent) for path in sorted(PACKAGE.glob("*/__init__.py"))]
+    return [importlib.import_module(".".join(path.parts)) for path in found]
+
+
 def test_imports_point_down():
     files = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
     assert {"batch.py", "cams/__init__.py", "cams/grad_cam.py", "objective.py"} <= set(files)
     assert broken_rules(files) == []
+
+
+@pytest.mark.parametrize("module", [camtrain, *_packages()], ids=lambda module: module.__name__)
+def test_all_exported_names_are_there(module):
+    assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
 
 
 def broken_rules(files: dict[str, str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Class activation maps at a layer."""
 
-from camtrain.cams.ablation_cam import AblationCAM
+from camtrain.cams.ablation_cam import AblationCAM, ablation_weights
 from camtrain.cams.attention_map import AttentionMap
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.cams.cam import CAM, cam

@@ -11,7 +11,7 @@ examples:
   camtrain report study
   camtrain report study --margin 0.5 --score insertion_auc
 
-In DIR: report.html, one page that needs no network; results.md and results.tex; figures/ as PNG and SVG.
+In DIR: report.html, one page that needs no network; results.md and results.tex; figures/ as PNG and SVG, maps as PNG.
 
 exit status: 0; 1 if no run is finished; 2 if an argument is wrong.
 """

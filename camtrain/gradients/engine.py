@@ -175,8 +175,8 @@ def forward_pass(
         images: (N, 3, H, W).
         classification_loss: from logits to L_C.
         penalty: says which BatchNorm statistics to use, and which scalar is explained.
-        beside: what else is computed from the pass that L_C comes from.
         watching: entered around the pass whose gradients are penalized, its loss included.
+        beside: what else is computed from the pass that L_C comes from.
 
     Cost:
         One forward pass. With running BatchNorm statistics two: the penalized gradients come from the second, L_C from

@@ -55,8 +55,8 @@ class PointwiseGate(Gate):
     Args:
         kinks: from the arguments to (low, high); `None` where there is no such kink.
         below: value where the input is at or below the low kink.
-        between: value between the kinks.
         above: value where the input is at or above the high kink.
+        between: value between the kinks.
         parameters: names of the arguments after the input.
         defaults: of these.
         open_at_kinks: whether torch's derivative at a kink is that of the piece between.

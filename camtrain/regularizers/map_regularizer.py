@@ -25,7 +25,7 @@ class MapRegularizer(CAMRegularizer):
     and its gradient reaches the parameters by the engine.
 
     Where λ is too large a map evades its penalty by having no positive value at all: such an image does not count, and
-    has no gradient that would bring its map back. Watch `train/regularizer_counted`, and `flat_maps` of
+    has no gradient that would bring its map back. Watch `train/regularizer_counted/<term>`, and `flat_maps` of
     `LocalizationScores`.
 
     A subclass implements `forward`, and says with `needs_annotation` whether it asks where the object is.

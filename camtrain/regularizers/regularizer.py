@@ -27,7 +27,8 @@ class Regularizer(nn.Module, ABC):
     """L_R, the mean of a penalty over the images that count.
 
     There are two kinds: an `InputGradientRegularizer` penalizes the gradient at the input, and an engine takes its
-    gradient to the parameters; a `PassRegularizer` penalizes what a training pass computes, such as a map.
+    gradient to the parameters; a `PassRegularizer` penalizes what a training pass computes, such as a map. A `Sum`
+    holds several.
     """
 
     default_weight: ClassVar[float] = 1.0

@@ -1,7 +1,7 @@
 """Draws maps.png, the maps of the same test photographs after training with and without a regularizer.
 
     SETTINGS="plain energy_inside map_l1" SEEDS=0 AGAIN=1 bash experiments/attention_pets/run.sh
-    python experiments/attention_pets/figure.py
+    python -m experiments.attention_pets.figure
 
 The photographs are evenly spaced over the test images, not chosen. Above each map are the breed that the network
 says, red where it is wrong, and the share of the map's energy that lies on the animal. Printed is that share's mean
@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from camtrain import Classifier
 from camtrain.callbacks.fixed_images import evenly_spaced
 from camtrain.cams import GradCAM
 from camtrain.data import OxfordPet
 from camtrain.methods import image_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
+from experiments.trained_network import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/attention_pets")
@@ -45,7 +45,7 @@ def main() -> None:
     maps: dict[str, Tensor] = {}
     said: dict[str, Tensor] = {}
     for name in SETTINGS:
-        found = network(name)
+        found = trained_network(STUDY / f"{name}_seed0")
         cam = GradCAM(found)
         maps[name] = torch.cat([image_maps(cam, batch.images, batch.labels) for batch in batches])
         with torch.no_grad():
@@ -63,14 +63,6 @@ def main() -> None:
             tiles.append(map_tile(name, picture, maps[name][index], title, color=color))
         rows.append(Panel(tiles))
     write_png(contact_sheet(rows, "Grad-CAM of the label, seed 0"), HERE / "maps.png", LARGEST_FILE)
-
-
-def network(setting: str) -> torch.nn.Module:
-    """The last checkpoint of seed 0, in evaluation mode."""
-    paths = sorted((STUDY / f"{setting}_seed0").glob("version_*/checkpoints/last.ckpt"))
-    if not paths:
-        raise SystemExit(f"no run of {setting}: see the commands at the top of {Path(__file__).name}")
-    return Classifier.load_from_checkpoint(paths[-1], map_location="cpu", weights_only=True).network.eval()
 
 
 if __name__ == "__main__":

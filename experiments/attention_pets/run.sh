@@ -35,4 +35,4 @@ export study
 for seed in ${SEEDS:-0 1 2}; do
     for setting in "${settings[@]}"; do printf '%s\0%s\0' "$setting" "$seed"; done
 done | xargs -0 -n 2 -P "${JOBS:-2}" bash -c 'train "$0" "$1"'
-python experiments/attention_pets/table.py
+python -m experiments.attention_pets.table

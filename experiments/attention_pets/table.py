@@ -1,6 +1,6 @@
 """Writes results.csv and the README's table from the runs that run.sh made.
 
-    python experiments/attention_pets/table.py
+    python -m experiments.attention_pets.table
 
 A row of results.csv whose run is not here stays as it is.
 """

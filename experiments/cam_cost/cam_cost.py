@@ -1,6 +1,6 @@
 """Measure what maps cost, beside captum and pytorch-grad-cam; see README.md.
 
-    python experiments/cam_cost/cam_cost.py [--quick] [--figures grad_cam ...] [--checkpoint CKPT --photos FILE ...]
+    python -m experiments.cam_cost.cam_cost [--quick] [--figures grad_cam ...] [--checkpoint CKPT --photos FILE ...]
 
 Rows that are already in results.csv are not measured again, unless --fresh is given.
 """

@@ -1,6 +1,6 @@
 """Every method on the same three photographs, in one picture; see README.md.
 
-    python experiments/cam_family/cam_family.py [--checkpoint CKPT] [--photos FILE FILE FILE]
+    python -m experiments.cam_family.cam_family [--checkpoint CKPT] [--photos FILE FILE FILE]
 
 Needs a checkpoint of experiments/first_light and the photographs of Oxford-IIIT Pet, unless it is given others.
 """

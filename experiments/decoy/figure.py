@@ -1,6 +1,6 @@
 """Draws before_and_after.png: test images that the plain network gets wrong, and where both networks look.
 
-    python experiments/decoy/figure.py [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer1]
+    python -m experiments.decoy.figure [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer1]
 
 Shown are, of the test images that the plain network of seed 0 gets wrong and the other one right, those with the
 largest share of the plain network's map at the decoy: chosen to show it. Of most images the map shows less of it, above
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 
-from camtrain import Classifier
 from camtrain.data import DecoyDigits
 from camtrain.methods import TITLES, image_maps, method_named
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
 from camtrain.regions import box_regions
+from experiments.trained_network import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/decoy")
@@ -34,7 +34,7 @@ def main(settings: argparse.Namespace) -> None:
     images = torch.cat([batch.images for batch in batches])
     labels = torch.cat([batch.labels for batch in batches])
     boxes = [box for batch in batches for box in batch.boxes]
-    networks = {name: network(name) for name in ("plain", settings.after)}
+    networks = {name: trained_network(STUDY / f"{name}_seed0") for name in ("plain", settings.after)}
     with torch.no_grad():
         predicted = {name: each(images).argmax(dim=1) for name, each in networks.items()}
     for name, of_network in predicted.items():
@@ -67,12 +67,6 @@ def decoys(data: DecoyDigits) -> torch.Tensor:
     scenes = data.scenes("test")
     size = scenes.images.shape[1]
     return box_regions(list(torch.from_numpy(scenes.decoy_boxes).unsqueeze(1)), (size, size))
-
-
-def network(setting: str) -> torch.nn.Module:
-    """The last checkpoint of seed 0, in evaluation mode."""
-    paths = sorted((STUDY / f"{setting}_seed0").glob("version_*/checkpoints/last.ckpt"))
-    return Classifier.load_from_checkpoint(paths[-1], map_location="cpu", weights_only=True).network.eval()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,12 @@ train() {  # a setting, a seed
     read -r config options <<< "${1#*|}"
     run=$study/${name}_seed$2
     [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
-    grep -q "^$name,$2," experiments/decoy/results.csv 2> /dev/null && return
+    [ -z "${AGAIN:-}" ] && grep -q "^$name,$2," experiments/decoy/results.csv 2> /dev/null && return
+    case " ${SETTINGS:-$name} " in *" $name "*) ;; *) return ;; esac
+    if [[ $options == *TEACHER* && -z "$(ls $study/clean_seed"$2"/version_*/checkpoints/last.ckpt 2> /dev/null)" ]]; then
+        echo "$name, seed $2: its teacher is not here: AGAIN=1 SETTINGS=clean SEEDS=$2 makes it"
+        return
+    fi
     options=${options//TEACHER/$(ls -t $study/clean_seed"$2"/version_*/checkpoints/last.ckpt 2> /dev/null | head -1)}
     mkdir -p $study
     # shellcheck disable=SC2086
@@ -51,7 +56,7 @@ train() {  # a setting, a seed
 export -f train
 export study
 
-for seed in 0 1 2; do
+for seed in ${SEEDS:-0 1 2}; do
     for setting in "${settings[@]}"; do printf '%s\0%s\0' "$setting" "$seed"; done
 done | xargs -0 -n 2 -P 2 bash -c 'train "$0" "$1"'
-python experiments/decoy/table.py
+python -m experiments.decoy.table

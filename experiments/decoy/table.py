@@ -1,6 +1,6 @@
 """Writes results.csv and the tables of both READMEs from the runs that run.sh made.
 
-    python experiments/decoy/table.py
+    python -m experiments.decoy.table
 
 A row of results.csv whose run is not here stays as it is.
 """

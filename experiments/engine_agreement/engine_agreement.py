@@ -1,6 +1,6 @@
 """Compare the gradient of λ L_R by FrozenGates in float32 with double backpropagation in float64; see README.md.
 
-    python experiments/engine_agreement/engine_agreement.py [--quick] [--networks resnet18 ...] [--device cuda]
+    python -m experiments.engine_agreement.engine_agreement [--quick] [--networks resnet18 ...] [--device cuda]
 
 Rows that are already in results.csv are not computed again, unless --fresh is given.
 """

@@ -1,6 +1,6 @@
 """Train the same network with both engines from the same seeds; see README.md.
 
-    python experiments/engine_equivalence/engine_equivalence.py [--quick] [--seeds 0 1 2] [--device cuda]
+    python -m experiments.engine_equivalence.engine_equivalence [--quick] [--seeds 0 1 2] [--device cuda]
 
 Trainings that are already in results.csv are not run again, unless --fresh is given.
 """

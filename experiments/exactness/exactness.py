@@ -1,6 +1,6 @@
 """Compare camtrain's gradients with independent ones; see README.md.
 
-python experiments/exactness/exactness.py
+python -m experiments.exactness.exactness
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from captum.attr import GuidedBackprop
-from reference import (
+from torch import Tensor, nn
+
+from camtrain import Objective
+from camtrain.gradients import DoubleBackprop, guided_gradient
+from camtrain.regularizers import InterpretableGradient
+from experiments.exactness.reference import (
     NUM_CLASSES,
     Gradients,
     max_relative_error,
@@ -27,11 +32,6 @@ from reference import (
     reference_step,
     relative_difference,
 )
-from torch import Tensor, nn
-
-from camtrain import Objective
-from camtrain.gradients import DoubleBackprop, guided_gradient
-from camtrain.regularizers import InterpretableGradient
 
 SEEDS = (0, 1, 2)
 IMAGES, SIZE = 2, 64

@@ -4,7 +4,7 @@
 # breeds: Abyssinian, Bengal, American Bulldog) and data/cifar100/{train,test}/<class>/*, and about an hour on two cores.
 set -euo pipefail
 engine="--model.engine camtrain.gradients.DoubleBackprop"  # the default when these runs were made
-export OMP_NUM_THREADS=1  # sums depend on the number of threads, and after ten epochs so do accuracies
+export OMP_NUM_THREADS=1  # sums depend on the number of threads
 
 for seed in 0 1 2; do
     camtrain fit --config configs/pets_resnet18_interpretable_gradient.yaml --seed_everything "$seed" \
@@ -17,7 +17,7 @@ for network in resnet18 mobilenet_v2; do
         --data.classes '[apple, bear, bicycle, bottle, bridge, castle, clock, cup, orchid, tiger]' \
         $engine --trainer.max_epochs 1 --run.name "first_light/cifar100_10_classes_${network}_seed0"
 done
-python experiments/results_table.py experiments/first_light \
+python -m experiments.results_table experiments/first_light \
     "pets, 3 breeds, ResNet-18 at 112 px, 6 epochs=runs/first_light/pets_resnet18_seed*" \
     "CIFAR-100, 10 classes, ResNet-18, 1 epoch=runs/first_light/cifar100_10_classes_resnet18_seed*" \
     "CIFAR-100, 10 classes, MobileNet-V2, 1 epoch=runs/first_light/cifar100_10_classes_mobilenet_v2_seed*"

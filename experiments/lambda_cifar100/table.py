@@ -1,6 +1,6 @@
 """Writes the tables and answers of this folder's README, and the project's results table, from results.csv.
 
-    python experiments/lambda_cifar100/table.py
+    python -m experiments.lambda_cifar100.table
 
 What it reads, `<network>/results.csv`, is committed.
 """

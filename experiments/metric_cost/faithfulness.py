@@ -1,6 +1,6 @@
 """Measure what insertion and deletion cost, beside torch-cam, Quantus and the bare forward passes; see README.md.
 
-    python experiments/metric_cost/faithfulness.py [--figures insertion_deletion epoch]
+    python -m experiments.metric_cost.faithfulness [--figures insertion_deletion epoch]
 
 All contenders take turns in one process, round by round, on the same network and images. torch-cam and Quantus are
 called as their users call them.

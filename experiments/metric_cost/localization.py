@@ -1,6 +1,6 @@
 """Measure what the scores of localization cost, beside wsolevaluation's loop; see README.md.
 
-    python experiments/metric_cost/localization.py [--noise] [--maps 10000] [--peer-maps 200] [--results FILE]
+    python -m experiments.metric_cost.localization [--noise] [--maps 10000] [--peer-maps 200] [--results FILE]
 
 Both take turns in one process, round by round, each with its share of the maps. The other code takes much longer, so it
 gets fewer of them, the first ones of each round; what is compared is the time for one map. Maps are made outside of the

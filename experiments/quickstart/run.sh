@@ -12,6 +12,6 @@ for weight in 0 0.0075 0.1; do
     done
 done
 study=runs/quickstart_study
-python experiments/results_table.py experiments/quickstart \
+python -m experiments.results_table experiments/quickstart \
     "λ = 0=$study/weight_0_seed*" "λ = 7.5e-3=$study/weight_0.0075_seed*" "λ = 0.1=$study/weight_0.1_seed*"
 cp "$(ls -t $study/weight_0.0075_seed0/version_*/panels/test.png | head -1)" experiments/quickstart/panel.png

@@ -1,6 +1,6 @@
 """Measure what a training step costs with each regularizer, relative to a plain step; see README.md.
 
-python experiments/regularizer_cost/regularizer_cost.py [--rounds 15] [--threads 1] [--only energy_inside ...]
+python -m experiments.regularizer_cost.regularizer_cost [--rounds 15] [--threads 1] [--only energy_inside ...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where the time of a FrozenGates step goes; see README.md.
 
-python experiments/step_cost/profile_step.py [resnet18 mobilenet_v2 ...]
+python -m experiments.step_cost.profile_step [resnet18 mobilenet_v2 ...]
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 from collections import Counter
 
 import torch
-from step_cost import NETWORKS, network_and_batch
 from torch.profiler import ProfilerActivity, profile
 
 from camtrain import Objective
 from camtrain.gradients import FrozenGates
 from camtrain.regularizers import InterpretableGradient
+from experiments.step_cost.step_cost import NETWORKS, network_and_batch
 
 KINDS = {
     "convolutions": ("convolution", "conv", "addmm", "mm", "linear"),

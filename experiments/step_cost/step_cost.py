@@ -1,6 +1,6 @@
 """Measure what a training step costs with each engine, in time and in memory; see README.md.
 
-    python experiments/step_cost/step_cost.py [--quick] [--networks resnet18 ...] [--device cuda] [--precision bf16]
+    python -m experiments.step_cost.step_cost [--quick] [--networks resnet18 ...] [--device cuda] [--precision bf16]
 
 Rows that are already in results.csv are not measured again, unless --fresh is given.
 """
