@@ -3,6 +3,7 @@
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.localization_scores import LocalizationScores
+from camtrain.callbacks.moved_checkpoints import MovedCheckpoints
 from camtrain.callbacks.prediction_writer import PredictionWriter
 from camtrain.callbacks.score_reporter import ScoreReporter
 from camtrain.callbacks.step_cost import StepCost
@@ -12,6 +13,7 @@ __all__ = [
     "CAMLogger",
     "FaithfulnessScores",
     "LocalizationScores",
+    "MovedCheckpoints",
     "PredictionWriter",
     "ScoreReporter",
     "StepCost",

@@ -23,6 +23,7 @@ from camtrain.callbacks import (
     CAMLogger,
     FaithfulnessScores,
     LocalizationScores,
+    MovedCheckpoints,
     PredictionWriter,
     ScoreReporter,
     StepCost,
@@ -62,7 +63,14 @@ class TrainingCLI(LightningCLI):
             parser_kwargs={"parser_mode": "omegaconf+"},
             auto_configure_optimizers=False,
             trainer_defaults={
-                "callbacks": [self._reporter, StepCost(), PredictionWriter(), TrainingRandomness(), _last_checkpoint()]
+                "callbacks": [
+                    self._reporter,
+                    StepCost(),
+                    PredictionWriter(),
+                    TrainingRandomness(),
+                    MovedCheckpoints(),
+                    _last_checkpoint(),
+                ]
             },
             args=args,
         )

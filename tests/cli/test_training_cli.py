@@ -378,11 +378,37 @@ def test_a_resumed_run_is_the_one_that_was_not_stopped(camtrain):
     tables = []
     for run in (whole, parts):
         with (run / "metrics.csv").open() as file:
-            tables.append([(row["epoch"], row["train/loss"], row["val/accuracy"]) for row in csv.DictReader(file)])
-    tested = {row for row in tables[1] if row not in tables[0]}
-    assert [row for row in tables[1] if row not in tested] == tables[0]
+            rows = list(csv.DictReader(file))
+        columns = ("epoch", "step", "train/loss", "val/accuracy", "test/accuracy")
+        tables.append([tuple(row[column] for column in columns) for row in rows])
+        # The test of the first part, of one epoch, is not that of the run.
+        assert [row["epoch"] for row in rows if row["test/accuracy"]] == ["2"]
+    assert tables[1] == tables[0]
     assert len({path.name.rpartition("-")[2] for path in parts.glob("wandb/offline-run-*")}) == 1
     assert yaml.safe_load((parts / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_that_goes_on_under_another_path_keeps_its_best_checkpoint(camtrain, moved):
+    small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.resume", "true"]
+    camtrain(*small, "--trainer.max_epochs", "1")
+    last = Path("runs/small/version_0/checkpoints/last.ckpt")
+    saved = torch.load(last, weights_only=True)
+    (key,) = (key for key, state in saved["callbacks"].items() if state.get("monitor") == "val/accuracy")
+    state = saved["callbacks"][key]
+    # An epoch that no other one surpasses.
+    state["best_model_score"] = state["kth_value"] = torch.tensor(2.0)
+    state["best_k_models"] = {path: torch.tensor(2.0) for path in state["best_k_models"]}
+    torch.save(saved, last)
+    if moved:
+        Path("runs").rename("elsewhere")
+    folder = Path("elsewhere" if moved else "runs").absolute()
+    camtrain(*small, "--run.folder", str(folder))
+    checkpoints = folder / "small/version_0/checkpoints"
+    state = torch.load(checkpoints / "last.ckpt", weights_only=True)["callbacks"][key]
+    assert state["best_model_path"] == str(checkpoints / "epoch_000.ckpt")
+    assert state["best_model_score"] == 2.0
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["epoch_000.ckpt", "last.ckpt"]
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with(camtrain, refused):
