@@ -30,6 +30,7 @@ from camtrain.callbacks import (
     TrainingRandomness,
 )
 from camtrain.classifier import Classifier
+from camtrain.cli.integers_first import integers_first
 from camtrain.cli.run_settings import RunSettings, run_loggers
 
 
@@ -54,6 +55,7 @@ class TrainingCLI(LightningCLI):
         self._reporter = ScoreReporter()
         self._config_files = _config_files(sys.argv[1:] if args is None else args)
         self._continued: Path | None = None
+        integers_first(Trainer.__init__)
         super().__init__(
             Classifier,
             LightningDataModule,
