@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +19,9 @@ class StepCost(Callback):
     """Logs the time of a training step and the largest memory so far, once an epoch.
 
     `train/seconds_per_step` is the median over the epoch's steps of the time from the start of one to the start of the
-    next, so loading included; validation, checkpoints and the first step are not. `train/peak_memory` is in MiB: of the
-    GPU what torch had allocated at most, otherwise the process's largest resident set. Of the first process.
+    next, so loading included; validation, checkpoints and the last step are not. `train/peak_memory` is in MiB, since
+    the process began, with validation and maps: of a GPU that is trained on what torch had allocated at most, otherwise
+    the process's largest resident set. Of the first process.
 
     Cost:
         A reading of the clock a step; the GPU is not waited for.
@@ -47,15 +50,19 @@ class StepCost(Callback):
         """Log both."""
         if self._steps:
             pl_module.log("train/seconds_per_step", statistics.median(self._steps), rank_zero_only=True)
-        pl_module.log("train/peak_memory", peak_memory(), rank_zero_only=True)
+        pl_module.log("train/peak_memory", peak_memory(pl_module.device), rank_zero_only=True)
 
 
-def peak_memory() -> float:
-    """The largest memory of this process so far, in MiB: of its GPU if it uses one, otherwise its resident set."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / _MEBIBYTE
+def peak_memory(device: torch.device) -> float:
+    """The largest memory of this process so far, in MiB: of the GPU that it trains on, otherwise its resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / _MEBIBYTE
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # What `getrusage` says on Linux is never below the process that started this one, however large that is.
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))[0]) / 1024
     import resource  # not on every system
 
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
+    # macOS counts in bytes, others in KiB.
     return largest / _MEBIBYTE if sys.platform == "darwin" else largest / 1024

@@ -100,8 +100,9 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list
     cost = drawn(
         "cost_bars",
         lambda: cost_bars(answer.compared),
-        "Time and memory of a training step over the baseline's",
-        "Medians over the steps of the last epoch. Runs that share a machine slow each other down.",
+        "Time of a training step and memory over the baseline's",
+        "Time: median over the steps of the last epoch; runs that share a machine slow each other down. Memory: the "
+        "largest since the run began.",
     )
     maps = [
         PageFigure(path, "The class that the network says and its probability; ✗ marks wrong ones.", _maps_of(method))

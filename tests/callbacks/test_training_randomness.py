@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import torch
 
 from camtrain.callbacks import StepCost, TrainingRandomness
 from camtrain.callbacks.step_cost import peak_memory
+
+CPU = torch.device("cpu")
 
 
 def drawn():
@@ -27,12 +31,14 @@ def test_generators_go_on_from_the_state_that_was_kept(tmp_path):
 
 
 def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
-    """The median of 3, 1 and 1 s; what is before the first step and around validation is left out."""
+    """The median of 3, 1 and 1 s; what is around validation is left out."""
     clock = iter([10.0, 13.0, 14.0, 100.0, 101.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     logged = {}
 
     class Module:
+        device = CPU
+
         def log(self, key, value, **_):
             logged[key] = value
 
@@ -48,7 +54,11 @@ def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
 
 
 def test_peak_memory_grows_with_what_is_held():
-    before = peak_memory()
+    before = peak_memory(CPU)
     held = torch.ones(2**28 + int(2**18 * before))  # a GiB and as much as was ever held
-    assert peak_memory() >= before + 500
+    assert peak_memory(CPU) >= before + 500
     del held
+    # One that this large process starts is as large as it is itself.
+    code = "import torch; from camtrain.callbacks.step_cost import peak_memory; print(peak_memory(torch.device('cpu')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 50 < float(done.stdout) < peak_memory(CPU) - 200
