@@ -60,7 +60,10 @@ class ScoreReporter(Callback):
             run.define_metric("*", step_metric="epoch", step_sync=True, overwrite=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report on training and validation."""
+        """Report on training and validation; of a run whose training was over when it was resumed, on what it said."""
+        if trainer.ckpt_path is not None and not trainer.callback_metrics:
+            known = _read_json(self._folder / "scores.json")
+            self.scores = {key: value for key, value in known.items() if key.split("/")[0] in ("train", "val")}
         self._report(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -164,6 +167,14 @@ def _write_json(scores: Mapping[str, float], path: Path) -> None:
     """Scores as JSON, which knows no NaN: null."""
     known = {key: value if math.isfinite(value) else None for key, value in scores.items()}
     path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, float]:
+    """What `_write_json` wrote; nothing where it did not."""
+    if not path.is_file():
+        return {}
+    known: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
+    return {key: math.nan if value is None else value for key, value in known.items()}
 
 
 def _wandb_runs(trainer: Trainer) -> list[Any]:

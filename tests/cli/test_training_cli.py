@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -360,6 +361,16 @@ def test_an_unknown_layer_is_named_before_training(camtrain, callback):
         )
 
 
+@pytest.mark.parametrize("given", ["1", "1.0"])
+def test_one_batch_is_not_all_of_them(given):
+    """In a process of its own: what typing remembers depends on what was imported."""
+    words = ["--trainer.limit_train_batches", given, "--trainer.limit_val_batches", given, "--print_config"]
+    config = Path(__file__).parents[2] / "configs/quickstart.yaml"
+    call = [sys.executable, "-m", "camtrain.cli", "fit", "--config", str(config), *words]
+    printed = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    assert f"  limit_train_batches: {given}\n  limit_val_batches: {given}\n" in printed
+
+
 def test_version(camtrain, capsys):
     camtrain("--version")
     assert capsys.readouterr().out.startswith("camtrain 0.")
@@ -386,6 +397,18 @@ def test_a_resumed_run_is_the_one_that_was_not_stopped(camtrain):
     assert tables[1] == tables[0]
     assert len({path.name.rpartition("-")[2] for path in parts.glob("wandb/offline-run-*")}) == 1
     assert yaml.safe_load((parts / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+def test_a_run_that_was_stopped_in_its_test_keeps_the_scores_of_its_training(camtrain):
+    small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.max_epochs", "1"]
+    camtrain(*small, "--run.test", "false")
+    path = Path("runs/small/version_0/scores.json")
+    before = json.loads(path.read_text())
+    assert {key.split("/")[0] for key in before} == {"train", "val"}
+    camtrain(*small, "--run.resume", "true")
+    after = json.loads(path.read_text())
+    assert "test/accuracy" in after
+    assert {key: after[key] for key in before} == before
 
 
 @pytest.mark.parametrize("moved", [False, True])
