@@ -38,8 +38,7 @@ def run_on_ray(
     ray = _ray()
     ours = not ray.is_initialized()
     if ours:
-        cores = {} if jobs is None else {"num_cpus": jobs * study.asked.threads}
-        ray.init(log_to_driver=False, include_dashboard=False, **cores)
+        _connect(ray, None if jobs is None else jobs * study.asked.threads)
     try:
         task = ray.remote(num_cpus=study.asked.threads, num_gpus=gpus_per_trial, max_retries=3)(_run)
         folder = study.folder.absolute()
@@ -59,6 +58,19 @@ def run_on_ray(
 def _run(folder: Path, name: str, command: list[str]) -> Outcome:
     study = Study.opened(folder)
     return run_trial(study, study.trial_named(name), command)
+
+
+def _connect(ray: Any, cores: int | None) -> None:
+    options = {"log_to_driver": False, "include_dashboard": False}
+    if cores is None:
+        ray.init(**options)
+        return
+    try:
+        ray.init(num_cpus=cores, **options)
+    except ValueError as error:
+        if "existing cluster" not in str(error):
+            raise
+        ray.init(**options)
 
 
 def _outcome(ray: Any, reference: Any, name: str) -> Outcome:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import platform
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -35,8 +37,8 @@ class Outcome:
         status: `finished` now, or it `was finished` before, or it `failed`; `stopped` if it was told to; `held` if
             another process runs it.
         seconds: that it took.
-        log: of the command that failed.
-        message: last line of that log.
+        log: of what failed.
+        message: what it says.
     """
 
     trial: str
@@ -47,10 +49,15 @@ class Outcome:
 
 
 class TrialFailedError(Exception):
-    """A command of a trial ended with an error; `log` is its output."""
+    """A command of a trial did not do what it should.
 
-    def __init__(self, log: Path) -> None:
-        super().__init__(str(log))
+    Args:
+        log: its output.
+        message: what to say of it.
+    """
+
+    def __init__(self, log: Path, message: str) -> None:
+        super().__init__(message)
         self.log = log
 
 
@@ -101,10 +108,14 @@ def _run_if_free(
             run.fit()
             scores = run.metrics() | run.evaluated()
         except TrialFailedError as error:
-            took = time.monotonic() - started
-            return Outcome(trial.name, "failed", took, error.log, _last_line(error.log))
+            return Outcome(trial.name, "failed", time.monotonic() - started, error.log, str(error))
         except TrialStoppedError:
             return Outcome(trial.name, "stopped", time.monotonic() - started)
+        except Exception as error:  # whatever it is, the other trials go on
+            log = study.folder_of(trial) / "error.log"
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+            message = f"{type(error).__name__}: {error}"
+            return Outcome(trial.name, "failed", time.monotonic() - started, log, message)
         study.write_row(trial, scores | provenance())
     return Outcome(trial.name, "finished", time.monotonic() - started)
 
@@ -127,17 +138,21 @@ class _TrialRun:
         self.environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **environment}
 
     def fit(self) -> None:
-        """Train and test; once only."""
-        if self._fitted.is_file():
-            return
+        """Train and test; once only, but for a test that was not asked for then."""
         asked = self.study.asked
-        run = {"folder": self.folder.parent, "name": self.trial.name, "resume": "true", "group": asked.name}
+        if self._fitted.is_file() and (self._found["test"] or not asked.test):
+            return
+        run = {"folder": self.folder.parent, "name": self.folder.name, "resume": "true", "group": asked.name}
         run |= {"wandb": asked.wandb, "project": asked.project, "test": json.dumps(asked.test)}
         run |= {"tags": json.dumps(asked.tags)}
         words = [word for key, value in run.items() for word in (f"--run.{key}", str(value))]
         self._call("fit", ["--config", str(self.folder / "config.yaml"), *words])
-        last = max(self.folder.glob("version_*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
-        found = {"run": last.parents[1].name, "checkpoint": _scored_checkpoint(last)}
+        checkpoints = list(self.folder.glob("version_*/checkpoints/last.ckpt"))
+        if not checkpoints:
+            log = self.folder / "fit.log"
+            raise TrialFailedError(log, "`camtrain fit` ended without an error, and without a checkpoint")
+        last = max(checkpoints, key=lambda path: path.stat().st_mtime)
+        found = {"run": last.parents[1].name, "checkpoint": _scored_checkpoint(last), "test": asked.test}
         write_whole(self._fitted, json.dumps(found, indent=2) + "\n")
 
     @property
@@ -145,18 +160,24 @@ class _TrialRun:
         return self.folder / "fitted.json"
 
     @property
+    def _found(self) -> dict[str, Any]:
+        return {"test": True, **json.loads(self._fitted.read_text(encoding="utf-8"))}
+
+    @property
     def _run(self) -> tuple[Path, Path]:
         """Folder of the finished run, and the checkpoint that its test scored."""
-        found = json.loads(self._fitted.read_text(encoding="utf-8"))
-        run = self.folder / found["run"]
-        return run, run / "checkpoints" / found["checkpoint"]
+        run = self.folder / self._found["run"]
+        return run, run / "checkpoints" / self._found["checkpoint"]
 
     def metrics(self) -> dict[str, float]:
-        """The last value of everything that was logged, but for single classes."""
-        with (self._run[0] / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        found = {key: float(value) for row in rows for key, value in row.items() if value and "/" in key}
-        return {key: value for key, value in found.items() if "accuracy_per_class" not in key}
+        """The last value of everything that was logged, but for single classes.
+
+        Validation is that of the scored checkpoint, as test and maps are.
+        """
+        run, checkpoint = self._run
+        steps = int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return last_values(csv.DictReader(file), steps)
 
     def evaluated(self) -> dict[str, float | None]:
         """The scores of `camtrain evaluate`, under `evaluated/<metric>[/<method>]`."""
@@ -183,7 +204,37 @@ class _TrialRun:
         finally:
             _end(process)
         if process.returncode:
-            raise TrialFailedError(log)
+            raise TrialFailedError(log, _why(process.returncode, log))
+
+
+def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, float]:
+    """The last value of each quantity of `metrics.csv`; of validation, the last one after so many steps at most.
+
+    Args:
+        rows: of the file; a step's number is that of the steps done before it.
+        steps: that the scored checkpoint was trained for.
+
+    Example:
+        >>> rows = [{"step": "7", "val/accuracy": "0.9", "train/loss": "1"}, {"step": "15", "val/accuracy": "0.8"}]
+        >>> last_values(rows, 8), last_values(rows, 16)
+        ({'val/accuracy': 0.9, 'train/loss': 1.0}, {'val/accuracy': 0.8, 'train/loss': 1.0})
+    """
+    found = {
+        key: float(value)
+        for row in rows
+        for key, value in row.items()
+        if value and "/" in key and not (key.startswith("val/") and int(row["step"]) >= steps)
+    }
+    return {key: value for key, value in found.items() if "accuracy_per_class" not in key}
+
+
+def _why(status: int, log: Path) -> str:
+    """What to say of a command that ended with an error."""
+    if status > 0:
+        return _last_line(log)
+    name = signal.Signals(-status).name
+    hint = " (often for want of memory: try fewer --jobs)" if -status == signal.SIGKILL else ""
+    return f"ended by {name}{hint}; before: {_last_line(log)}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,9 +6,10 @@ import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
@@ -17,16 +18,18 @@ from camtrain.cli.ablate_parser import ablate_parser
 from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.network_arguments import method_names
 from camtrain.cli.report import print_report
-from camtrain.cli.resolved_config import ConfigResolver
+from camtrain.cli.resolved_config import NOT_OF_TRAINING, ConfigResolver
 from camtrain.cli.run_settings import RunSettings
 from camtrain.cli.say import say
-from camtrain.evaluation import criteria_named
+from camtrain.evaluation import CRITERIA, criteria_named
 from camtrain.networks import nearest_names
 from camtrain.report import Rule
 from camtrain.study import Asked, Axis, Study, Trial, grid
 
 _COMMAND = [sys.executable, "-m", "camtrain.cli"]
 _SEED = "seed_everything"
+_GIVEN = ("methods", "metrics", "split", "limit", "gallery")
+_OF_THE_STUDY = ("checkpoint", "network", "weights", "config", "compare", "out", "panels", *_GIVEN)
 
 
 def ablate(words: Sequence[str]) -> int:
@@ -60,7 +63,11 @@ def ablate(words: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         parser.error(str(error))
     study.write_results()
-    _report(study, rule)
+    try:
+        _report(study, rule)
+    except (ValueError, OSError) as error:
+        say("ablate", f"{error}; the runs are finished: `camtrain report {study.folder}` makes the report")
+        return 1
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     for outcome in failed:
         say("ablate", f"{outcome.trial} failed: {outcome.message} ({outcome.log})")
@@ -90,6 +97,9 @@ def _axes(settings: Namespace) -> tuple[Axis, ...]:
         raise ValueError(f"`--set`: expected each key once, got {', '.join(keys)}")
     if _SEED in keys:
         raise ValueError("`--set`: seeds are given by --seeds, got seed_everything")
+    for key in keys:
+        if key.partition(".")[0] in NOT_OF_TRAINING:
+            raise ValueError(f"`--set`: {key} changes nothing of what a run learns; set it in the configuration")
     return axes
 
 
@@ -101,16 +111,28 @@ def _evaluation(settings: Namespace) -> tuple[str, ...]:
     _check_score(settings.score, criteria_named(settings.metrics.split(",")), method_names(settings.methods))
     limit = () if settings.limit is None else ("--limit", str(settings.limit))
     chosen = ("--methods", settings.methods, "--metrics", settings.metrics, "--split", settings.split, *limit)
-    words = (*chosen, "--panels", "0", "--gallery", str(settings.gallery), *shlex.split(settings.evaluate_with))
-    evaluate_parser().parse_args(words)
-    return words
+    own = (*chosen, "--panels", "0", "--gallery", str(settings.gallery))
+    further = shlex.split(settings.evaluate_with)
+    _check_further(vars(evaluate_parser().parse_args(own)), vars(evaluate_parser().parse_args([*own, *further])))
+    return (*own, *further)
+
+
+def _check_further(own: Mapping[str, Any], all_: Mapping[str, Any]) -> None:
+    """What the study itself says of an evaluation, such as its checkpoint, is not to be said otherwise."""
+    for name in _OF_THE_STUDY:
+        if own[name] != all_[name]:
+            option = name.replace("_", "-")
+            raise ValueError(
+                f"`--evaluate-with`: --{option} is the study's own, got {all_[name]}; "
+                + (f"give --{option} to `camtrain ablate`" if name in _GIVEN else "leave it out")
+            )
 
 
 def _check_score(score: str | None, metrics: Sequence[str], methods: Sequence[str]) -> None:
     """Before anything is trained: the report, hours later, would find out."""
-    metric, _, method = (score or "").partition("/")
-    if score and (metric not in metrics or (method and method not in methods)):
-        known = [*metrics, *(f"{each}/{other}" for each in metrics for other in methods)]
+    of_maps = [each for each in metrics if not CRITERIA[each].of_network]
+    known = [*metrics, *(f"{each}/{other}" for each in of_maps for other in methods)]
+    if score and score not in known:
         raise ValueError(f"`--score`: the study will have no {score!r}; {nearest_names(score, known)}")
 
 
@@ -118,7 +140,7 @@ def _study(settings: Namespace, words: Sequence[str]) -> Study:
     """The study with all configurations resolved, on disk."""
     if not Path(settings.config).is_file():
         raise ValueError(f"`--config`: no such file: {settings.config}")
-    earlier = _earlier(settings.out)
+    earlier = Study.asked_in(settings.out) if (settings.out / "study.json").is_file() else None
     if earlier and settings.point:
         # What was asked stands; agents of a sweep only run it.
         study = Study.opened(settings.out)
@@ -139,6 +161,8 @@ def _study(settings: Namespace, words: Sequence[str]) -> Study:
         for point in grid(asked.axes)
         for seed in asked.seeds
     ]
+    for trial in trials:
+        _check_trainer(trial.config["trainer"])
     study = Study(settings.out, asked, trials)
     if len(study.trials) < len(trials):
         raise ValueError(f"`--set`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
@@ -148,11 +172,15 @@ def _study(settings: Namespace, words: Sequence[str]) -> Study:
     return study
 
 
-def _earlier(folder: Path) -> Asked | None:
-    try:
-        return Study.opened(folder).asked
-    except FileNotFoundError:
-        return None
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    """A run is resumed from its checkpoints, and its scores are read from its tables."""
+    needed = {"fast_dev_run": (False, 0), "enable_checkpointing": (None, True), "logger": (None,)}
+    for name, values in needed.items():
+        if (value := trainer.get(name)) not in values:
+            raise ValueError(
+                f"`trainer.{name}`: a study needs the checkpoints and tables of its runs, so expected "
+                f"{'null' if values[0] is None else 'false'}, got {value}"
+            )
 
 
 def _run(study: Study, settings: Namespace) -> list[Outcome]:

@@ -11,7 +11,7 @@ from camtrain.cli.run_settings import RunSettings
 from camtrain.cli.training_cli import TrainingCLI
 
 # Where a run is written and how it is continued changes nothing of what it learns.
-_NOT_OF_TRAINING = ("config", "ckpt_path", "weights_only", "run")
+NOT_OF_TRAINING = ("config", "ckpt_path", "weights_only", "run")
 
 
 class ConfigResolver(TrainingCLI):
@@ -37,7 +37,7 @@ class ConfigResolver(TrainingCLI):
         words = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in point.items()]
         parsed = self.parser.parse_args([*self._words, *words, f"--seed_everything={seed}"])
         settings = json.loads(self.parser.dump(parsed, skip_none=False, format="json"))["fit"]
-        return {key: value for key, value in settings.items() if key not in _NOT_OF_TRAINING}
+        return {key: value for key, value in settings.items() if key not in NOT_OF_TRAINING}
 
     @property
     def run_settings(self) -> RunSettings:

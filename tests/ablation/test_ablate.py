@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from camtrain.ablation import run_trial
 from camtrain.ablation.trial_lock import trial_lock
 from camtrain.cli import main
+from camtrain.cli.ablate import ablate as run_ablate
 from camtrain.study import Asked, Study, Trial
 from tests.ablation.studies import WORDS, ablate, command, environment, results
 from tests.offline_run import OfflineRun
@@ -96,8 +98,11 @@ def test_a_row_has_everything(study):
     for row in rows:
         run = study / "trials" / row["trial"]
         scores = json.loads((run / "version_0/scores.json").read_text())
-        for key in ("test/accuracy", "test/loss_classification", "test/loss_regularizer", "val/accuracy"):
+        for key in ("test/accuracy", "test/loss_classification", "test/loss_regularizer", "train/loss"):
             assert float(row[key]) == pytest.approx(scores[key], rel=1e-5)
+        with (run / "version_0/metrics.csv").open(newline="") as file:
+            validated = [float(each["val/accuracy"]) for each in csv.DictReader(file) if each["val/accuracy"]]
+        assert float(row["val/accuracy"]) == pytest.approx(max(validated), rel=1e-5), "of the checkpoint that is scored"
         (evaluated,) = run.glob("evaluated_*")
         of_maps = json.loads((evaluated / "scores.json").read_text())["scores"]
         for method in ("grad_cam", "layer_cam"):
@@ -146,6 +151,22 @@ def test_called_again_it_runs_nothing(folder, study):
     assert done.returncode == 0
     assert done.stderr.count("was finished before") == 4
     assert {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")} == before
+
+
+def test_a_report_that_fails_is_said_and_loses_no_run(folder, study, monkeypatch, capsys):
+    def no_report(*arguments):
+        raise ValueError("`--score`: the study has no 'localization_iou_25'")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("camtrain.cli.ablate.print_report", no_report)
+    before = results(study)
+    assert run_ablate(command(folder, "whole", *WORDS)[4:]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == (
+        "camtrain ablate: `--score`: the study has no 'localization_iou_25'; the runs are finished: "
+        "`camtrain report whole` makes the report"
+    )
+    assert results(study) == before
 
 
 @pytest.mark.slow
@@ -217,6 +238,22 @@ def test_another_number_of_threads_is_refused(folder, study):
         (["--set", "trainer.max_epochs=1", "--score", "insertion_auc/layer_cam"], "`--score`: the study will have no"),
         (["--set", "trainer.max_epochs=1", "--margin", "-1"], "`--margin`: expected a number of at least 0"),
         (["--set", "trainer.max_epochs=1", "--evaluate-with=--stages x"], "--stages"),
+        (
+            ["--set", "trainer.max_epochs=1", "--evaluate-with=--checkpoint other.ckpt"],
+            "`--evaluate-with`: --checkpoint is the study's own, got other.ckpt; leave it out",
+        ),
+        (
+            ["--set", "trainer.max_epochs=1", "--evaluate-with=--split val"],
+            "`--evaluate-with`: --split is the study's own, got val; give --split to `camtrain ablate`",
+        ),
+        (
+            ["--set", "trainer.max_epochs=1", "--metrics", "gradient", "--score", "guided_agreement/grad_cam"],
+            "`--score`: the study will have no",
+        ),
+        (["--set", "run.test=false"], "`--set`: run.test changes nothing of what a run learns"),
+        (["--set", "trainer.fast_dev_run=true"], "`trainer.fast_dev_run`: a study needs the checkpoints"),
+        (["--set", "trainer.enable_checkpointing=false"], "`trainer.enable_checkpointing`: a study needs"),
+        (["--set", "trainer.logger=false"], "`trainer.logger`: a study needs"),
         (["--set", "trainer.max_epochs=1", "--config", "no.yaml"], "`--config`: no such file: no.yaml"),
     ],
 )

@@ -1,0 +1,97 @@
+"""What a study's folder keeps, whatever is asked of it next."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from camtrain.study import Asked, Axis, Study, Trial
+
+WEIGHT, DISTANCE = "model.regularizer_weight", "model.regularizer.distance"
+
+
+def trial(point, weight, distance="cosine"):
+    return Trial(point, 0, {"model": {"regularizer_weight": weight, "regularizer": {"distance": distance}}})
+
+
+def narrow(folder):
+    asked = Asked("study", "c.yaml", (Axis(WEIGHT, (0, 0.1)),), (0,))
+    return Study(folder, asked, [trial({WEIGHT: weight}, weight) for weight in (0, 0.1)])
+
+
+def wide(folder):
+    """With a second key, of which one value is what the narrow one had."""
+    axes = (Axis(WEIGHT, (0, 0.1)), Axis(DISTANCE, ("cosine", "mae")))
+    trials = [trial({WEIGHT: w, DISTANCE: d}, w, d) for w in (0, 0.1) for d in ("cosine", "mae")]
+    return Study(folder, Asked("study", "c.yaml", axes, (0,)), trials)
+
+
+def test_a_wider_grid_has_the_runs_that_are_finished(tmp_path):
+    study = narrow(tmp_path)
+    study.write()
+    for each, accuracy in zip(study.trials, (0.8, 0.9), strict=True):
+        study.write_row(each, {"test/accuracy": accuracy})
+    wider = wide(tmp_path)
+    wider.write()
+    for opened in (wider, Study.opened(tmp_path)):
+        assert [(row[WEIGHT], row[DISTANCE], row["test/accuracy"]) for row in opened.rows()] == [
+            (0, "cosine", 0.8), (0.1, "cosine", 0.9),
+        ]  # fmt: skip
+        assert [opened.folder_of(each).name for each in opened.trials[::2]] == [each.name for each in study.trials]
+        assert opened.others() == []
+    header, first, *_ = wider.write_results().read_text().splitlines()
+    assert header.startswith(f"trial,hash,seed,{WEIGHT},{DISTANCE},")
+    assert first.endswith(",0,0,cosine,0.8")
+    # And back: the key that no longer differs is no column.
+    again = narrow(tmp_path)
+    again.write()
+    assert [sorted(row) for row in again.rows()] == [sorted(("trial", "hash", "seed", WEIGHT, "test/accuracy"))] * 2
+    assert len(list(tmp_path.glob("trials/*"))) == 4
+
+
+def test_a_name_alone_is_not_the_same_run(tmp_path):
+    study = narrow(tmp_path)
+    study.write()
+    first = study.trials[0]
+    impostor = study.folder / "trials" / f"other-{first.hash[:8]}"
+    impostor.mkdir()
+    (impostor / "config.yaml").write_text("model: {regularizer_weight: 7}")
+    shutil.rmtree(study.folder_of(first))
+    assert narrow(tmp_path).folder_of(first).name == first.name
+
+
+def test_rows_of_before_have_no_list_of_keys(tmp_path):
+    """As camtrain wrote them at first."""
+    study = narrow(tmp_path)
+    study.write()
+    first = study.trials[0]
+    row = {"trial": first.name, "hash": first.hash, "seed": 0, WEIGHT: 0, "test/accuracy": 0.8}
+    (study.folder_of(first) / "row.json").write_text(json.dumps({"hash": first.hash, "evaluation": [], "row": row}))
+    assert study.rows() == [row]
+
+
+def test_a_test_that_is_now_asked_for_is_not_there_yet(tmp_path):
+    study = narrow(tmp_path)
+    study.write()
+    study.asked = replace(study.asked, test=False)
+    study.write_row(study.trials[0], {"val/accuracy": 0.8})
+    assert len(study.rows()) == 1
+    study.asked = replace(study.asked, test=True)
+    assert study.rows() == []
+    study.write_row(study.trials[0], {"test/accuracy": 0.8})
+    study.asked = replace(study.asked, test=False)
+    assert len(study.rows()) == 1, "more than is asked for is enough"
+
+
+def test_what_was_asked_stands_though_a_trial_is_gone(tmp_path):
+    study = narrow(tmp_path)
+    study.write()
+    shutil.rmtree(study.folder_of(study.trials[0]))
+    assert Study.asked_in(tmp_path) == study.asked
+    with pytest.raises(FileNotFoundError, match=r"config\.yaml is gone: `camtrain ablate` with the words of the study"):
+        Study.opened(tmp_path)
+    with pytest.raises(FileNotFoundError, match="holds no study"):
+        Study.asked_in(tmp_path / "trials")
