@@ -82,6 +82,7 @@ class _Evaluation:
     Attributes:
         settings: of the command line.
         title: of the network.
+        class_names: of its classes, if they are known.
         config: of the images.
         images: to evaluate.
         evaluator: of the network.
@@ -92,6 +93,7 @@ class _Evaluation:
 
     settings: Namespace
     title: str
+    class_names: Sequence[str] | None
     config: Path
     images: EvaluationImages
     evaluator: Evaluator
@@ -120,7 +122,8 @@ class _Evaluation:
         if self.settings.panels:
             written += write_panels(self.evaluator, found, self.images, self.settings.panels, folder / "panels")
         if self.settings.gallery:
-            written.append(write_gallery(found, self.images, self.settings.gallery, folder / "gallery.npz"))
+            path = folder / "gallery.npz"
+            written.append(write_gallery(found, self.images, self.settings.gallery, path, self.class_names))
         print(f"\n{self.title}: {len(found.indices)} {self.settings.split} images of {self.config}\n")
         print(f"{score_tables(cells)}\n\n{cost_line(found, len(self.evaluator.methods))}\n")
         files = ["scores.csv", "scores.json", "images.csv", *(str(path.relative_to(folder)) for path in written)]
@@ -175,7 +178,7 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config
     run = EvaluationRun(folder.rows, evaluator, images, thumbnails=_shows_maps(settings))
     for remark in [*(other for other in ready.remarks if other not in ready.preprocessing.remarks), *remarks]:
         say("evaluate", f"warning: {remark}")
-    return _Evaluation(settings, ready.title, config, images, evaluator, run, folder, device)
+    return _Evaluation(settings, ready.title, ready.class_names, config, images, evaluator, run, folder, device)
 
 
 def _second(settings: Namespace, first: _Evaluation) -> _Evaluation:

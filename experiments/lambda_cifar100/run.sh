@@ -10,5 +10,6 @@ for network in resnet20 mobilenet_v2; do
         --metrics average_drop,average_increase,average_gain,insertion_auc,deletion_auc,gradient \
         --evaluate-with='--batch-size 100 --channels 128'
     mkdir -p experiments/lambda_cifar100/$network
-    cp -r "$study"/{results.csv,results.md,figures} experiments/lambda_cifar100/$network/
+    cp "$study"/{results.csv,results.md,figures/*.png} experiments/lambda_cifar100/$network/
 done
+python -m experiments.lambda_cifar100.table

@@ -16,7 +16,7 @@ from typing import Any
 from camtrain.report.answer import Answer, Compared, Rule, answered
 from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
 from camtrain.report.scores import Score
-from camtrain.report.tables import percent, shown, tables_of
+from camtrain.report.tables import percent, shown
 from experiments.results_table import put
 
 HERE = Path(__file__).parent
@@ -30,12 +30,7 @@ def main() -> None:
     points = {name: read(HERE / folder / "results.csv") for folder, name in NETWORKS.items()}
     answers = {name: answered(of_network, Rule()) for name, of_network in points.items()}
     told = [f"{name}. {answer.sentence}" for name, answer in answers.items()]
-    overviews = [
-        f"{name}:\n\n{tables_of(points[name], answer)[0].markdown().partition(chr(10) * 2)[2]}"
-        for name, answer in answers.items()
-    ]
     put("\n\n".join(told), HERE / "README.md", MARKER.format("answers"))
-    put("\n\n".join(overviews), HERE / "README.md", MARKER.format("overviews"))
     put(claims(answers), HERE / "README.md", MARKER.format("claims"))
     put(results(answers), Path("README.md"), MARKER.format("results"))
     print("\n\n".join([*told, claims(answers), results(answers)]))

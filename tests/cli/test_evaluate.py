@@ -8,6 +8,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,7 +20,7 @@ from camtrain.cli import main
 from camtrain.cli.evaluation_report import compared
 from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.evaluation import EvaluationSettings, Evaluator
-from camtrain.methods import method_named
+from camtrain.methods import image_maps, method_named
 from camtrain.networks import AttentionBranch, CIFARResNet
 
 OWN = """
@@ -320,6 +321,30 @@ def test_a_fresh_evaluation_leaves_nothing_of_the_old_one(evaluate):
     assert evaluate(*alone, "--fresh")[0] == 0
     assert evaluate(*alone, "--out", "alone")[0] == 0
     assert set(files()) == {*files("alone"), "panels/notes.txt"}
+
+
+def test_a_gallery_has_images_maps_and_the_names_of_classes(evaluate):
+    path = checkpoint("plain", 0)
+    words = ["--network", "my_data.tiny", "--checkpoint", path, *QUICK, "--metrics", "average_drop", "--panels", "0"]
+    assert evaluate(*words, "--methods", "grad_cam", "--gallery", "3")[0] == 0
+    with np.load("evaluated/gallery.npz") as gallery:
+        found = dict(gallery)
+    from my_data import Squares, tiny
+
+    indices = evenly_spaced(10, 3)
+    batch = collate([Squares().data_set("test")[index] for index in indices])
+    network = Classifier.load_from_checkpoint(path, network=tiny(), weights_only=True).network.eval()
+    cams = image_maps(method_named("grad_cam", network), batch.images)
+    probabilities, predictions = network(batch.images).softmax(dim=1).max(dim=1)
+    assert found["indices"].tolist() == indices
+    assert found["labels"].tolist() == batch.labels.tolist()
+    assert found["predictions"].tolist() == predictions.tolist()
+    assert found["probabilities"] == pytest.approx(probabilities.tolist(), rel=1e-4)
+    assert found["class_names"].tolist() == ["red", "green", "blue"]
+    pictures = torch.from_numpy(found["pictures"]).permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(pictures, 0.25 * batch.images + 0.5, atol=1 / 255, rtol=0)
+    torch.testing.assert_close(torch.from_numpy(found["cam/grad_cam"]) / 255, cams, atol=1 / 255, rtol=0)
+    assert cams.amax((1, 2)).max() == 1
 
 
 def test_a_changed_configuration_is_another_evaluation(evaluate):
