@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from camtrain.report.answer import Answer, Compared
+from camtrain.report.answer import Answer
+from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
 
 

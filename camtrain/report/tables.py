@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
-from camtrain.report.answer import Answer, Compared
+from camtrain.report.answer import Answer
+from camtrain.report.compared import Compared
 from camtrain.report.points import Estimate, PointRuns
 from camtrain.report.scores import Score, scores_of
 

@@ -1,0 +1,86 @@
+"""The answer of a study and the rule behind it, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from camtrain.report.compared import Compared
+from camtrain.report.points import Estimate
+from camtrain.report.scores import Score
+
+
+def rule_sentence(scores: Sequence[Score], margin: float, chosen: str | None) -> str:
+    """What makes a point the best.
+
+    Args:
+        scores: that the gain is the mean of.
+        margin: accuracy that may be lost, as a fraction.
+        chosen: what the rule names as its score, if it does.
+    """
+    what = _what(scores, chosen)
+    return (
+        f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those whose "
+        f"accuracy is at most {_points(margin)} below the baseline's. Gains are differences to the baseline in "
+        "points of percent, counted so that more is better, seed by seed; intervals are 95 % by Student's t over the "
+        "seeds. The best of several was chosen for its gain, so its estimate is on the optimistic side."
+    )
+
+
+def _what(scores: Sequence[Score], chosen: str | None) -> str:
+    if chosen is not None:
+        return chosen + (f", the mean over {len(scores)} methods" if len(scores) > 1 else "")
+    return f"the mean over {len(scores)} scores of its maps"
+
+
+def answer_sentence(
+    best: Compared | None, compared: Sequence[Compared], scores: Sequence[Score], margin: float, chosen: str | None
+) -> str:
+    """What a study says.
+
+    Args:
+        best: of the points, if one gains anything.
+        compared: all points with finished runs.
+        scores: that the gain is the mean of.
+        margin: accuracy that may be lost, as a fraction.
+        chosen: what the rule names as its score, if it does.
+    """
+    others = [each for each in compared if not each.is_baseline]
+    if not scores:
+        return "No maps were scored, so there is no answer about them; the table has the accuracies."
+    if not others:
+        return "Only the baseline is finished, so there is nothing to compare it with yet."
+    if best is None:
+        within = [each for each in others if each.keeps_accuracy(margin)]
+        if not within:
+            return f"No point keeps its accuracy within {_points(margin)} of the baseline's."
+        nearest = max(within, key=lambda each: each.gain.mean if not math.isnan(each.gain.mean) else -math.inf)
+        return (
+            f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its accuracy the best, "
+            f"{nearest.runs.label}, changes {_what(scores, chosen)} by {_with_interval(nearest.gain)}."
+        )
+    interval = best.gain.interval
+    is_certain = interval is not None and interval[0] > 0
+    told = (
+        f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {_what(scores, chosen)} "
+        f"gains {_with_interval(best.gain)} against {best.baseline.label}, and accuracy changes by "
+        f"{_with_interval(best.accuracy)}."
+    )
+    if is_certain:
+        return told
+    return f"{told} " + (
+        "With one seed there is no interval." if interval is None else "The gain's interval includes 0."
+    )
+
+
+def _with_interval(estimate: Estimate) -> str:
+    interval = estimate.interval
+    seeds = f"{estimate.count} seed{'s' * (estimate.count != 1)}"
+    shown = f"{100 * estimate.mean:+.2f} points"
+    if interval is None:
+        return f"{shown} ({seeds})"
+    return f"{shown} (95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}, {seeds})"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:g} point{'s' * (fraction != 0.01)}"
