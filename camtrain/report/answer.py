@@ -41,7 +41,7 @@ class Answer:
 
     Attributes:
         best: by the rule; `None` where no point gains anything within the margin.
-        compared: all points.
+        compared: all points with a finished run.
         scores: that the gain is the mean of.
         accuracy: column of the accuracy.
         sentence: the answer, in words.
@@ -63,7 +63,7 @@ def answered(points: Sequence[PointRuns], rule: Rule) -> Answer:
     over seeds by Student's t. The best of several points was chosen for its gain, so its own estimate is optimistic.
 
     Args:
-        points: with finished runs; at least one.
+        points: all of the grid, in its order; those without rows are not finished, and at least one is.
         rule: that makes a point the best.
 
     Raises:
@@ -72,7 +72,7 @@ def answered(points: Sequence[PointRuns], rule: Rule) -> Answer:
     scores = gaining_scores(points, rule.score)
     rows = [row for point in points for row in point.rows.values()]
     accuracy = next((name for name in _ACCURACIES if any(number(row, name) is not None for row in rows)), "")
-    compared = [compared_of(point, baseline_of(point, points), scores, accuracy) for point in points]
+    compared = [compared_of(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
     others = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
     best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
     sentence = answer_sentence(best, compared, scores, rule.margin, rule.score)

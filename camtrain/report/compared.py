@@ -20,7 +20,7 @@ class Compared:
         baseline: of the point.
         gain: by how much its maps are better, a fraction: the mean over the scores of the difference in the better
             direction. NaN where no score is in both.
-        accuracy: by how much its accuracy is higher.
+        accuracy: by how much its accuracy is higher. NaN where it is not in both.
     """
 
     runs: PointRuns
@@ -32,6 +32,11 @@ class Compared:
     def is_baseline(self) -> bool:
         """Whether it is what others are compared with."""
         return self.runs is self.baseline
+
+    @property
+    def obstacle(self) -> str:
+        """Why it cannot be compared; empty where it can."""
+        return "" if self.baseline.rows else f"the baseline {self.baseline.label} has no finished run"
 
     def keeps_accuracy(self, margin: float) -> bool:
         """Whether it loses at most a fraction of accuracy on the mean; not where that is unknown."""

@@ -66,7 +66,7 @@ class PointRuns:
     Attributes:
         point: values by configuration key.
         trials: by seed.
-        rows: of the table, by seed.
+        rows: of the table, by seed; none where no run is finished.
     """
 
     point: Mapping[str, Any]
@@ -84,24 +84,27 @@ class PointRuns:
 
 
 def points_of(study: Study) -> list[PointRuns]:
-    """All points of the grid with a finished run, in its order."""
-    grouped: dict[str, list[tuple[Trial, Row]]] = {}
+    """All points of the grid, in its order; also those without a finished run, which may be a baseline."""
+    grouped: dict[str, list[Trial]] = {}
     for trial in study.trials:
-        row = study.row(trial)
-        if row is not None:
-            grouped.setdefault(json.dumps(dict(trial.point), sort_keys=True), []).append((trial, row))
-    return [
-        PointRuns(
-            pairs[0][0].point,
-            {trial.seed: trial for trial, _ in pairs},
-            {trial.seed: row for trial, row in pairs},
-        )
-        for pairs in grouped.values()
-    ]
+        grouped.setdefault(json.dumps(dict(trial.point), sort_keys=True), []).append(trial)
+    return [_finished(study, trials) for trials in grouped.values()]
+
+
+def _finished(study: Study, trials: Sequence[Trial]) -> PointRuns:
+    pairs = [(trial, row) for trial in trials if (row := study.row(trial)) is not None]
+    by_seed = {trial.seed: trial for trial, _ in pairs}
+    return PointRuns(trials[0].point, by_seed, {trial.seed: row for trial, row in pairs})
 
 
 def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
-    """What a point is compared with: the same one at λ = 0 where the grid has it, otherwise the grid's first point."""
+    """What a point is compared with: the same one at λ = 0 where the grid has it, otherwise the grid's first point.
+
+    Args:
+        point: one of the grid.
+        points: all of the grid, finished or not: another baseline in the place of one that is missing would make
+            gains that look right and are not.
+    """
     plain = {**point.point, WEIGHT: 0}
     if WEIGHT in point.point:
         for other in points:

@@ -50,6 +50,25 @@ def answer_sentence(
         return "No maps were scored, so there is no answer about them; the table has the accuracies."
     if not others:
         return "Only the baseline is finished, so there is nothing to compare it with yet."
+    known = [each for each in others if not each.obstacle]
+    told = _told(best, known, scores, margin, chosen) if known else "Nothing can be compared yet."
+    return " ".join([told, *_left_out(others)])
+
+
+def _left_out(others: Sequence[Compared]) -> list[str]:
+    """A sentence about all points that cannot be compared, if there are any."""
+    by_obstacle: dict[str, list[str]] = {}
+    for each in others:
+        if each.obstacle:
+            by_obstacle.setdefault(each.obstacle, []).append(each.runs.label)
+    groups = [f"{'; '.join(labels)} ({obstacle})" for obstacle, labels in by_obstacle.items()]
+    return [f"Left out: {'; '.join(groups)}."] if groups else []
+
+
+def _told(
+    best: Compared | None, others: Sequence[Compared], scores: Sequence[Score], margin: float, chosen: str | None
+) -> str:
+    """About the points that can be compared."""
     if best is None:
         within = [each for each in others if each.keeps_accuracy(margin)]
         if not within:

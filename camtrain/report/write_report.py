@@ -50,10 +50,11 @@ def write_report(study: Study, rule: Rule) -> Written:
     Raises:
         ValueError: if no run is finished, or the rule names a score that there is none of.
     """
-    points = points_of(study)
+    all_points = points_of(study)
+    points = [point for point in all_points if point.rows]
     if not points:
         raise ValueError(f"no run of {study.folder} is finished")
-    answer = answered(points, rule)
+    answer = answered(all_points, rule)
     tables = tables_of(points, answer)
     with report_style():
         sections = _sections(study, points, answer)
@@ -87,7 +88,7 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list
     )
     plane = drawn(
         "pareto_plane",
-        lambda: pareto_plane(answer) if answer.scores and answer.accuracy else None,
+        lambda: pareto_plane(answer),
         "Accuracy against the gain of the maps, with the Pareto front",
         "Both against the baseline, seed by seed; bars are one standard deviation. Up and to the right is better.",
     )

@@ -10,8 +10,8 @@ from scipy import stats
 
 from camtrain.report import Rule, answered
 from camtrain.report.pareto_plane import pareto_front
-from camtrain.report.points import Estimate, points_of
-from tests.report.studies import WEIGHT, made_up, simple
+from camtrain.report.points import Estimate, PointRuns, points_of
+from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
 
 def test_interval_is_that_of_scipy():
@@ -89,6 +89,41 @@ def test_each_point_has_the_baseline_of_its_other_settings(tmp_path):
     answer = answered(points_of(made_up(tmp_path, rows)), Rule())
     assert [each.gain.mean for each in answer.compared] == pytest.approx([0, 0, 0.05, 0.01])
     assert answer.best.runs.label == "λ = 0.1, distance = cosine"
+
+
+def test_no_other_point_takes_the_place_of_a_missing_baseline(tmp_path):
+    rows = [simple(weight, 0, 0.9, 0.5 - weight / 10, 0.6) for weight in (0, 0.1, 1)]
+    answer = answered(points_of(unfinished(made_up(tmp_path, rows), 0)), Rule())
+    assert answer.best is None
+    assert [each.runs.label for each in answer.compared] == ["λ = 0.1", "λ = 1"]
+    assert not any(each.is_baseline or each.gain.count or each.accuracy.count for each in answer.compared)
+    assert answer.sentence == (
+        "Nothing can be compared yet. Left out: λ = 0.1; λ = 1 (the baseline λ = 0 has no finished run)."
+    )
+
+
+def test_a_missing_baseline_leaves_the_others_alone(tmp_path):
+    """λ = 0.1 gains 0.025 over λ = 0 with the cosine; with the other distance there is nothing to compare it with."""
+    distance = "model.regularizer.distance"
+    rows = []
+    for (weight, name), drop in zip(itertools.product((0, 0.1), ("cosine", "mae")), (0.5, 0.3, 0.45, 0.2), strict=True):
+        point, seed, scores = simple(weight, 0, 0.9, drop, 0.6)
+        rows.append(({**point, distance: name}, seed, scores))
+    answer = answered(points_of(unfinished(made_up(tmp_path, rows), 1)), Rule())
+    assert [each.gain.mean for each in answer.compared] == pytest.approx([0, 0.025, np.nan], nan_ok=True)
+    assert answer.best.runs.label == "λ = 0.1, distance = cosine"
+    assert answer.sentence.endswith(
+        "Left out: λ = 0.1, distance = mae (the baseline λ = 0, distance = mae has no finished run)."
+    )
+
+
+def test_points_need_no_trials():
+    """As of a table that was read."""
+    rows = {weight: {0: simple(weight, 0, 0.9, 0.5 - weight, 0.6)[2]} for weight in (0, 0.1)}
+    finished = [PointRuns({WEIGHT: weight}, {}, by_seed) for weight, by_seed in rows.items()]
+    assert answered(finished, Rule()).best.gain.mean == pytest.approx(0.05)
+    missing = [PointRuns({WEIGHT: 0}, {}, {}), finished[1]]
+    assert "the baseline λ = 0 has no finished run" in answered(missing, Rule()).sentence
 
 
 def test_one_score_may_be_what_counts(tmp_path):
