@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from camtrain.report.compared import Compared
@@ -18,19 +17,22 @@ def rule_sentence(scores: Sequence[Score], margin: float, chosen: str | None) ->
         margin: accuracy that may be lost, as a fraction.
         chosen: what the rule names as its score, if it does.
     """
-    what = _what(scores, chosen)
+    what = _what(len(scores), len(scores), chosen)
     return (
         f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those whose "
         f"accuracy is at most {_points(margin)} below the baseline's. Gains are differences to the baseline in "
-        "points of percent, counted so that more is better, seed by seed; intervals are 95 % by Student's t over the "
-        "seeds. The best of several was chosen for its gain, so its estimate is on the optimistic side."
+        "points of percent, counted so that more is better, seed by seed, over the scores that all compared runs have; "
+        "intervals are 95 % by Student's t over the seeds. The best of several was chosen for its gain, so its "
+        "estimate is on the optimistic side."
     )
 
 
-def _what(scores: Sequence[Score], chosen: str | None) -> str:
+def _what(count: int, asked: int, chosen: str | None) -> str:
+    """What a gain is of, where some scores may be missing."""
+    number = str(count) if count == asked else f"{count} of {asked}"
     if chosen is not None:
-        return chosen + (f", the mean over {len(scores)} methods" if len(scores) > 1 else "")
-    return f"the mean over {len(scores)} scores of its maps"
+        return chosen + (f", the mean over {number} methods" if asked > 1 else "")
+    return f"the mean over {number} scores of its maps"
 
 
 def answer_sentence(
@@ -73,15 +75,17 @@ def _told(
         within = [each for each in others if each.keeps_accuracy(margin)]
         if not within:
             return f"No point keeps its accuracy within {_points(margin)} of the baseline's."
-        nearest = max(within, key=lambda each: each.gain.mean if not math.isnan(each.gain.mean) else -math.inf)
+        nearest = max(within, key=lambda each: each.gain.mean)
+        what = _what(nearest.scores, len(scores), chosen)
         return (
             f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its accuracy the best, "
-            f"{nearest.runs.label}, changes {_what(scores, chosen)} by {_with_interval(nearest.gain)}."
+            f"{nearest.runs.label}, changes {what} by {_with_interval(nearest.gain)}."
         )
     interval = best.gain.interval
     is_certain = interval is not None and interval[0] > 0
+    what = _what(best.scores, len(scores), chosen)
     told = (
-        f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {_what(scores, chosen)} "
+        f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {what} "
         f"gains {_with_interval(best.gain)} against {best.baseline.label}, and accuracy changes by "
         f"{_with_interval(best.accuracy)}."
     )

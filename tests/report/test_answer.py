@@ -11,6 +11,7 @@ from scipy import stats
 from camtrain.report import Rule, answered
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
+from camtrain.report.tables import tables_of
 from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
 
@@ -124,6 +125,53 @@ def test_points_need_no_trials():
     assert answered(finished, Rule()).best.gain.mean == pytest.approx(0.05)
     missing = [PointRuns({WEIGHT: 0}, {}, {}), finished[1]]
     assert "the baseline λ = 0 has no finished run" in answered(missing, Rule()).sentence
+
+
+def test_a_score_that_only_one_point_has_does_not_count(tmp_path):
+    """Drop falls by 0.1 and insertion rises by 0.02, so the gain is 0.06."""
+    more = {"evaluated/average_drop/layer_cam": 0.2}
+    rows = [simple(0, 0, 0.9, 0.5, 0.6), simple(0.1, 0, 0.9, 0.4, 0.62, **more), simple(1, 0, 0.9, 0.49, 0.6)]
+    points = points_of(made_up(tmp_path, rows))
+    answer = answered(points, Rule())
+    assert (answer.best.gain.mean, answer.best.scores, len(answer.scores)) == (pytest.approx(0.06), 2, 3)
+    assert "λ = 0.1 leads, but may do so by chance: the mean over 2 of 3 scores of its maps gains +6" in answer.sentence
+    assert [row[5] for row in tables_of(points, answer)[0].rows] == [
+        "baseline",
+        "+6.00 (2 of 3 scores)",
+        "+0.50 (2 of 3 scores)",
+    ]
+    of_one = answered(points, Rule(score="average_drop")).sentence
+    assert "average_drop, the mean over 1 of 2 methods gains +10.00 points (1 seed)" in of_one
+
+
+def test_a_score_that_one_seed_lacks_counts_for_no_seed(tmp_path):
+    """Drop is null in one of three seeds: the gain is of insertion alone, over three seeds as the accuracy is."""
+    rows = [simple(0, seed, 0.9, 0.5, 0.6) for seed in range(3)]
+    rows += [simple(0.1, seed, 0.895, None if seed == 2 else 0.1, 0.63 + seed / 100) for seed in range(3)]
+    best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
+    assert (best.gain.mean, best.gain.count, best.scores) == (pytest.approx(0.04), 3, 1)
+    assert (best.accuracy.mean, best.accuracy.count) == (pytest.approx(-0.005), 3)
+
+
+def test_what_cannot_be_compared_is_no_loser(tmp_path):
+    """Three points, each for another reason; a fourth is compared, and loses."""
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.6),
+        simple(0.1, 1, 0.9, 0.1, 0.9),
+        simple(0.2, 0, 0.9, None, None),
+        simple(0.3, 0, None, 0.1, 0.9),
+        simple(1, 0, 0.9, 0.6, 0.6),
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    reasons = (
+        "Left out: λ = 0.1 (no run of the same seed is finished for the baseline λ = 0); λ = 0.2 (no score in common "
+        "with the baseline λ = 0 in every seed); λ = 0.3 (no accuracy in common with the baseline λ = 0)."
+    )
+    assert answered(points, Rule()).sentence == (
+        "Nothing is better than λ = 0: within 1 point of its accuracy the best, λ = 1, changes the mean over 2 scores "
+        f"of its maps by -5.00 points (1 seed). {reasons}"
+    )
+    assert answered(points[:4], Rule()).sentence == f"Nothing can be compared yet. {reasons}"
 
 
 def test_one_score_may_be_what_counts(tmp_path):
