@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from camtrain.methods import TITLES
 from camtrain.report.figure_style import line_style
@@ -32,6 +33,7 @@ def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
         return None
     figure = Figure(figsize=(2.9 * len(methods), 2.5 * len(ways) + 0.6), layout="constrained")
     grid = figure.subplots(len(ways), len(methods), squeeze=False, sharex=True, sharey="row")
+    lines: dict[int, Line2D] = {}
     for row, way in enumerate(ways):
         for column, method in enumerate(methods):
             panel = grid[row][column]
@@ -40,13 +42,15 @@ def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
                 if taken:
                     shares, probabilities = np.mean(np.stack(taken), axis=0).T
                     style = line_style(number) | {"markevery": max(1, len(shares) // 6)}
-                    panel.plot(shares, probabilities, label=label, linewidth=1.4, **style)
+                    (lines[number],) = panel.plot(shares, probabilities, label=label, linewidth=1.4, **style)
             panel.set_title(f"{way}, {TITLES.get(method, method)}", fontsize=9)
     for panel in grid[-1]:
         panel.set_xlabel("share of the pixels")
     for panels in grid:
         panels[0].set_ylabel("probability")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(found)))
+    # Of all panels, as a point may lack the first one's method.
+    named = [lines[number] for number in sorted(lines)]
+    figure.legend(handles=named, loc="outside lower center", ncols=min(4, len(named)))
     return figure
 
 
