@@ -22,11 +22,10 @@ Curves = dict[tuple[str, str], list[tuple[float, float]]]
 
 def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
     """A panel for each way and method; the mean over a point's seeds. `None` where no curves were made."""
-    found = {
-        runs.label: [curves for trial in runs.trials.values() if (curves := _read(study.evaluation_of(trial)))]
-        for runs in points
-    }
-    present = [curves for of_point in found.values() for curves in of_point]
+    found = [
+        [curves for trial in runs.trials.values() if (curves := _read(study.evaluation_of(trial)))] for runs in points
+    ]
+    present = [curves for of_seeds in found for curves in of_seeds]
     methods = list(dict.fromkeys(method for curves in present for method, way in curves if way in _WAYS))
     ways = [way for way in _WAYS if any((method, way) in curves for curves in present for method in methods)]
     if not methods:
@@ -37,12 +36,12 @@ def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
     for row, way in enumerate(ways):
         for column, method in enumerate(methods):
             panel = grid[row][column]
-            for number, (label, of_seeds) in enumerate(found.items()):
+            for number, (runs, of_seeds) in enumerate(zip(points, found, strict=True)):
                 taken = [np.array(each[method, way]) for each in of_seeds if (method, way) in each]
                 if taken:
                     shares, probabilities = np.mean(np.stack(taken), axis=0).T
                     style = line_style(number) | {"markevery": max(1, len(shares) // 6)}
-                    (lines[number],) = panel.plot(shares, probabilities, label=label, linewidth=1.4, **style)
+                    (lines[number],) = panel.plot(shares, probabilities, label=runs.label, linewidth=1.4, **style)
             panel.set_title(f"{way}, {TITLES.get(method, method)}", fontsize=9)
     for panel in grid[-1]:
         panel.set_xlabel("share of the pixels")

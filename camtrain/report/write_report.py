@@ -107,7 +107,8 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer, sheets:
         "Time and memory of a training step over the baseline's",
         "Medians over the steps of the last epoch. Runs that share a machine slow each other down.",
     )
-    said = f"The class that the network says and its probability; ✗ marks wrong ones. {sheets.note}".strip()
+    said = "The class that the network says and its probability; ✗ marks wrong ones. Points in the order of the tables."
+    said = f"{said} {sheets.note}".strip()  # the sheet shortens long labels, so that two may look alike
     maps = [PageFigure(path, said, _maps_of(method)) for method, path in sheets.paths.items()]
     return [
         Section("Accuracy and maps over the grid", curves),
