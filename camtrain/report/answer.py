@@ -11,7 +11,8 @@ from camtrain.report.points import PointRuns, baseline_of, number
 from camtrain.report.scores import Score, gaining_scores
 from camtrain.report.sentences import answer_sentence, rule_sentence
 
-_ACCURACIES = ("test/accuracy", "val/accuracy")
+# By the split that was asked for. A study may train without a test; test images are not looked at unasked.
+_ACCURACIES = {"test": ("test/accuracy", "val/accuracy"), "val": ("val/accuracy",)}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Answer:
     rule: str
 
 
-def answered(points: Sequence[PointRuns], rule: Rule) -> Answer:
+def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> Answer:
     """Apply the rule.
 
     Differences are paired: of the runs with the same seed, point minus baseline. Their intervals are those of the mean
@@ -65,13 +66,16 @@ def answered(points: Sequence[PointRuns], rule: Rule) -> Answer:
     Args:
         points: all of the grid, in its order; those without rows are not finished, and at least one is.
         rule: that makes a point the best.
+        split: whose accuracy counts, `val` or `test`; that of `val` also where nothing was tested.
 
     Raises:
-        ValueError: if the rule names a score that the study does not have.
+        ValueError: if the rule names a score that the study does not have, or the split is another word.
     """
+    if split not in _ACCURACIES:
+        raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")
     scores = gaining_scores(points, rule.score)
     rows = [row for point in points for row in point.rows.values()]
-    accuracy = next((name for name in _ACCURACIES if any(number(row, name) is not None for row in rows)), "")
+    accuracy = next((name for name in _ACCURACIES[split] if any(number(row, name) is not None for row in rows)), "")
     compared = [compared_of(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
     others = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
     best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)

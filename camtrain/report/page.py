@@ -75,13 +75,18 @@ def page(
         finished=sum(len(runs.rows) for runs in points),
         asked_for=len(study.trials),
         answer=answer,
-        split=study.asked.split,
+        on_test=_on_test(study, answer),
         asked=_asked(study),
         sections=[section for section in sections if section.figures],
         tables=tables,
         commands=[shlex.join(study.asked.command), f"camtrain report {shlex.quote(str(study.folder))}"],
         provenance=_provenance(points),
     )
+
+
+def _on_test(study: Study, answer: Answer) -> bool:
+    """Whether test images had a part in the comparison."""
+    return answer.accuracy.startswith("test/") or (bool(study.asked.evaluation) and study.asked.split == "test")
 
 
 def _asked(study: Study) -> list[tuple[str, str]]:

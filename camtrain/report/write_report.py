@@ -56,7 +56,7 @@ def write_report(study: Study, rule: Rule) -> Written:
     points = [point for point in all_points if point.rows]
     if not points:
         raise ValueError(f"no run of {study.folder} is finished")
-    answer = answered(all_points, rule)
+    answer = answered(all_points, rule, study.asked.split)
     tables = tables_of(points, answer)
     with report_style():
         sheets = map_sheets(study, points, study.folder / "figures")

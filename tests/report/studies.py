@@ -12,14 +12,14 @@ from camtrain.study import Asked, Axis, Study, Trial
 WEIGHT = "model.regularizer_weight"
 
 
-def made_up(folder, rows, *, more_axes=(), metrics="average_drop,insertion_auc"):
+def made_up(folder, rows, *, more_axes=(), evaluation=("--metrics", "average_drop,insertion_auc")):
     """A study with a row for each (point, seed, scores)."""
     keys = list(dict.fromkeys(key for point, _, _ in rows for key in point))
     # By its JSON, as a value may be a mapping.
     values = [{json.dumps(point[key]): point[key] for point, _, _ in rows} for key in keys]
     axes = [Axis(key, tuple(each.values())) for key, each in zip(keys, values, strict=True)]
     seeds = tuple(sorted({seed for _, seed, _ in rows}))
-    asked = Asked("made_up", "c.yaml", (*axes, *more_axes), seeds, ("--metrics", metrics), "disabled")
+    asked = Asked("made_up", "c.yaml", (*axes, *more_axes), seeds, tuple(evaluation), "disabled")
     trials = [Trial(point, seed, {"point": point, "seed": seed}) for point, seed, _ in rows]
     study = Study(folder, asked, trials)
     study.write()

@@ -190,6 +190,29 @@ def test_win_and_sanity_are_no_gain(tmp_path):
     assert [score.metric for score in answer.scores] == ["average_drop", "insertion_auc"]
 
 
+def test_the_accuracy_is_that_of_the_split(tmp_path):
+    """λ = 0.1 loses accuracy on the test images, λ = 1 on those of validation."""
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.6, **{"val/accuracy": 0.8}),
+        simple(0.1, 0, 0.7, 0.4, 0.6, **{"val/accuracy": 0.795}),
+        simple(1, 0, 0.895, 0.3, 0.6, **{"val/accuracy": 0.5}),
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    on_val, on_test = answered(points, Rule(), "val"), answered(points, Rule(), "test")
+    assert (on_val.accuracy, on_val.best.runs.label) == ("val/accuracy", "λ = 0.1")
+    assert (on_test.accuracy, on_test.best.runs.label) == ("test/accuracy", "λ = 1")
+    assert on_val.best.accuracy.mean == pytest.approx(-0.005)
+    with pytest.raises(ValueError, match="`split`: expected test or val, got 'train'"):
+        answered(points, Rule(), "train")
+
+
+def test_validation_stands_in_for_a_test_that_was_not_run_but_not_the_other_way_round(tmp_path):
+    points = points_of(made_up(tmp_path / "val", [({WEIGHT: 0}, 0, {"val/accuracy": 0.8})]))
+    assert answered(points, Rule(), "test").accuracy == "val/accuracy"
+    points = points_of(made_up(tmp_path / "test", [({WEIGHT: 0}, 0, {"test/accuracy": 0.8})]))
+    assert answered(points, Rule(), "val").accuracy == ""
+
+
 @pytest.mark.parametrize("margin", [-0.01, float("nan"), float("inf")])
 def test_a_margin_is_a_number_of_at_least_0(margin):
     with pytest.raises(ValueError, match="`--margin`: expected a number of at least 0"):

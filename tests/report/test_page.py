@@ -101,6 +101,31 @@ def test_a_study_without_its_baseline_has_a_report(study):
     assert {path.stem for path in written.pictures} == {"score_curves", "removal_curves", "maps_grad_cam"}
 
 
+MAPS = ("--metrics", "average_drop,insertion_auc", "--split")
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "tested", "accuracy", "warns"),
+    [
+        ((*MAPS, "test"), True, "51.0", True),
+        ((*MAPS, "test"), False, "61.0", True),  # the maps are of test images
+        ((*MAPS, "val"), True, "61.0", False),
+        ((*MAPS, "test", "--split", "val"), True, "61.0", False),
+        ((), True, "51.0", True),
+        ((), False, "61.0", False),
+    ],
+)
+def test_the_page_warns_where_test_images_were_looked_at(tmp_path, evaluation, tested, accuracy, warns):
+    rows = []
+    for weight in (0, 1):
+        point, seed, scores = simple(weight, 0, 0.5 + weight / 100, 0.5, 0.6, **{"val/accuracy": 0.6 + weight / 100})
+        left = {key: value for key, value in scores.items() if evaluation or not key.startswith("evaluated/")}
+        rows.append((point, seed, {key: value for key, value in left.items() if tested or key != "test/accuracy"}))
+    written = write_report(made_up(tmp_path, rows, evaluation=evaluation), Rule())
+    assert re.search(r"λ = 1 +1 +([\d.]+)", written.table)[1] == accuracy
+    assert ("Points were compared on the test images" in written.page.read_text()) == warns
+
+
 def test_a_key_of_one_value_is_no_part_of_the_curves(tmp_path):
     """λ may be in the grid without varying."""
     distance = "model.regularizer.distance"
