@@ -39,11 +39,12 @@ def report(words: Sequence[str]) -> int:
 
 
 def print_report(study: Study, rule: Rule) -> list[Path]:
-    """Write the report, and print its table, its answer and where it is.
+    """Write the report, and print its table, its answer, what it leaves out and where it is.
 
     Returns:
         The figures as PNG.
     """
     written = write_report(study, rule)
-    print(f"\n{written.table}\n\n{written.answer}\n\n{written.page}")
+    parts = [written.table, written.answer, *written.notes, str(written.page)]
+    print("\n" + "\n\n".join(parts))
     return written.pictures

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from camtrain.report.answer import Compared
+from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
 
 _PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}

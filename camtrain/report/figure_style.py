@@ -39,6 +39,7 @@ _SETTINGS: Any = {
     "grid.color": "#888888",
     "grid.alpha": 0.35,
     "font.size": 9,
+    "text.parse_math": False,  # a value of the grid is no mathematics, even where it holds dollar signs
     "svg.fonttype": "none",  # text stays text: it can be read aloud, found and copied
 }
 

@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from camtrain.methods import TITLES
-from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
+from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, note_tile, write_png
 from camtrain.report.points import PointRuns
 from camtrain.study import Study
 
 _LARGEST_FILE = 900_000  # bytes of one sheet on the page
 _RIGHT, _WRONG = "black", "#b00020"
 
+Gallery = dict[str, np.ndarray]
+"""The arrays of a `gallery.npz`."""
 
-def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> dict[str, Path]:
+
+@dataclass(frozen=True)
+class MapSheets:
+    """Sheets of maps.
+
+    Attributes:
+        paths: by method; none where no gallery was made.
+        left_out: labels of the points whose galleries are of other images.
+    """
+
+    paths: dict[str, Path]
+    left_out: list[str]
+
+    @property
+    def note(self) -> str:
+        """About the points that are left out; empty if there are none."""
+        if not self.left_out:
+            return ""
+        return f"Not among the pictures, as their images are others than the first point's: {'; '.join(self.left_out)}."
+
+
+def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSheets:
     """A sheet for each method: a row for each image, a column for each point, all of the same seed.
 
     The title of a map is the class that the network says; where that is wrong, it is red and has a cross.
@@ -27,50 +52,68 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> dict[
         study: whose runs made galleries.
         points: of which those with a gallery are shown.
         folder: of the pictures, `maps_<method>.png`.
-
-    Returns:
-        Their paths by method; none where no gallery was made.
     """
-    seed, galleries = _galleries(study, points)
-    if not galleries:
-        return {}
-    first = next(iter(galleries.values()))
-    methods = [name.removeprefix("cam/") for name in first if name.startswith("cam/")]
+    seed, found = _galleries(study, points)
+    if not found:
+        return MapSheets({}, [])
+    first = found[0][1]
+    galleries = [(label, gallery) for label, gallery in found if _same_images(first, gallery)]
+    left_out = [label for label, gallery in found if not _same_images(first, gallery)]
     folder.mkdir(parents=True, exist_ok=True)
     sheets = {}
-    for method in methods:
+    for method in _methods(galleries):
         rows = [_row(place, method, galleries) for place in range(len(first["indices"]))]
         path = folder / f"maps_{method}.png"
         write_png(contact_sheet(rows, f"{TITLES.get(method, method)}, seed {seed}"), path, _LARGEST_FILE)
         sheets[method] = path
-    return sheets
+    return MapSheets(sheets, left_out)
 
 
-def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, dict[str, dict[str, np.ndarray]]]:
-    """The galleries of all points of the seed that most of them have, and that seed."""
-    best: tuple[int, dict[str, dict[str, np.ndarray]]] = (0, {})
+def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tuple[str, Gallery]]]:
+    """The galleries of all points of the seed that most of them have, with their labels, and that seed."""
+    best: tuple[int, list[tuple[str, Gallery]]] = (0, [])
     for seed in study.asked.seeds:
-        found = {}
+        found = []
         for runs in points:
             path = study.evaluation_of(runs.trials[seed]) / "gallery.npz" if seed in runs.trials else None
             if path is not None and path.is_file():
                 with np.load(path) as arrays:
-                    found[runs.label] = dict(arrays)
+                    found.append((runs.label, dict(arrays)))
         if len(found) > len(best[1]):
             best = seed, found
     return best
 
 
-def _row(place: int, method: str, galleries: dict[str, dict[str, np.ndarray]]) -> Panel:
-    first = next(iter(galleries.values()))
+def _same_images(one: Gallery, other: Gallery) -> bool:
+    """Whether maps of both may stand in one row. Another normalization may round a pixel to the next level."""
+    if any(one[key].shape != other[key].shape for key in ("indices", "pictures")):
+        return False
+    return np.array_equal(one["indices"], other["indices"]) and np.allclose(
+        one["pictures"], other["pictures"], rtol=0, atol=1
+    )
+
+
+def _methods(galleries: Sequence[tuple[str, Gallery]]) -> list[str]:
+    """Those that any of the points has maps of."""
+    names = dict.fromkeys(name for _, gallery in galleries for name in gallery if name.startswith("cam/"))
+    return [name.removeprefix("cam/") for name in names]
+
+
+def _row(place: int, method: str, galleries: Sequence[tuple[str, Gallery]]) -> Panel:
+    first = galleries[0][1]
     picture = torch.from_numpy(first["pictures"][place]).permute(2, 0, 1).float() / 255
     label = int(first["labels"][place])
     tiles = [Tile("image", picture, "" if label < 0 else f"class {label}")]
-    for name, gallery in galleries.items():
-        small = torch.from_numpy(gallery[f"cam/{method}"][place]).float()[None, None] / 255
-        cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-        said = int(gallery["predictions"][place])
-        wrong = label not in (-1, said)
-        title = f"{'✗ ' if wrong else ''}class {said}, {100 * float(gallery['probabilities'][place]):.0f} %"
-        tiles.append(map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT))
-    return Panel(tiles)
+    return Panel([*tiles, *(_tile(name, picture, label, method, place, gallery) for name, gallery in galleries)])
+
+
+def _tile(name: str, picture: Tensor, label: int, method: str, place: int, gallery: Gallery) -> Tile:
+    """The map of one point, or a note that it has none."""
+    if f"cam/{method}" not in gallery:
+        return note_tile(name, picture, "no map")
+    small = torch.from_numpy(gallery[f"cam/{method}"][place]).float()[None, None] / 255
+    cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    said = int(gallery["predictions"][place])
+    wrong = label not in (-1, said)
+    title = f"{'✗ ' if wrong else ''}class {said}, {100 * float(gallery['probabilities'][place]):.0f} %"
+    return map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT)

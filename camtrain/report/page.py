@@ -15,8 +15,8 @@ from camtrain.report.answer import Answer
 from camtrain.report.figure_style import inline_svg
 from camtrain.report.points import PointRuns, short
 from camtrain.report.tables import Table
+from camtrain.report.value_names import value_names
 from camtrain.study import Study
-from camtrain.study.trial import shown
 
 _PROVENANCE = ("commit", "device")
 
@@ -75,7 +75,7 @@ def page(
         finished=sum(len(runs.rows) for runs in points),
         asked_for=len(study.trials),
         answer=answer,
-        split=study.asked.split,
+        on_test=_on_test(study, answer),
         asked=_asked(study),
         sections=[section for section in sections if section.figures],
         tables=tables,
@@ -84,9 +84,14 @@ def page(
     )
 
 
+def _on_test(study: Study, answer: Answer) -> bool:
+    """Whether test images had a part in the comparison."""
+    return answer.accuracy.startswith("test/") or (bool(study.asked.evaluation) and study.asked.split == "test")
+
+
 def _asked(study: Study) -> list[tuple[str, str]]:
     asked = study.asked
-    grid = [(short(axis.key), ", ".join(shown(value) for value in axis.values)) for axis in asked.axes]
+    grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in asked.axes]
     scores = shlex.join(asked.evaluation) if asked.evaluation else "none"
     seeds = ", ".join(map(str, asked.seeds))
     return [("configuration", asked.config), *grid, ("seeds", seeds), ("scores of the maps", scores)]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from camtrain.report.answer import Answer, Compared
+from camtrain.report.answer import Answer
+from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
 
 
@@ -30,9 +31,14 @@ def pareto_front(values: Sequence[tuple[float, float]]) -> list[int]:
     return front[::-1]
 
 
-def pareto_plane(answer: Answer) -> Figure:
-    """A mark for each point at its accuracy and gain against the baseline, bars of one standard deviation."""
-    known = [each for each in answer.compared if not math.isnan(each.gain.mean) and each.accuracy.count]
+def pareto_plane(answer: Answer) -> Figure | None:
+    """A mark for each point at its accuracy and gain against the baseline, bars of one standard deviation.
+
+    `None` where no point could be compared.
+    """
+    known = [each for each in answer.compared if each.gain.count and each.accuracy.count]
+    if all(each.is_baseline for each in known):
+        return None
     places = [(100 * each.accuracy.mean, 100 * each.gain.mean) for each in known]
     figure = Figure(figsize=(6.2, 4.2), layout="constrained")
     axes = figure.subplots()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.report.value_names import value_key, value_names
 from camtrain.study import Row, Study, Trial
 from camtrain.study.trial import shown
 
@@ -66,17 +66,28 @@ class PointRuns:
     Attributes:
         point: values by configuration key.
         trials: by seed.
-        rows: of the table, by seed.
+        rows: of the table, by seed; none where no run is finished.
+        names: of the values, by configuration key, such that no two values of the grid look alike; those that are not
+            there are `shown`.
     """
 
     point: Mapping[str, Any]
     trials: Mapping[int, Trial]
     rows: Mapping[int, Row]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """As people read it: `λ = 0.1, distance = mae`."""
-        return ", ".join(f"{short(key)} = {shown(value)}" for key, value in self.point.items())
+        return self.label_of(self.point)
+
+    def label_of(self, keys: Iterable[str]) -> str:
+        """Of some of its values."""
+        return ", ".join(f"{short(key)} = {self.name_of(key)}" for key in keys)
+
+    def name_of(self, key: str) -> str:
+        """Of one value."""
+        return self.names[key] if key in self.names else shown(self.point[key])
 
     def estimate(self, column: str) -> Estimate:
         """Of a column, over the seeds that have it."""
@@ -84,24 +95,35 @@ class PointRuns:
 
 
 def points_of(study: Study) -> list[PointRuns]:
-    """All points of the grid with a finished run, in its order."""
-    grouped: dict[str, list[tuple[Trial, Row]]] = {}
+    """All points of the grid, in its order; also those without a finished run, which may be a baseline."""
+    grouped: dict[str, list[Trial]] = {}
     for trial in study.trials:
-        row = study.row(trial)
-        if row is not None:
-            grouped.setdefault(json.dumps(dict(trial.point), sort_keys=True), []).append((trial, row))
-    return [
-        PointRuns(
-            pairs[0][0].point,
-            {trial.seed: trial for trial, _ in pairs},
-            {trial.seed: row for trial, row in pairs},
-        )
-        for pairs in grouped.values()
-    ]
+        grouped.setdefault(value_key(dict(trial.point)), []).append(trial)
+    points = [trials[0].point for trials in grouped.values()]
+    keys = dict.fromkeys(key for point in points for key in point)
+    names = {key: value_names(point[key] for point in points if key in point) for key in keys}
+    return [_finished(study, trials, names) for trials in grouped.values()]
+
+
+def _finished(study: Study, trials: Sequence[Trial], names: Mapping[str, Mapping[str, str]]) -> PointRuns:
+    point = trials[0].point
+    pairs = [(trial, row) for trial in trials if (row := study.row(trial)) is not None]
+    return PointRuns(
+        point,
+        {trial.seed: trial for trial, _ in pairs},
+        {trial.seed: row for trial, row in pairs},
+        {key: names[key][value_key(value)] for key, value in point.items()},
+    )
 
 
 def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
-    """What a point is compared with: the same one at λ = 0 where the grid has it, otherwise the grid's first point."""
+    """What a point is compared with: the same one at λ = 0 where the grid has it, otherwise the grid's first point.
+
+    Args:
+        point: one of the grid.
+        points: all of the grid, finished or not: another baseline in the place of one that is missing would make
+            gains that look right and are not.
+    """
     plain = {**point.point, WEIGHT: 0}
     if WEIGHT in point.point:
         for other in points:

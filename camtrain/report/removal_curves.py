@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from camtrain.methods import TITLES
 from camtrain.report.figure_style import line_style
@@ -21,32 +22,34 @@ Curves = dict[tuple[str, str], list[tuple[float, float]]]
 
 def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
     """A panel for each way and method; the mean over a point's seeds. `None` where no curves were made."""
-    found = {
-        runs.label: [curves for trial in runs.trials.values() if (curves := _read(study.evaluation_of(trial)))]
-        for runs in points
-    }
-    present = [curves for of_point in found.values() for curves in of_point]
+    found = [
+        [curves for trial in runs.trials.values() if (curves := _read(study.evaluation_of(trial)))] for runs in points
+    ]
+    present = [curves for of_seeds in found for curves in of_seeds]
     methods = list(dict.fromkeys(method for curves in present for method, way in curves if way in _WAYS))
     ways = [way for way in _WAYS if any((method, way) in curves for curves in present for method in methods)]
     if not methods:
         return None
     figure = Figure(figsize=(2.9 * len(methods), 2.5 * len(ways) + 0.6), layout="constrained")
     grid = figure.subplots(len(ways), len(methods), squeeze=False, sharex=True, sharey="row")
+    lines: dict[int, Line2D] = {}
     for row, way in enumerate(ways):
         for column, method in enumerate(methods):
             panel = grid[row][column]
-            for number, (label, of_seeds) in enumerate(found.items()):
+            for number, (runs, of_seeds) in enumerate(zip(points, found, strict=True)):
                 taken = [np.array(each[method, way]) for each in of_seeds if (method, way) in each]
                 if taken:
                     shares, probabilities = np.mean(np.stack(taken), axis=0).T
                     style = line_style(number) | {"markevery": max(1, len(shares) // 6)}
-                    panel.plot(shares, probabilities, label=label, linewidth=1.4, **style)
+                    (lines[number],) = panel.plot(shares, probabilities, label=runs.label, linewidth=1.4, **style)
             panel.set_title(f"{way}, {TITLES.get(method, method)}", fontsize=9)
     for panel in grid[-1]:
         panel.set_xlabel("share of the pixels")
     for panels in grid:
         panels[0].set_ylabel("probability")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(found)))
+    # Of all panels, as a point may lack the first one's method.
+    named = [lines[number] for number in sorted(lines)]
+    figure.legend(handles=named, loc="outside lower center", ncols=min(4, len(named)))
     return figure
 
 

@@ -14,7 +14,7 @@ from camtrain.report.answer import Answer
 from camtrain.report.figure_style import line_style
 from camtrain.report.points import WEIGHT, PointRuns, short
 from camtrain.report.scores import scores_of
-from camtrain.study.trial import shown
+from camtrain.report.value_names import value_key
 
 _WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
 _PER_ROW = 3
@@ -31,7 +31,7 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
         answer: that names the column of the accuracy.
     """
     key = WEIGHT if WEIGHT in points[0].point else next(iter(points[0].point))
-    names = list(dict.fromkeys(shown(runs.point[key]) for runs in points))
+    names = {value_key(runs.point[key]): runs.name_of(key) for runs in points}
     panels: dict[str, list[tuple[str, str]]] = {}
     if answer.accuracy:
         panels["accuracy ↑, %"] = [("", answer.accuracy)]
@@ -41,22 +41,22 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
     columns = min(_PER_ROW, len(panels))
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.7), layout="constrained")
     grids = figure.subplots(rows, columns, squeeze=False).flatten()
-    lines: dict[str, dict[str, Any]] = {}
+    lines: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}  # label and style, by method and other values
     for panel, (title, columns_of) in zip(grids, panels.items(), strict=False):
         for method, column in columns_of:
             for others, runs in _by_others(points, key).items():
-                label = ", ".join(word for word in (method, others) if word)
-                style = lines.setdefault(label, line_style(len(lines)))
+                label = ", ".join(word for word in (method, _others_label(runs[0], key)) if word)
+                _, style = lines.setdefault((method, others), (label, line_style(len(lines))))
                 _line(panel, names, runs, key, column, style)
         panel.set_title(title, fontsize=9)
     for panel in grids[len(panels) :]:
         panel.set_axis_off()
     for panel in grids[max(0, len(panels) - _PER_ROW) : len(panels)]:
         panel.set_xlabel(short(key))
-    named = [label for label in lines if label]
+    named = [(label, style) for label, style in lines.values() if label]
     if named:
-        handles = [_panel_line(lines[label]) for label in named]
-        figure.legend(handles, named, loc="outside lower center", ncols=min(4, len(named)))
+        handles = [_panel_line(style) for _, style in named]
+        figure.legend(handles, [label for label, _ in named], loc="outside lower center", ncols=min(4, len(named)))
     return figure
 
 
@@ -69,18 +69,22 @@ def _by_others(points: Sequence[PointRuns], along: str) -> dict[str, list[PointR
     """Points by the values of all keys but the one along the panel."""
     found: dict[str, list[PointRuns]] = {}
     for runs in points:
-        others = ", ".join(f"{short(key)} = {shown(value)}" for key, value in runs.point.items() if key != along)
-        found.setdefault(others, []).append(runs)
+        others = {key: value for key, value in runs.point.items() if key != along}
+        found.setdefault(value_key(others), []).append(runs)
     return found
 
 
+def _others_label(runs: PointRuns, along: str) -> str:
+    return runs.label_of(key for key in runs.point if key != along)
+
+
 def _line(
-    panel: Axes, names: Sequence[str], runs: Sequence[PointRuns], key: str, column: str, style: Mapping[str, Any]
+    panel: Axes, names: Mapping[str, str], runs: Sequence[PointRuns], key: str, column: str, style: Mapping[str, Any]
 ) -> None:
-    by_name = {shown(each.point[key]): each.estimate(column) for each in runs}
-    places = [place for place, name in enumerate(names) if name in by_name and by_name[name].count]
-    estimates = [by_name[names[place]] for place in places]
-    means = [100 * estimate.mean for estimate in estimates]
-    spreads = [0.0 if math.isnan(estimate.std) else 100 * estimate.std for estimate in estimates]
-    panel.errorbar(places, means, yerr=spreads, capsize=3, linewidth=1.4, **style)
-    panel.set_xticks(range(len(names)), names)
+    by_value = {value_key(each.point[key]): each.estimate(column) for each in runs}
+    known = [(place, by_value[value]) for place, value in enumerate(names) if value in by_value]
+    estimates = [(place, estimate) for place, estimate in known if estimate.count]
+    means = [100 * estimate.mean for _, estimate in estimates]
+    spreads = [0.0 if math.isnan(estimate.std) else 100 * estimate.std for _, estimate in estimates]
+    panel.errorbar([place for place, _ in estimates], means, yerr=spreads, capsize=3, linewidth=1.4, **style)
+    panel.set_xticks(range(len(names)), list(names.values()))

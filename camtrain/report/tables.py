@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
-from camtrain.report.answer import Answer, Compared
+from camtrain.report.answer import Answer
+from camtrain.report.compared import Compared
 from camtrain.report.points import Estimate, PointRuns
 from camtrain.report.scores import Score, scores_of
 
@@ -70,7 +71,7 @@ def _overview(answer: Answer) -> Table:
         runs = each.runs
         stage = answer.accuracy.partition("/")[0]
         losses = [shown(runs.estimate(f"{stage}/loss_{name}"), digits=3) for name in ("classification", "regularizer")]
-        gain = [_signed(each), _interval(each)] if answer.scores else []
+        gain = [_signed(each, len(answer.scores)), _interval(each)] if answer.scores else []
         cost = [_ratio(each, _TIME), _ratio(each, _MEMORY)]
         accuracy = percent(runs.estimate(answer.accuracy))
         rows.append([runs.label, str(len(runs.rows)), accuracy, *losses, *gain, *cost])
@@ -106,10 +107,13 @@ def _best(answer: Answer) -> int | None:
     return next((row for row, each in enumerate(answer.compared) if each is answer.best), None)
 
 
-def _signed(each: Compared) -> str:
+def _signed(each: Compared, asked: int) -> str:
+    """The gain; with the number of scores that it is the mean of where that is not all of them."""
     if each.is_baseline:
         return "baseline"
-    return "–" if math.isnan(each.gain.mean) else f"{100 * each.gain.mean:+.2f}"
+    if math.isnan(each.gain.mean):
+        return "–"
+    return f"{100 * each.gain.mean:+.2f}" + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
 
 
 def _interval(each: Compared) -> str:

@@ -12,7 +12,7 @@ from camtrain.methods import TITLES
 from camtrain.report.answer import Answer, Rule, answered
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.figure_style import report_style, write_figure
-from camtrain.report.map_sheets import map_sheets
+from camtrain.report.map_sheets import MapSheets, map_sheets
 from camtrain.report.page import PageFigure, Section, page
 from camtrain.report.pareto_plane import pareto_plane
 from camtrain.report.points import PointRuns, points_of
@@ -31,12 +31,14 @@ class Written:
         page: path of `report.html`.
         answer: in a sentence.
         table: of all points, for a terminal.
+        notes: on what a figure leaves out.
         pictures: the figures as PNG.
     """
 
     page: Path
     answer: str
     table: str
+    notes: list[str]
     pictures: list[Path]
 
 
@@ -50,26 +52,28 @@ def write_report(study: Study, rule: Rule) -> Written:
     Raises:
         ValueError: if no run is finished, or the rule names a score that there is none of.
     """
-    points = points_of(study)
+    all_points = points_of(study)
+    points = [point for point in all_points if point.rows]
     if not points:
         raise ValueError(f"no run of {study.folder} is finished")
-    answer = answered(points, rule)
+    answer = answered(all_points, rule, study.asked.split)
     tables = tables_of(points, answer)
     with report_style():
-        sections = _sections(study, points, answer)
+        sheets = map_sheets(study, points, study.folder / "figures")
+        sections = _sections(study, points, answer, sheets)
     path = study.folder / "report.html"
     write_whole(path, page(study, points, answer, sections, tables))
     write_whole(study.folder / "results.md", _joined([f"{answer.sentence}", *(table.markdown() for table in tables)]))
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
     pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
-    return Written(path, answer.sentence, tables[0].plain(), pictures)
+    return Written(path, answer.sentence, tables[0].plain(), [sheets.note] if sheets.note else [], pictures)
 
 
 def _joined(parts: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list[Section]:
+def _sections(study: Study, points: Sequence[PointRuns], answer: Answer, sheets: MapSheets) -> list[Section]:
     folder = study.folder / "figures"
 
     def drawn(name: str, make: Callable[[], Figure | None], title: str, caption: str) -> list[PageFigure]:
@@ -87,7 +91,7 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list
     )
     plane = drawn(
         "pareto_plane",
-        lambda: pareto_plane(answer) if answer.scores and answer.accuracy else None,
+        lambda: pareto_plane(answer),
         "Accuracy against the gain of the maps, with the Pareto front",
         "Both against the baseline, seed by seed; bars are one standard deviation. Up and to the right is better.",
     )
@@ -104,10 +108,9 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer) -> list
         "Time: median over the steps of the last epoch; runs that share a machine slow each other down. Memory: the "
         "largest since the run began.",
     )
-    maps = [
-        PageFigure(path, "The class that the network says and its probability; ✗ marks wrong ones.", _maps_of(method))
-        for method, path in map_sheets(study, points, folder).items()
-    ]
+    said = "The class that the network says and its probability; ✗ marks wrong ones. Points in the order of the tables."
+    said = f"{said} {sheets.note}".strip()  # the sheet shortens long labels, so that two may look alike
+    maps = [PageFigure(path, said, _maps_of(method)) for method, path in sheets.paths.items()]
     return [
         Section("Accuracy and maps over the grid", curves),
         Section("What accuracy the maps cost", plane),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -41,9 +42,18 @@ class Asked:
 
     @property
     def split(self) -> str:
-        """Of the images that maps are scored on."""
-        words = list(self.evaluation)
-        return words[words.index("--split") + 1] if "--split" in words else "test"
+        """Of the images that points are to be compared on: `val` or `test`.
+
+        The last one counts, as it does to `camtrain evaluate`. Where no maps are scored, it is in what was typed.
+
+        Example:
+            >>> Asked("a", "c.yaml", (), (0,), ("--split", "test", "--split=val")).split
+            'val'
+        """
+        parser = ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--split", default="test")
+        found, _ = parser.parse_known_args(self.evaluation or self.command)
+        return str(found.split)
 
     def as_json(self) -> dict[str, Any]:
         """For a file."""

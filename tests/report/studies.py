@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 
@@ -11,12 +12,14 @@ from camtrain.study import Asked, Axis, Study, Trial
 WEIGHT = "model.regularizer_weight"
 
 
-def made_up(folder, rows, *, more_axes=(), metrics="average_drop,insertion_auc"):
+def made_up(folder, rows, *, more_axes=(), evaluation=("--metrics", "average_drop,insertion_auc")):
     """A study with a row for each (point, seed, scores)."""
     keys = list(dict.fromkeys(key for point, _, _ in rows for key in point))
-    axes = [Axis(key, tuple(dict.fromkeys(point[key] for point, _, _ in rows))) for key in keys]
+    # By its JSON, as a value may be a mapping.
+    values = [{json.dumps(point[key]): point[key] for point, _, _ in rows} for key in keys]
+    axes = [Axis(key, tuple(each.values())) for key, each in zip(keys, values, strict=True)]
     seeds = tuple(sorted({seed for _, seed, _ in rows}))
-    asked = Asked("made_up", "c.yaml", (*axes, *more_axes), seeds, ("--metrics", metrics), "disabled")
+    asked = Asked("made_up", "c.yaml", (*axes, *more_axes), seeds, tuple(evaluation), "disabled")
     trials = [Trial(point, seed, {"point": point, "seed": seed}) for point, seed, _ in rows]
     study = Study(folder, asked, trials)
     study.write()
@@ -57,4 +60,26 @@ def with_pictures(study, methods=("grad_cam",)):
             pictures=np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8),
             **arrays,
         )
+    return study
+
+
+def unfinished(study, *places):
+    """The study without what some of its trials came to."""
+    for place in places:
+        (study.folder_of(study.trials[place]) / "row.json").unlink()
+    return study
+
+
+def with_other_gallery(study, place, change):
+    """The study with another gallery of a trial.
+
+    Args:
+        study: with pictures.
+        place: of the trial.
+        change: from its arrays by name to those that it has instead.
+    """
+    path = study.evaluation_of(study.trials[place]) / "gallery.npz"
+    with np.load(path) as arrays:
+        found = change(dict(arrays))
+    np.savez_compressed(path, **found)
     return study

@@ -10,8 +10,9 @@ from scipy import stats
 
 from camtrain.report import Rule, answered
 from camtrain.report.pareto_plane import pareto_front
-from camtrain.report.points import Estimate, points_of
-from tests.report.studies import WEIGHT, made_up, simple
+from camtrain.report.points import Estimate, PointRuns, points_of
+from camtrain.report.tables import tables_of
+from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
 
 def test_interval_is_that_of_scipy():
@@ -91,6 +92,88 @@ def test_each_point_has_the_baseline_of_its_other_settings(tmp_path):
     assert answer.best.runs.label == "λ = 0.1, distance = cosine"
 
 
+def test_no_other_point_takes_the_place_of_a_missing_baseline(tmp_path):
+    rows = [simple(weight, 0, 0.9, 0.5 - weight / 10, 0.6) for weight in (0, 0.1, 1)]
+    answer = answered(points_of(unfinished(made_up(tmp_path, rows), 0)), Rule())
+    assert answer.best is None
+    assert [each.runs.label for each in answer.compared] == ["λ = 0.1", "λ = 1"]
+    assert not any(each.is_baseline or each.gain.count or each.accuracy.count for each in answer.compared)
+    assert answer.sentence == (
+        "Nothing can be compared yet. Left out: λ = 0.1; λ = 1 (the baseline λ = 0 has no finished run)."
+    )
+
+
+def test_a_missing_baseline_leaves_the_others_alone(tmp_path):
+    """λ = 0.1 gains 0.025 over λ = 0 with the cosine; with the other distance there is nothing to compare it with."""
+    distance = "model.regularizer.distance"
+    rows = []
+    for (weight, name), drop in zip(itertools.product((0, 0.1), ("cosine", "mae")), (0.5, 0.3, 0.45, 0.2), strict=True):
+        point, seed, scores = simple(weight, 0, 0.9, drop, 0.6)
+        rows.append(({**point, distance: name}, seed, scores))
+    answer = answered(points_of(unfinished(made_up(tmp_path, rows), 1)), Rule())
+    assert [each.gain.mean for each in answer.compared] == pytest.approx([0, 0.025, np.nan], nan_ok=True)
+    assert answer.best.runs.label == "λ = 0.1, distance = cosine"
+    assert answer.sentence.endswith(
+        "Left out: λ = 0.1, distance = mae (the baseline λ = 0, distance = mae has no finished run)."
+    )
+
+
+def test_points_need_no_trials():
+    """As of a table that was read."""
+    rows = {weight: {0: simple(weight, 0, 0.9, 0.5 - weight, 0.6)[2]} for weight in (0, 0.1)}
+    finished = [PointRuns({WEIGHT: weight}, {}, by_seed) for weight, by_seed in rows.items()]
+    assert answered(finished, Rule()).best.gain.mean == pytest.approx(0.05)
+    missing = [PointRuns({WEIGHT: 0}, {}, {}), finished[1]]
+    assert "the baseline λ = 0 has no finished run" in answered(missing, Rule()).sentence
+
+
+def test_a_score_that_only_one_point_has_does_not_count(tmp_path):
+    """Drop falls by 0.1 and insertion rises by 0.02, so the gain is 0.06."""
+    more = {"evaluated/average_drop/layer_cam": 0.2}
+    rows = [simple(0, 0, 0.9, 0.5, 0.6), simple(0.1, 0, 0.9, 0.4, 0.62, **more), simple(1, 0, 0.9, 0.49, 0.6)]
+    points = points_of(made_up(tmp_path, rows))
+    answer = answered(points, Rule())
+    assert (answer.best.gain.mean, answer.best.scores, len(answer.scores)) == (pytest.approx(0.06), 2, 3)
+    assert "λ = 0.1 leads, but may do so by chance: the mean over 2 of 3 scores of its maps gains +6" in answer.sentence
+    assert [row[5] for row in tables_of(points, answer)[0].rows] == [
+        "baseline",
+        "+6.00 (2 of 3 scores)",
+        "+0.50 (2 of 3 scores)",
+    ]
+    of_one = answered(points, Rule(score="average_drop")).sentence
+    assert "average_drop, the mean over 1 of 2 methods gains +10.00 points (1 seed)" in of_one
+
+
+def test_a_score_that_one_seed_lacks_counts_for_no_seed(tmp_path):
+    """Drop is null in one of three seeds: the gain is of insertion alone, over three seeds as the accuracy is."""
+    rows = [simple(0, seed, 0.9, 0.5, 0.6) for seed in range(3)]
+    rows += [simple(0.1, seed, 0.895, None if seed == 2 else 0.1, 0.63 + seed / 100) for seed in range(3)]
+    best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
+    assert (best.gain.mean, best.gain.count, best.scores) == (pytest.approx(0.04), 3, 1)
+    assert (best.accuracy.mean, best.accuracy.count) == (pytest.approx(-0.005), 3)
+
+
+def test_what_cannot_be_compared_is_no_loser(tmp_path):
+    """Three points, each for another reason; a fourth is compared, and loses."""
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.6),
+        simple(0.1, 1, 0.9, 0.1, 0.9),
+        simple(0.2, 0, 0.9, None, None),
+        simple(0.3, 0, None, 0.1, 0.9),
+        simple(1, 0, 0.9, 0.6, 0.6),
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    reasons = (
+        "Left out: λ = 0.1 (no run of the same seed is finished for the baseline λ = 0); λ = 0.2 (no score in common "
+        "with the baseline λ = 0 in every seed); λ = 0.3 (no accuracy in common with the baseline λ = 0)."
+    )
+    assert answered(points, Rule()).sentence == (
+        "Nothing is better than λ = 0: within 1 point of its accuracy the best, λ = 1, changes the mean over 2 scores "
+        f"of its maps by -5.00 points (1 seed). {reasons}"
+    )
+    assert answered(points[:4], Rule()).sentence == f"Nothing can be compared yet. {reasons}"
+
+
 def test_one_score_may_be_what_counts(tmp_path):
     rows = [simple(0, 0, 0.9, 0.5, 0.6), simple(0.1, 0, 0.9, 0.4, 0.5), simple(1, 0, 0.9, 0.6, 0.7)]
     points = points_of(made_up(tmp_path, rows))
@@ -105,6 +188,29 @@ def test_win_and_sanity_are_no_gain(tmp_path):
     rows = [simple(0, 0, 0.9, 0.5, 0.6, **more), simple(0.1, 0, 0.9, 0.4, 0.6, **dict.fromkeys(more, 1.0))]
     answer = answered(points_of(made_up(tmp_path, rows)), Rule())
     assert [score.metric for score in answer.scores] == ["average_drop", "insertion_auc"]
+
+
+def test_the_accuracy_is_that_of_the_split(tmp_path):
+    """λ = 0.1 loses accuracy on the test images, λ = 1 on those of validation."""
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.6, **{"val/accuracy": 0.8}),
+        simple(0.1, 0, 0.7, 0.4, 0.6, **{"val/accuracy": 0.795}),
+        simple(1, 0, 0.895, 0.3, 0.6, **{"val/accuracy": 0.5}),
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    on_val, on_test = answered(points, Rule(), "val"), answered(points, Rule(), "test")
+    assert (on_val.accuracy, on_val.best.runs.label) == ("val/accuracy", "λ = 0.1")
+    assert (on_test.accuracy, on_test.best.runs.label) == ("test/accuracy", "λ = 1")
+    assert on_val.best.accuracy.mean == pytest.approx(-0.005)
+    with pytest.raises(ValueError, match="`split`: expected test or val, got 'train'"):
+        answered(points, Rule(), "train")
+
+
+def test_validation_stands_in_for_a_test_that_was_not_run_but_not_the_other_way_round(tmp_path):
+    points = points_of(made_up(tmp_path / "val", [({WEIGHT: 0}, 0, {"val/accuracy": 0.8})]))
+    assert answered(points, Rule(), "test").accuracy == "val/accuracy"
+    points = points_of(made_up(tmp_path / "test", [({WEIGHT: 0}, 0, {"test/accuracy": 0.8})]))
+    assert answered(points, Rule(), "val").accuracy == ""
 
 
 @pytest.mark.parametrize("margin", [-0.01, float("nan"), float("inf")])

@@ -17,7 +17,7 @@ from camtrain.report import Rule, answered, write_report
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.points import points_of
 from camtrain.study import Axis
-from tests.report.studies import WEIGHT, made_up, simple, with_pictures
+from tests.report.studies import WEIGHT, made_up, simple, unfinished, with_pictures
 
 COST = {"train/seconds_per_step": 0.1, "train/peak_memory": 100.0, "test/loss_classification": 0.3, "commit": "abc123"}
 FIGURES = ("score_curves", "pareto_plane", "removal_curves", "cost_bars")
@@ -91,6 +91,39 @@ def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
     written = write_report(made_up(tmp_path, rows), Rule())
     assert written.answer.startswith("No maps were scored")
     assert "max_epochs = 2" in written.table
+
+
+def test_a_study_without_its_baseline_has_a_report(study):
+    """No gain, no ratio of costs and no plane, instead of those against some other point."""
+    written = write_report(unfinished(study, 0, 1), Rule())
+    (first,) = [line for line in written.table.splitlines() if line.startswith("λ = 0.1")]
+    assert re.split(r"  +", first) == ["λ = 0.1", "2", "89.5 ± 0.0", "0.300 ± 0.000", *5 * ["–"]]
+    assert {path.stem for path in written.pictures} == {"score_curves", "removal_curves", "maps_grad_cam"}
+
+
+MAPS = ("--metrics", "average_drop,insertion_auc", "--split")
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "tested", "accuracy", "warns"),
+    [
+        ((*MAPS, "test"), True, "51.0", True),
+        ((*MAPS, "test"), False, "61.0", True),  # the maps are of test images
+        ((*MAPS, "val"), True, "61.0", False),
+        ((*MAPS, "test", "--split", "val"), True, "61.0", False),
+        ((), True, "51.0", True),
+        ((), False, "61.0", False),
+    ],
+)
+def test_the_page_warns_where_test_images_were_looked_at(tmp_path, evaluation, tested, accuracy, warns):
+    rows = []
+    for weight in (0, 1):
+        point, seed, scores = simple(weight, 0, 0.5 + weight / 100, 0.5, 0.6, **{"val/accuracy": 0.6 + weight / 100})
+        left = {key: value for key, value in scores.items() if evaluation or not key.startswith("evaluated/")}
+        rows.append((point, seed, {key: value for key, value in left.items() if tested or key != "test/accuracy"}))
+    written = write_report(made_up(tmp_path, rows, evaluation=evaluation), Rule())
+    assert re.search(r"λ = 1 +1 +([\d.]+)", written.table)[1] == accuracy
+    assert ("Points were compared on the test images" in written.page.read_text()) == warns
 
 
 def test_a_key_of_one_value_is_no_part_of_the_curves(tmp_path):

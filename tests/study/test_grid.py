@@ -80,6 +80,23 @@ def test_a_study_is_read_back(tmp_path):
     assert found.asked.split == "val"
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "command", "split"),
+    [
+        (("--methods", "grad_cam"), (), "test"),
+        (("--split", "val", "--limit", "3"), (), "val"),
+        (("--split=val",), (), "val"),
+        (("--split", "test", "--panels", "0", "--split", "val"), (), "val"),  # --evaluate-with may say it again
+        (("--split", "val", "--split=test"), (), "test"),
+        (("--split", "test"), ("camtrain", "ablate", "--split", "val"), "test"),
+        ((), ("camtrain", "ablate", "--metrics", "none"), "test"),
+        ((), ("camtrain", "ablate", "--metrics", "none", "--split", "val"), "val"),  # no maps, but accuracies
+    ],
+)
+def test_the_split_is_the_one_that_counts(tmp_path, evaluation, command, split):
+    assert study(tmp_path, evaluation=evaluation, command=command).asked.split == split
+
+
 def test_a_row_is_of_one_configuration_and_one_evaluation(tmp_path):
     first = study(tmp_path, evaluation=("--metrics", "win"))
     first.write_row(first.trials[0], {"test/accuracy": 0.5})
