@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from camtrain.methods import TITLES
-from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, note_tile, write_png
+from camtrain.pictures import Panel, Tile, class_name, contact_sheet, map_tile, note_tile, write_png
 from camtrain.report.points import PointRuns
 from camtrain.study import Study
 
@@ -103,7 +103,7 @@ def _row(place: int, method: str, galleries: Sequence[tuple[str, Gallery]]) -> P
     first = galleries[0][1]
     picture = torch.from_numpy(first["pictures"][place]).permute(2, 0, 1).float() / 255
     label = int(first["labels"][place])
-    tiles = [Tile("image", picture, "" if label < 0 else f"class {label}")]
+    tiles = [Tile("image", picture, "" if label < 0 else _named(first, label))]
     return Panel([*tiles, *(_tile(name, picture, label, method, place, gallery) for name, gallery in galleries)])
 
 
@@ -115,5 +115,10 @@ def _tile(name: str, picture: Tensor, label: int, method: str, place: int, galle
     cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     said = int(gallery["predictions"][place])
     wrong = label not in (-1, said)
-    title = f"{'✗ ' if wrong else ''}class {said}, {100 * float(gallery['probabilities'][place]):.0f} %"
+    title = f"{'✗ ' if wrong else ''}{_named(gallery, said)}, {100 * float(gallery['probabilities'][place]):.0f} %"
     return map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT)
+
+
+def _named(gallery: Gallery, index: int) -> str:
+    """The name of a class, or its number."""
+    return class_name(gallery["class_names"].tolist() if "class_names" in gallery else None, index)

@@ -46,12 +46,13 @@ def pareto_plane(answer: Answer) -> Figure | None:
     axes.plot(*zip(*front, strict=True), color="#888888", linewidth=1.2, linestyle="--", zorder=1, label="Pareto front")
     for number, (each, (x, y)) in enumerate(zip(known, places, strict=True)):
         style = line_style(number) | {"linestyle": "none", "markersize": 8}
+        style["label"] = _label(each, answer)
         axes.errorbar(x, y, xerr=_spread(each.accuracy.std), yerr=_spread(each.gain.std), capsize=3, **style)
-        axes.annotate(_label(each, answer), (x, y), xytext=(7, 6), textcoords="offset points", fontsize=8)
     axes.margins(0.15)
     axes.set(xlabel="accuracy against the baseline, points →", ylabel="gain of the maps, points →")
     axes.grid(visible=True, axis="both")
-    axes.legend(loc="best")
+    # Not beside the marks: points often lie close together.
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -64,6 +64,20 @@ def test_galleries_of_other_images_are_left_out(study, change):
     assert [len(tiles) for tiles in corners(found.paths["grad_cam"])] == [3, 3]  # the image and two points
 
 
+def test_tiles_have_the_names_of_classes(study, monkeypatch):
+    """Labels are 0 and 2, of the second image 1 is predicted; only one of the points knows names."""
+    names = np.array(["cat", "dog", "owl"])
+    with_other_gallery(study, 0, lambda arrays: {**arrays, "class_names": names})
+    sheets = []
+    monkeypatch.setattr("camtrain.report.map_sheets.contact_sheet", lambda rows, _: sheets.append(rows))
+    monkeypatch.setattr("camtrain.report.map_sheets.write_png", lambda *_: None)
+    map_sheets(study, points_of(study), study.folder / "figures")
+    assert [[tile.title for tile in panel.tiles] for panel in sheets[0]] == [
+        ["cat", "cat, 90 %", "class 0, 90 %", "class 0, 90 %"],
+        ["owl", "✗ dog, 40 %", "✗ class 1, 40 %", "✗ class 1, 40 %"],
+    ]
+
+
 def test_the_page_and_the_terminal_say_what_is_left_out(study, capsys):
     with_other_gallery(study, 1, lambda arrays: {**arrays, "indices": np.array([1, 5])})
     main(["report", str(study.folder)])
