@@ -206,10 +206,17 @@ def test_head_and_stem_receive_the_regularizers_gradient():
 # other ways to the same numbers
 
 
-def test_the_values_of_measure_are_those_of_a_step():
-    network, batch = network_of().eval(), batch_of()
-    objective = regularized(0.5)
-    step, measured = objective(network, *batch), objective.measure(network, *batch)
+@STATISTICS
+@pytest.mark.parametrize("training", [False, True])
+def test_the_values_of_measure_are_those_of_a_step(training, statistics):
+    network, batch = network_of().train(training), batch_of()
+    for layer in (network[1], network[5]):
+        layer.momentum = 0.0  # the first pass of a step would update what the second one uses
+        layer.running_var.fill_(4.0)
+    objective = regularized(0.5, batch_norm_statistics=statistics)
+    torch.manual_seed(2)
+    # It leaves the random numbers of dropout to the step.
+    measured, step = objective.measure(network, *batch), objective(network, *batch)
     assert torch.equal(measured.loss, step.loss.detach())
     assert torch.equal(measured.classification, step.classification)
     assert torch.equal(measured.regularization, step.regularization)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
+from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+
+# The running statistics of layers that are frozen, for a `running_batch_norm` inside.
+_FROZEN: WeakKeyDictionary[_NormBase, tuple[Tensor | None, Tensor | None]] = WeakKeyDictionary()
 
 BatchNormStatistics = Literal["batch", "running"]
 """`"batch"`: those of the batch, as in training. `"running"`: the running averages, as in evaluation."""
@@ -20,30 +24,38 @@ def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
     A training-mode layer keeps normalizing by the statistics of its batch: a forward pass in this context gives the
     same output as one outside it. Covers BatchNorm, SyncBatchNorm and InstanceNorm.
     """
-    statistics = [(layer, layer.running_mean, layer.running_var) for layer in _tracking_layers(network)]
-    for layer, _, _ in statistics:
+    layers = _tracking_layers(network)
+    for layer in layers:
+        _FROZEN[layer] = layer.running_mean, layer.running_var
         layer.track_running_stats = False
         # InstanceNorm updates the statistics that it has, whatever the flag says.
         layer.running_mean = layer.running_var = None
     try:
         yield
     finally:
-        for layer, mean, variance in statistics:
+        for layer in layers:
             layer.track_running_stats = True
-            layer.running_mean, layer.running_var = mean, variance
+            layer.running_mean, layer.running_var = _FROZEN.pop(layer)
 
 
 @contextmanager
 def running_batch_norm(network: nn.Module) -> Iterator[None]:
-    """Put only the normalization layers in evaluation mode: dropout and the rest stay as they are."""
+    """Put only the normalization layers in evaluation mode, frozen ones too: dropout and the rest stay as they are."""
     layers = _tracking_layers(network)
-    for layer in layers:
+    frozen = [module for module in network.modules() if isinstance(module, _NormBase) and module in _FROZEN]
+    for layer in frozen:
+        layer.running_mean, layer.running_var = _FROZEN[layer]
+        layer.track_running_stats = True
+    for layer in [*layers, *frozen]:
         layer.training = False
     try:
         yield
     finally:
-        for layer in layers:
+        for layer in [*layers, *frozen]:
             layer.training = True
+        for layer in frozen:
+            layer.track_running_stats = False
+            layer.running_mean = layer.running_var = None
 
 
 def _tracking_layers(network: nn.Module) -> list[_NormBase]:

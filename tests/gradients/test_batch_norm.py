@@ -41,6 +41,23 @@ def test_running_computes_what_evaluation_does(norm):
     assert torch.equal(norm.eval()(images()), found)
 
 
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)])
+def test_running_statistics_are_used_also_where_they_are_frozen(norm):
+    """As where L_R is measured in the middle of training."""
+    norm(images())
+    before = statistics_of(norm)
+    with frozen_batch_norm(norm):
+        of_batch = norm(images())
+        with running_batch_norm(norm):
+            found = norm(images())
+        assert torch.equal(norm(images()), of_batch)
+    assert all(map(torch.equal, statistics_of(norm), before))
+    assert norm.training
+    assert norm.track_running_stats
+    assert torch.equal(norm.eval()(images()), found)
+    assert not torch.equal(found, of_batch)
+
+
 @CONTEXTS
 def test_layers_that_do_not_track_or_are_in_evaluation_mode_stay_as_they_are(context):
     network = nn.Sequential(
