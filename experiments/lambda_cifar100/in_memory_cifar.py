@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
@@ -36,7 +38,7 @@ class InMemoryCIFAR100(ImageFolderData):
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
     ) -> None:
-        normalization = {"mean": mean or CIFAR100.default_mean, "std": std or CIFAR100.default_std}
+        normalization: dict[str, Any] = {"mean": mean or CIFAR100.default_mean, "std": std or CIFAR100.default_std}
         super().__init__(root, image_size=32, classes=classes, batch_size=batch_size, seed=seed, **normalization)
 
     def train_dataloader(self) -> DataLoader[Batch]:

@@ -13,3 +13,4 @@ for network in resnet20 mobilenet_v2; do
     cp "$study"/{results.csv,results.md,figures/*.png} experiments/lambda_cifar100/$network/
 done
 python -m experiments.lambda_cifar100.table
+python -m experiments.lambda_cifar100.statistics_of_norm

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from camtrain.report.answer import Answer, Compared, Rule, answered
+from camtrain.report.answer import Answer, Rule, answered
+from camtrain.report.compared import Compared
 from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
 from camtrain.report.scores import Score
 from camtrain.report.tables import percent, shown

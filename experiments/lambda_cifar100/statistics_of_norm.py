@@ -1,0 +1,84 @@
+"""L_R of the trained networks with BatchNorm's statistics of the batch, as they were trained, and with running ones.
+
+    python -m experiments.lambda_cifar100.statistics_of_norm
+
+On the shuffled test images, for each run of run.sh that is here; writes statistics_of_norm.csv and the README's table.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from camtrain import Objective
+from camtrain.gradients import BatchNormStatistics
+from camtrain.regularizers import InterpretableGradient
+from camtrain.report.points import WEIGHT, Estimate
+from camtrain.report.tables import shown
+from camtrain.study import Study
+from experiments.lambda_cifar100.in_memory_cifar import InMemoryCIFAR100
+from experiments.lambda_cifar100.table import HERE, MARKER, NETWORKS, markdown
+from experiments.results_table import put
+from experiments.trained_network import trained_network
+
+BATCH = 64
+COLUMNS: tuple[BatchNormStatistics, ...] = ("batch", "running")
+
+
+def main() -> None:
+    """Measure, write, print."""
+    rows = [row for folder in NETWORKS for row in rows_of(folder)]
+    with (HERE / "statistics_of_norm.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["network", "λ", "seed", *COLUMNS])
+        writer.writerows(rows)
+    grouped: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
+    for folder, weight, _, batch, running in rows:
+        grouped[folder, weight].append((batch, running))
+    lines = [
+        [
+            NETWORKS[folder],
+            f"{weight:g}",
+            *(shown(Estimate.of(column), digits=3) for column in zip(*found, strict=True)),
+        ]
+        for (folder, weight), found in grouped.items()
+    ]
+    text = markdown(["network", "λ", *(f"L_R, {each} statistics" for each in COLUMNS)], lines)
+    put(text, HERE / "README.md", MARKER.format("statistics"))
+    print(text)
+
+
+def rows_of(folder: str) -> list[tuple[str, float, int, float, float]]:
+    """Of one network's study."""
+    study = Study.opened(Path(f"runs/lambda_cifar100_{folder}"))
+    data = InMemoryCIFAR100(classes=study.trials[0].config["data"]["init_args"]["classes"], batch_size=BATCH)
+    data.setup("test")
+    batches = list(data.test_dataloader())
+    images = torch.cat([batch.images for batch in batches])
+    labels = torch.cat([batch.labels for batch in batches])
+    # The images lie class by class, and statistics of a batch of one class are not those of training.
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    rows = []
+    for trial in study.trials:
+        network = trained_network(study.folder_of(trial)).train()
+        batch, running = (round(measured(network, images[order], labels[order], each), 4) for each in COLUMNS)
+        rows.append((folder, float(trial.point[WEIGHT]), trial.seed, batch, running))
+    return rows
+
+
+def measured(network: nn.Module, images: Tensor, labels: Tensor, statistics: BatchNormStatistics) -> float:
+    """L_R over full batches."""
+    objective = Objective(InterpretableGradient("cosine", batch_norm_statistics=statistics), 1.0)
+    parts = [
+        float(objective.measure(network, images[at : at + BATCH], labels[at : at + BATCH]).regularization)
+        for at in range(0, len(images) - BATCH + 1, BATCH)
+    ]
+    return sum(parts) / len(parts)
+
+
+if __name__ == "__main__":
+    main()
