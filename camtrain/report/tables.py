@@ -38,8 +38,18 @@ class Table:
         return f"{self.title}\n\n{self._made('simple')}"
 
     def markdown(self) -> str:
-        """For a README."""
-        return f"### {self.title}\n\n{self._made('github')}"
+        r"""For a README.
+
+        Example:
+            >>> print(Table("title", ["point"], [["a | b"]]).markdown())
+            ### title
+            <BLANKLINE>
+            | point   |
+            |---------|
+            | a \| b  |
+        """
+        escaped = Table(self.title, self.headings, [[cell.replace("|", r"\|") for cell in row] for row in self.rows])
+        return f"### {self.title}\n\n{escaped._made('github')}"
 
     def latex(self) -> str:
         """For a paper, with booktabs."""

@@ -107,8 +107,8 @@ def line(network: str, each: Compared, scores: Sequence[Score]) -> list[str]:
 def gain(each: Compared, score: Score) -> Estimate:
     """Of one score, seed by seed, counted so that more is better."""
     differences = []
-    for seed, row in each.runs.rows.items():
-        mine, theirs = number(row, score.column), number(each.baseline.rows[seed], score.column)
+    for seed in each.runs.rows.keys() & each.baseline.rows.keys():
+        mine, theirs = (number(runs.rows[seed], score.column) for runs in (each.runs, each.baseline))
         if mine is not None and theirs is not None:
             differences.append(score.direction * (mine - theirs))
     return Estimate.of(differences)
