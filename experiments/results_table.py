@@ -44,7 +44,7 @@ def main(folder: Path, settings: list[str]) -> None:
 
 
 def put(text: str, readme: Path, start: str) -> None:
-    """Replace what stands between the marker lines."""
+    """Replace what stands between the marker lines, if the file has them."""
     before, found, rest = readme.read_text(encoding="utf-8").partition(start)
     if found:
         _, end, after = rest.partition("<!-- end -->")

@@ -152,7 +152,7 @@ class _TrialRun:
             log = self.folder / "fit.log"
             raise TrialFailedError(log, "`camtrain fit` ended without an error, and without a checkpoint")
         last = max(checkpoints, key=lambda path: path.stat().st_mtime)
-        found = {"run": last.parents[1].name, "checkpoint": _scored_checkpoint(last), "test": asked.test}
+        found = {"run": last.parents[1].name, "checkpoint": scored_checkpoint(last), "test": asked.test}
         write_whole(self._fitted, json.dumps(found, indent=2) + "\n")
 
     @property
@@ -249,8 +249,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _scored_checkpoint(last: Path) -> str:
-    """Name of the checkpoint that `fit` tested: the best one, or the last where none was chosen."""
+def scored_checkpoint(last: Path) -> str:
+    """Name of the checkpoint that `fit` tested: the best one, or the last where none was chosen.
+
+    Args:
+        last: `last.ckpt`, in the same folder.
+    """
     saved = torch.load(last, map_location="cpu", weights_only=True)
     for state in saved["callbacks"].values():
         if isinstance(state, dict) and state.get("monitor") and state.get("best_model_path"):

@@ -28,13 +28,16 @@ class MovedCheckpoints(Callback):
             if not isinstance(callback, ModelCheckpoint) or callback.dirpath is None:
                 continue
             state = states.get(callback.state_key)
-            if state and Path(callback.dirpath).resolve() == read_from.resolve():
-                states[callback.state_key] = _moved(state, os.fspath(callback.dirpath))
+            folder = os.fspath(callback.dirpath)
+            if state and state["dirpath"] != folder and Path(folder).resolve() == read_from.resolve():
+                states[callback.state_key] = _moved(state, folder)
 
 
 def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
     def under(path: str) -> str:
-        return os.path.join(folder, Path(path).name) if path else path
+        # A checkpoint in another folder, such as that of a run that was gone on from, is where it was.
+        is_inside = bool(path) and Path(path).is_relative_to(state["dirpath"])
+        return os.path.join(folder, Path(path).relative_to(state["dirpath"])) if is_inside else path
 
     paths = {key: under(state[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
     best = {under(path): score for path, score in state["best_k_models"].items()}

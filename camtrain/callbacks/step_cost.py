@@ -58,9 +58,9 @@ def peak_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MEBIBYTE
     status = Path("/proc/self/status")
-    if status.is_file():
-        # What `getrusage` says on Linux is never below the process that started this one, however large that is.
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))[0]) / 1024
+    # What `getrusage` says on Linux is never below the process that started this one, however large that is.
+    if status.is_file() and (found := re.search(rb"VmHWM:\s+(\d+) kB", status.read_bytes())):
+        return int(found[1]) / 1024
     import resource  # not on every system
 
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -29,7 +29,7 @@ from camtrain.study import Asked, Axis, Study, Trial, grid
 _COMMAND = [sys.executable, "-m", "camtrain.cli"]
 _SEED = "seed_everything"
 _GIVEN = ("methods", "metrics", "split", "limit", "gallery")
-_OF_THE_STUDY = ("checkpoint", "network", "weights", "config", "compare", "out", "panels", *_GIVEN)
+_OF_THE_STUDY = ("checkpoint", "network", "weights", "config", "compare", "out", *_GIVEN)
 
 
 def ablate(words: Sequence[str]) -> int:
@@ -63,15 +63,16 @@ def ablate(words: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         parser.error(str(error))
     study.write_results()
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     try:
         _report(study, rule)
+        is_reported = True
     except (ValueError, OSError) as error:
-        say("ablate", f"{error}; the runs are finished: `camtrain report {study.folder}` makes the report")
-        return 1
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+        say("ablate", f"no report: {error}; `camtrain report {study.folder}` makes it of the finished runs")
+        is_reported = False
     for outcome in failed:
         say("ablate", f"{outcome.trial} failed: {outcome.message} ({outcome.log})")
-    return 1 if failed else 0
+    return 1 if failed or not is_reported else 0
 
 
 def _asked(settings: Namespace, words: Sequence[str], run: RunSettings) -> Asked:

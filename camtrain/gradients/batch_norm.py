@@ -42,7 +42,7 @@ def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
 def running_batch_norm(network: nn.Module) -> Iterator[None]:
     """Put only the normalization layers in evaluation mode, frozen ones too: dropout and the rest stay as they are."""
     layers = _tracking_layers(network)
-    frozen = [module for module in network.modules() if isinstance(module, _NormBase) and module in _FROZEN]
+    frozen = [layer for layer in network.modules() if isinstance(layer, _NormBase) and _is_frozen(layer)]
     for layer in frozen:
         layer.running_mean, layer.running_var = _FROZEN[layer]
         layer.track_running_stats = True
@@ -56,6 +56,10 @@ def running_batch_norm(network: nn.Module) -> Iterator[None]:
         for layer in frozen:
             layer.track_running_stats = False
             layer.running_mean = layer.running_var = None
+
+
+def _is_frozen(layer: _NormBase) -> bool:
+    return layer in _FROZEN and layer.training and not layer.track_running_stats
 
 
 def _tracking_layers(network: nn.Module) -> list[_NormBase]:

@@ -75,7 +75,9 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
         raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")
     scores = gaining_scores(points, rule.score)
     rows = [row for point in points for row in point.rows.values()]
-    accuracy = next((name for name in _ACCURACIES[split] if any(number(row, name) is not None for row in rows)), "")
+    known = {name: [number(row, name) is not None for row in rows] for name in _ACCURACIES[split]}
+    # One that all runs have, so that all can be compared; runs of before may have more.
+    accuracy = next((name for has in (all, any) for name, of_rows in known.items() if rows and has(of_rows)), "")
     compared = [compared_of(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
     others = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
     best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)

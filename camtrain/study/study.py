@@ -117,11 +117,14 @@ class Study:
         if not path.is_file():
             return None
         found = json.loads(path.read_text(encoding="utf-8"))
+        if "keys" not in found:
+            # Of a first version, whose columns of validation meant another checkpoint: it is entered again.
+            return None
         if found["hash"] != trial.hash or tuple(found["evaluation"]) != self.asked.evaluation:
             return None
-        if self.asked.test and not found.get("test", True):
+        if self.asked.test and not found["test"]:
             return None
-        known = {*_FIRST_COLUMNS, *found.get("keys", trial.point)}
+        known = {*_FIRST_COLUMNS, *found["keys"]}
         scores = {column: value for column, value in found["row"].items() if column not in known}
         return {**self._first(trial), **scores}
 

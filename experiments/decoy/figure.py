@@ -34,7 +34,7 @@ def main(settings: argparse.Namespace) -> None:
     images = torch.cat([batch.images for batch in batches])
     labels = torch.cat([batch.labels for batch in batches])
     boxes = [box for batch in batches for box in batch.boxes]
-    networks = {name: trained_network(STUDY / f"{name}_seed0") for name in ("plain", settings.after)}
+    networks = {name: trained_network(STUDY / f"{name}_seed0", last=True) for name in ("plain", settings.after)}
     with torch.no_grad():
         predicted = {name: each(images).argmax(dim=1) for name, each in networks.items()}
     for name, of_network in predicted.items():

@@ -2,7 +2,8 @@
 
     python -m experiments.lambda_cifar100.statistics_of_norm
 
-On the shuffled test images, for each run of run.sh that is here; writes statistics_of_norm.csv and the README's table.
+On the shuffled test images, of the checkpoints that were scored; writes statistics_of_norm.csv and the README's table.
+Needs all runs of run.sh.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def read(path: Path) -> list[PointRuns]:
     for row in rows:
         values: dict[str, Any] = {column: parsed(text) for column, text in row.items()}
         grouped[values[WEIGHT]][int(values["seed"])] = values
-    return [PointRuns({WEIGHT: weight}, {}, by_seed) for weight, by_seed in sorted(grouped.items())]
+    # The baseline has no rows where it is not finished; another one would be taken for it.
+    weights = sorted({0.0, *grouped})
+    return [PointRuns({WEIGHT: weight}, {}, grouped[weight]) for weight in weights]
 
 
 def parsed(text: str) -> float | str:

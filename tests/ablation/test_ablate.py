@@ -163,8 +163,8 @@ def test_a_report_that_fails_is_said_and_loses_no_run(folder, study, monkeypatch
     assert run_ablate(command(folder, "whole", *WORDS)[4:]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said == (
-        "camtrain ablate: `--score`: the study has no 'localization_iou_25'; the runs are finished: "
-        "`camtrain report whole` makes the report"
+        "camtrain ablate: no report: `--score`: the study has no 'localization_iou_25'; `camtrain report whole` makes "
+        "it of the finished runs"
     )
     assert results(study) == before
 

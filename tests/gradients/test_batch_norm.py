@@ -58,6 +58,20 @@ def test_running_statistics_are_used_also_where_they_are_frozen(norm):
     assert not torch.equal(found, of_batch)
 
 
+def test_frozen_layers_are_given_back_as_they_were_found():
+    norm = nn.BatchNorm2d(3)
+    with frozen_batch_norm(norm):
+        with running_batch_norm(norm):
+            expected = norm(images())
+            with running_batch_norm(norm):
+                pass
+            assert torch.equal(norm(images()), expected), "the inner one ends nothing of the outer one"
+        norm.eval()
+        with running_batch_norm(norm):
+            pass
+        assert not norm.training
+
+
 @CONTEXTS
 def test_layers_that_do_not_track_or_are_in_evaluation_mode_stay_as_they_are(context):
     network = nn.Sequential(

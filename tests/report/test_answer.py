@@ -190,6 +190,17 @@ def test_win_and_sanity_are_no_gain(tmp_path):
     assert [score.metric for score in answer.scores] == ["average_drop", "insertion_auc"]
 
 
+def test_the_accuracy_is_one_that_all_runs_have(tmp_path):
+    """A grid that was widened without a test, whose older runs have one."""
+    rows = [
+        ({WEIGHT: 0}, 0, {"test/accuracy": 0.9, "val/accuracy": 0.8, "evaluated/insertion_auc/grad_cam": 0.5}),
+        ({WEIGHT: 0.1}, 0, {"val/accuracy": 0.75, "evaluated/insertion_auc/grad_cam": 0.6}),
+    ]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule(0.1))
+    assert answer.accuracy == "val/accuracy"
+    assert answer.best.accuracy.mean == pytest.approx(-0.05)
+
+
 def test_the_accuracy_is_that_of_the_split(tmp_path):
     """λ = 0.1 loses accuracy on the test images, λ = 1 on those of validation."""
     rows = [

@@ -63,14 +63,14 @@ def test_a_name_alone_is_not_the_same_run(tmp_path):
     assert narrow(tmp_path).folder_of(first).name == first.name
 
 
-def test_rows_of_before_have_no_list_of_keys(tmp_path):
-    """As camtrain wrote them at first."""
+def test_rows_of_a_first_version_are_not_mixed_with_others(tmp_path):
+    """Their validation was that of the last epoch."""
     study = narrow(tmp_path)
     study.write()
     first = study.trials[0]
     row = {"trial": first.name, "hash": first.hash, "seed": 0, WEIGHT: 0, "test/accuracy": 0.8}
     (study.folder_of(first) / "row.json").write_text(json.dumps({"hash": first.hash, "evaluation": [], "row": row}))
-    assert study.rows() == [row]
+    assert study.rows() == []
 
 
 def test_a_test_that_is_now_asked_for_is_not_there_yet(tmp_path):
