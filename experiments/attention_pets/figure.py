@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from camtrain.callbacks.fixed_images import evenly_spaced
-from camtrain.cams import GradCAM
+from camtrain.cams import GradCAM, normalize
 from camtrain.data import OxfordPet
-from camtrain.methods import image_maps
+from camtrain.methods import resized_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
 from experiments.trained_network import trained_network
@@ -47,7 +47,7 @@ def main() -> None:
     for name in SETTINGS:
         found = trained_network(STUDY / f"{name}_seed0")
         cam = GradCAM(found)
-        maps[name] = torch.cat([image_maps(cam, batch.images, batch.labels) for batch in batches])
+        maps[name] = torch.cat([resized_maps(cam, batch.images, batch.labels) for batch in batches])
         with torch.no_grad():
             said[name] = torch.cat([found(batch.images).argmax(dim=1) for batch in batches])
         print(f"{name}: {100 * energy_in_region(maps[name][annotated], animals[annotated]).mean():.1f} %")
@@ -60,7 +60,7 @@ def main() -> None:
             energy = energy_in_region(maps[name][index, None], animal[None]).item()
             title = f"{data.class_names[said[name][index]]}, {100 * energy:.0f} %"
             color = RIGHT if said[name][index] == labels[index] else WRONG
-            tiles.append(map_tile(name, picture, maps[name][index], title, color=color))
+            tiles.append(map_tile(name, picture, normalize(maps[name][index]), title, color=color))
         rows.append(Panel(tiles))
     write_png(contact_sheet(rows, "Grad-CAM of the label, seed 0"), HERE / "maps.png", LARGEST_FILE)
 
