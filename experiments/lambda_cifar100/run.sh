@@ -10,7 +10,9 @@ for network in resnet20 mobilenet_v2; do
         --metrics average_drop,average_increase,average_gain,insertion_auc,deletion_auc,gradient \
         --evaluate-with='--batch-size 100 --channels 128'
     mkdir -p experiments/lambda_cifar100/$network
-    cp "$study"/{results.csv,results.md,figures/*.png} experiments/lambda_cifar100/$network/
+    # Sheets of maps stay there: they hold images of CIFAR-100.
+    cp "$study"/results.{csv,md} "$study"/figures/{score_curves,pareto_plane,removal_curves,cost_bars}.png \
+        "experiments/lambda_cifar100/$network/"
 done
 python -m experiments.lambda_cifar100.table
 python -m experiments.lambda_cifar100.statistics_of_norm
