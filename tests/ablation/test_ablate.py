@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from functools import partial
 
 import pytest
 import wandb
@@ -54,7 +55,11 @@ def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
 def test_ctrl_c_ends_the_running_processes(folder):
     grid = ["--set", "model.regularizer_weight=0,0.1", "--wandb", "disabled", "--metrics", "none"]
     call = command(folder, "interrupted", *grid)
-    process = subprocess.Popen(call, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+    # What runs in the background of a script ignores Ctrl-C, and so would all that it starts.
+    handled = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        call, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=handled
+    )
     trials = folder / "interrupted/trials"
     _until(lambda: list(trials.glob("*/version_0/metrics.csv")))
     process.send_signal(signal.SIGINT)
