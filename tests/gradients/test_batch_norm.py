@@ -6,6 +6,9 @@ from torch import nn
 
 from camtrain.gradients import frozen_batch_norm, running_batch_norm
 
+NORMS = pytest.mark.parametrize(
+    "make", [lambda: nn.BatchNorm2d(3), lambda: nn.InstanceNorm2d(3, affine=True, track_running_stats=True)]
+)
 CONTEXTS = pytest.mark.parametrize("context", [frozen_batch_norm, running_batch_norm])
 
 
@@ -18,8 +21,9 @@ def statistics_of(layer):
     return layer.running_mean.clone(), layer.running_var.clone(), layer.num_batches_tracked.clone()
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)])
-def test_frozen_computes_the_same_and_updates_nothing(norm):
+@NORMS
+def test_frozen_computes_the_same_and_updates_nothing(make):
+    norm = make()
     before = statistics_of(norm)
     with frozen_batch_norm(norm):
         frozen = norm(images())
@@ -28,8 +32,9 @@ def test_frozen_computes_the_same_and_updates_nothing(norm):
     assert not torch.equal(norm.running_mean, before[0]), "outside the context it updates again"
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)])
-def test_running_computes_what_evaluation_does(norm):
+@NORMS
+def test_running_computes_what_evaluation_does(make):
+    norm = make()
     norm(images())
     before = statistics_of(norm)
     with running_batch_norm(norm):
@@ -41,9 +46,10 @@ def test_running_computes_what_evaluation_does(norm):
     assert torch.equal(norm.eval()(images()), found)
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d(3), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)])
-def test_running_statistics_are_used_also_where_they_are_frozen(norm):
+@NORMS
+def test_running_statistics_are_used_also_where_they_are_frozen(make):
     """As where L_R is measured in the middle of training."""
+    norm = make()
     norm(images())
     before = statistics_of(norm)
     with frozen_batch_norm(norm):
