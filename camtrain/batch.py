@@ -71,6 +71,38 @@ class Batch:
             f"got {type(batch).__name__}"
         )
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device, as plain tensors.
+
+        Example:
+            >>> Batch(torch.zeros(2, 3, 8, 8)).to("cpu").images.device
+            device(type='cpu')
+        """
+        return Batch(
+            self.images.to(device),
+            None if self.labels is None else self.labels.to(device),
+            None if self.boxes is None else [boxes.as_subclass(Tensor).to(device) for boxes in self.boxes],
+            None if self.masks is None else self.masks.as_subclass(Tensor).to(device),
+        )
+
+    def subset(self, indices: Sequence[int]) -> Batch:
+        """A copy of some of the images, with what is known about them.
+
+        Args:
+            indices: Positions in this batch, in the order wanted.
+
+        Example:
+            >>> Batch(torch.zeros(4, 3, 8, 8), torch.arange(4)).subset([3, 1]).labels
+            tensor([3, 1])
+        """
+        places = list(indices)
+        return Batch(
+            self.images[places],
+            None if self.labels is None else self.labels[places],
+            None if self.boxes is None else [self.boxes[place].clone() for place in places],
+            None if self.masks is None else self.masks[places],
+        )
+
     def pin_memory(self) -> Batch:
         """Called by `torch.utils.data.DataLoader(pin_memory=True)`."""
         return Batch(
@@ -79,6 +111,17 @@ class Batch:
             None if self.boxes is None else [boxes.pin_memory() for boxes in self.boxes],
             None if self.masks is None else self.masks.pin_memory(),
         )
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """At most `count` different indices below `total`, each in the middle of its share.
+
+    Example:
+        >>> evenly_spaced(10, 3), evenly_spaced(2, 3)
+        ([1, 5, 8], [0, 1])
+    """
+    count = min(total, count)
+    return [(2 * k + 1) * total // (2 * count) for k in range(count)]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -33,7 +33,8 @@ from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
 from camtrain.gradients import ClassIndex
-from camtrain.networks import attention_heads, nearest_names
+from camtrain.nearest_names import nearest_names
+from camtrain.networks import attention_heads
 
 Method: TypeAlias = BaseCAM | BaseAttribution
 """From images and a class to maps at a layer, (N, h, w), or to attributions at the input, (N, 3, H, W)."""

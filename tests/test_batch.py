@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
-from camtrain.batch import Batch, Sample, collate
+from camtrain.batch import Batch, Sample, collate, evenly_spaced
 
 
 def _boxes(*rows: list[float]) -> tv_tensors.BoundingBoxes:
@@ -182,6 +182,29 @@ def test_pin_memory_pins_every_part(batch, monkeypatch):
     assert all(any(part is copy for copy in pinned) for part in parts)
 
 
+@pytest.mark.parametrize(("total", "count"), [(1, 1), (7, 3), (10, 10), (5, 8), (100, 8), (0, 3)])
+def test_evenly_spaced_indices_are_different_ordered_and_spread(total, count):
+    indices = evenly_spaced(total, count)
+    assert len(set(indices)) == len(indices) == min(total, count)
+    assert indices == sorted(indices)
+    assert all(0 <= index < total for index in indices)
+    for share, index in enumerate(indices):
+        assert share * total // len(indices) <= index < -(-(share + 1) * total // len(indices))
+
+
+def test_a_subset_is_a_copy():
+    masks = torch.ones(3, 4, 4, dtype=torch.bool)
+    batch = Batch(torch.rand(3, 3, 4, 4), torch.arange(3), [torch.ones(k, 4) for k in range(3)], masks)
+    first = batch.subset([0, 1])
+    batch.images.zero_(), batch.labels.zero_(), batch.boxes[1].zero_(), batch.masks.zero_()
+    assert len(first) == 2
+    assert first.images.all()
+    assert first.labels.tolist() == [0, 1]
+    assert [len(boxes) for boxes in first.boxes] == [0, 1]
+    assert first.boxes[1].all()
+    assert first.masks.all()
+
+
 def test_pin_memory_of_images_alone(monkeypatch):
     monkeypatch.setattr(Tensor, "pin_memory", Tensor.clone)
     result = Batch(IMAGES).pin_memory()
@@ -197,6 +220,13 @@ def test_loader_pins(batch):
     assert loaded.labels.is_pinned()
     assert loaded.boxes[0].is_pinned()
     _assert_same(batch.pin_memory(), batch)
+
+
+def test_to_a_device_gives_plain_tensors(batch):
+    moved = batch.to("meta")
+    assert {part.device.type for part in (moved.images, moved.labels, moved.masks, *moved.boxes)} == {"meta"}
+    assert {type(part) for part in (moved.masks, *moved.boxes)} == {Tensor}
+    assert Batch(IMAGES).to("cpu").boxes is None
 
 
 def _assert_same(batch: Batch, expected: Batch) -> None:

@@ -22,7 +22,8 @@ ROWS = [
     {"methods"},
     {"attributions"},
     {"cams"},
-    {"gradients", "networks", "batch", "pictures", "regions"},
+    {"gradients", "networks"},
+    {"batch", "regions", "pictures", "files", "nearest_names"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.
@@ -120,7 +121,7 @@ def _imports(path: str, source: str) -> list[tuple[int, str]]:
         ("gradients/new.py", "from .. import cams", "imports camtrain.cams, a row above"),
         ("gradients/new.py", "from ..cams.grad_cam import grad_cam", "imports camtrain.cams.grad_cam.grad_cam, a row"),
         ("batch.py", "from .cams import GradCAM", "imports camtrain.cams.GradCAM, a row above"),
-        ("networks/deep/new.py", "from ...batch import Batch", "imports camtrain.batch.Batch, a neighbor of networks"),
+        ("networks/deep/new.py", "from ...gradients import x", "imports camtrain.gradients.x, a neighbor of networks"),
         ("metrics/new.py", "from camtrain.regularizers import x", "imports camtrain.regularizers.x, a neighbor"),
         ("classifier.py", "def f():\n    from camtrain.data import x", "2: imports camtrain.data.x, a neighbor"),
         (

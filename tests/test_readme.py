@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from camtrain.cams import GradCAM, normalize, resize
-from camtrain.evaluation import CRITERIA, EvaluationSettings
+from camtrain.evaluation import METRICS, EvaluationSettings
 from camtrain.networks import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -55,11 +55,11 @@ def test_the_listing_of_scores():
 
 def test_the_page_of_scores_has_each_of_them_with_its_direction():
     page = (ROOT / "camtrain" / "metrics" / "README.md").read_text(encoding="utf-8")
-    for name, criterion in CRITERIA.items():
+    for name, metric in METRICS.items():
         # One row for the three thresholds of the IoU.
         start = name.removesuffix("_25").removesuffix("_50").removesuffix("_0") if "iou" in name else f"{name}`"
         (row,) = (line for line in page.splitlines() if f"| [`{start}" in line)
-        higher = criterion.make(EvaluationSettings()).higher_is_better
+        higher = metric.make(EvaluationSettings()).higher_is_better
         assert f"| {'↑' if higher else '↓'} |" in row
 
 

@@ -20,8 +20,8 @@ import torch
 
 from camtrain.ablation.tether import start_tethered
 from camtrain.ablation.trial_lock import trial_lock
+from camtrain.files import write_whole
 from camtrain.study import Study, Trial
-from camtrain.study.whole_file import write_whole
 
 Status = Literal["finished", "was finished", "failed", "stopped", "held"]
 _CHECK = 0.2  # seconds between two looks at a running process

@@ -11,13 +11,13 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import explained_images
-from camtrain.callbacks.fixed_images import first_images, fixed_images
+from camtrain.callbacks.fixed_images import fixed_images
 from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of, why_no_layer
-from camtrain.callbacks.panel import panels, pictures_of, wandb_image
+from camtrain.callbacks.panel import panels, wandb_image
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.cams import GradCAM
-from camtrain.pictures import Panel, contact_sheet, write_png
+from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
 
 _LARGEST_FILE = 500_000  # bytes; of eight photographs at the usual size, 5 of 8 bits remain
 
@@ -97,7 +97,8 @@ class CAMLogger(Callback):
 
     def _keep(self, trainer: Trainer, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
         if self._first_batch is None and batch_idx == dataloader_idx == 0 and trainer.is_global_zero:
-            self._first_batch = first_images(Batch.of(batch), self.num_images)
+            first = Batch.of(batch)
+            self._first_batch = first.subset(range(min(self.num_images, len(first))))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels if they are due."""
@@ -151,5 +152,5 @@ class CAMLogger(Callback):
             self._say_once(f"the panels have no guided gradient. {explained.unguided}")
         data: Any = getattr(trainer, "datamodule", None)
         class_names = getattr(data, "class_names", None)
-        pictures = pictures_of(data, images.images)
+        pictures = denormalized(images.images, data)
         return panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]

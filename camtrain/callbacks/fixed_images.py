@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,18 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, IterableDataset
 
-from camtrain.batch import Batch
-
-
-def evenly_spaced(total: int, count: int) -> list[int]:
-    """At most `count` different indices below `total`, each in the middle of its share.
-
-    Example:
-        >>> evenly_spaced(10, 3), evenly_spaced(2, 3)
-        ([1, 5, 8], [0, 1])
-    """
-    count = min(total, count)
-    return [(2 * k + 1) * total // (2 * count) for k in range(count)]
+from camtrain.batch import Batch, evenly_spaced
 
 
 def fixed_images(trainer: Trainer, pl_module: LightningModule, stage: str, count: int) -> Batch | None:
@@ -86,32 +75,6 @@ def is_read_by_index(trainer: Trainer, stage: str) -> bool:
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return False
     return loader.batch_sampler is not None and hasattr(loader.dataset, "__len__") and len(loader.dataset) > 0
-
-
-def first_images(batch: Batch, count: int) -> Batch:
-    """A copy of the first images of a batch, with what is known about them.
-
-    Example:
-        >>> len(first_images(Batch(torch.zeros(4, 3, 8, 8)), 2))
-        2
-    """
-    return some_images(batch, range(min(count, len(batch))))
-
-
-def some_images(batch: Batch, chosen: Sequence[int]) -> Batch:
-    """A copy of some images of a batch, with what is known about them.
-
-    Example:
-        >>> some_images(Batch(torch.zeros(4, 3, 8, 8), torch.arange(4)), [3, 1]).labels
-        tensor([3, 1])
-    """
-    places = list(chosen)
-    return Batch(
-        batch.images[places],
-        None if batch.labels is None else batch.labels[places],
-        None if batch.boxes is None else [batch.boxes[place].clone() for place in places],
-        None if batch.masks is None else batch.masks[places],
-    )
 
 
 def _first_loader(trainer: Trainer, stage: str) -> Any:

@@ -8,7 +8,6 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from camtrain.batch import Batch
-from camtrain.callbacks.fixed_images import some_images
 from camtrain.callbacks.map_scores import MapScores
 from camtrain.evaluation import annotated_boxes
 from camtrain.metrics import AdditiveScore, EnergyPointingGame, LocalizationIoU, regions
@@ -81,7 +80,7 @@ class LocalizationScores(MapScores):
         if annotation is not None:
             known = regions(annotation, size).flatten(1).any(dim=1).cpu()
         self._without += int((~known).sum())
-        return batch if bool(known.all()) else some_images(batch, known.nonzero().flatten().tolist())
+        return batch if bool(known.all()) else batch.subset(known.nonzero().flatten().tolist())
 
     def further_scores(self, metrics: dict[tuple[str, str], AdditiveScore]) -> dict[str, float]:
         """The baseline of the energy, and the share of flat maps."""

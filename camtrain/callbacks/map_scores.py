@@ -15,10 +15,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from camtrain.batch import Batch
-from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index, some_images
+from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
 from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of
-from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
+from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
 from camtrain.methods import method_class, method_named
 from camtrain.metrics import AdditiveScore
 
@@ -75,7 +75,7 @@ class MapScores(Callback):
             method_class(name)  # raises if there is none
         if not self.methods:
             raise ValueError("`methods`: expected at least one, got none")
-        self.metrics = criteria_named(metrics)
+        self.metrics = metric_names(metrics)
         if num_images is not None and num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, or none for all, got {num_images}")
         self.num_images = num_images
@@ -183,14 +183,14 @@ class MapScores(Callback):
         """A batch of the stage itself."""
         if self._is_due and not self._by_index and self._wanted > 0:
             images = Batch.of(batch)
-            images = images if len(images) <= self._wanted else some_images(images, range(int(self._wanted)))
+            images = images if len(images) <= self._wanted else images.subset(range(int(self._wanted)))
             self._wanted -= len(images)
             self._update(images)
 
     def _update(self, batch: Batch) -> None:
         batch = self.of_interest(batch)
         for start in range(0, len(batch), _BATCH):
-            part = some_images(batch, range(start, min(start + _BATCH, len(batch))))
+            part = batch.subset(range(start, min(start + _BATCH, len(batch))))
             for cell, rows in self._evaluator_for(part)(part).rows.items():
                 metric = self._metrics[cell]
                 metric.total += rows.sum(dim=0).to(metric.total)

@@ -54,23 +54,6 @@ def _panel(explained: ExplainedImages, picture: Tensor, class_names: Sequence[st
     return Panel(tiles, boxes, label, f"{truth}predicted: {named(prediction)}")
 
 
-def pictures_of(data: Any, images: Tensor) -> Tensor:
-    """What normalized images look like: as the data module says, or each from its own minimum to its own maximum.
-
-    Args:
-        data: a data module, with `denormalize` if it knows; or `None`.
-        images: (N, 3, H, W).
-
-    Returns:
-        (N, 3, H, W) in [0, 1].
-    """
-    if hasattr(data, "denormalize"):
-        return data.denormalize(images)  # type: ignore[no-any-return]
-    low = images.amin(dim=(1, 2, 3), keepdim=True)
-    span = images.amax(dim=(1, 2, 3), keepdim=True) - low
-    return (images - low) / torch.where(span > 0, span, 1.0)
-
-
 def strip(panel: Panel) -> tuple[Pixels, list[list[float]]]:
     """The tiles of a panel in one picture, without titles, and where its boxes are on it.
 

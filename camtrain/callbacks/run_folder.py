@@ -1,4 +1,4 @@
-"""Where a run keeps its files, and how that is said."""
+"""Where a run keeps its files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,3 @@ def run_folder(trainer: Trainer) -> Path:
     The processes agree on it by a broadcast: call it on all of them.
     """
     return Path(trainer.log_dir or trainer.default_root_dir)
-
-
-def from_here(path: Path) -> Path:
-    """The path as one would type it in the working folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

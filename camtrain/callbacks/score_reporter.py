@@ -13,8 +13,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
-from camtrain.callbacks.run_folder import from_here, run_folder
-from camtrain.evaluation import CRITERIA
+from camtrain.callbacks.run_folder import run_folder
+from camtrain.evaluation import METRICS
+from camtrain.files import path_from_here
 
 _STAGES = ("train", "val", "test")
 # Quantity as it is logged, name in the table, and whether it is a fraction, printed in percent.
@@ -24,7 +25,7 @@ _ROWS = (
     ("loss", "loss L", False),
     ("loss_classification", "classification L_C", False),
     ("loss_regularizer", "regularizer L_R", False),
-    *((name, criterion.title, True) for name, criterion in CRITERIA.items()),
+    *((name, metric.title, True) for name, metric in METRICS.items()),
     ("flat_maps", "flat maps", True),
 )
 
@@ -104,7 +105,7 @@ class ScoreReporter(Callback):
         if panels.is_dir():
             places.append(("panels", panels))
         for run in _wandb_runs(trainer):
-            folder = from_here(Path(run.dir).parent)
+            folder = path_from_here(Path(run.dir).parent)
             places += [("W&B run", folder), *([("upload", f"wandb sync {folder}")] if run.offline else [])]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):

@@ -21,8 +21,8 @@ from camtrain.cli.report import print_report
 from camtrain.cli.resolved_config import NOT_OF_TRAINING, ConfigResolver
 from camtrain.cli.run_settings import RunSettings
 from camtrain.cli.say import say
-from camtrain.evaluation import CRITERIA, criteria_named
-from camtrain.networks import nearest_names
+from camtrain.evaluation import METRICS, metric_names
+from camtrain.nearest_names import nearest_names
 from camtrain.report import Rule
 from camtrain.study import Asked, Axis, Study, Trial, grid
 
@@ -109,7 +109,7 @@ def _evaluation(settings: Namespace) -> tuple[str, ...]:
     if settings.metrics == "none":
         _check_score(settings.score, [], [])
         return ()
-    _check_score(settings.score, criteria_named(settings.metrics.split(",")), method_names(settings.methods))
+    _check_score(settings.score, metric_names(settings.metrics.split(",")), method_names(settings.methods))
     limit = () if settings.limit is None else ("--limit", str(settings.limit))
     chosen = ("--methods", settings.methods, "--metrics", settings.metrics, "--split", settings.split, *limit)
     own = (*chosen, "--panels", "0", "--gallery", str(settings.gallery))
@@ -131,7 +131,7 @@ def _check_further(own: Mapping[str, Any], all_: Mapping[str, Any]) -> None:
 
 def _check_score(score: str | None, metrics: Sequence[str], methods: Sequence[str]) -> None:
     """Before anything is trained: the report, hours later, would find out."""
-    of_maps = [each for each in metrics if not CRITERIA[each].of_network]
+    of_maps = [each for each in metrics if not METRICS[each].of_network]
     known = [*metrics, *(f"{each}/{other}" for each in of_maps for other in methods)]
     if score and score not in known:
         raise ValueError(f"`--score`: the study will have no {score!r}; {nearest_names(score, known)}")

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from camtrain.callbacks.run_folder import from_here
 from camtrain.cli.evaluate_parser import evaluate_parser
 from camtrain.cli.evaluation_data import EvaluationImages
 from camtrain.cli.evaluation_folder import COMPARED, EvaluationFolder
@@ -33,7 +32,8 @@ from camtrain.cli.network_arguments import device_named, method_names, methods_o
 from camtrain.cli.preprocessing import data_module, normalization_of
 from camtrain.cli.ready_network import ReadyNetwork, config_of, ready_network
 from camtrain.cli.say import say
-from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
+from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
+from camtrain.files import path_from_here
 
 
 def evaluate(words: Sequence[str]) -> int:
@@ -149,7 +149,7 @@ class _Evaluation:
 
 def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config: Path | None = None) -> _Evaluation:
     """All that the arguments say, checked by a first pass of the network."""
-    names, criteria = method_names(settings.methods), criteria_named(_words(settings.metrics))
+    names, metrics = method_names(settings.methods), metric_names(_words(settings.metrics))
     device = device_named(settings.device)
     torch.manual_seed(settings.seed)  # of random weights
     ready, config = _network_and_config(settings, checkpoint, config)
@@ -158,11 +158,11 @@ def _evaluation(settings: Namespace, checkpoint: Path | None, path: Path, config
     images = EvaluationImages(data, settings.split, settings.limit, settings.batch_size)
     protocol = _protocol(settings, data, classes)
     methods = methods_of(names, ready.network, settings)
-    evaluator = Evaluator(ready.network, methods, criteria, protocol, settings.max_batch)
+    evaluator = Evaluator(ready.network, methods, metrics, protocol, settings.max_batch)
     identity = {
         "weights": weights_hash(ready.network),
         "methods": list(methods),
-        "metrics": criteria,
+        "metrics": metrics,
         "target_layer": settings.target_layer,
         "channels": settings.channels,
         "protocol": asdict(protocol),
@@ -208,7 +208,7 @@ def _network_and_config(settings: Namespace, checkpoint: Path | None, config: Pa
     # checkpoint as its own run did, a named network as its weights were made.
     own = (config_of(checkpoint) or images) if checkpoint else None
     ready = ready_network(checkpoint, settings.network, settings.weights, own, override_of(settings))
-    return ready, from_here(images)
+    return ready, path_from_here(images)
 
 
 def _protocol(settings: Namespace, data: Any, classes: int) -> EvaluationSettings:

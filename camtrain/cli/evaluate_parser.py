@@ -13,7 +13,7 @@ from camtrain.cli.network_arguments import (
     not_negative,
     positive,
 )
-from camtrain.evaluation import CRITERIA, EvaluationSettings
+from camtrain.evaluation import METRICS, EvaluationSettings
 
 _EXAMPLES = """
 examples:
@@ -51,7 +51,7 @@ def evaluate_parser() -> ArgumentParser:
         metavar="NAMES",
         help=(
             "separated by commas: `all`, `fast` (all but those that take many passes more), faithfulness, "
-            f"localization, sanity, gradient, or of: {', '.join(CRITERIA)} (default: %(default)s)"
+            f"localization, sanity, gradient, or of: {', '.join(METRICS)} (default: %(default)s)"
         ),
     )
     add("--limit", type=positive, metavar="N", help="so many images, evenly spaced over the data set (default: all)")

@@ -10,9 +10,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from camtrain.batch import Batch
-from camtrain.callbacks.fixed_images import evenly_spaced
-from camtrain.callbacks.panel import pictures_of
+from camtrain.batch import Batch, evenly_spaced
+from camtrain.pictures import denormalized
 
 
 class EvaluationImages:
@@ -65,4 +64,4 @@ class EvaluationImages:
 
     def pictures(self, indices: Sequence[int]) -> Tensor:
         """What some of the images look like, (N, 3, H, W) in [0, 1]."""
-        return pictures_of(self._data, self.batch(indices).images)
+        return denormalized(self.batch(indices).images, self._data)

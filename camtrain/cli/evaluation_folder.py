@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camtrain.evaluation import CRITERIA
-from camtrain.study.whole_file import write_whole
+from camtrain.evaluation import METRICS
+from camtrain.files import write_whole
 
 COMPARED = "compared"
 """The folder of the second network, in that of the first."""
@@ -23,7 +23,7 @@ _FILES = (
     "curves.png",
     "gallery.npz",
     "differences.csv",
-    *(f"panels/{name}.png" for name in CRITERIA),
+    *(f"panels/{name}.png" for name in METRICS),
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from camtrain.callbacks.fixed_images import evenly_spaced
+from camtrain.batch import evenly_spaced
 from camtrain.cli.evaluation_data import EvaluationImages
 from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.pictures import reduced

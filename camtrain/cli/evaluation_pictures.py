@@ -15,7 +15,7 @@ from torch import Tensor
 
 from camtrain.cli.evaluation_data import EvaluationImages
 from camtrain.cli.evaluation_run import EvaluatedImages
-from camtrain.evaluation import CRITERIA, EvaluationSettings, Evaluator
+from camtrain.evaluation import METRICS, EvaluationSettings, Evaluator
 from camtrain.methods import TITLES
 from camtrain.metrics import ROAD, DeletionAUC, InsertionAUC
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, note_tile, reduced, write_png
@@ -93,8 +93,8 @@ def write_panels(
     folder.mkdir(parents=True, exist_ok=True)
     seen = _Pictures(images)
     paths = []
-    for name in evaluator.criteria:
-        if CRITERIA[name].of_network:
+    for name in evaluator.metrics:
+        if METRICS[name].of_network:
             continue
         metric = evaluator.metric(name)
         rows = []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.evaluation import (
-    CRITERIA,
+    METRICS,
     NETWORK,
     Evaluator,
     Interval,
@@ -31,25 +31,25 @@ _GROUPS = ("faithfulness", "localization", "sanity", "gradient")
 
 @dataclass(frozen=True)
 class Cell:
-    """The score of a method, by one criterion.
+    """The score of a method, by one metric.
 
     Attributes:
         method: its name, or `NETWORK`.
-        criterion: its name.
+        metric: its name.
         interval: the score with its 95 % interval; NaN where nothing was counted.
         images: that were counted.
         higher_is_better: which way is better.
     """
 
     method: str
-    criterion: str
+    metric: str
     interval: Interval
     images: int
     higher_is_better: bool
 
 
 def scored(evaluator: Evaluator, found: EvaluatedImages, resamples: int, seed: int) -> list[Cell]:
-    """The score of every method by every criterion."""
+    """The score of every method by every metric."""
     weights = resampling_weights(len(found.indices), resamples, seed)
     cells = []
     for method, name in evaluator.cells:
@@ -78,12 +78,12 @@ def compared(
 
 
 def score_tables(cells: Sequence[Cell], *, signed: bool = False) -> str:
-    """Tables for people: methods and criteria, in percent, with arrows to the better side and 95 % intervals.
+    """Tables for people: methods and metrics, in percent, with arrows to the better side and 95 % intervals.
 
-    A criterion that counted no image is left out.
+    A metric that counted no image is left out.
 
     Args:
-        cells: of all methods and criteria.
+        cells: of all methods and metrics.
         signed: whether they are differences.
 
     Example:
@@ -93,13 +93,13 @@ def score_tables(cells: Sequence[Cell], *, signed: bool = False) -> str:
         ----------------------------------
         Grad-CAM             25.0 [20.0, 30.0]
     """
-    by_place = {(cell.method, cell.criterion): cell for cell in cells}
-    counted = {cell.criterion for cell in cells if cell.images}
+    by_place = {(cell.method, cell.metric): cell for cell in cells}
+    counted = {cell.metric for cell in cells if cell.images}
     tables = []
     for group in _GROUPS:
-        names = [name for name in dict.fromkeys(cell.criterion for cell in cells) if CRITERIA[name].group == group]
+        names = [name for name in dict.fromkeys(cell.metric for cell in cells) if METRICS[name].group == group]
         names = [name for name in names if name in counted]
-        methods = list(dict.fromkeys(cell.method for cell in cells if cell.criterion in names))
+        methods = list(dict.fromkeys(cell.method for cell in cells if cell.metric in names))
         columns = [
             [_heading(cells, name), *(_shown(by_place[method, name].interval, signed=signed) for method in methods)]
             for name in names
@@ -128,14 +128,14 @@ def cost_line(found: EvaluatedImages, methods: int) -> str:
 
 
 def write_scores(cells: Sequence[Cell], path: Path) -> None:
-    """A line for each method and criterion, as fractions."""
+    """A line for each method and metric, as fractions."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["method", "metric", "score", "low_95", "high_95", "images", "better"])
         for cell in cells:
             numbers = ["" if math.isnan(number) else f"{number:.6g}" for number in cell.interval]
             better = "higher" if cell.higher_is_better else "lower"
-            writer.writerow([cell.method, cell.criterion, *numbers, cell.images, better])
+            writer.writerow([cell.method, cell.metric, *numbers, cell.images, better])
 
 
 def write_json(cells: Sequence[Cell], about: Mapping[str, Any], path: Path) -> None:
@@ -144,7 +144,7 @@ def write_json(cells: Sequence[Cell], about: Mapping[str, Any], path: Path) -> N
     for cell in cells:
         numbers = [number if math.isfinite(number) else None for number in cell.interval]
         entry = dict(zip(("score", "low_95", "high_95"), numbers, strict=True)) | {"images": cell.images}
-        scores.setdefault(cell.method, {})[cell.criterion] = entry
+        scores.setdefault(cell.method, {})[cell.metric] = entry
     path.write_text(json.dumps({**about, "scores": scores}, indent=2) + "\n", encoding="utf-8")
 
 
@@ -165,9 +165,9 @@ def win_matrix(evaluator: Evaluator, found: EvaluatedImages) -> dict[str, dict[s
 
 
 def write_images(evaluator: Evaluator, found: EvaluatedImages, path: Path) -> None:
-    """A line for each image and method, with its score by every criterion."""
-    of_maps = [name for name in evaluator.criteria if not CRITERIA[name].of_network]
-    of_network = [name for name in evaluator.criteria if CRITERIA[name].of_network]
+    """A line for each image and method, with its score by every metric."""
+    of_maps = [name for name in evaluator.metrics if not METRICS[name].of_network]
+    of_network = [name for name in evaluator.metrics if METRICS[name].of_network]
     scores = {cell: evaluator.metric(cell[1]).image_scores(found.rows[cell]) for cell in evaluator.cells}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -185,9 +185,9 @@ def _label(label: Tensor) -> int | str:
     return "" if int(label) < 0 else int(label)
 
 
-def _heading(cells: Sequence[Cell], criterion: str) -> str:
-    higher = next(cell.higher_is_better for cell in cells if cell.criterion == criterion)
-    return f"{CRITERIA[criterion].title} {'↑' if higher else '↓'}"
+def _heading(cells: Sequence[Cell], metric: str) -> str:
+    higher = next(cell.higher_is_better for cell in cells if cell.metric == metric)
+    return f"{METRICS[metric].title} {'↑' if higher else '↓'}"
 
 
 def _shown(interval: Interval, *, signed: bool) -> str:

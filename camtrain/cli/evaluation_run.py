@@ -33,7 +33,7 @@ class EvaluatedImages:
         predictions: (N,).
         class_idx: (N,) the explained classes.
         scores: (N,) their probabilities.
-        rows: of every method and criterion, (N, S).
+        rows: of every method and metric, (N, S).
         thumbnails: (N, h, w) uint8 small maps by method; of a method without a map for some images, zeros.
         passes: images run through the network, by what for.
         reasons: why a method made no map, by its name.

@@ -16,11 +16,11 @@ from camtrain.cams import normalize
 from camtrain.evaluation.annotated_boxes import annotated_boxes
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.class_probabilities import ClassProbabilities
-from camtrain.evaluation.criteria import CRITERIA, criteria_named
 from camtrain.evaluation.evaluation_settings import EvaluationSettings, Substrate
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.measured import Gradients, Measured
+from camtrain.evaluation.metric_specs import METRICS, metric_names
 from camtrain.evaluation.randomized_layers import layers_with_parameters, randomized_layers
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 from camtrain.gradients import (
@@ -47,7 +47,7 @@ _FURTHER_MAPS = {
 }
 
 Rows = dict[tuple[str, str], Tensor]
-"""(N, S) by method and criterion."""
+"""(N, S) by method and metric."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Evaluated:
     """What is said of a batch.
 
     Attributes:
-        rows: of every method and criterion; zeros for a method that made no map.
+        rows: of every method and metric; zeros for a method that made no map.
         cams: (N, H, W) normalized maps by method.
         class_idx: (N,) the explained classes.
         scores: (N,) their probabilities.
@@ -101,12 +101,12 @@ class Evaluator:
     Args:
         network: from (N, 3, H, W) to (N, K) logits.
         methods: by their names, each of this network.
-        criteria: names of scores, or of groups of them (see `criteria_named`).
+        metrics: names of scores, or of groups of them (see `metric_names`).
         settings: what changes the numbers.
         max_batch: most images in one pass; it bounds the memory.
 
     Attributes:
-        criteria: names of the scores.
+        metrics: names of the scores.
         settings: as given.
         reasons: why a method made no map, by its name, or no further one, by `<method>/<need>`, or why gradients of the
             network are missing, by `NETWORK`; the first reason of each.
@@ -139,7 +139,7 @@ class Evaluator:
         self,
         network: nn.Module,
         methods: Mapping[str, Method],
-        criteria: Sequence[str] = ("fast",),
+        metrics: Sequence[str] = ("fast",),
         settings: EvaluationSettings | None = None,
         max_batch: int = 64,
     ) -> None:
@@ -147,15 +147,15 @@ class Evaluator:
             raise ValueError("`methods`: expected at least one, got none")
         self.network = network
         self.methods = dict(methods)
-        self.criteria = criteria_named(criteria)
+        self.metrics = metric_names(metrics)
         self.settings = settings or EvaluationSettings()
         self.probabilities = ClassProbabilities(network, max_batch)
         self.reasons: dict[str, str] = {}
         self.passes: Counter[str] = Counter()
         self.images = 0
-        self._metrics = {name: CRITERIA[name].make(self.settings) for name in self.criteria}
-        self.needs = {need for name in self.criteria for need in CRITERIA[name].needs}
-        kinds = {CRITERIA[name].truth for name in self.criteria}
+        self._metrics = {name: METRICS[name].make(self.settings) for name in self.metrics}
+        self.needs = {need for name in self.metrics for need in METRICS[name].needs}
+        kinds = {METRICS[name].truth for name in self.metrics}
         self.truths = [
             kind
             for kind in ("boxes", "masks")
@@ -164,15 +164,15 @@ class Evaluator:
         if "randomized_cams" in self.needs:
             layers_with_parameters(network, self.settings.num_stages)
 
-    def metric(self, criterion: str) -> AdditiveScore:
-        """What the rows of a criterion are worth; it counts nothing itself."""
-        return self._metrics[criterion]
+    def metric(self, metric: str) -> AdditiveScore:
+        """What the rows of a metric are worth; it counts nothing itself."""
+        return self._metrics[metric]
 
     @property
     def cells(self) -> list[tuple[str, str]]:
-        """Method and criterion of all that is scored; `NETWORK` is the method of what is scored of the network."""
-        of_network = [name for name in self.criteria if CRITERIA[name].of_network]
-        of_maps = [name for name in self.criteria if name not in of_network]
+        """Method and metric of all that is scored; `NETWORK` is the method of what is scored of the network."""
+        of_network = [name for name in self.metrics if METRICS[name].of_network]
+        of_maps = [name for name in self.metrics if name not in of_network]
         return [(method, name) for method in self.methods for name in of_maps] + [
             (NETWORK, name) for name in of_network
         ]
@@ -237,7 +237,7 @@ class _OneBatch:
 
     def _check_labels(self) -> None:
         labels = self.batch.labels
-        of_data = self.settings.num_classes if "pointing_game" in self.evaluator.criteria else None
+        of_data = self.settings.num_classes if "pointing_game" in self.evaluator.metrics else None
         classes = [of_data, self.probabilities.shape[1] if self.settings.class_of == "label" else None]
         count = min((each for each in classes if each is not None), default=None)
         if labels is None or count is None:
@@ -402,11 +402,11 @@ class _OneBatch:
     def _rows(self, method: str, name: str) -> Tensor:
         metric = self.evaluator.metric(name)
         measured = self.gradients if method == NETWORK else self.measured.get(method)
-        if measured is None or not measured.has(CRITERIA[name].needs):
+        if measured is None or not measured.has(METRICS[name].needs):
             return torch.zeros(len(self.images), len(metric.total), dtype=torch.float64)
-        rows = metric.rows(*CRITERIA[name].arguments(measured)).double().cpu()
+        rows = metric.rows(*METRICS[name].arguments(measured)).double().cpu()
         # What an image without a map would count is taken out again.
-        for need in (_MAP, *CRITERIA[name].needs):
+        for need in (_MAP, *METRICS[name].needs):
             if (method, need) in self.usable:
                 rows = rows * self.usable[method, need].cpu().unsqueeze(1)
         return rows

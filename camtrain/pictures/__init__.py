@@ -1,6 +1,7 @@
 """How maps and gradients are shown: pixels, panels of tiles, sheets and files."""
 
 from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_pixels
+from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
 from camtrain.pictures.map_picture import map_picture
 from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
@@ -12,6 +13,7 @@ __all__ = [
     "Tile",
     "class_name",
     "contact_sheet",
+    "denormalized",
     "gradient_picture",
     "gradient_tile",
     "map_picture",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from camtrain.evaluation import CRITERIA, EvaluationSettings
+from camtrain.evaluation import METRICS, EvaluationSettings
 from camtrain.methods import TITLES
-from camtrain.networks import nearest_names
+from camtrain.nearest_names import nearest_names
 from camtrain.report.points import PointRuns, number
 
 PREFIX = "evaluated/"
@@ -21,7 +21,7 @@ class Score:
     """A column with a score of maps.
 
     Attributes:
-        metric: its name among `CRITERIA`.
+        metric: its name among `METRICS`.
         method: whose maps; empty for a score of the network itself.
     """
 
@@ -36,7 +36,7 @@ class Score:
     @property
     def title(self) -> str:
         """Of the metric."""
-        return CRITERIA[self.metric].title
+        return METRICS[self.metric].title
 
     @property
     def method_title(self) -> str:
@@ -46,7 +46,7 @@ class Score:
     @property
     def direction(self) -> int:
         """1 where more is better, otherwise -1."""
-        return 1 if CRITERIA[self.metric].make(EvaluationSettings()).higher_is_better else -1
+        return 1 if METRICS[self.metric].make(EvaluationSettings()).higher_is_better else -1
 
     @property
     def arrow(self) -> str:
@@ -66,9 +66,9 @@ def scores_of(points: Sequence[PointRuns]) -> list[Score]:
     found = []
     for column in present:
         metric, _, method = column.removeprefix(PREFIX).partition("/")
-        if metric in CRITERIA:
+        if metric in METRICS:
             found.append(Score(metric, method))
-    order, methods = list(CRITERIA), ["", *TITLES]
+    order, methods = list(METRICS), ["", *TITLES]
     return sorted(found, key=lambda score: (order.index(score.metric), methods.index(score.method)))
 
 
@@ -85,7 +85,7 @@ def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[Scor
     scores = scores_of(points)
     if chosen is None:
         return [
-            score for score in scores if CRITERIA[score.metric].group in _OF_MAPS and score.metric != _COMPARES_METHODS
+            score for score in scores if METRICS[score.metric].group in _OF_MAPS and score.metric != _COMPARES_METHODS
         ]
     found = [score for score in scores if chosen in (score.metric, f"{score.metric}/{score.method}")]
     if not found:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from camtrain.files import write_whole
 from camtrain.methods import TITLES
 from camtrain.report.answer import Answer, Rule, answered
 from camtrain.report.cost_bars import cost_bars
@@ -20,7 +21,6 @@ from camtrain.report.removal_curves import removal_curves
 from camtrain.report.score_curves import score_curves
 from camtrain.report.tables import tables_of
 from camtrain.study import Study
-from camtrain.study.whole_file import write_whole
 
 
 @dataclass(frozen=True)

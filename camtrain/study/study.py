@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.files import write_whole
 from camtrain.study.asked import Asked
 from camtrain.study.trial import Trial
-from camtrain.study.whole_file import write_whole
 
 Row = dict[str, Any]
 """Of the table of results, by column."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from camtrain.callbacks.fixed_images import evenly_spaced
+from camtrain.batch import evenly_spaced
 from camtrain.cams import GradCAM, normalize
 from camtrain.data import OxfordPet
 from camtrain.methods import resized_maps

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch.utils.data import IterableDataset
 
-from camtrain.batch import collate
+from camtrain.batch import collate, evenly_spaced
 from camtrain.callbacks import FaithfulnessScores
-from camtrain.callbacks.fixed_images import evenly_spaced
 from camtrain.cams import GradCAM, normalize, resize
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.removal_path import path_images, removal_ranks

@@ -9,32 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from camtrain.batch import Batch
 from camtrain.callbacks import CAMLogger
-from camtrain.callbacks.fixed_images import evenly_spaced, first_images
-
-
-@pytest.mark.parametrize(("total", "count"), [(1, 1), (7, 3), (10, 10), (5, 8), (100, 8), (0, 3)])
-def test_indices_are_different_ordered_and_spread(total, count):
-    indices = evenly_spaced(total, count)
-    assert len(set(indices)) == len(indices) == min(total, count)
-    assert indices == sorted(indices)
-    assert all(0 <= index < total for index in indices)
-    for share, index in enumerate(indices):
-        assert share * total // len(indices) <= index < -(-(share + 1) * total // len(indices))
-
-
-def test_first_images_are_copies():
-    masks = torch.ones(3, 4, 4, dtype=torch.bool)
-    batch = Batch(torch.rand(3, 3, 4, 4), torch.arange(3), [torch.ones(k, 4) for k in range(3)], masks)
-    first = first_images(batch, 2)
-    batch.images.zero_(), batch.labels.zero_(), batch.boxes[1].zero_(), batch.masks.zero_()
-    assert len(first) == 2
-    assert first.images.all()
-    assert first.labels.tolist() == [0, 1]
-    assert [len(boxes) for boxes in first.boxes] == [0, 1]
-    assert first.boxes[1].all()
-    assert first.masks.all()
 
 
 def test_reading_them_changes_no_random_generator(tiny_module, tiny_data, tiny_trainer):

@@ -16,9 +16,8 @@ from torch import nn
 
 import camtrain.batch
 from camtrain.attributions import InputGradient
-from camtrain.batch import collate
+from camtrain.batch import collate, evenly_spaced
 from camtrain.callbacks import LocalizationScores
-from camtrain.callbacks.fixed_images import evenly_spaced
 from camtrain.cams import GradCAM, normalize, resize
 from camtrain.methods import image_maps
 from camtrain.metrics import energy_in_region, localization_iou, regions

@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 
 from camtrain import Classifier
-from camtrain.batch import Batch, collate
-from camtrain.callbacks.fixed_images import evenly_spaced
+from camtrain.batch import Batch, collate, evenly_spaced
 from camtrain.cli import main
 from camtrain.cli.evaluation_report import compared
 from camtrain.cli.evaluation_run import EvaluatedImages
@@ -140,14 +139,14 @@ def checkpoint(name, seed, width=4, num_classes=3):
     return str(path)
 
 
-def own_scores(criteria, indices, methods=("grad_cam", "layer_cam"), split="test", **settings):
+def own_scores(metrics, indices, methods=("grad_cam", "layer_cam"), split="test", **settings):
     """What the evaluator says of the same images in one batch."""
     from my_data import Squares, tiny
 
     network, data = tiny().eval(), Squares()
     batch = collate([data.data_set(split)[index] for index in indices])
     made = {name: method_named(name, network, seed=0) for name in methods}
-    evaluator = Evaluator(network, made, criteria, EvaluationSettings(num_steps=4, num_classes=3, **settings))
+    evaluator = Evaluator(network, made, metrics, EvaluationSettings(num_steps=4, num_classes=3, **settings))
     rows = evaluator(batch).rows
     return {cell: float(evaluator.metric(cell[1]).value(rows[cell].sum(dim=0))) for cell in evaluator.cells}
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from camtrain.batch import Batch
 from camtrain.cams import normalize
-from camtrain.evaluation import CRITERIA, NETWORK, EvaluationSettings, Evaluator, criteria_named, what_is_missing
+from camtrain.evaluation import METRICS, NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
@@ -130,9 +130,9 @@ def test_localization_scores_are_those_of_the_metrics(network, batch):
             "max_box_accuracy_v2": (cams, batch.boxes),
             "pixel_average_precision": (cams, batch.masks),
         }
-        for criterion, each in arguments.items():
-            expected = evaluator.metric(criterion).rows(*each)
-            torch.testing.assert_close(rows[name, criterion], expected.double(), rtol=1e-5, atol=1e-6)
+        for metric, each in arguments.items():
+            expected = evaluator.metric(metric).rows(*each)
+            torch.testing.assert_close(rows[name, metric], expected.double(), rtol=1e-5, atol=1e-6)
 
 
 def test_masks_may_take_the_place_of_boxes(network, batch):
@@ -197,7 +197,7 @@ def test_a_gradient_that_is_not_finite_costs_its_image_alone(batch):
     batch.images[2] = 0
     rows = evaluator(batch).rows
     assert evaluator.reasons == {NETWORK: "the input gradient is not finite"}
-    for name in evaluator.criteria:
+    for name in evaluator.metrics:
         assert rows[NETWORK, name][:, 1].tolist() == [1, 1, 0, 1, 1]
         assert torch.equal(rows[NETWORK, name][[0, 1, 3, 4]], expected[NETWORK, name][[0, 1, 3, 4]])
         assert not rows[NETWORK, name][2].any()
@@ -286,11 +286,11 @@ def test_the_network_is_left_as_found_also_in_inference_mode(network, batch):
 
 
 def test_criteria_by_name_and_group():
-    assert criteria_named(["all"]) == list(CRITERIA)
-    assert set(CRITERIA) - set(criteria_named(["fast"])) == {"road", "parameter_randomization"}
-    assert criteria_named(["gradient", "gradient_noise"]) == ["gradient_noise", "guided_agreement"]
+    assert metric_names(["all"]) == list(METRICS)
+    assert set(METRICS) - set(metric_names(["fast"])) == {"road", "parameter_randomization"}
+    assert metric_names(["gradient", "gradient_noise"]) == ["gradient_noise", "guided_agreement"]
     with pytest.raises(ValueError, match="`metrics`: none is called 'average_dorp'; did you mean 'average_drop'"):
-        criteria_named(["average_dorp"])
+        metric_names(["average_dorp"])
 
 
 @pytest.mark.parametrize(
@@ -356,11 +356,11 @@ class FailsAgain:
 )
 @pytest.mark.parametrize("bad", ["none", "nan"])
 def test_a_further_map_that_fails_costs_only_the_score_that_needs_it(network, batch, name, need, what, bad):
-    criteria = ["average_drop", "win", "insertion_auc", "localization", name]
+    metrics = ["average_drop", "win", "insertion_auc", "localization", name]
     both = {"again": FailsAgain(bad), **methods(network, ["grad_cam"])}
-    evaluator = Evaluator(network, both, criteria, SETTINGS)
+    evaluator = Evaluator(network, both, metrics, SETTINGS)
     rows = evaluator(batch).rows
-    expected = Evaluator(network, {**both, "again": FailsAgain(bad)}, criteria[:-1], SETTINGS)(batch).rows
+    expected = Evaluator(network, {**both, "again": FailsAgain(bad)}, metrics[:-1], SETTINGS)(batch).rows
     assert all(torch.equal(rows[cell], each) for cell, each in expected.items())
     counted = evaluator.metric(name).image_scores(rows["again", name]).isfinite().tolist()
     assert counted == ([False] * 5 if bad == "none" else [True, False, True, True, True])

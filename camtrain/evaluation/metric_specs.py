@@ -27,13 +27,13 @@ from camtrain.metrics import (
     PointingGame,
     WinShare,
 )
-from camtrain.networks import nearest_names
+from camtrain.nearest_names import nearest_names
 
 Group = Literal["faithfulness", "localization", "sanity", "gradient"]
 
 
 @dataclass(frozen=True)
-class Criterion:
+class MetricSpec:
     """A score of a method's maps, or of the network's gradients, as an evaluation uses it.
 
     Attributes:
@@ -60,9 +60,9 @@ class Criterion:
         return self.group == "gradient"
 
 
-def _masked(title: str, make: Callable[[], AdditiveScore]) -> Criterion:
+def _masked(title: str, make: Callable[[], AdditiveScore]) -> MetricSpec:
     """A score of the probability on the masked image."""
-    return Criterion(
+    return MetricSpec(
         title,
         "faithfulness",
         lambda settings: make(),
@@ -71,9 +71,9 @@ def _masked(title: str, make: Callable[[], AdditiveScore]) -> Criterion:
     )
 
 
-def _curve(title: str, name: str, make: Callable[[int], AdditiveScore]) -> Criterion:
+def _curve(title: str, name: str, make: Callable[[int], AdditiveScore]) -> MetricSpec:
     """A score of the probability along a way."""
-    return Criterion(
+    return MetricSpec(
         title,
         "faithfulness",
         lambda settings: make(settings.num_steps),
@@ -82,8 +82,8 @@ def _curve(title: str, name: str, make: Callable[[int], AdditiveScore]) -> Crite
     )
 
 
-def _iou(percent: int) -> Criterion:
-    return Criterion(
+def _iou(percent: int) -> MetricSpec:
+    return MetricSpec(
         f"IoU {percent} %",
         "localization",
         lambda settings: LocalizationIoU(percent / 100),
@@ -92,8 +92,8 @@ def _iou(percent: int) -> Criterion:
     )
 
 
-def _max_box(title: str, version: Literal["v1", "v2"]) -> Criterion:
-    return Criterion(
+def _max_box(title: str, version: Literal["v1", "v2"]) -> MetricSpec:
+    return MetricSpec(
         title,
         "localization",
         lambda settings: MaxBoxAccuracy(version),
@@ -102,11 +102,11 @@ def _max_box(title: str, version: Literal["v1", "v2"]) -> Criterion:
     )
 
 
-CRITERIA: dict[str, Criterion] = {
+METRICS: dict[str, MetricSpec] = {
     "average_drop": _masked("drop", AverageDrop),
     "average_increase": _masked("increase", AverageIncrease),
     "average_gain": _masked("gain", AverageGain),
-    "win": Criterion(
+    "win": MetricSpec(
         "win",
         "faithfulness",
         lambda settings: WinShare(),
@@ -115,7 +115,7 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "insertion_auc": _curve("insertion", "insertion_curve", InsertionAUC),
     "deletion_auc": _curve("deletion", "deletion_curve", DeletionAUC),
-    "adcc": Criterion(
+    "adcc": MetricSpec(
         "ADCC",
         "faithfulness",
         lambda settings: ADCC(),
@@ -127,7 +127,7 @@ CRITERIA: dict[str, Criterion] = {
         ),
         needs=("masked_scores", "masked_cams"),
     ),
-    "road": Criterion(
+    "road": MetricSpec(
         "ROAD",
         "faithfulness",
         lambda settings: ROAD(len(settings.removed_shares)),
@@ -138,14 +138,14 @@ CRITERIA: dict[str, Criterion] = {
     "localization_iou_0": _iou(0),
     "localization_iou_25": _iou(25),
     "localization_iou_50": _iou(50),
-    "energy_pointing_game": Criterion(
+    "energy_pointing_game": MetricSpec(
         "energy",
         "localization",
         lambda settings: EnergyPointingGame(),
         lambda measured: (measured.positive_cams, measured.annotation),
         truth="annotation",
     ),
-    "pointing_game": Criterion(
+    "pointing_game": MetricSpec(
         "pointing",
         "localization",
         lambda settings: PointingGame(settings.num_classes or 1, settings.tolerance),
@@ -154,21 +154,21 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "max_box_accuracy_v1": _max_box("MaxBox V1", "v1"),
     "max_box_accuracy_v2": _max_box("MaxBox V2", "v2"),
-    "pixel_average_precision": Criterion(
+    "pixel_average_precision": MetricSpec(
         "PxAP",
         "localization",
         lambda settings: PixelAveragePrecision(),
         lambda measured: (measured.cams, measured.masks),
         truth="masks",
     ),
-    "class_sensitivity": Criterion(
+    "class_sensitivity": MetricSpec(
         "class sens.",
         "sanity",
         lambda settings: ClassSensitivity(),
         lambda measured: (measured.cams, measured.further["other_cams"]),
         needs=("other_cams",),
     ),
-    "parameter_randomization": Criterion(
+    "parameter_randomization": MetricSpec(
         "random. params",
         "sanity",
         lambda settings: ParameterRandomization(settings.num_stages),
@@ -176,14 +176,14 @@ CRITERIA: dict[str, Criterion] = {
         needs=("randomized_cams",),
         slow=True,
     ),
-    "gradient_noise": Criterion(
+    "gradient_noise": MetricSpec(
         "gradient noise",
         "gradient",
         lambda settings: GradientNoise(),
         lambda gradients: (gradients.of_input,),
         needs=("gradients",),
     ),
-    "guided_agreement": Criterion(
+    "guided_agreement": MetricSpec(
         "guided agreement",
         "gradient",
         lambda settings: GuidedAgreement(),
@@ -194,30 +194,30 @@ CRITERIA: dict[str, Criterion] = {
 """The scores by their names, which are also those of their log keys."""
 
 
-def criteria_named(names: Sequence[str]) -> list[str]:
+def metric_names(names: Sequence[str]) -> list[str]:
     """Names of scores, from names, names of groups, `all`, and `fast`: all but those that take many passes more.
 
     Raises:
         ValueError: if there is none of a name, with the nearest ones.
 
     Example:
-        >>> criteria_named(["average_drop", "sanity"])
+        >>> metric_names(["average_drop", "sanity"])
         ['average_drop', 'class_sensitivity', 'parameter_randomization']
-        >>> criteria_named(["iou"])
+        >>> metric_names(["iou"])
         Traceback (most recent call last):
         ValueError: `metrics`: none is called 'iou'; ...
     """
-    groups = {"all", "fast", *(each.group for each in CRITERIA.values())}
+    groups = {"all", "fast", *(each.group for each in METRICS.values())}
     chosen: list[str] = []
     for name in names:
-        if name in CRITERIA:
+        if name in METRICS:
             chosen.append(name)
         elif name in groups:
-            chosen += [other for other, each in CRITERIA.items() if _belongs(each, name)]
+            chosen += [other for other, each in METRICS.items() if _belongs(each, name)]
         else:
-            raise ValueError(f"`metrics`: none is called {name!r}; {nearest_names(name, [*groups, *CRITERIA])}")
+            raise ValueError(f"`metrics`: none is called {name!r}; {nearest_names(name, [*groups, *METRICS])}")
     return list(dict.fromkeys(chosen))
 
 
-def _belongs(criterion: Criterion, group: str) -> bool:
-    return group == "all" or (group == "fast" and not criterion.slow) or group == criterion.group
+def _belongs(metric: MetricSpec, group: str) -> bool:
+    return group == "all" or (group == "fast" and not metric.slow) or group == metric.group
