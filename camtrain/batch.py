@@ -72,7 +72,7 @@ class Batch:
         )
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on a device, as plain tensors.
+        """The same batch on a device.
 
         Example:
             >>> Batch(torch.zeros(2, 3, 8, 8)).to("cpu").images.device
@@ -81,8 +81,8 @@ class Batch:
         return Batch(
             self.images.to(device),
             None if self.labels is None else self.labels.to(device),
-            None if self.boxes is None else [boxes.as_subclass(Tensor).to(device) for boxes in self.boxes],
-            None if self.masks is None else self.masks.as_subclass(Tensor).to(device),
+            None if self.boxes is None else [boxes.to(device) for boxes in self.boxes],
+            None if self.masks is None else self.masks.to(device),
         )
 
     def subset(self, indices: Sequence[int]) -> Batch:

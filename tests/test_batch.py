@@ -222,10 +222,9 @@ def test_loader_pins(batch):
     _assert_same(batch.pin_memory(), batch)
 
 
-def test_to_a_device_gives_plain_tensors(batch):
+def test_to_a_device(batch):
     moved = batch.to("meta")
     assert {part.device.type for part in (moved.images, moved.labels, moved.masks, *moved.boxes)} == {"meta"}
-    assert {type(part) for part in (moved.masks, *moved.boxes)} == {Tensor}
     assert Batch(IMAGES).to("cpu").boxes is None
 
 
