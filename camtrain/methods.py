@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -84,6 +85,25 @@ def method_class(name: str) -> type[Method]:
     if name not in METHODS:
         raise ValueError(f"`method`: none is called {name!r}; {nearest_names(name, METHODS)}")
     return METHODS[name]
+
+
+def method_names(names: str | Sequence[str]) -> list[str]:
+    """The names of methods from one string with commas or from several; `all` is all of them.
+
+    Raises:
+        ValueError: If a name is unknown, with the nearest ones, or there is none.
+
+    Example:
+        >>> method_names("grad_cam, layer_cam,grad_cam"), len(method_names("all")) == len(METHODS)
+        (['grad_cam', 'layer_cam'], True)
+    """
+    words = names.split(",") if isinstance(names, str) else list(names)
+    chosen = dict.fromkeys(other for word in words for other in (METHODS if word == "all" else [word.strip()]))
+    for name in chosen:
+        method_class(name)
+    if not chosen:
+        raise ValueError("`methods`: expected at least one, got none")
+    return list(chosen)
 
 
 def method_named(name: str, network: nn.Module, target_layer: Any = None, **options: Any) -> Method:

@@ -6,63 +6,83 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 import torch
 
-from camtrain.ablation.trial_run import Outcome, run_trial
+from camtrain.ablation.outcome import Outcome
+from camtrain.ablation.trial_run import WORKER, run_trial
 from camtrain.study import Study, Trial
 
 
-def run_locally(study: Study, command: Sequence[str], jobs: int, tell: Callable[[Outcome], None]) -> list[Outcome]:
-    """Run all trials, so many at a time.
+@dataclass(frozen=True)
+class LocalExecutor:
+    """Runs trials in processes of this machine.
 
-    Each has processes of its own, with the study's number of threads. Where there are GPUs, the jobs are dealt out over
-    them. A trial that fails stops no other. Trials that another call runs on the same folder are left to it, and waited
-    for at the end.
+    Each trial has a process of its own with the study's number of threads. Where there are GPUs, the jobs are dealt out
+    over them. A trial that fails stops no other. Trials that another call runs on the same folder are left to it, and
+    waited for at the end.
 
-    Args:
-        study: written to disk.
-        command: words that call `camtrain`.
-        jobs: processes at a time.
-        tell: called with the outcome of each trial, one at a time.
+    Attributes:
+        jobs: The number of processes at a time.
+        worker: The words that start a worker.
 
     Raises:
-        KeyboardInterrupt: on Ctrl-C, once the running processes are ended. Called again, it goes on.
+        ValueError: If `jobs` is not positive.
     """
-    stop, telling = threading.Event(), threading.Lock()
-    devices: SimpleQueue[str | None] = SimpleQueue()
-    for job in range(jobs):
-        devices.put(_device(job))
 
-    def run(trial: Trial, *, wait: bool) -> Outcome:
-        if stop.is_set():
-            return Outcome(trial.name, "stopped")
-        device = devices.get()
-        try:
-            environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-            outcome = run_trial(study, trial, command, environment, wait=wait, stop=stop)
-        finally:
-            devices.put(device)
-        if outcome.status not in ("held", "stopped"):
-            with telling:
-                tell(outcome)
-        return outcome
+    jobs: int = 1
+    worker: Sequence[str] = WORKER
 
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            first = list(pool.map(lambda trial: run(trial, wait=False), study.trials))
-            held = {outcome.trial for outcome in first if outcome.status == "held"}
-            waited = pool.map(lambda trial: run(trial, wait=True), [each for each in study.trials if each.name in held])
-            outcomes = {outcome.trial: outcome for outcome in [*first, *waited]}
-        except BaseException:
-            stop.set()
-            raise
-    return [outcomes[trial.name] for trial in study.trials]
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise ValueError(f"`jobs`: expected a positive integer, got {self.jobs}")
+
+    def __call__(self, study: Study, on_trial: Callable[[Outcome], None]) -> list[Outcome]:
+        """Run all trials.
+
+        Args:
+            study: The study, written to disk.
+            on_trial: Called with the outcome of each trial, one at a time.
+
+        Raises:
+            KeyboardInterrupt: On Ctrl-C, once the running processes are ended. Called again, it goes on.
+        """
+        stop, telling = threading.Event(), threading.Lock()
+        devices: SimpleQueue[str | None] = SimpleQueue()
+        for job in range(self.jobs):
+            devices.put(_device(job))
+
+        def run(trial: Trial, *, wait: bool) -> Outcome:
+            if stop.is_set():
+                return Outcome(trial.name, "stopped")
+            device = devices.get()
+            try:
+                environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+                outcome = run_trial(study, trial, environment, wait=wait, stop=stop, worker=self.worker)
+            finally:
+                devices.put(device)
+            if outcome.status not in ("held", "stopped"):
+                with telling:
+                    on_trial(outcome)
+            return outcome
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            try:
+                first = list(pool.map(lambda trial: run(trial, wait=False), study.trials))
+                held = {outcome.trial for outcome in first if outcome.status == "held"}
+                waiting = [each for each in study.trials if each.name in held]
+                waited = pool.map(lambda trial: run(trial, wait=True), waiting)
+                outcomes = {outcome.trial: outcome for outcome in [*first, *waited]}
+            except BaseException:
+                stop.set()
+                raise
+        return [outcomes[trial.name] for trial in study.trials]
 
 
 def _device(job: int) -> str | None:
-    """Which GPU a job sees; `None` leaves it as it is."""
+    """The GPU that a job sees; `None` leaves it as it is."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
     return names[job % len(names)] if names else None

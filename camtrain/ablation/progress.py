@@ -1,4 +1,4 @@
-"""What is said while a study runs: a line for each run, and how long the rest will take."""
+"""What is printed while a study runs: a line for each run, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-from camtrain.ablation.trial_run import Outcome
+from camtrain.ablation.outcome import Outcome
 from camtrain.study import Study, Trial
 
 _REFRESH = 2.0  # seconds between two looks at the runs
@@ -22,21 +22,23 @@ _TRAINING = 0.8  # share of a run that training counts as; its scores are the re
 class Progress:
     """A line for each run that ends, with an estimate of the time left; on a terminal a bar as well.
 
-    The estimate takes it that the rest goes as fast as what this call has done so far, epoch by epoch.
+    The estimate assumes that the rest goes as fast as what this call has done so far, epoch by epoch.
 
     Args:
-        study: that is run.
+        study: The study that is run.
+        silent: True prints nothing.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, *, silent: bool = False) -> None:
         self.study = study
+        self._silent = silent
         self.ended: dict[str, Outcome] = {}
         self._start = {trial.name: self._share(trial) for trial in study.trials}
         self._began = time.monotonic()
         self._bar = tqdm(
             total=len(study.trials),
-            desc=study.asked.name,
-            disable=not sys.stderr.isatty(),
+            desc=study.plan.name,
+            disable=silent or not sys.stderr.isatty(),
             bar_format="{desc}: {percentage:.0f} % of {total:.0f} runs |{bar}| {elapsed}, {postfix}",
         )
         self._over = threading.Event()
@@ -56,8 +58,10 @@ class Progress:
         self._bar.close()
 
     def end(self, outcome: Outcome) -> None:
-        """Say how a run ended."""
+        """Print how a run ended."""
         self.ended[outcome.trial] = outcome
+        if self._silent:
+            return
         number = f"[{len(self.ended)}/{len(self.study.trials)}]"
         name = outcome.trial.rpartition("-")[0]
         tqdm.write(f"{number} {name}: {self._words(outcome)}", file=sys.stderr)

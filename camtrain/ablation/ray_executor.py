@@ -3,61 +3,76 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camtrain.ablation.trial_run import Outcome, run_trial
+from camtrain.ablation.outcome import Outcome
+from camtrain.ablation.trial_run import run_trial
 from camtrain.study import Study
 
 
-def run_on_ray(
-    study: Study,
-    command: Sequence[str],
-    gpus_per_trial: float,
-    tell: Callable[[Outcome], None],
-    jobs: int | None = None,
-) -> list[Outcome]:
-    """Run all trials as tasks of a Ray cluster, which places them by the cores and GPUs that they need.
+@dataclass(frozen=True)
+class RayExecutor:
+    """Runs trials as tasks of a Ray cluster, which places them by the cores and GPUs that they need.
 
     The cluster is the one that `ray.init()` finds (`RAY_ADDRESS`, or a local one that it starts). All its machines have
     to see the study's folder under the same path, and to have camtrain. A trial that fails stops no other; one whose
     machine is lost is run again, from its last checkpoint.
 
-    Args:
-        study: written to disk.
-        command: words that call `camtrain`, on any machine of the cluster.
-        gpus_per_trial: GPUs that a trial needs, a fraction if several share one.
-        tell: called with the outcome of each trial, one at a time.
-        jobs: trials at a time of a local cluster that this call starts; `None` takes all cores. A cluster that runs
-            already has its own size.
+    Attributes:
+        gpus_per_trial: The number of GPUs that a trial needs, a fraction if several share one.
+        jobs: The number of trials at a time on a local cluster that this call starts; `None` takes all cores. A cluster
+            that runs already has its own size.
 
     Raises:
-        ModuleNotFoundError: without Ray.
+        ValueError: If a number is negative, or `jobs` is not positive.
     """
-    ray = _ray()
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, None if jobs is None else jobs * study.asked.threads)
-    try:
-        task = ray.remote(num_cpus=study.asked.threads, num_gpus=gpus_per_trial, max_retries=3)(_run)
-        folder = study.folder.absolute()
-        waiting = {task.remote(folder, trial.name, list(command)): trial.name for trial in study.trials}
-        outcomes: dict[str, Outcome] = {}
-        while waiting:
-            (ready,), _ = ray.wait(list(waiting), num_returns=1)
-            outcome = _outcome(ray, ready, waiting.pop(ready))
-            outcomes[outcome.trial] = outcome
-            tell(outcome)
-    finally:
+
+    gpus_per_trial: float = 0.0
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gpus_per_trial < math.inf:
+            raise ValueError(f"`gpus_per_trial`: expected a number of at least 0, got {self.gpus_per_trial}")
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"`jobs`: expected a positive integer, got {self.jobs}")
+
+    def __call__(self, study: Study, on_trial: Callable[[Outcome], None]) -> list[Outcome]:
+        """Run all trials.
+
+        Args:
+            study: The study, written to disk.
+            on_trial: Called with the outcome of each trial, one at a time.
+
+        Raises:
+            ModuleNotFoundError: Without Ray.
+        """
+        ray = _ray()
+        ours = not ray.is_initialized()
         if ours:
-            ray.shutdown()
-    return [outcomes[trial.name] for trial in study.trials]
+            _connect(ray, None if self.jobs is None else self.jobs * study.plan.threads)
+        try:
+            task = ray.remote(num_cpus=study.plan.threads, num_gpus=self.gpus_per_trial, max_retries=3)(_run)
+            folder = study.folder.absolute()
+            waiting = {task.remote(folder, trial.name): trial.name for trial in study.trials}
+            outcomes: dict[str, Outcome] = {}
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                outcome = _outcome(ray, ready, waiting.pop(ready))
+                outcomes[outcome.trial] = outcome
+                on_trial(outcome)
+        finally:
+            if ours:
+                ray.shutdown()
+        return [outcomes[trial.name] for trial in study.trials]
 
 
-def _run(folder: Path, name: str, command: list[str]) -> Outcome:
+def _run(folder: Path, name: str) -> Outcome:
     study = Study.opened(folder)
-    return run_trial(study, study.trial_named(name), command)
+    return run_trial(study, study.trial_named(name))
 
 
 def _connect(ray: Any, cores: int | None) -> None:
@@ -86,4 +101,4 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("`--executor`: ray needs `pip install 'camtrain[ray]'`") from error
+        raise ModuleNotFoundError("`executor`: ray needs `pip install 'camtrain[ray]'`") from error

@@ -21,10 +21,10 @@ def start_tethered(
     It has a process group of its own, so that Ctrl-C reaches its parent alone, which then decides.
 
     Args:
-        words: the program and its arguments.
-        log: file that its output is added to.
-        environment: variables beside those of this process.
-        kept_open: a file descriptor that it inherits, such as a lock's: a lock is held as long as any process has it.
+        words: The program and its arguments.
+        log: The file that its output is added to.
+        environment: Environment variables beside those of this process.
+        kept_open: A file descriptor that it inherits, such as a lock's: a lock is held as long as any process has it.
     """
     with log.open("ab") as output:
         return subprocess.Popen(

@@ -21,8 +21,7 @@ from camtrain.data.transformed_samples import Samples, TransformedSamples
 
 Split = Literal["train", "val", "test"]
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),

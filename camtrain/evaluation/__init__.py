@@ -1,24 +1,36 @@
 """Maps made, images changed by them and run again, and the scores that come of it."""
 
 from camtrain.evaluation.annotated_boxes import annotated_boxes
-from camtrain.evaluation.bootstrap import Interval, difference_interval, resampling_weights, score_interval
+from camtrain.evaluation.bootstrap import ConfidenceInterval, difference_interval, resampling_weights, score_interval
 from camtrain.evaluation.class_probabilities import ClassProbabilities
+from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
+from camtrain.evaluation.evaluation import Evaluation
+from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
+from camtrain.evaluation.score import Score, ScoreTable
 
 __all__ = [
     "METRICS",
     "NETWORK",
     "ClassProbabilities",
+    "Comparison",
+    "ConfidenceInterval",
     "Evaluated",
+    "Evaluation",
+    "EvaluationPlan",
     "EvaluationSettings",
     "Evaluator",
-    "Interval",
     "MetricSpec",
+    "PreparedEvaluation",
     "Rows",
+    "Score",
+    "ScoreTable",
     "annotated_boxes",
+    "compare",
     "difference_interval",
+    "evaluate",
     "metric_names",
     "resampling_weights",
     "score_interval",

@@ -194,7 +194,7 @@ METRICS: dict[str, MetricSpec] = {
 """The scores by their names, which are also those of their log keys."""
 
 
-def metric_names(names: Sequence[str]) -> list[str]:
+def metric_names(names: str | Sequence[str]) -> list[str]:
     """Names of scores, from names, names of groups, `all`, and `fast`: all but those that take many passes more.
 
     Raises:
@@ -209,7 +209,7 @@ def metric_names(names: Sequence[str]) -> list[str]:
     """
     groups = {"all", "fast", *(each.group for each in METRICS.values())}
     chosen: list[str] = []
-    for name in names:
+    for name in (word.strip() for word in (names.split(",") if isinstance(names, str) else names)):
         if name in METRICS:
             chosen.append(name)
         elif name in groups:

@@ -7,7 +7,9 @@ from camtrain.networks.attention_head import AttentionHead, AttentionOutput, att
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
+from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.map_layout import MapLayout, PixelLayout, TokenLayout, map_layout
+from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing
 from camtrain.networks.small_image_stem import with_small_image_stem
 from camtrain.networks.target_layer import last_spatial_layer, target_layer_of
 from camtrain.networks.uncompiled import uncompiled
@@ -21,8 +23,11 @@ __all__ = [
     "AttentionOutput",
     "CIFARResNet",
     "FeatureImportanceHead",
+    "GivenPreprocessing",
+    "LoadedNetwork",
     "MapLayout",
     "PixelLayout",
+    "Preprocessing",
     "Stem",
     "TokenLayout",
     "attention_heads",

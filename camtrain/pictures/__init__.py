@@ -6,6 +6,7 @@ from camtrain.pictures.gradient_picture import gradient_picture
 from camtrain.pictures.map_picture import map_picture
 from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
 from camtrain.pictures.png import write_png
+from camtrain.pictures.shown import figure_of, show_pixels
 
 __all__ = [
     "GAP",
@@ -14,12 +15,14 @@ __all__ = [
     "class_name",
     "contact_sheet",
     "denormalized",
+    "figure_of",
     "gradient_picture",
     "gradient_tile",
     "map_picture",
     "map_tile",
     "note_tile",
     "reduced",
+    "show_pixels",
     "shown_pixels",
     "write_png",
 ]

@@ -1,4 +1,4 @@
-"""The grid of a study: which values of which configuration keys."""
+"""The grid of a study: the values of configuration keys that are combined."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ class Axis:
     """A configuration key and the values that it takes.
 
     Attributes:
-        key: dotted, as OmegaConf and the command line have it: `model.regularizer_weight`.
-        values: at least one, no two the same.
+        key: The dotted key, as OmegaConf and the command line have it: `model.regularizer_weight`.
+        values: At least one value, no two the same.
+
+    Raises:
+        ValueError: If the key is empty, there is no value, or a value comes twice.
     """
 
     key: str
     values: tuple[Any, ...]
 
+    def __post_init__(self) -> None:
+        if not self.key or not self.values:
+            raise ValueError(f"`grid`: expected a key and at least one value, got {self.key!r} and {self.values!r}")
+        if len({repr(value) for value in self.values}) < len(self.values):
+            raise ValueError(f"`grid`: expected each value of {self.key} once, got {list(self.values)}")
+
     @classmethod
     def parsed(cls, words: str) -> Axis:
-        """From `KEY=VALUE,VALUE,...`; values are YAML, so that one may be a list or a mapping.
+        """The axis that `KEY=VALUE,VALUE,...` means; values are YAML, so that one may be a list or a mapping.
 
         Raises:
-            ValueError: if that is not what the words are, or a value comes twice.
+            ValueError: If the words have another form, or a value comes twice.
 
         Example:
             >>> Axis.parsed("model.regularizer_weight=0,1e-3,7.5e-3")
@@ -43,14 +52,11 @@ class Axis:
             found = yaml.safe_load(f"[{text}]")
         except yaml.YAMLError as error:
             raise ValueError(
-                f"`--set`: expected KEY=VALUE,VALUE,... with YAML values, got {words!r}: {error}"
+                f"`grid`: expected KEY=VALUE,VALUE,... with YAML values, got {words!r}: {error}"
             ) from error
         if not key or not equals or not found:
-            raise ValueError(f"`--set`: expected KEY=VALUE,VALUE,..., got {words!r}")
-        values = tuple(_number(value) for value in found)
-        if len({repr(value) for value in values}) < len(values):
-            raise ValueError(f"`--set`: expected each value of {key} once, got {text}")
-        return cls(key.strip(), values)
+            raise ValueError(f"`grid`: expected KEY=VALUE,VALUE,..., got {words!r}")
+        return cls(key.strip(), tuple(_number(value) for value in found))
 
 
 def grid(axes: Sequence[Axis]) -> Iterator[Point]:

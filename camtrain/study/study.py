@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,12 @@ from typing import Any
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.files import write_whole
-from camtrain.study.asked import Asked
+from camtrain.study.evaluation_words import evaluation_hash
+from camtrain.study.study_plan import StudyPlan, evaluation_from_json
 from camtrain.study.trial import Trial
 
 Row = dict[str, Any]
-"""Of the table of results, by column."""
+"""A row of the table of results, by column."""
 
 _FIRST_COLUMNS = ("trial", "hash", "seed")
 
@@ -25,23 +25,23 @@ _FIRST_COLUMNS = ("trial", "hash", "seed")
 class Study:
     """A folder of runs.
 
-        study.json               what was asked, and its trials
+        study.json               what is run: the plan and its trials
         results.csv              a row for each finished trial
-        trials/<name>/           config.yaml, fit.log, evaluate.log, row.json, version_<k>/ of `camtrain fit`,
-                                 evaluated_<hash>/ of `camtrain evaluate`
+        trials/<name>/           config.yaml, trial.log, row.json, version_<k>/ with the run that `camtrain.runs.fit` made,
+                                 evaluated_<hash>/ with the files of `camtrain.evaluate`
 
-    Trials of an earlier question that are not part of the present one stay in `trials`, and are not in the table. Those
-    that are, by their whole configuration, are this question's too, in the folders that they have.
+    Trials of an earlier plan that are not part of the present one stay in `trials`, and are not in the table. Those
+    that are, by their whole configuration, belong to the present plan too, in the folders that they have.
 
     Args:
-        folder: of the study.
-        asked: what was asked.
-        trials: its runs, no two of the same configuration.
+        folder: The folder of the study.
+        plan: What is run.
+        trials: The runs; of two with the same configuration one is kept.
     """
 
-    def __init__(self, folder: Path, asked: Asked, trials: Sequence[Trial]) -> None:
+    def __init__(self, folder: Path, plan: StudyPlan, trials: Sequence[Trial]) -> None:
         self.folder = folder
-        self.asked = asked
+        self.plan = plan
         self.trials = list({trial.hash: trial for trial in trials}.values())
         self._names: dict[str, str] = {}
 
@@ -59,26 +59,26 @@ class Study:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is gone: `camtrain ablate` with the words of the study makes it again")
             trials.append(Trial(each["point"], each["seed"], yaml.safe_load(path.read_text(encoding="utf-8"))))
-        return cls(folder, Asked.from_json(found["asked"]), trials)
+        return cls(folder, StudyPlan.from_json(_plan(found)), trials)
 
     @staticmethod
-    def asked_in(folder: Path) -> Asked:
-        """What was asked of the study that a folder holds, whatever has become of its trials.
+    def plan_in(folder: Path) -> StudyPlan:
+        """The plan of the study that a folder holds, whatever has become of its trials.
 
         Raises:
-            FileNotFoundError: if there is none.
+            FileNotFoundError: If there is none.
         """
-        return Asked.from_json(_content(folder)["asked"])
+        return StudyPlan.from_json(_plan(_content(folder)))
 
     def write(self) -> None:
-        """Write what was asked, and the resolved configuration of each trial."""
+        """Write the plan, and the resolved configuration of each trial."""
         for trial in self.trials:
             write_whole(self.folder_of(trial) / "config.yaml", yaml.safe_dump(dict(trial.config), sort_keys=False))
         trials = [
             {"name": self.folder_of(trial).name, "hash": trial.hash, "seed": trial.seed, "point": dict(trial.point)}
             for trial in self.trials
         ]
-        content = {"asked": self.asked.as_json(), "trials": trials}
+        content = {"plan": self.plan.as_json(), "trials": trials}
         write_whole(self.folder / "study.json", json.dumps(content, indent=2) + "\n")
 
     def folder_of(self, trial: Trial) -> Path:
@@ -100,56 +100,69 @@ class Study:
         return trial.name
 
     def evaluation_of(self, trial: Trial) -> Path:
-        """Where the scores of its maps are; scores of other settings are elsewhere."""
-        settings = hashlib.sha256(json.dumps(self.asked.evaluation).encode()).hexdigest()[:8]
-        return self.folder_of(trial) / f"evaluated_{settings}"
+        """The folder with the scores of a trial's maps; scores of other settings are in other folders."""
+        found = self._entry(trial)
+        written = found.get("evaluation") if found else None
+        # Of a trial that is finished it is the folder that it was scored in, also by an earlier version.
+        if written is None or evaluation_from_json(written) != self.plan.evaluation:
+            written = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        return self.folder_of(trial) / f"evaluated_{evaluation_hash(written)}"
 
     def trial_named(self, name: str) -> Trial:
-        """The trial of a name."""
-        return next(trial for trial in self.trials if trial.name == name)
+        """The trial of a name, or of a folder below `trials`.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        for trial in self.trials:
+            if name in (trial.name, self.folder_of(trial).name):
+                return trial
+        raise KeyError(f"no trial of {self.folder} is called {name!r}")
 
     def row(self, trial: Trial) -> Row | None:
-        """What a finished trial came to; `None` if it is not finished, or was scored otherwise than is now asked.
+        """The result of a finished trial; `None` if it is not finished, or was scored otherwise than is now planned.
 
         It has the values of the present grid, which may be another one than that in which it was run.
         """
-        path = self.folder_of(trial) / "row.json"
-        if not path.is_file():
+        found = self._entry(trial)
+        # A first version had no "keys"; its columns of validation meant another checkpoint, so it is entered again.
+        if found is None or "keys" not in found or found["hash"] != trial.hash:
             return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if "keys" not in found:
-            # Of a first version, whose columns of validation meant another checkpoint: it is entered again.
+        if evaluation_from_json(found["evaluation"]) != self.plan.evaluation:
             return None
-        if found["hash"] != trial.hash or tuple(found["evaluation"]) != self.asked.evaluation:
-            return None
-        if self.asked.test and not found["test"]:
+        if self.plan.test and not found["test"]:
             return None
         known = {*_FIRST_COLUMNS, *found["keys"]}
         scores = {column: value for column, value in found["row"].items() if column not in known}
         return {**self._first(trial), **scores}
 
+    def _entry(self, trial: Trial) -> dict[str, Any] | None:
+        path = self.folder_of(trial) / "row.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
     def _first(self, trial: Trial) -> Row:
         return {"trial": self.folder_of(trial).name, "hash": trial.hash, "seed": trial.seed, **trial.point}
 
     def write_row(self, trial: Trial, scores: Mapping[str, Any]) -> None:
-        """Say what a trial came to, which finishes it."""
-        asked = {"evaluation": list(self.asked.evaluation), "test": self.asked.test, "keys": list(trial.point)}
-        content = {"hash": trial.hash, **asked, "row": {**self._first(trial), **scores}}
+        """Enter the result of a trial, which finishes it."""
+        evaluation = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        planned = {"evaluation": evaluation, "test": self.plan.test, "keys": list(trial.point)}
+        content = {"hash": trial.hash, **planned, "row": {**self._first(trial), **scores}}
         write_whole(self.folder_of(trial) / "row.json", json.dumps(content, indent=2) + "\n")
 
     def rows(self) -> list[Row]:
-        """Of all finished trials, in the order of the grid."""
+        """The rows of all finished trials, in the order of the grid."""
         return [row for trial in self.trials if (row := self.row(trial)) is not None]
 
     def others(self) -> list[str]:
-        """Names of trials in the folder that are not part of what is asked."""
+        """The names of finished trials in the folder that are not part of the plan."""
         names = {self.folder_of(trial).name for trial in self.trials}
         return sorted(
             path.parent.name for path in self.folder.glob("trials/*/row.json") if path.parent.name not in names
         )
 
     def write_results(self) -> Path:
-        """`results.csv`: a row for each finished trial."""
+        """Write `results.csv`: a row for each finished trial."""
         rows = self.rows()
         keys = list(dict.fromkeys(key for trial in self.trials for key in trial.point))
         rest = sorted({column for row in rows for column in row} - {*_FIRST_COLUMNS, *keys})
@@ -168,6 +181,11 @@ def _content(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{folder} holds no study: `camtrain ablate --out {folder}` makes one")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def _plan(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The plan of a study's file; earlier versions called it what was asked."""
+    return content["plan"] if "plan" in content else content["asked"]  # type: ignore[no-any-return]
 
 
 def _cell(value: Any) -> str:

@@ -17,9 +17,9 @@ class Trial:
     """One run of a study: a resolved configuration.
 
     Attributes:
-        point: the values of the keys that differ between the trials of a study.
-        seed: of the run.
-        config: all settings that training depends on, as plain containers.
+        point: The values of the keys that differ between the trials of a study.
+        seed: The seed of the run.
+        config: All settings that training depends on, as plain containers.
     """
 
     point: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Trial:
 
     @property
     def hash(self) -> str:
-        """Of the whole configuration: two runs with the same one are the same run, others are not.
+        """A hash of the whole configuration: runs with the same hash are the same run.
 
         Example:
             >>> one, other = (Trial({}, 0, {"model": {"regularizer_weight": weight}}).hash for weight in (0.1, 0.2))
@@ -40,7 +40,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its folder and its run: what differs, the seed, and the beginning of the hash.
+        """The name of its folder and its run: what differs, the seed, and the beginning of the hash.
 
         Example:
             >>> Trial({"model.regularizer_weight": 0.001}, 2, {}).name
@@ -52,7 +52,7 @@ class Trial:
 
 
 def shown(value: Any) -> str:
-    """A value of the grid, as people write it.
+    """A value of the grid as people write it.
 
     Example:
         >>> [shown(value) for value in (0, 0.0075, "cosine", {"class_path": "camtrain.regularizers.MapL1"}, None)]

@@ -9,29 +9,29 @@ import numpy as np
 import torch
 
 from camtrain.batch import evenly_spaced
-from camtrain.cli.evaluation_data import EvaluationImages
-from camtrain.cli.evaluation_run import EvaluatedImages
+from camtrain.evaluation.evaluated_images import EvaluatedImages
+from camtrain.evaluation.image_source import ImageSource
+from camtrain.files import whole_file
 from camtrain.pictures import reduced
 
 
 def write_gallery(
-    found: EvaluatedImages, images: EvaluationImages, count: int, path: Path, class_names: Sequence[str] | None = None
+    found: EvaluatedImages, images: ImageSource, count: int, path: Path, class_names: Sequence[str] | None = None
 ) -> Path:
-    """Images that are evenly spaced over those evaluated, and their maps.
+    """Write images that are evenly spaced over those evaluated, with their maps.
 
     The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities`, (K,) each; `pictures`,
     (K, H, W, 3) uint8; for each method `cam/<method>`, (K, h, w) uint8; and where they are known `class_names`.
 
     Args:
-        found: with small maps.
-        images: the same ones.
-        count: how many.
-        path: of the `.npz` file.
-        class_names: of all classes of the network.
+        found: The evaluated images, with small maps.
+        images: The same images.
+        count: The largest number of images.
+        path: The `.npz` file.
+        class_names: The names of all classes of the network.
     """
     places = evenly_spaced(len(found.indices), count)
-    with torch.no_grad():
-        pictures = torch.stack([reduced(images.pictures([found.indices[place]])[0]) for place in places])
+    pictures = torch.stack([reduced(each) for each in images.pictures([found.indices[place] for place in places])])
     arrays = {
         "indices": np.array([found.indices[place] for place in places]),
         "labels": found.labels[places].numpy(),
@@ -41,6 +41,7 @@ def write_gallery(
     }
     if class_names is not None:
         arrays["class_names"] = np.array(class_names, dtype=str)
-    arrays |= {f"cam/{method}": cams[places].numpy() for method, cams in found.thumbnails.items()}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type, unused-ignore]
+    arrays |= {f"cam/{method}": cams[places].numpy() for method, cams in found.small_maps.items()}
+    with whole_file(path) as unfinished:
+        np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type, unused-ignore]
     return path

@@ -1,4 +1,4 @@
-"""Photos of users: which files, what they are called in the output, and how they are read."""
+"""Photographs: which files, what they are called in the output, and how they are read."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from torchvision.transforms.v2.functional import to_pil_image
 from camtrain.data.image_file import image_paths, rgb_image
 
 
-def photo_paths(given: Iterable[Path], out: Path) -> tuple[list[Path], list[str]]:
+def photograph_paths(given: Iterable[Path], left_out: Path | None = None) -> tuple[list[Path], list[str]]:
     """The image files that are meant, each once and in the given order, and what is wrong with the rest.
 
     Args:
-        given: files, which are taken as they are, and folders, of which all image files are, also in folders below.
-        out: a folder that is left out where it is below one of these: what an earlier run wrote is not explained again.
+        given: Files, which are taken as they are, and folders, of which all image files are taken, also in folders
+            below.
+        left_out: A folder that is left out where it is below one of these, so that what was written earlier is not
+            explained again.
 
     Returns:
         Paths, and a sentence for each that is not there and each folder without an image.
 
     Raises:
-        ValueError: if `out` is one of the folders.
+        ValueError: If `left_out` is one of the folders.
     """
     found: dict[Path, Path] = {}
     problems = []
     for path in given:
-        if path.is_dir() and path.resolve() == out.resolve():
-            raise ValueError(f"`--out`: expected another folder than one of images, got {out}")
-        files = _in_folder(path, out) if path.is_dir() else [path]
+        if path.is_dir() and left_out is not None and path.resolve() == left_out.resolve():
+            raise ValueError(f"`folder`: expected another folder than one of images, got {left_out}")
+        files = _in_folder(path, left_out) if path.is_dir() else [path]
         if not files:
             problems.append(f"no image in the folder {path}")
         elif not path.exists():
@@ -41,14 +43,16 @@ def photo_paths(given: Iterable[Path], out: Path) -> tuple[list[Path], list[str]
     return list(found.values()), problems
 
 
-def _in_folder(folder: Path, out: Path) -> list[Path]:
-    return [path for path in image_paths(folder) if out.resolve() not in path.resolve().parents]
+def _in_folder(folder: Path, left_out: Path | None) -> list[Path]:
+    paths = image_paths(folder)
+    return paths if left_out is None else [path for path in paths if left_out.resolve() not in path.resolve().parents]
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file that no other of them has, also where case does not count: as short as that allows.
+    """A short name for each file that no other file has, also on a file system that ignores case.
 
-    The name without its extension, else with it, else with as many of its folders as it takes.
+    It is the file's name without its extension; if that is taken, with it; if that is taken too, with as many of its
+    folders as it takes.
 
     Example:
         >>> unique_names([Path("a/cat.png"), Path("b/dog.png"), Path("b/dog.jpg")])
@@ -66,7 +70,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _candidates(path: Path, number: int, count: int) -> Iterator[str]:
-    """Names from short to long, without an end."""
+    """Ever longer names, without an end."""
     parts = path.resolve().parts
     for depth in range(1, len(parts)):
         folders = parts[-depth:-1]
@@ -78,19 +82,19 @@ def _candidates(path: Path, number: int, count: int) -> Iterator[str]:
         number += count
 
 
-def upright_photo(path: Path) -> Image.Image:
-    """A photo as RGB, turned the way that its EXIF orientation says.
+def upright_photograph(path: Path) -> Image.Image:
+    """A photograph as RGB, turned the way that its EXIF orientation says.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it cannot be read, or has more than 8 bits per channel.
     """
-    photo: Image.Image = to_pil_image(rgb_image(path))
+    photograph: Image.Image = to_pil_image(rgb_image(path))
     try:
         with Image.open(path) as stored:
             orientation = stored.getexif().get(ExifTags.Base.Orientation)
     except Exception as error:  # a damaged header makes Pillow raise almost anything
         raise ValueError(f"cannot read the orientation of the image {path}: {error}") from error
     if orientation is not None:
-        photo.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(photo)
+        photograph.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(photograph)

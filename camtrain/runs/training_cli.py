@@ -1,4 +1,4 @@
-"""`camtrain fit | validate | test | predict`: Lightning's command line for camtrain's classifier."""
+"""Lightning's command line for camtrain's classifier: `camtrain fit | validate | test | predict`."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ from camtrain.callbacks import (
     TrainingRandomness,
 )
 from camtrain.classifier import Classifier
-from camtrain.cli.integers_first import integers_first
-from camtrain.cli.run_settings import RunSettings, run_loggers
+from camtrain.runs.int_before_float import int_before_float
+from camtrain.runs.run_loggers import run_loggers
+from camtrain.runs.run_settings import RunSettings
 
 
 class ResolvedConfig(SaveConfigCallback):
     """Writes the resolved configuration to the run's folder, and to W&B."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """W&B's share; the file is the base class's."""
+        """Hand the configuration to W&B; the base class writes the file."""
         config = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -55,7 +56,7 @@ class TrainingCLI(LightningCLI):
         self._reporter = ScoreReporter()
         self._config_files = _config_files(sys.argv[1:] if args is None else args)
         self._continued: Path | None = None
-        integers_first(Trainer.__init__)
+        int_before_float(Trainer.__init__)
         super().__init__(
             Classifier,
             LightningDataModule,

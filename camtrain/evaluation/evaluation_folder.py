@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from camtrain.evaluation import METRICS
+from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import write_whole
 
 COMPARED = "compared"
@@ -33,17 +33,18 @@ class EvaluationFolder:
     Nothing is written or forgotten before `claim`, so that several folders can be checked first.
 
     Args:
-        path: the folder.
-        settings: all that changes the numbers, as JSON can hold it.
-        fresh: whether an earlier evaluation is forgotten.
+        path: The folder.
+        settings: All that changes the numbers, as JSON can hold it.
+        fresh: True if an earlier evaluation in the folder is forgotten.
 
     Attributes:
-        path: as given.
-        rows: where the batches are kept, beside the settings.
-        settings: as given.
+        path: As given.
+        rows: Where the parts are kept, beside the settings.
+        settings: As given.
 
     Raises:
-        ValueError: if it holds an evaluation of other settings or, where it is to be forgotten, something else.
+        ValueError: If the folder holds an evaluation with other settings or, where it is to be forgotten, something
+            else.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
@@ -57,7 +58,7 @@ class EvaluationFolder:
             self._check_whose_it_is()
         elif any(self.rows.glob("*.pt")):
             raise ValueError(
-                f"`--out`: {self.rows} holds batches of an evaluation and not its {_SETTINGS}, so that it is not known "
+                f"`folder`: {self.rows} holds parts of an evaluation without its {_SETTINGS}, so that it is not known "
                 "which; choose another folder, or delete this one"
             )
 
@@ -70,7 +71,7 @@ class EvaluationFolder:
 
     def _check_that_it_may_go(self) -> None:
         if self.rows.is_dir() and any(self.rows.iterdir()) and not _is_evaluation(self.path):
-            raise ValueError(f"`--fresh`: {self.rows} holds files that are no evaluation's; choose another --out")
+            raise ValueError(f"`fresh`: {self.rows} holds files that are no evaluation's; choose another folder")
 
     def _check_whose_it_is(self) -> None:
         wanted, found = self.settings, _read(self.rows / _SETTINGS)
@@ -78,8 +79,8 @@ class EvaluationFolder:
         if different:
             key = different[0]
             raise ValueError(
-                f"`--out`: {self.path} holds an evaluation with {key} {_short(found.get(key))}, and this one has "
-                f"{_short(wanted.get(key))}; choose another folder, or --fresh to forget it"
+                f"`folder`: {self.path} holds an evaluation with {key} {_short(found.get(key))}, and this one has "
+                f"{_short(wanted.get(key))}; choose another folder, or `fresh` to forget it"
             )
 
 
@@ -90,7 +91,7 @@ def _read(path: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ValueError(
-            f"`--out`: {path} is damaged; choose another folder, or --fresh to forget the evaluation in it"
+            f"`folder`: {path} is damaged; choose another folder, or `fresh` to forget the evaluation in it"
         )
     return found
 

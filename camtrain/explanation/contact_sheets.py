@@ -1,4 +1,4 @@
-"""Sheets that fill up image by image, and are written page by page."""
+"""Contact sheets that fill up image by image and are written page by page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from camtrain.files import whole_file
 from camtrain.pictures import Panel, Tile, contact_sheet, reduced, write_png
 
 ROWS = 12  # on a page
@@ -17,8 +18,11 @@ class ContactSheets:
     A page is written as soon as it is full, so that the memory does not grow with the number of images.
 
     Args:
-        folder: where they are written: `<name>.png`, `<name>_page_2.png`, and so on.
-        title: of every sheet.
+        folder: Where they are written: `<name>.png`, `<name>_page_2.png`, and so on.
+        title: The title of every sheet.
+
+    Attributes:
+        paths: The files that were written.
     """
 
     def __init__(self, folder: Path, title: str) -> None:
@@ -29,8 +33,8 @@ class ContactSheets:
         self._pages: dict[str, int] = {}
 
     def add(self, name: str, tiles: Sequence[Tile], subtitle: str = "") -> None:
-        """A row of the sheet of that name."""
-        # Only as many pixels are kept as the sheet will show.
+        """Add a row to the sheet of that name."""
+        # Only the pixels that the sheet will show are kept.
         panels = self._panels.setdefault(name, [])
         panels.append(Panel([replace(tile, pixels=reduced(tile.pixels)) for tile in tiles], caption=subtitle))
         if len(panels) == ROWS:
@@ -46,5 +50,6 @@ class ContactSheets:
         page = self._pages[name] = self._pages.get(name, 0) + 1
         path = self.folder / (f"{name}.png" if page == 1 else f"{name}_page_{page}.png")
         title = ": ".join(filter(None, [self.title, panels[0].caption]))
-        write_png(contact_sheet(panels, title), path)
+        with whole_file(path) as unfinished:
+            write_png(contact_sheet(panels, title), unfinished)
         self.paths.append(path)

@@ -1,53 +1,18 @@
-"""Where a run is written, and how W&B takes part."""
+"""The loggers of a run: a table in its folder, and W&B."""
 
 from __future__ import annotations
 
 import csv
 import time
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import wandb
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
-
-@dataclass
-class RunSettings:
-    """Where a run is written, and how W&B takes part. They hold unless `trainer.logger` names loggers of its own.
-
-    Args:
-        folder: parent of all runs; each is written to `<folder>/<name>/version_<k>`.
-        name: name of the run; null is the name of the (last) config file.
-        wandb: `offline` writes a run that can be synced later, `online` streams it, `disabled` writes none.
-        project: W&B's project.
-        group: W&B's group, such as the study that the run belongs to.
-        tags: W&B's tags.
-        test: whether `fit` ends with the scores of its best checkpoint on the test set.
-        resume: whether `fit` goes on with the newest run of this name from its last checkpoint, in the same folder, as
-            if it had not been stopped. Its network, data and seed have to be those asked for. Where no checkpoint is
-            there, a new run begins.
-    """
-
-    folder: str = "runs"
-    name: str | None = None
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    project: str = "camtrain"
-    group: str | None = None
-    tags: list[str] = field(default_factory=list)
-    test: bool = True
-    resume: bool = False
-
-    def last_checkpoint(self, name: str) -> Path | None:
-        """The checkpoint to go on from: that of the newest version which has one; `None` where none has.
-
-        Args:
-            name: used where the settings have none.
-        """
-        found = Path(self.folder, self.name or name).glob("version_*/checkpoints/last.ckpt")
-        return max(found, key=lambda path: int(path.parts[-3].removeprefix("version_")), default=None)
+from camtrain.runs.run_settings import RunSettings
 
 
 class _ContinuedCSVLogger(CSVLogger):
@@ -77,9 +42,9 @@ def run_loggers(settings: RunSettings, name: str, checkpoint: Path | None = None
     """A CSV logger, whose folder is the run's, and W&B's unless it is disabled.
 
     Args:
-        settings: of the run.
-        name: used where the settings have none.
-        checkpoint: of the run to go on with; `None` begins a new one.
+        settings: The settings of the run.
+        name: The name of the run where the settings have none.
+        checkpoint: The checkpoint to go on from; `None` begins a new run.
     """
     table = _csv_logger(settings, settings.name or name, checkpoint)
     # Claims the folder: another run must not take it, and the CSV logger would find it in use if W&B came first.
@@ -107,8 +72,8 @@ def open_run(logger: WandbLogger, patience: float = 120.0) -> None:
     W&B's own process outlives a run that was killed by some seconds, and keeps the run's id meanwhile.
 
     Args:
-        logger: of a run that is gone on with.
-        patience: seconds to wait at most.
+        logger: The logger of a run that is gone on with.
+        patience: The longest time to wait, in seconds.
     """
     end = time.monotonic() + patience
     while True:
@@ -129,6 +94,6 @@ def _csv_logger(settings: RunSettings, name: str, checkpoint: Path | None) -> CS
 
 
 def _wandb_id(table: CSVLogger) -> str | None:
-    """Of W&B's run in a folder, whose own folders are called `offline-run-<time>-<id>`."""
+    """The id of W&B's run in a folder, whose own folders are called `offline-run-<time>-<id>`."""
     folders = sorted(Path(table.log_dir, "wandb").glob("*run-*-*"))
     return folders[-1].name.rpartition("-")[2] if folders else None

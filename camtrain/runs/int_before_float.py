@@ -1,4 +1,4 @@
-"""Parameters that are an integer or a fraction: `1` is the integer."""
+"""Parameters that take an integer or a fraction: `1` is the integer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any, get_args
 
 
-def integers_first(function: Callable[..., Any]) -> None:
+def int_before_float(function: Callable[..., Any]) -> None:
     """Let the parser try `int` before `float` for each parameter of a function that takes both.
 
     Lightning's trainer means one batch by `limit_train_batches=1`, and all batches by 1.0. It says
@@ -16,12 +16,12 @@ def integers_first(function: Callable[..., Any]) -> None:
     wrote the other way around, and gives that: whether 1 becomes 1.0 depends on what was imported before.
 
     Args:
-        function: whose annotations are changed in place.
+        function: Its annotations are changed in place.
 
     Example:
         >>> def train(batches): ...
         >>> train.__annotations__ = {"batches": float | int | None}
-        >>> integers_first(train)
+        >>> int_before_float(train)
         >>> train.__annotations__["batches"]
         int | float | None
     """

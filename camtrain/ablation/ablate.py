@@ -1,0 +1,279 @@
+"""Train a grid of settings with several seeds, and score each, in one call."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.ablation.ablation import Ablation
+from camtrain.ablation.local_executor import LocalExecutor
+from camtrain.ablation.outcome import Executor, Outcome
+from camtrain.ablation.progress import Progress
+from camtrain.ablation.ray_executor import RayExecutor
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.evaluation import EvaluationPlan
+from camtrain.files import write_whole
+from camtrain.nearest_names import nearest_names
+from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
+from camtrain.study import Axis, Study, StudyPlan, Trial, grid
+
+WandbMode = Literal["offline", "online", "disabled"]
+_SEED = "seed_everything"
+
+METRICS_OF_A_STUDY = (
+    "average_drop",
+    "average_increase",
+    "average_gain",
+    "insertion_auc",
+    "deletion_auc",
+    "localization_iou_25",
+    "energy_pointing_game",
+)
+"""The metrics that a study scores by default."""
+
+DEFAULT_EVALUATION = EvaluationPlan(metrics=METRICS_OF_A_STUDY, num_panel_maps=0, num_gallery_images=6)
+"""How a study scores maps by default."""
+
+
+def ablate(
+    config: str | Path | Mapping[str, Any],
+    grid: Mapping[str, Sequence[Any]],
+    *,
+    folder: str | Path,
+    seeds: Sequence[int] = (0,),
+    evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
+    jobs: int = 1,
+    threads: int | None = None,
+    executor: Literal["local", "ray"] | Executor = "local",
+    on_trial: Callable[[Outcome], None] | None = None,
+    wandb: WandbMode | None = None,
+    project: str | None = None,
+    progress: bool = True,
+) -> Ablation:
+    """Train each combination of settings with each seed, and score the maps of each.
+
+    Each trial trains as `camtrain fit` does, in a process of its own, and the maps of the checkpoint that its test
+    scored are evaluated. Stopped at any moment and called again with the same arguments, it skips the trials that are
+    finished and goes on with the others from their last checkpoints. A trial is known by the hash of its whole
+    configuration.
+
+    Args:
+        config: A configuration of `camtrain fit`: the path of a YAML file, or its content.
+        grid: The values of configuration keys, such as `{"model.regularizer_weight": [0, 0.1]}`. All combinations are
+            run.
+        folder: The folder of the study; its name is W&B's group.
+        seeds: Each combination is run with each seed.
+        evaluation: How maps are scored after each training; `None` scores none.
+        jobs: The number of trials at a time, dealt out over GPUs.
+        threads: The number of threads of each trial, on which sums depend a little; a study keeps the number that it
+            began with. The default is the number of cores over `jobs`.
+        executor: Where trials run: "local" in processes of this machine, "ray" on a Ray cluster, or anything that is
+            called as `camtrain.ablation.outcome.Executor` says, such as `RayExecutor(gpus_per_trial=0.5)`.
+        on_trial: Called with the outcome of each trial, one at a time.
+        wandb: W&B's mode; the default is `run.wandb` of the configuration.
+        project: W&B's project; the default is `run.project` of the configuration.
+        progress: Print a line for each trial, and on a terminal a bar.
+
+    Returns:
+        The study, with what came of each trial; `answer()` says which point is best, `report()` writes a page.
+
+    Raises:
+        FileNotFoundError: If there is no such configuration.
+        ValueError: If a key or value does not fit the configuration, or the folder holds a study with another number of
+            threads.
+        ModuleNotFoundError: If Ray is asked for and not installed.
+        KeyboardInterrupt: On Ctrl-C, once all running trials are ended.
+
+    Warns:
+        CamtrainWarning: If a trial failed, or the folder holds finished trials that are not part of the grid.
+    """
+    axes = [Axis(key, tuple(values)) for key, values in grid.items()]
+    study = planned_study(
+        config,
+        axes,
+        Path(folder),
+        seeds,
+        evaluation,
+        threads=threads,
+        jobs=jobs,
+        wandb=wandb,
+        project=project,
+    )
+    return run_study(study, chosen_executor(executor, jobs), on_trial, progress=progress)
+
+
+def chosen_executor(executor: Literal["local", "ray"] | Executor, jobs: int | None = 1) -> Executor:
+    """The executor of a name, or the one given.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if callable(executor):
+        return executor
+    if executor == "local":
+        return LocalExecutor(1 if jobs is None else jobs)
+    if executor == "ray":
+        return RayExecutor(jobs=jobs)
+    raise ValueError(f'`executor`: expected "local", "ray" or an executor, got {executor!r}')
+
+
+def run_study(
+    study: Study, executor: Executor, on_trial: Callable[[Outcome], None] | None = None, *, progress: bool = True
+) -> Ablation:
+    """Run all trials of a study, and write its table of results.
+
+    Args:
+        study: The study, written to disk.
+        executor: Where its trials run.
+        on_trial: Called with the outcome of each trial, one at a time.
+        progress: Print a line for each trial, and on a terminal a bar.
+    """
+    with Progress(study, silent=not progress) as shown:
+
+        def tell(outcome: Outcome) -> None:
+            shown.end(outcome)
+            if on_trial is not None:
+                on_trial(outcome)
+
+        outcomes = executor(study, tell)
+    study.write_results()
+    ablation = Ablation(study, outcomes)
+    for outcome in ablation.failed:
+        message = f"{outcome.trial} failed: {outcome.message} ({outcome.log})"
+        warnings.warn(message, CamtrainWarning, stacklevel=3)
+    return ablation
+
+
+def planned_study(
+    config: str | Path | Mapping[str, Any],
+    axes: Sequence[Axis],
+    folder: Path,
+    seeds: Sequence[int] = (0,),
+    evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
+    *,
+    threads: int | None = None,
+    jobs: int | None = 1,
+    wandb: WandbMode | None = None,
+    project: str | None = None,
+    split: Literal["test", "val"] | None = None,
+    command: Sequence[str] = (),
+) -> Study:
+    """The study of a grid with all configurations resolved and checked, written to disk.
+
+    Args:
+        config: As for `ablate`.
+        axes: The axes of the grid.
+        folder: The folder of the study.
+        seeds: As for `ablate`.
+        evaluation: As for `ablate`.
+        threads: As for `ablate`.
+        jobs: As for `ablate`.
+        wandb: As for `ablate`.
+        project: As for `ablate`.
+        split: The images that points are compared on, where no maps are scored.
+        command: The words that were typed, for the report.
+
+    Raises:
+        FileNotFoundError: If there is no such configuration.
+        ValueError: If something does not fit.
+    """
+    _check_grid(axes, seeds)
+    path = _configuration(config, folder)
+    earlier = Study.plan_in(folder) if (folder / "study.json").is_file() else None
+    resolver = ConfigResolver(path)
+    run = resolver.run_settings
+    plan = StudyPlan(
+        name=folder.absolute().name,
+        config=str(path),
+        axes=tuple(axes),
+        seeds=tuple(seeds),
+        evaluation=evaluation,
+        split=split or ("test" if evaluation is None else evaluation.split),
+        wandb=wandb or run.wandb,
+        project=project or run.project,
+        threads=threads or max(1, (os.cpu_count() or 1) // (jobs or 1)),
+        tags=tuple(run.tags),
+        test=run.test,
+        command=tuple(command),
+    )
+    if earlier and earlier.threads != plan.threads:
+        if threads:
+            raise ValueError(
+                f"`threads`: the study in {folder} began with {earlier.threads}, on which its numbers depend, got "
+                f"{threads}; choose another folder"
+            )
+        plan = replace(plan, threads=earlier.threads)
+    trials = _trials(plan, resolver)
+    for trial in trials:
+        _check_trainer(trial.config["trainer"])
+    study = Study(folder, plan, trials)
+    if len(study.trials) < len(trials):
+        raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
+    study.write()
+    if others := study.others():
+        message = f"{len(others)} finished runs in {folder} are not part of this grid; they are left alone"
+        warnings.warn(message, CamtrainWarning, stacklevel=3)
+    return study
+
+
+def check_score(score: str | None, evaluation: EvaluationPlan | None) -> None:
+    """Check, before anything is trained, that a study will have the score that its report is to judge by.
+
+    Raises:
+        ValueError: If it will not, with the nearest names.
+    """
+    known = [] if evaluation is None else evaluation.score_names
+    if score and score not in known:
+        raise ValueError(f"`score`: the study will have no {score!r}; {nearest_names(score, known)}")
+
+
+def _check_grid(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
+    keys = [axis.key for axis in axes]
+    if not keys:
+        raise ValueError("`grid`: expected at least one configuration key with its values, got none")
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"`grid`: expected each key once, got {', '.join(keys)}")
+    if _SEED in keys:
+        raise ValueError("`grid`: seeds are given by `seeds`, got seed_everything")
+    for key in keys:
+        if key.partition(".")[0] in NOT_OF_TRAINING:
+            raise ValueError(f"`grid`: {key} changes nothing of what a run learns; set it in the configuration")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"`seeds`: expected each seed once, and at least one, got {list(seeds)}")
+
+
+def _configuration(config: str | Path | Mapping[str, Any], folder: Path) -> Path:
+    """The path of a configuration; one that is given as a mapping is written to the study's folder."""
+    if isinstance(config, Mapping):
+        path = folder / f"{folder.absolute().name}.yaml"
+        write_whole(path, yaml.safe_dump(dict(config), sort_keys=False))
+        return path
+    if not Path(config).is_file():
+        raise FileNotFoundError(f"`config`: no such file: {config}")
+    return Path(config)
+
+
+def _trials(plan: StudyPlan, resolver: ConfigResolver) -> list[Trial]:
+    varying = {axis.key for axis in plan.axes if len(axis.values) > 1} or {axis.key for axis in plan.axes}
+    return [
+        Trial({key: value for key, value in point.items() if key in varying}, seed, resolver.resolved(point, seed))
+        for point in grid(plan.axes)
+        for seed in plan.seeds
+    ]
+
+
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    """A run is resumed from its checkpoints, and its scores are read from its tables."""
+    needed = {"fast_dev_run": (False, 0), "enable_checkpointing": (None, True), "logger": (None,)}
+    for name, values in needed.items():
+        if (value := trainer.get(name)) not in values:
+            raise ValueError(
+                f"`trainer.{name}`: a study needs the checkpoints and tables of its runs, so expected "
+                f"{'null' if values[0] is None else 'false'}, got {value}"
+            )

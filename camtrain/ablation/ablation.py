@@ -1,0 +1,99 @@
+"""What `ablate` returns: a study, how its trials ended, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camtrain.ablation.outcome import Outcome
+from camtrain.ablation.study_summary import log_study
+from camtrain.report import Answer, Report, Rule, answer_of, write_report
+from camtrain.study import Row, Study
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A study that was run, to its end or in part.
+
+    Attributes:
+        study: The study on disk.
+        outcomes: How its trials ended; empty for a study that was opened.
+    """
+
+    study: Study
+    outcomes: Sequence[Outcome] = field(default=())
+
+    @classmethod
+    def opened(cls, folder: str | Path) -> Ablation:
+        """The study that a folder holds.
+
+        Raises:
+            FileNotFoundError: If there is none, or the configuration of a trial is gone.
+        """
+        return cls(Study.opened(Path(folder)))
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the study."""
+        return self.study.folder
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The trials that failed."""
+        return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The results of all finished trials: the values of the grid, the seed and every score by its log key."""
+        return self.study.rows()
+
+    def to_frame(self) -> Any:
+        """The results of all finished trials as a pandas data frame.
+
+        Raises:
+            ModuleNotFoundError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("`to_frame` needs pandas: `pip install pandas`") from error
+        return pd.DataFrame(self.rows)
+
+    def answer(self, margin: float = 0.01, score: str | None = None) -> Answer:
+        """Which point is best, by a stated rule: the largest gain of maps among points that keep their accuracy.
+
+        Args:
+            margin: The accuracy that the best point may lose against the baseline, a fraction.
+            score: What its maps have to gain most of: a metric, or metric/method. The default is the mean gain over all
+                scores of faithfulness and localization.
+
+        Raises:
+            ValueError: If no trial is finished, or the study has no such score.
+        """
+        return answer_of(self.study, Rule(margin, score))
+
+    def report(self, margin: float = 0.01, score: str | None = None, *, log: bool = False) -> Report:
+        """Write `report.html`, `results.csv`, tables and figures to the folder of the study.
+
+        Args:
+            margin: As for `answer`.
+            score: As for `answer`.
+            log: True also logs the table and the figures to W&B, as a run `summary` in the study's group.
+
+        Raises:
+            ValueError: If no trial is finished, or the study has no such score.
+        """
+        self.study.write_results()
+        report = write_report(self.study, Rule(margin, score))
+        if log:
+            log_study(self.study, report.pictures)
+        return report
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {len(self.rows)} of {len(self.study.trials)} runs finished"
+
+    def _repr_html_(self) -> str:
+        answer = self.answer()._repr_html_() if self.rows else ""
+        return f"<p>{len(self.rows)} of {len(self.study.trials)} runs finished</p>{answer}"

@@ -1,0 +1,318 @@
+"""Score the maps of a network on a set of images, in one call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.evaluation.evaluation import Evaluation
+from camtrain.evaluation.evaluation_folder import COMPARED, EvaluationFolder
+from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
+from camtrain.evaluation.evaluation_rows import evaluated_images, weights_hash
+from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.evaluator import Evaluator, what_is_missing
+from camtrain.evaluation.image_source import ImageSource, image_source
+from camtrain.evaluation.score import ScoreTable
+from camtrain.methods import Method, method_named
+from camtrain.networks.loaded_network import LoadedNetwork
+
+
+def evaluate(
+    network: LoadedNetwork | nn.Module,
+    data: Any,
+    methods: str | Sequence[str] = "grad_cam",
+    metrics: str | Sequence[str] = "fast",
+    *,
+    split: Split = "test",
+    num_images: int | None = None,
+    settings: EvaluationSettings | None = None,
+    target_layer: str | None = None,
+    num_channels: int | None = None,
+    max_batch: int = 64,
+    batch_size: int = 16,
+    num_resamples: int = 1000,
+    num_panel_maps: int = 3,
+    num_gallery_images: int = 0,
+    folder: str | Path | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Evaluation:
+    """Score the maps of every method by every metric, with bootstrap intervals.
+
+    The network is run in evaluation mode and left as found. The same call gives the same numbers.
+
+    Args:
+        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        data: A Lightning data module; a `DataLoader`, whose data set is read by index; or an iterable of
+            `camtrain.batch.Batch`, of (images, labels) or of images. Images are normalized as the network expects.
+        methods: Names of methods, as a list or separated by commas; `all` is all that the network can be explained by.
+        metrics: Names of metrics, as a list or separated by commas; `all`, `fast` (all but those that take many
+            passes more), and the groups faithfulness, localization, sanity and gradient.
+        split: The images of a data module that are evaluated.
+        num_images: The number of images, evenly spaced over the data set. The default is all.
+        settings: The choices that change the numbers.
+        target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is the
+            last one with more than one pixel.
+        num_channels: Measure only this number of strongest channels in Score-CAM, SS-CAM and Ablation-CAM, which
+            otherwise take a pass for each. The default is all.
+        max_batch: The largest number of images in one forward pass, which bounds the memory.
+        batch_size: The number of images whose maps are made together, and stored together.
+        num_resamples: The number of bootstrap resamples behind the 95 % intervals.
+        num_panel_maps: The number of best, and of worst, maps of each method that a metric's panel shows; 0 makes none.
+        num_gallery_images: The number of images that are also written with their maps as arrays, `gallery.npz`, to be
+            shown elsewhere.
+        folder: Where all is written, and parts are kept, so that the same call goes on where an earlier one was stopped.
+            The default keeps everything in memory.
+        fresh: Forget what an earlier evaluation wrote to the folder.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: If a name or setting is wrong, the folder belongs to an evaluation with other settings, or labels or
+            annotation of some images cannot be used.
+        TypeError: If the network or the data are none of these.
+
+    Warns:
+        CamtrainWarning: If a method makes no map of some images, or images lack annotation.
+
+    Cost:
+        See `Evaluator`; `Evaluation.cost` says what it was.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
+        >>> scores = evaluate(CIFARResNet(depth=8), [(images, labels)], metrics="average_drop", progress=False)
+        >>> scores.score("grad_cam", "average_drop").num_images
+        8
+    """
+    plan = EvaluationPlan(
+        methods,
+        metrics,
+        split,
+        num_images,
+        settings or EvaluationSettings(),
+        target_layer,
+        num_channels,
+        max_batch,
+        batch_size,
+        num_resamples,
+        num_panel_maps,
+        num_gallery_images,
+    )
+    prepared = PreparedEvaluation.of(network, data, plan, folder, fresh=fresh, progress=progress)
+    prepared.claim()
+    return prepared.run()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two networks, evaluated on the same images.
+
+    Attributes:
+        first: The evaluation of the first network.
+        second: The evaluation of the second network.
+        differences: The second's scores minus the first's.
+    """
+
+    first: Evaluation
+    second: Evaluation
+    differences: ScoreTable
+
+    def __str__(self) -> str:
+        return f"{self.first}\n\n{self.second}\n\n{self.differences}"
+
+    def _repr_html_(self) -> str:
+        return "".join(each._repr_html_() for each in (self.first, self.second, self.differences))
+
+
+def compare(
+    network: LoadedNetwork | nn.Module,
+    other: LoadedNetwork | nn.Module,
+    data: Any,
+    *,
+    other_data: Any = None,
+    folder: str | Path | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+    **plan: Any,
+) -> Comparison:
+    """Evaluate two networks on the same images, and the paired differences of their scores.
+
+    Both are checked before either is run or a folder is touched, so that a fault in the second does not show up
+    hours later.
+
+    Args:
+        network: The first network.
+        other: The second network.
+        data: The images, as `evaluate` takes them.
+        other_data: The same images as the second network expects them, if that is different.
+        folder: Where all is written; the second network's files are in `<folder>/compared`, and `differences.csv`
+            has the differences.
+        fresh: Forget what an earlier evaluation wrote to the folder.
+        progress: Show progress bars.
+        plan: Further arguments of `evaluate`.
+
+    Raises:
+        ValueError: As `evaluate`.
+        TypeError: As `evaluate`.
+    """
+    second_data = data if other_data is None else other_data
+    second_folder = None if folder is None else Path(folder) / COMPARED
+    asked = EvaluationPlan(**plan)
+    first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress)
+    try:
+        second = PreparedEvaluation.of(
+            other, second_data, asked, second_folder, fresh=fresh, progress=progress, title="compare"
+        )
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"`other`: {error}") from error
+    for prepared in (first, second):
+        prepared.claim()
+    found, others = first.run(), second.run()
+    differences = others.minus(found)
+    if folder is not None:
+        differences.write_csv(Path(folder) / "differences.csv")
+    return Comparison(found, others, differences)
+
+
+@dataclass(frozen=True)
+class PreparedEvaluation:
+    """An evaluation whose arguments have been checked by a first pass of the network, and which has not run yet.
+
+    Attributes:
+        network: The network.
+        images: The images.
+        evaluator: Scores its maps.
+        plan: The arguments.
+        identity: All that changes the numbers, as JSON can hold it.
+        folder: Where it is written; `None` keeps it in memory.
+        progress: True shows a progress bar.
+        title: The title of the progress bar.
+    """
+
+    network: LoadedNetwork
+    images: ImageSource
+    evaluator: Evaluator
+    plan: EvaluationPlan
+    identity: dict[str, Any]
+    folder: EvaluationFolder | None
+    progress: bool
+    title: str
+
+    @classmethod
+    def of(
+        cls,
+        network: LoadedNetwork | nn.Module,
+        data: Any,
+        plan: EvaluationPlan,
+        folder: str | Path | None = None,
+        *,
+        fresh: bool = False,
+        progress: bool = True,
+        title: str = "evaluate",
+    ) -> PreparedEvaluation:
+        """Check the arguments of `evaluate`; nothing is written."""
+        loaded = LoadedNetwork.of(network)
+        images = image_source(data, plan.split, plan.num_images, plan.batch_size)
+        protocol = _with_classes(plan.settings, images, loaded)
+        made = planned_methods(plan, loaded.network, progress=progress)
+        evaluator = Evaluator(loaded.network, made, plan.metrics, protocol, plan.max_batch)
+        identity = {
+            "weights": weights_hash(loaded.network),
+            "methods": list(made),
+            "metrics": list(plan.metrics),
+            "target_layer": plan.target_layer,
+            "channels": plan.num_channels,
+            "protocol": asdict(protocol),
+            **images.identity(),
+            "split": plan.split,
+            "panels": plan.num_panel_maps > 0 or plan.num_gallery_images > 0,
+            "camtrain": version("camtrain"),
+        }
+        kept = None if folder is None else EvaluationFolder(Path(folder), identity, fresh=fresh)
+        return cls(loaded, images, evaluator, plan, identity, kept, progress, title)
+
+    def claim(self) -> None:
+        """Make the folder this evaluation's own."""
+        if self.folder is not None:
+            self.folder.claim()
+
+    def run(self) -> Evaluation:
+        """Evaluate what has not been evaluated before; write all files if there is a folder."""
+        keeps_maps = self.folder is None or bool(self.identity["panels"])
+        rows = None if self.folder is None else self.folder.rows
+        found = evaluated_images(
+            self.evaluator,
+            self.images,
+            self.network.device,
+            rows,
+            keeps_maps=keeps_maps,
+            progress=self.progress,
+            title=self.title,
+        )
+        evaluation = Evaluation.of(
+            self.network.title,
+            self.evaluator,
+            found,
+            self.plan.num_resamples,
+            images=self.images,
+            num_panel_maps=self.plan.num_panel_maps,
+            num_gallery_images=self.plan.num_gallery_images,
+            class_names=self.network.class_names,
+            identity=self.identity,
+            folder=None if self.folder is None else self.folder.path,
+        )
+        if self.folder is not None:
+            evaluation.write(self.folder.path)
+        _warn_of_what_is_missing(evaluation)
+        return evaluation
+
+
+def planned_methods(plan: EvaluationPlan, network: nn.Module, *, progress: bool = False) -> dict[str, Method]:
+    """The methods of a plan, made for a network.
+
+    Args:
+        plan: Their names and options.
+        network: The network.
+        progress: True shows a bar where one method takes long.
+
+    Raises:
+        ValueError: If the network has no such layer.
+    """
+    layers = [name.strip() for name in plan.target_layer.split(",")] if plan.target_layer else [None]
+    options: dict[str, Any] = {"max_batch": plan.max_batch, "seed": plan.settings.seed, "progress": progress}
+    options |= {} if plan.num_channels is None else {"num_channels": plan.num_channels}
+    layer = layers[0] if len(layers) == 1 else layers
+    return {name: method_named(name, network, layer, **options) for name in plan.methods_for(network)}
+
+
+def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:
+    """The settings with the number of classes of the labels."""
+    of_images, of_network = images.num_classes, network.num_classes
+    if settings.class_of == "label" and None not in (of_images, of_network) and of_images != of_network:
+        raise ValueError(
+            f'`class_of`: expected "prediction", since the network has {of_network} classes and the images {of_images}'
+        )
+    return replace(settings, num_classes=of_images) if settings.num_classes is None else settings
+
+
+def _warn_of_what_is_missing(evaluation: Evaluation) -> None:
+    """Say which methods and images are missing from the scores."""
+    found = evaluation.found
+    for method, why in found.reasons.items():
+        warnings.warn(f"{what_is_missing(method)}: {why}", CamtrainWarning, stacklevel=4)
+    for kind, known in found.annotated.items():
+        missing = int((~known).sum())
+        if missing:
+            warnings.warn(
+                f"{missing} of {len(found.indices)} images have no {kind} and are not counted where they are needed",
+                CamtrainWarning,
+                stacklevel=4,
+            )

@@ -1,0 +1,94 @@
+"""What an evaluation found out about all images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from camtrain.evaluation.evaluator import Evaluated, Rows
+
+_SMALL_MAP = 64  # pixels of the shorter side of the maps that are kept for the panels
+
+
+@dataclass
+class EvaluatedImages:
+    """What was found out about N images.
+
+    Attributes:
+        indices: The indices of the images in their data set.
+        labels: (N,); -1 where they are unknown.
+        predictions: (N,) predicted classes.
+        class_idx: (N,) explained classes.
+        scores: (N,) probabilities of the explained classes.
+        rows: (N, S) by method and metric, from which scores are made.
+        small_maps: (N, h, w) uint8 by method; zeros for images of which the method made no map.
+        passes: The number of images run through the network, by what for.
+        reasons: Why a method made no map, by its name.
+        annotated: (N,) bool, which images have what maps are compared with, by "boxes" and "masks".
+    """
+
+    indices: list[int]
+    labels: Tensor
+    predictions: Tensor
+    class_idx: Tensor
+    scores: Tensor
+    rows: Rows
+    small_maps: dict[str, Tensor]
+    passes: dict[str, int]
+    reasons: dict[str, str]
+    annotated: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The fraction of the images with a label that are classified rightly; `None` where no label is known."""
+        known = self.labels >= 0
+        return float((self.predictions == self.labels)[known].double().mean()) if bool(known.any()) else None
+
+
+def small_maps(found: Evaluated) -> dict[str, Tensor]:
+    """Small maps with one byte per pixel, (N, h, w) uint8 by method."""
+    small = {}
+    for method, cams in found.cams.items():
+        factor = min(1.0, _SMALL_MAP / min(cams.shape[-2:]))
+        size = [max(1, round(factor * length)) for length in cams.shape[-2:]]
+        shown = interpolate(cams.unsqueeze(1).float(), size=size, mode="area").squeeze(1)
+        small[method] = (255 * shown.clamp(0, 1)).round().to(torch.uint8).cpu()
+    return small
+
+
+def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
+    """The parts of an evaluation as one."""
+    passes: dict[str, int] = {}
+    reasons: dict[str, str] = {}
+    for part in parts:
+        passes |= {need: passes.get(need, 0) + count for need, count in part["passes"].items()}
+        reasons = part["reasons"] | reasons
+    methods = {method for part in parts for method in part["small_maps"]}
+
+    def together(name: str) -> Tensor:
+        return torch.cat([part[name] for part in parts])
+
+    return EvaluatedImages(
+        [index for part in parts for index in part["indices"]],
+        together("labels"),
+        together("predictions"),
+        together("class_idx"),
+        together("scores"),
+        rows={pair: torch.cat([part["rows"][pair] for part in parts]) for pair in parts[0]["rows"]},
+        small_maps={method: _small_maps_of(parts, method) for method in sorted(methods)},
+        passes=passes,
+        reasons=reasons,
+        annotated={kind: torch.cat([part["annotated"][kind] for part in parts]) for kind in parts[0]["annotated"]},
+    )
+
+
+def _small_maps_of(parts: Sequence[dict[str, Any]], method: str) -> Tensor:
+    """The small maps of a method; zeros where it made none, which are not shown."""
+    size = next(part["small_maps"][method].shape[1:] for part in parts if method in part["small_maps"])
+    none = (torch.zeros(len(part["indices"]), *size, dtype=torch.uint8) for part in parts)
+    return torch.cat([part["small_maps"].get(method, zeros) for part, zeros in zip(parts, none, strict=True)])

@@ -1,0 +1,242 @@
+"""What `evaluate` returns: scores with intervals, curves, panels and files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from camtrain.evaluation.bootstrap import difference_interval, resampling_weights, score_interval
+from camtrain.evaluation.curves import Curves, curves_figure, mean_curves, write_curves
+from camtrain.evaluation.evaluated_images import EvaluatedImages
+from camtrain.evaluation.evaluator import NETWORK, Evaluator
+from camtrain.evaluation.gallery import write_gallery
+from camtrain.evaluation.image_source import ImageSource
+from camtrain.evaluation.metric_specs import METRICS
+from camtrain.evaluation.panels import best_and_worst_panels, panels_title
+from camtrain.evaluation.score import Score, ScoreTable
+from camtrain.files import whole_file, write_whole
+from camtrain.metrics.win import TIE
+from camtrain.nearest_names import nearest_names
+from camtrain.pictures import contact_sheet, figure_of, write_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DEFAULT_PANEL_MAPS = 3
+
+
+@dataclass(frozen=True)
+class Evaluation(ScoreTable):
+    """The scores of one network's maps on a set of images.
+
+    Attributes:
+        evaluator: Knows the methods, metrics and settings.
+        found: What was found out about each image.
+        images: The images.
+        num_resamples: The number of bootstrap resamples behind the intervals.
+        num_panel_maps: The number of best, and of worst, maps of each method in a metric's panel.
+        num_gallery_images: The number of images that `write` puts in `gallery.npz`.
+        class_names: The names of all classes; `None` where they are not known.
+        identity: All that changes the numbers, as JSON can hold it.
+        folder: Where it was written; `None` if it was kept in memory.
+    """
+
+    evaluator: Evaluator = None  # type: ignore[assignment]  # dataclasses want defaults after defaults
+    found: EvaluatedImages = None  # type: ignore[assignment]
+    images: ImageSource = None  # type: ignore[assignment]
+    num_resamples: int = 1000
+    num_panel_maps: int = _DEFAULT_PANEL_MAPS
+    num_gallery_images: int = 0
+    class_names: Sequence[str] | None = None
+    identity: Mapping[str, Any] | None = None
+    folder: Path | None = None
+
+    @classmethod
+    def of(
+        cls, title: str, evaluator: Evaluator, found: EvaluatedImages, num_resamples: int, **rest: Any
+    ) -> Evaluation:
+        """The scores of all methods by all metrics."""
+        weights = resampling_weights(len(found.indices), num_resamples, evaluator.settings.seed)
+        scores = []
+        for method, name in evaluator.pairs:
+            metric, rows = evaluator.metric(name), found.rows[method, name]
+            counted = int(metric.image_scores(rows).isfinite().sum())
+            interval = score_interval(metric, rows, weights)
+            scores.append(Score(method, name, interval, counted, bool(metric.higher_is_better)))
+        about = {"evaluator": evaluator, "found": found, "num_resamples": num_resamples}
+        return cls(title, scores, **about, **rest)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The fraction of the labeled images that the network classifies rightly; `None` without labels."""
+        return self.found.accuracy
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether some method made maps; true where no metric of maps was asked for."""
+        of_maps = [rows for (method, _), rows in self.found.rows.items() if method != NETWORK]
+        all_failed = set(self.evaluator.methods) <= set(self.found.reasons)
+        return not of_maps or not all_failed or any(bool(rows.any()) for rows in of_maps)
+
+    @property
+    def curves(self) -> Curves:
+        """The mean probability while pixels are inserted or removed, by method and way."""
+        return mean_curves(self.evaluator, self.found)
+
+    def minus(self, other: Evaluation) -> ScoreTable:
+        """By how much this network's scores are higher than another's, on the same images, with paired intervals.
+
+        Only images that count for both networks are compared.
+
+        Args:
+            other: The evaluation of the other network on the same images by the same methods and metrics; those that
+                only one of them has are left out.
+
+        Raises:
+            ValueError: If the images or the settings are not the same.
+        """
+        mine, theirs = self.found, other.found
+        if mine.indices != theirs.indices or not torch.equal(mine.labels, theirs.labels):
+            raise ValueError("`other`: expected an evaluation of the same images, got other ones")
+        if self.evaluator.settings != other.evaluator.settings:
+            raise ValueError(
+                f"`other`: expected the same settings, {self.evaluator.settings}, got {other.evaluator.settings}"
+            )
+        weights = resampling_weights(len(mine.indices), self.num_resamples, self.evaluator.settings.seed)
+        scores = []
+        for method, name in self.evaluator.pairs:
+            if (method, name) not in theirs.rows:
+                continue
+            metric, rows, other_rows = self.evaluator.metric(name), mine.rows[method, name], theirs.rows[method, name]
+            both = metric.image_scores(rows).isfinite() & metric.image_scores(other_rows).isfinite()
+            kept = both.unsqueeze(1)
+            interval = difference_interval(metric, other_rows * kept, rows * kept, weights)
+            scores.append(Score(method, name, interval, int(both.sum()), bool(metric.higher_is_better)))
+        return ScoreTable(f"{self.title} minus {other.title}, on the same images", scores, signed=True)
+
+    def win_matrix(self) -> dict[str, dict[str, float]]:
+        """The fraction of the images on which one method drops less than another, by both names.
+
+        It is empty where `average_drop` was not scored.
+        """
+        drops = {
+            method: self.evaluator.metric(name).image_scores(self.found.rows[method, name])
+            for method, name in self.evaluator.pairs
+            if name == "average_drop"
+        }
+        matrix: dict[str, dict[str, float]] = {}
+        for one, drop in drops.items():
+            for other, other_drop in drops.items():
+                both = drop.isfinite() & other_drop.isfinite()
+                if one != other and bool(both.any()):
+                    matrix.setdefault(one, {})[other] = float((drop + TIE < other_drop)[both].double().mean())
+        return matrix
+
+    def cost(self) -> str:
+        """The number of images that went through the network for each image, in words."""
+        images, methods = max(1, len(self.found.indices)), len(self.evaluator.methods)
+        parts = []
+        for need, count in self.found.passes.items():
+            of_methods = f" ({count / images / methods:.3g} per method)" if need != "image" and methods > 1 else ""
+            parts.append(f"{need} {count / images:.3g}{of_methods}")
+        return f"forward passes per image, beside those that make the maps: {', '.join(parts)}"
+
+    def curves_figure(self) -> Figure:
+        """The curves as a matplotlib figure.
+
+        Raises:
+            ValueError: If no metric with a curve was scored.
+        """
+        if not self.curves:
+            raise ValueError("`metrics`: expected insertion_auc, deletion_auc or road, which have curves")
+        return curves_figure(self.curves, self.evaluator.settings)
+
+    def panel_figure(self, metric: str) -> Figure:
+        """The images with the best and with the worst maps by a metric, a row for each method.
+
+        Args:
+            metric: The name of a metric of maps.
+
+        Raises:
+            ValueError: If the metric was not scored, no maps were kept, or there are too few images to rank.
+        """
+        of_maps = [name for name in self.evaluator.metrics if not METRICS[name].of_network]
+        if metric not in of_maps:
+            raise ValueError(f"`metric`: {metric!r} was not scored; {nearest_names(metric, of_maps)}")
+        count = self.num_panel_maps or _DEFAULT_PANEL_MAPS
+        panels = best_and_worst_panels(self.evaluator, self.found, self.images, metric, count)
+        if not panels:
+            raise ValueError("`metric`: there are no maps to show; two ranked images and kept maps are needed")
+        return figure_of(contact_sheet(panels, panels_title(self.evaluator, metric)))
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write tables and pictures to a folder.
+
+        That is `scores.csv` and `scores.json`, `images.csv` with the scores of each image, `curves.csv` and `curves.png`
+        where there are curves, `panels/<metric>.png`, and `gallery.npz` if it was asked for.
+
+        Args:
+            folder: It is made if need be; files of the same names are replaced.
+
+        Returns:
+            The paths.
+        """
+        path = Path(folder)
+        self.write_csv(path / "scores.csv")
+        write_whole(path / "scores.json", json.dumps(self._as_json(), indent=2) + "\n")
+        write_whole(path / "images.csv", self._image_table())
+        written = [path / "scores.csv", path / "scores.json", path / "images.csv"]
+        written += write_curves(self.curves, self.evaluator.settings, path)
+        for metric in self.evaluator.metrics if self.num_panel_maps else ():
+            if not METRICS[metric].of_network:
+                written += self._write_panels(metric, path / "panels" / f"{metric}.png")
+        if self.num_gallery_images:
+            gallery = (path / "gallery.npz", self.class_names)
+            written.append(write_gallery(self.found, self.images, self.num_gallery_images, *gallery))
+        return written
+
+    def _write_panels(self, metric: str, path: Path) -> list[Path]:
+        panels = best_and_worst_panels(self.evaluator, self.found, self.images, metric, self.num_panel_maps)
+        if not panels:
+            return []
+        with whole_file(path) as unfinished:
+            write_png(contact_sheet(panels, panels_title(self.evaluator, metric)), unfinished)
+        return [path]
+
+    def _as_json(self) -> dict[str, Any]:
+        """All scores, NaN as null, with what a reader should know of them."""
+        scores: dict[str, dict[str, Any]] = {}
+        for each in self.scores:
+            numbers = [number if math.isfinite(number) else None for number in each.interval]
+            entry = dict(zip(("score", "low_95", "high_95"), numbers, strict=True)) | {"images": each.num_images}
+            scores.setdefault(each.method, {})[each.metric] = entry
+        about = {"network": self.title, "data": self.images.title, "images": len(self.found.indices)}
+        found = {"accuracy": self.accuracy, "passes": self.found.passes, "reasons": self.found.reasons}
+        return about | {"settings": self.identity} | found | {"win": self.win_matrix(), "scores": scores}
+
+    def _image_table(self) -> str:
+        """A line for each image and method, with its score by every metric."""
+        evaluator, found = self.evaluator, self.found
+        of_maps = [name for name in evaluator.metrics if not METRICS[name].of_network]
+        of_network = [name for name in evaluator.metrics if METRICS[name].of_network]
+        scores = {pair: evaluator.metric(pair[1]).image_scores(found.rows[pair]) for pair in evaluator.pairs}
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["index", "label", "predicted", "explained", "probability", "method", *of_maps, *of_network])
+        for method in evaluator.methods:
+            pairs = [*((method, name) for name in of_maps), *((NETWORK, name) for name in of_network)]
+            for row, index in enumerate(found.indices):
+                label = int(found.labels[row])
+                about = [index, "" if label < 0 else label, int(found.predictions[row]), int(found.class_idx[row])]
+                numbers = [float(scores[pair][row]) for pair in pairs]
+                shown = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
+                writer.writerow([*about, f"{float(found.scores[row]):.6g}", method, *shown])
+        return text.getvalue()

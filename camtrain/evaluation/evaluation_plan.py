@@ -1,0 +1,102 @@
+"""What is evaluated, as data: a study keeps it, and each of its trials is evaluated by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from torch import nn
+
+from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.metric_specs import METRICS, metric_names
+from camtrain.gradients.positive_integer import positive_integer
+from camtrain.methods import method_names, methods_for
+
+Split = Literal["test", "val"]
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The arguments of `evaluate` that do not depend on the network: `evaluate(network, data, **plan.arguments())`.
+
+    Attributes:
+        methods: Names of methods, as a sequence or separated by commas; `all` is one of them.
+        metrics: Names of metrics or of groups of them, likewise.
+        split: The images of a data module that are evaluated.
+        num_images: The number of images, evenly spaced over the data set; `None` takes all.
+        settings: The choices that change the numbers.
+        target_layer: The layer of the maps; several are separated by commas; `None` finds the last one.
+        num_channels: The number of channels that Score-CAM, SS-CAM and Ablation-CAM measure; `None` measures all.
+        max_batch: The largest number of images in one forward pass.
+        batch_size: The number of images whose maps are made together.
+        num_resamples: The number of bootstrap resamples behind the intervals.
+        num_panel_maps: The number of best, and of worst, maps of each method in a metric's panel.
+        num_gallery_images: The number of images that are written with their maps as arrays.
+
+    Raises:
+        ValueError: If a method or metric has no such name.
+
+    Example:
+        >>> plan = EvaluationPlan(metrics=("average_drop",), num_images=100)
+        >>> EvaluationPlan.from_json(plan.as_json()) == plan
+        True
+    """
+
+    methods: str | Sequence[str] = ("grad_cam",)
+    metrics: str | Sequence[str] = ("fast",)
+    split: Split = "test"
+    num_images: int | None = None
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    target_layer: str | None = None
+    num_channels: int | None = None
+    max_batch: int = 64
+    batch_size: int = 16
+    num_resamples: int = 1000
+    num_panel_maps: int = 3
+    num_gallery_images: int = 0
+
+    def __post_init__(self) -> None:
+        words = self.methods.split(",") if isinstance(self.methods, str) else self.methods
+        methods = dict.fromkeys(word.strip() for word in words)
+        method_names(list(methods))  # raises if one is unknown
+        object.__setattr__(self, "methods", tuple(methods))
+        object.__setattr__(self, "metrics", tuple(metric_names(self.metrics)))
+        if self.split not in ("test", "val"):
+            raise ValueError(f'`split`: expected "test" or "val", got {self.split!r}')
+        for name in ("num_images", "num_channels", "max_batch", "batch_size", "num_resamples"):
+            if getattr(self, name) is not None:
+                positive_integer(name, getattr(self, name))
+        for name in ("num_panel_maps", "num_gallery_images"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}`: expected an integer of at least 0, got {getattr(self, name)}")
+
+    def methods_for(self, network: nn.Module) -> list[str]:
+        """The names of the methods for a network; `all` leaves out those that want a network built for them."""
+        names = method_names(self.methods)
+        meant = methods_for(network) if "all" in self.methods else names
+        return [name for name in names if name in meant]
+
+    @property
+    def score_names(self) -> list[str]:
+        """The names of all scores that it leads to: metrics, and metric/method for those of maps."""
+        of_maps = [metric for metric in self.metrics if not METRICS[metric].of_network]
+        return [*self.metrics, *(f"{metric}/{method}" for metric in of_maps for method in method_names(self.methods))]
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `evaluate`."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as JSON can hold it."""
+        found = asdict(self)
+        return found | {"methods": list(self.methods), "metrics": list(self.metrics)}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> EvaluationPlan:
+        """The plan that `as_json` gave, also by an earlier version with fewer settings."""
+        settings = dict(found.get("settings", {}))
+        if "removed_shares" in settings:
+            settings["removed_shares"] = tuple(settings["removed_shares"])
+        known = {each.name for each in fields(cls)}
+        return cls(**{k: v for k, v in found.items() if k in known} | {"settings": EvaluationSettings(**settings)})

@@ -1,0 +1,117 @@
+"""The parts of an evaluation, in memory or kept on disk so that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.evaluation.evaluated_images import EvaluatedImages, joined, small_maps
+from camtrain.evaluation.evaluator import Evaluator
+from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
+from camtrain.files import whole_file
+
+
+def evaluated_images(
+    evaluator: Evaluator,
+    images: ImageSource,
+    device: torch.device,
+    folder: Path | None = None,
+    *,
+    keeps_maps: bool = True,
+    progress: bool = True,
+    title: str = "evaluate",
+) -> EvaluatedImages:
+    """Evaluate all images part by part, but for those that an earlier call left in the folder.
+
+    Args:
+        evaluator: Scores the maps of one network.
+        images: The images, in a fixed order.
+        device: The device of the network.
+        folder: Where each part is kept; `None` keeps nothing.
+        keeps_maps: True if small maps are kept for panels.
+        progress: True shows a progress bar.
+        title: The title of the progress bar.
+
+    Raises:
+        ValueError: If labels or annotation of some images cannot be used, or there are no images.
+    """
+    parts = []
+    with tqdm(total=images.num_images, desc=title, unit="image", disable=not progress) as bar:
+        for number, part in enumerate(images.parts()):
+            path = None if folder is None else folder / f"batch_{number:05d}.pt"
+            found = None if path is None else _kept(path, part.indices)
+            if found is None:
+                found = _evaluated(evaluator, part, device, keeps_maps=keeps_maps)
+                if path is not None:
+                    with whole_file(path) as unfinished:
+                        torch.save(found, unfinished)
+            parts.append(found)
+            bar.update(len(part.indices))
+    if not parts:
+        raise ValueError("`data`: there are no images")
+    return joined(parts)
+
+
+def _evaluated(evaluator: Evaluator, part: PartOfImages, device: torch.device, *, keeps_maps: bool) -> dict[str, Any]:
+    passes, reasons = evaluator.passes.copy(), evaluator.reasons.copy()
+    indices = part.indices
+    batch = part.read()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = evaluator(batch.to(device))
+        except ValueError as error:
+            raise ValueError(f"images {indices[0]} to {indices[-1]}: {error}") from error
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        warnings.warn(f"images {indices[0]} to {indices[-1]}: {message}", CamtrainWarning, stacklevel=5)
+    return {
+        "indices": list(indices),
+        "labels": torch.full((len(batch),), -1) if batch.labels is None else batch.labels.cpu(),
+        "predictions": found.predictions.cpu(),
+        "class_idx": found.class_idx.cpu(),
+        "scores": found.scores.cpu(),
+        "rows": found.rows,
+        "annotated": {kind: known.cpu() for kind, known in found.annotated.items()},
+        "small_maps": small_maps(found) if keeps_maps else {},
+        "passes": dict(evaluator.passes - passes),
+        "reasons": {name: why for name, why in evaluator.reasons.items() if name not in reasons},
+    }
+
+
+def _kept(path: Path, indices: Sequence[int]) -> dict[str, Any] | None:
+    """What a file holds of these images; `None` if there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        part = torch.load(path, weights_only=True)
+        if part["indices"] == list(indices) and "small_maps" in part:
+            return part  # type: ignore[no-any-return]
+        reason = "it holds something else"
+    except Exception as error:  # torch raises almost anything for a file that is not one of its own
+        reason = str(error).partition("\n")[0]
+    message = f"{path} is damaged, and its images are evaluated again: {reason}"
+    warnings.warn(message, CamtrainWarning, stacklevel=5)
+    return None
+
+
+def weights_hash(network: nn.Module) -> str:
+    """A name for what a network has learned: a hash of all its parameters and buffers.
+
+    Example:
+        >>> weights_hash(nn.Linear(2, 2)) == weights_hash(nn.Linear(2, 2))
+        False
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        if isinstance(value, Tensor):
+            digest.update(tensor_bytes(value))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,231 @@
+"""The images of an evaluation, from whatever a user has them in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from camtrain.batch import Batch, evenly_spaced
+from camtrain.evaluation.evaluation_plan import Split
+from camtrain.pictures import denormalized
+
+
+@dataclass(frozen=True)
+class PartOfImages:
+    """A few images that are evaluated together.
+
+    Attributes:
+        indices: Their indices in the data set.
+        read: Reads them; not called for images that were evaluated before.
+    """
+
+    indices: list[int]
+    read: Callable[[], Batch]
+
+
+class ImageSource(Protocol):
+    """Images in a fixed order, in parts.
+
+    Attributes:
+        title: What they are, as a table names them.
+        num_images: Their number; `None` where it is not known beforehand.
+        num_classes: The number of classes of their labels; `None` where it is not known.
+    """
+
+    title: str
+    num_images: int | None
+    num_classes: int | None
+
+    def parts(self) -> Iterator[PartOfImages]:
+        """All images, part by part, always the same."""
+
+    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+        """What some of the images look like, (3, H, W) RGB in [0, 1] each."""
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these images from others, as JSON can hold it."""
+
+
+def image_source(data: Any, split: Split, num_images: int | None, batch_size: int) -> ImageSource:
+    """The images of a data module, a loader, or anything that yields batches.
+
+    Args:
+        data: A Lightning data module; a `DataLoader`, whose data set is read by index without its sampler; or an
+            iterable of `Batch`, of (images, labels) or of images.
+        split: The images of a data module that are meant.
+        num_images: The number of images, evenly spaced over a data set with indices; of an iterable the first ones.
+            `None` takes all.
+        batch_size: The number of images in a part.
+
+    Raises:
+        ValueError: If there are no such images.
+        TypeError: If it is none of these.
+    """
+    if hasattr(data, "setup") and hasattr(data, f"{split}_dataloader"):
+        return _of_data_module(data, split, num_images, batch_size)
+    if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
+        return _IndexedImages(data, f"images of {type(data.dataset).__name__}", data.dataset, num_images, batch_size)
+    if isinstance(data, (Tensor, str, bytes, dict)) or not isinstance(data, Iterable):
+        raise TypeError(
+            "`data`: expected a data module, a DataLoader, or an iterable of camtrain.batch.Batch or (images, labels), "
+            f"got {type(data).__name__}"
+        )
+    return _IteratedImages(data, num_images, batch_size)
+
+
+def _of_data_module(data: Any, split: Split, num_images: int | None, batch_size: int) -> ImageSource:
+    from lightning_fabric.utilities.exceptions import MisconfigurationException  # only where Lightning is used anyway
+
+    name = type(data).__name__
+    data.prepare_data()
+    data.setup("test" if split == "test" else "validate")
+    try:
+        loader: Any = data.test_dataloader() if split == "test" else data.val_dataloader()
+    except MisconfigurationException as error:  # Lightning's own data module says it instead of giving a loader
+        raise ValueError(f"`split`: {name} has no {split} images: {error}") from error
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        raise ValueError(
+            f"`split`: expected one DataLoader over a data set with indices from {name}.{split}_dataloader, got "
+            f"{type(loader).__name__}"
+        )
+    return _IndexedImages(loader, f"{split} images of {name}", data, num_images, batch_size, split)
+
+
+class _IndexedImages:
+    """Images that are read by index, through the `collate_fn` of their loader.
+
+    Args:
+        loader: Over a data set with indices.
+        title: What the images are.
+        data: A data module or data set that may know `denormalize`, `num_classes`, `mean` and `std`.
+        num_images: The number of images, evenly spaced; `None` takes all.
+        batch_size: The number of images in a part.
+        split: The split of a data module, for messages.
+    """
+
+    def __init__(
+        self, loader: DataLoader[Any], title: str, data: Any, num_images: int | None, batch_size: int, split: str = ""
+    ) -> None:
+        self.title = title
+        self.num_classes: int | None = getattr(data, "num_classes", None)
+        self._data, self._samples, self._collate = data, loader.dataset, loader.collate_fn
+        total = len(self._samples)  # type: ignore[arg-type]
+        if total == 0:
+            raise ValueError(f"`split`: there are no {split} images" if split else "`data`: there are no images")
+        self._total = total
+        self._indices = evenly_spaced(total, total if num_images is None else num_images)
+        self.num_images: int | None = len(self._indices)
+        self._batch_size = batch_size
+
+    def parts(self) -> Iterator[PartOfImages]:
+        """Lists of indices, of the batch size."""
+        for start in range(0, len(self._indices), self._batch_size):
+            indices = self._indices[start : start + self._batch_size]
+            yield PartOfImages(indices, lambda indices=indices: self._read(indices))  # type: ignore[misc]
+
+    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+        """Read again, one at a time."""
+        with torch.no_grad():
+            return [denormalized(self._read([index]).images, self._data)[0] for index in indices]
+
+    def identity(self) -> dict[str, Any]:
+        """Title, indices, normalization, and a few of the images themselves."""
+        said = {name: getattr(self._data, name, None) for name in ("mean", "std")}
+        normalization = {
+            name: None if each is None else torch.as_tensor(each, dtype=torch.float64).flatten().tolist()
+            for name, each in said.items()
+        }
+        looked_at = [self._indices[place] for place in evenly_spaced(len(self._indices), 4)]
+        return {
+            "data": f"{self.title}, {self._total} in all",
+            "normalization": normalization,
+            "images": self._indices,
+            "content": content_hash(self._read(looked_at)) if looked_at else "",
+            "batch_size": self._batch_size,
+        }
+
+    def _read(self, indices: Sequence[int]) -> Batch:
+        return Batch.of(self._collate([self._samples[index] for index in indices]))
+
+
+class _IteratedImages:
+    """Images that come in batches, numbered in the order in which they come.
+
+    Args:
+        data: Yields batches. An iterator, which can be read only once, is kept in memory.
+        num_images: The number of images, the first ones; `None` takes all.
+        batch_size: The largest number of images in a part.
+    """
+
+    def __init__(self, data: Iterable[Any], num_images: int | None, batch_size: int) -> None:
+        self._limit, self._batch_size = num_images, batch_size
+        self._data: Iterable[Any] = list(data) if iter(data) is data else data
+        self.title = "images"
+        self.num_images = num_images
+        self.num_classes: int | None = getattr(data, "num_classes", None)
+
+    def parts(self) -> Iterator[PartOfImages]:
+        """The batches as they come, cut to the batch size."""
+        for start, batch in self._batches():
+            yield PartOfImages([*range(start, start + len(batch))], lambda batch=batch: batch)  # type: ignore[misc]
+
+    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+        """From their own minimum to their own maximum, found by reading the images again."""
+        wanted, found = set(indices), {}
+        for start, batch in self._batches():
+            for place in range(len(batch)):
+                if start + place in wanted:
+                    found[start + place] = denormalized(batch.images[place : place + 1])[0]
+            if len(found) == len(wanted):
+                break
+        return [found[index] for index in indices]
+
+    def identity(self) -> dict[str, Any]:
+        """The first part itself."""
+        first = next(self._batches(), None)
+        if first is None:
+            raise ValueError("`data`: there are no images")
+        return {
+            "data": self.title,
+            "images": self._limit,
+            "content": content_hash(first[1]),
+            "batch_size": self._batch_size,
+        }
+
+    def _batches(self) -> Iterator[tuple[int, Batch]]:
+        start = 0
+        for item in self._data:
+            whole = Batch.of(item)
+            for begin in range(0, len(whole), self._batch_size):
+                left = len(whole) if self._limit is None else self._limit - start
+                end = min(begin + self._batch_size, len(whole), begin + left)
+                if end <= begin:
+                    return
+                yield start, whole.subset(range(begin, end))
+                start += end - begin
+
+
+def content_hash(batch: Batch) -> str:
+    """A hash of a batch: its images, and what is known about them.
+
+    Example:
+        >>> one, other = Batch(torch.zeros(1, 3, 4, 4)), Batch(torch.zeros(1, 3, 4, 4), torch.tensor([1]))
+        >>> content_hash(one) == content_hash(Batch(one.images.clone())), content_hash(one) == content_hash(other)
+        (True, False)
+    """
+    digest = hashlib.sha256()
+    for part in (batch.images, batch.labels, *(batch.boxes or ()), batch.masks):
+        digest.update(b"-" if part is None else tensor_bytes(part))
+    return digest.hexdigest()[:16]
+
+
+def tensor_bytes(values: Tensor) -> bytes:
+    """The numbers of a tensor as bytes, whatever its type and device."""
+    plain = values.detach().cpu().contiguous().as_subclass(Tensor).flatten()
+    return plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""

@@ -1,0 +1,80 @@
+"""The best and the worst maps of each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from camtrain.evaluation.evaluated_images import EvaluatedImages
+from camtrain.evaluation.evaluator import Evaluator
+from camtrain.evaluation.image_source import ImageSource
+from camtrain.methods import TITLES
+from camtrain.pictures import Panel, Tile, map_tile, note_tile, reduced
+
+
+def best_and_worst_panels(
+    evaluator: Evaluator, found: EvaluatedImages, images: ImageSource, metric: str, count: int
+) -> list[Panel]:
+    """A row for each method: its best maps and then its worst ones.
+
+    Args:
+        evaluator: Knows the metrics.
+        found: The evaluated images, with small maps.
+        images: The same images.
+        metric: The name of a metric of maps.
+        count: The largest number of best, and of worst, maps.
+
+    Returns:
+        Panels with the same number of tiles; none where no method ranks two images.
+    """
+    scored = evaluator.metric(metric)
+    chosen: dict[str, list[tuple[int, str]]] = {}
+    scores: dict[str, Tensor] = {}
+    for method in evaluator.methods:
+        if method in found.small_maps:
+            scores[method] = scored.image_scores(found.rows[method, metric])
+            chosen[method] = _best_and_worst(scores[method], count, higher=bool(scored.higher_is_better))
+    # Methods may have been able to rank different numbers of images.
+    longest = max(map(len, chosen.values()), default=0)
+    chosen = {method: places for method, places in chosen.items() if len(places) == longest > 0}
+    wanted = sorted({found.indices[place] for places in chosen.values() for place, _ in places})
+    pictures = dict(zip(wanted, map(reduced, images.pictures(wanted)), strict=True))
+    return [_panel(found, pictures, method, places, scores[method]) for method, places in chosen.items()]
+
+
+def panels_title(evaluator: Evaluator, metric: str) -> str:
+    """The title of a sheet of panels."""
+    better = "higher" if evaluator.metric(metric).higher_is_better else "lower"
+    return f"{metric}: best and worst maps, {better} is better"
+
+
+def _panel(
+    found: EvaluatedImages,
+    pictures: Mapping[int, Tensor],
+    method: str,
+    places: Sequence[tuple[int, str]],
+    scores: Tensor,
+) -> Panel:
+    tiles = [_tile(found, pictures, method, place, float(scores[place]), kind) for place, kind in places]
+    return Panel([note_tile("", tiles[0].pixels, TITLES[method]), *tiles])
+
+
+def _best_and_worst(scores: Tensor, count: int, *, higher: bool) -> list[tuple[int, str]]:
+    """Places of the best and the worst of the images that have a score, and which they are; none of them twice."""
+    known = scores.isfinite().nonzero().flatten()
+    order = known[scores[known].argsort(descending=higher, stable=True)].tolist()
+    count = min(count, len(order) // 2) if len(order) > 1 else 0
+    best = [(place, f"best {rank}") for rank, place in enumerate(order[:count], start=1)]
+    worst = [(place, f"worst {rank}") for rank, place in enumerate(order[::-1][:count], start=1)]
+    return best + worst
+
+
+def _tile(
+    found: EvaluatedImages, pictures: Mapping[int, Tensor], method: str, place: int, score: float, kind: str
+) -> Tile:
+    picture = pictures[found.indices[place]]
+    small = found.small_maps[method][place].float()[None, None] / 255
+    cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    return map_tile(kind, picture, cam, f"{score:.3g} (no. {found.indices[place]})")

@@ -1,0 +1,96 @@
+"""Explain what a network says about images, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+from torch import Tensor, nn
+
+from camtrain.evaluation.evaluate import planned_methods
+from camtrain.evaluation.evaluation_plan import EvaluationPlan
+from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.explanation.explanations import Explanations
+from camtrain.explanation.image_list import image_list
+from camtrain.explanation.questions import RUNNER_UP, Questions, class_index
+from camtrain.networks.loaded_network import LoadedNetwork
+
+
+def explain(
+    network: LoadedNetwork | nn.Module,
+    images: str | Path | Image.Image | Tensor | Iterable[str | Path | Image.Image],
+    methods: str | Sequence[str] = "grad_cam",
+    *,
+    class_: str | int | None = None,
+    top_k: int = 1,
+    counterfactual: bool = False,
+    contrast: str | int | bool | None = None,
+    target_layer: str | None = None,
+    num_channels: int | None = None,
+    max_batch: int = 64,
+    seed: int = 0,
+    on_error: Literal["raise", "warn"] = "raise",
+    left_out: str | Path | None = None,
+    progress: bool = True,
+) -> Explanations:
+    """What a network looks at in images: a map for each image, method and question.
+
+    Nothing is computed before the result is iterated over, shown or saved, one image after the other.
+
+    Args:
+        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        images: Files; folders, with all image files in them; `PIL.Image`s; or a tensor, (N, 3, H, W), normalized as the
+            network expects. Photographs are turned the way that their EXIF orientation says.
+        methods: Names of methods, as a list or separated by commas; `all` is all that the network can be explained by.
+        class_: The name or number of the class to explain. The default is the predicted class of each image.
+        top_k: Explain this number of most probable classes.
+        counterfactual: Also show what speaks against the class.
+        contrast: Also show why the class rather than this one, a name or number; `True` is the most probable other
+            class.
+        target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is the
+            last one with more than one pixel.
+        num_channels: Measure only this number of strongest channels in Score-CAM, SS-CAM and Ablation-CAM, which
+            otherwise take a pass for each. The default is all.
+        max_batch: The largest number of images in one forward pass, which bounds the memory.
+        seed: The seed of noise.
+        on_error: "raise" stops at an image that cannot be read or explained; "warn" skips it with a warning and keeps the
+            reason in `problems`.
+        left_out: A folder whose files are not explained, where what is saved goes.
+        progress: Show a progress bar while the result is iterated over.
+
+    Raises:
+        ValueError: If a name is unknown, or a folder holds no image.
+        FileNotFoundError: If a file is not there.
+        TypeError: If the network or the images are none of these.
+
+    Example:
+        >>> import torch
+        >>> from camtrain.networks import CIFARResNet
+        >>> (explanation,) = explain(CIFARResNet(depth=8), torch.rand(1, 3, 32, 32), progress=False)
+        >>> explanation.map.shape, explanation.question.kind
+        (torch.Size([32, 32]), 'predicted class')
+    """
+    if top_k < 1:
+        raise ValueError(f"`top_k`: expected a positive integer, got {top_k}")
+    if on_error not in ("raise", "warn"):
+        raise ValueError(f'`on_error`: expected "raise" or "warn", got {on_error!r}')
+    loaded = LoadedNetwork.of(network)
+    plan = EvaluationPlan(
+        methods,
+        target_layer=target_layer,
+        num_channels=num_channels,
+        max_batch=max_batch,
+        settings=EvaluationSettings(seed=seed),
+    )
+    listed = image_list(loaded, images, on_error, None if left_out is None else Path(left_out))
+
+    def index(argument: str, given: Any) -> int | None:
+        return None if given is None else class_index(argument, given, loaded.class_names, loaded.num_classes)
+
+    is_runner_up = contrast is True or contrast == RUNNER_UP
+    other = RUNNER_UP if is_runner_up else index("contrast", None if contrast is False else contrast)
+    questions = Questions(index("class_", class_), top_k, counterfactual, other)
+    made = planned_methods(plan, loaded.network, progress=progress)
+    return Explanations(loaded, made, questions, listed, on_error=on_error, progress=progress)

@@ -1,0 +1,212 @@
+"""The explanations of several images, made one by one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.attributions.saliency_map import saliency_map
+from camtrain.cams.normalize import normalize
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.explanation.contact_sheets import ContactSheets
+from camtrain.explanation.explanation import ExplainedMap, Explanation
+from camtrain.explanation.image_list import ImageList, ListedImage
+from camtrain.explanation.questions import Question, Questions
+from camtrain.files import path_from_here
+from camtrain.gradients import evaluation_mode
+from camtrain.methods import TITLES, Method, normalized_maps
+from camtrain.networks.loaded_network import LoadedNetwork
+
+_SHEET = "contact_sheet"
+
+
+class Explanations:
+    """Explanations of images; each is made when it is asked for, and does not depend on the others.
+
+    Iterating yields one `Explanation` per image; doing so again makes them again. `len` and indexing go by the images.
+
+    Args:
+        network: The network.
+        methods: The methods by name, made for this network.
+        questions: Asked of every image.
+        images: The images.
+        on_error: "raise" stops at an image that cannot be explained, "warn" skips it.
+        progress: True shows a progress bar.
+
+    Attributes:
+        network: As given.
+        problems: What is wrong with images that were skipped.
+        reasons: Why a method made no map, by its name; the first reason of each.
+        used: The names of the methods that made a map.
+    """
+
+    def __init__(
+        self,
+        network: LoadedNetwork,
+        methods: Mapping[str, Method],
+        questions: Questions,
+        images: ImageList,
+        *,
+        on_error: Literal["raise", "warn"] = "raise",
+        progress: bool = True,
+    ) -> None:
+        self.network = network
+        self.problems = list(images.problems)
+        self.reasons: dict[str, str] = {}
+        self.used: set[str] = set()
+        self._methods, self._questions, self._images = methods, questions, images.images
+        self._on_error, self._progress = on_error, progress
+        for remark in network.preprocessing.remarks if images.are_photographs else ():
+            warnings.warn(remark, CamtrainWarning, stacklevel=3)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, number: int) -> Explanation:
+        return self._explained(self._images[number])
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return (explanation for _, explanation in self._all())
+
+    def show(self) -> None:
+        """Show all images with their maps, one below the other."""
+        for explanation in self:
+            explanation.show()
+
+    def save(self, folder: str | Path) -> SavedExplanations:
+        """Write a picture for each map, and contact sheets with all of them.
+
+        That is `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions, `contact_sheet.png` with a
+        row for each image, and `contact_sheet_<method>.png` with a column for each question where there are several. A
+        page of a sheet is written as soon as it is full.
+
+        Args:
+            folder: It is made if need be; files of the same names are replaced.
+
+        Raises:
+            ValueError: If one of the images is a file that would be replaced.
+        """
+        out = Path(folder)
+        self._check_not_overwritten(out)
+        sheets = ContactSheets(out, self.network.title)
+        rows = []
+        for listed, explanation in self._all():
+            files = explanation.save(out, listed.slug)
+            for method, tiles in explanation.sheet_rows().items():
+                name = f"{_SHEET}_{method}" if method else _SHEET
+                sheets.add(name, tiles, TITLES[method] if method else "")
+            score = f"{float(explanation.probabilities.max()):.1%}"
+            shown = str(listed.path) if listed.path else listed.name
+            rows.append((shown, explanation.prediction, score, f"{listed.slug}.*.png ({len(files)})"))
+        sheets.finish()
+        return SavedExplanations(out, rows, sheets.paths)
+
+    def _all(self) -> Iterator[tuple[ListedImage, Explanation]]:
+        total = len(self._images) * len(self._methods)
+        with tqdm(total=total, desc="explain", unit="map", disable=not self._progress or not total) as bar:
+            for number, listed in enumerate(self._images, start=1):
+                try:
+                    explanation = self._explained(listed, bar)
+                except (ValueError, OSError) as error:
+                    if self._on_error == "raise":
+                        raise
+                    self.problems.append(str(error))
+                    warnings.warn(str(error), CamtrainWarning, stacklevel=3)
+                else:
+                    yield listed, explanation
+                bar.update(number * len(self._methods) - bar.n)
+            bar.set_postfix_str("")
+
+    def _explained(self, listed: ListedImage, bar: Any = None) -> Explanation:
+        network = self.network
+        image, picture = listed.read()
+        with evaluation_mode(network.network):
+            probabilities = network.probabilities(image)
+            asked = self._questions.of(probabilities, network.class_names)
+            maps = []
+            for method in self._methods:
+                if bar is not None:
+                    bar.set_postfix_str(TITLES[method])
+                maps += [self._answer(method, listed, image, question) for question in asked]
+                if bar is not None:
+                    bar.update()
+        return Explanation(listed.name, listed.path, picture, probabilities, network.class_names, maps, network.title)
+
+    def _answer(self, method: str, listed: ListedImage, image: Tensor, question: Question) -> ExplainedMap:
+        if question.unanswerable:
+            return ExplainedMap(method, question, reason=question.unanswerable)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                answer = self._made(method, image, question)
+                self.used.add(method)
+            except (ValueError, RuntimeError) as error:
+                reason = _reason(error)
+                self.reasons.setdefault(method, reason)
+                answer = ExplainedMap(method, question, reason=reason)
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            said = f"{listed.path or listed.name}, {TITLES[method]}: {message}"
+            warnings.warn(said, CamtrainWarning, stacklevel=4)
+        return answer
+
+    def _made(self, name: str, image: Tensor, question: Question) -> ExplainedMap:
+        method = self._methods[name]
+        if isinstance(method, BaseAttribution):
+            gradient = _finite(method(image, question.class_idx)[0])
+            return ExplainedMap(name, question, normalize(saliency_map(gradient.unsqueeze(0)))[0], gradient)
+        return ExplainedMap(name, question, _finite(normalized_maps(method, image, question.class_idx)[0]))
+
+    def _check_not_overwritten(self, folder: Path) -> None:
+        """No image that is to be explained may be one of the files to write."""
+        begins = (_SHEET, *(f"{each.slug}.{method}." for each in self._images for method in self._methods))
+        for each in self._images:
+            path = each.path
+            if path is None or not path.name.startswith(begins) or path.suffix.lower() != ".png":
+                continue
+            if path.resolve().parent == folder.resolve():
+                raise ValueError(f"`folder`: {path} would be overwritten; choose another folder")
+
+
+class SavedExplanations:
+    """What was written by `Explanations.save`.
+
+    Args:
+        folder: Where.
+        rows: Image, predicted class, probability and files of each image.
+        sheets: The contact sheets.
+    """
+
+    def __init__(self, folder: Path, rows: list[tuple[str, str, str, str]], sheets: list[Path]) -> None:
+        self.folder, self.rows, self.sheets = folder, rows, sheets
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def table(self) -> str:
+        """The predicted class, its probability and the files of each image, for a terminal."""
+        headers = ("image", "predicted class", "probability", "files")
+        return tabulate(self.rows, headers=headers, tablefmt="simple", disable_numparse=True)
+
+    def __str__(self) -> str:
+        sheets = ", ".join(path.name for path in self.sheets)
+        return f"{self.table()}\n\nin {path_from_here(self.folder)}: {sheets}"
+
+
+def _finite(values: Tensor) -> Tensor:
+    if not bool(values.isfinite().all()):
+        raise ValueError("the map is not finite")
+    return values.cpu()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory; a smaller `max_batch` may help"
+    return " ".join(str(error).split()) or type(error).__name__

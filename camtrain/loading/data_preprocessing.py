@@ -1,0 +1,76 @@
+"""Photographs prepared as the validation images of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from camtrain.data import CIFAR10, CIFAR100, ImageDataModule
+from camtrain.loading.data_configuration import configured_data_class, made_data
+from camtrain.loading.weights_preprocessing import Prepared
+from camtrain.networks.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    USUAL_SIZE,
+    GivenPreprocessing,
+    central_square,
+    transform_preprocessing,
+)
+
+_CIFAR_SIZE = 32
+
+
+def data_preprocessing(config: Path, given: GivenPreprocessing) -> Prepared:
+    """The preprocessing of validation images by the data module that a configuration names.
+
+    Where its images are not on this machine, so that it cannot be made, what the configuration alone says is used; a
+    remark says so.
+
+    Args:
+        config: The configuration of a run, as `camtrain fit` takes or writes it.
+        given: What the caller says about images.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it names no data module, or one that cannot be made and says too little.
+    """
+    kind, settings = configured_data_class(config)
+    try:
+        data: Any = made_data(kind, settings)
+    except (OSError, ValueError) as error:
+        data = _DataFromSettings(kind, settings, config, error)
+    image_size = _CIFAR_SIZE if issubclass(kind, (CIFAR10, CIFAR100)) else settings.get("image_size")
+    return _of_data_module(data, image_size, given)
+
+
+class _DataFromSettings:
+    """What a data module that cannot be made would say of its images, as far as its settings and its class do."""
+
+    def __init__(self, kind: type, own: dict[str, Any], config: Path, error: Exception) -> None:
+        if not issubclass(kind, ImageDataModule) or own.get("eval_transform") is not None:
+            raise ValueError(f"`config`: {config}: its data module cannot be made: {error}") from error
+        self.remarks = [f"the data module of {config} cannot be made, so that its classes may have no names: {error}"]
+        self.mean = own.get("mean") or kind.default_mean
+        self.std = own.get("std") or kind.default_std
+        self.class_names = own.get("classes") or getattr(kind, "all_class_names", None)
+
+
+def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing) -> Prepared:
+    remarks = list(getattr(data, "remarks", []))
+    assumed = not (hasattr(data, "mean") and hasattr(data, "std")) and not (given.mean and given.std)
+    remarks += [_assumed(data, "no mean and std", "ImageNet's are", "`mean` and `std` say")] if assumed else []
+    normalization = given.normalization(getattr(data, "mean", IMAGENET_MEAN), getattr(data, "std", IMAGENET_STD))
+    # Images of a data set that are all of one size need no transform; a photograph is brought to that size.
+    transform = data.transform_of("val") if isinstance(data, ImageDataModule) and given.size is None else []
+    if not transform:
+        size = given.size or image_size
+        remarks += [] if size else [_assumed(data, "no image_size", f"{USUAL_SIZE} is", "`size` says")]
+        transform = central_square(size or USUAL_SIZE)
+    preprocessing = transform_preprocessing(transform, **normalization, remarks=remarks, given=given)
+    names = getattr(data, "class_names", None)
+    return replace(preprocessing, assumed=assumed), None if names is None else list(names)
+
+
+def _assumed(data: Any, lacking: str, value: str, remedy: str) -> str:
+    return f"{type(data).__name__} has {lacking}: {value} assumed; {remedy} otherwise"

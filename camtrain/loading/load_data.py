@@ -1,0 +1,125 @@
+"""The images of a run, prepared as a network expects them."""
+
+from __future__ import annotations
+
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.loading.checkpoint import checkpoint_in, config_of
+from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
+from camtrain.networks.loaded_network import LoadedNetwork
+from camtrain.networks.preprocessing import Preprocessing, listed
+
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningDataModule
+
+
+def load_data(config: str | Path, network: LoadedNetwork | None = None) -> LightningDataModule:
+    """The data module that a configuration names, with images as a network expects them.
+
+    Its settings `mean` and `std`, and `image_size` if the caller of `load_network` gave a size, become those of the
+    network. A data module without such settings normalizes images in its own way, which has to be that of the network.
+
+    Args:
+        config: A configuration of `camtrain fit`, the folder of a run, or a checkpoint in one.
+        network: What `load_network` returned; `None` leaves images as the configuration says.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no configuration beside the checkpoint.
+        ValueError: If the configuration names no data module, one that cannot be made, or one whose images are prepared
+            otherwise than the network expects.
+
+    Example:
+        >>> from camtrain.files import write_whole
+        >>> import tempfile
+        >>> config = Path(tempfile.mkdtemp()) / "digits.yaml"
+        >>> write_whole(config, "data: {class_path: camtrain.data.DecoyDigits}")
+        >>> load_data(config).num_classes
+        10
+    """
+    path = configuration_in(Path(config))
+    kind, settings = configured_data_class(path)
+    if network is None:
+        return _made(path, kind, settings)
+    taken = setting_names(kind)
+    preprocessing = network.preprocessing
+    given = preprocessing.given
+    if given.size is not None and "image_size" not in taken:
+        raise ValueError(f"`size`: expected none, since {kind.__name__} has no `image_size`, got {given.size}")
+    wanted = {"mean": preprocessing.mean, "std": preprocessing.std, "image_size": given.size}
+    data = _made(path, kind, settings | {k: v for k, v in wanted.items() if v is not None and k in taken})
+    fixed = [name for name in ("mean", "std") if name not in taken]
+    remarks = _check_own_normalization(data, fixed, preprocessing)
+    # Where the data module has its normalization fixed, what was assumed of the network is not what is done.
+    if not (fixed and preprocessing.assumed):
+        remarks = [*preprocessing.remarks, *remarks]
+    for remark in remarks:
+        warnings.warn(remark, CamtrainWarning, stacklevel=2)
+    return data
+
+
+def configuration_in(path: Path) -> Path:
+    """The configuration that a path names: a YAML file, or that of a run's folder or checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if path.suffix in (".yaml", ".yml") or not path.exists():
+        return path
+    if (path / "config.yaml").is_file():
+        return path / "config.yaml"
+    found = config_of(checkpoint_in(path))
+    if found is None:
+        raise FileNotFoundError(f"`config`: expected the configuration of a run beside {path}, found none")
+    return found
+
+
+def normalization_of(data: Any) -> list[list[float] | None]:
+    """The mean and std that a data module normalizes with; `None` where it does not say.
+
+    Example:
+        >>> from camtrain.data import DecoyDigits
+        >>> normalization_of(DecoyDigits(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+        [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25]]
+    """
+    said = [getattr(data, name, None) for name in ("mean", "std")]
+    return [None if each is None else torch.as_tensor(each, dtype=torch.float64).flatten().tolist() for each in said]
+
+
+def _made(config: Path, kind: type[LightningDataModule], settings: dict[str, Any]) -> LightningDataModule:
+    try:
+        return made_data(kind, settings)
+    except (ArgumentError, OSError, ValueError) as error:
+        raise ValueError(f"`config`: {config}: its data module cannot be made: {error}") from error
+
+
+def _check_own_normalization(data: Any, fixed: Sequence[str], network: Preprocessing) -> list[str]:
+    """Check a data module whose mean or std cannot be set; return remarks on what it does not say."""
+    kind = type(data).__name__
+    for name in fixed:
+        own, wanted, asked = getattr(data, name, None), getattr(network, name), getattr(network.given, name) is not None
+        if (asked or not network.assumed) and own is not None and not _same(own, wanted):
+            raise ValueError(
+                f"`{name}`: {kind} has no such setting and normalizes with {listed(own)}, and the network expects "
+                f"{listed(wanted)}"
+            )
+        if asked and own is None:
+            raise ValueError(
+                f"`{name}`: expected none, since {kind} has no such setting and normalizes in its own way, got "
+                f"{listed(wanted)}"
+            )
+    if all(hasattr(data, name) for name in fixed):
+        return []
+    expected = "" if network.assumed else f"; the network expects {listed(network.mean)} and {listed(network.std)}"
+    return [f"{kind} does not say how it normalizes images, which are taken as they are{expected}"]
+
+
+def _same(own: Any, wanted: Sequence[float]) -> bool:
+    values = torch.as_tensor(own, dtype=torch.float64).flatten()
+    return len(values) in (1, 3) and torch.allclose(values.expand(3), torch.tensor(wanted, dtype=torch.float64))

@@ -1,0 +1,130 @@
+"""The network that a user means, with its preprocessing and class names."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.loading.checkpoint import checkpoint_in, classifier_in, config_of
+from camtrain.loading.data_preprocessing import data_preprocessing
+from camtrain.loading.load_data import configuration_in
+from camtrain.loading.named_network import is_own, named_network
+from camtrain.loading.weights_preprocessing import assumptions, weights_preprocessing
+from camtrain.networks.loaded_network import LoadedNetwork
+from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
+
+
+def load_network(
+    checkpoint: str | Path | None = None,
+    *,
+    name: str | None = None,
+    weights: str | None = None,
+    network: nn.Module | None = None,
+    config: str | Path | None = None,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> LoadedNetwork:
+    """A network in evaluation mode with its preprocessing, class names and title.
+
+    Args:
+        checkpoint: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken. How images
+            are prepared and what classes are called is read from the `config.yaml` of its run.
+        name: Instead of a checkpoint, a network by its name: of torchvision (`resnet50`), `timm:NAME` of timm (`pip
+            install 'camtrain[timm]'`), or `MODULE.FUNCTION` of your own code, which makes a network. Beside a
+            checkpoint of a network that was built in Python: that network.
+        weights: The weights of a network given by name, such as `DEFAULT`; downloaded if need be. The default is random
+            weights.
+        network: Beside a checkpoint of a network that was built in Python: a module that its weights fit, instead of
+            `name`.
+        config: The configuration of a run, whose data module says how images are prepared. The default is the
+            `config.yaml` of the checkpoint's run.
+        size: Height and width in pixels that images are scaled and cropped to, at the center. The default is the
+            network's.
+        mean: Mean of images in [0, 1] by which they are normalized, for R, G and B. The default is the network's.
+        std: Standard deviation of images in [0, 1], for R, G and B. The default is the network's.
+        device: Where the network is put: `auto` (a GPU if there is one), `cpu`, `cuda`, ...
+        seed: The seed of random weights.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: If a name is unknown, arguments do not go together, the checkpoint does not fit, or the network
+            cannot be run.
+        TypeError: If your own function does not make a network.
+        OSError: If weights cannot be downloaded.
+
+    Example:
+        >>> network = load_network(name="cifar_resnet8", weights=None, device="cpu")  # doctest: +SKIP
+        >>> network.num_classes  # doctest: +SKIP
+        10
+    """
+    given = GivenPreprocessing(size, mean, std)
+    where = chosen_device(device)
+    configuration = None if config is None else configuration_in(Path(config))
+    if checkpoint is not None:
+        if weights is not None:
+            raise ValueError(f"`weights`: expected none beside the weights of a checkpoint, got {weights!r}")
+        loaded = _from_checkpoint(checkpoint_in(Path(checkpoint)), name, network, configuration, given)
+    elif network is not None:
+        raise ValueError("`network`: expected a checkpoint with the weights of the network")
+    elif name is None:
+        raise ValueError("`checkpoint`: expected a checkpoint, or `name` with or without `weights`")
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            loaded = _by_name(name, weights, configuration, given)
+    for remark in loaded.remarks:
+        warnings.warn(remark, CamtrainWarning, stacklevel=2)
+    return loaded.on(where)
+
+
+def chosen_device(device: str) -> torch.device:
+    """The device of a name; `auto` is a GPU if there is one.
+
+    Raises:
+        ValueError: If no kind of device is called that.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"`device`: cannot use {device!r}: {error}") from error
+
+
+def _by_name(name: str, weights: str | None, config: Path | None, given: GivenPreprocessing) -> LoadedNetwork:
+    network = named_network(name, None, weights)
+    is_random = weights is None and not is_own(name)
+    remarks = (
+        [f"{name} has random weights, so that its maps mean nothing; pass `weights` or `checkpoint`"]
+        if is_random
+        else []
+    )
+    title = ", ".join([name, *([weights] if weights else []), *(["random weights"] if is_random else [])])
+    prepared = data_preprocessing(config, given) if config else weights_preprocessing(name, network, weights, given)
+    return LoadedNetwork(network.eval(), title, *prepared, remarks=remarks)
+
+
+def _from_checkpoint(
+    path: Path, name: str | None, network: nn.Module | None, config: Path | None, given: GivenPreprocessing
+) -> LoadedNetwork:
+    if name is not None and network is not None:
+        raise ValueError(f"`network`: expected none beside `name`, got {type(network).__name__}")
+
+    def make(num_classes: int) -> nn.Module:
+        return network if name is None else named_network(name, num_classes)  # type: ignore[return-value]
+
+    classifier = classifier_in(path, make if name is not None or network is not None else None)
+    config = config or config_of(path)
+    if config is None:
+        prepared = plain_preprocessing(given, remarks=assumptions(given)), None
+    else:
+        prepared = data_preprocessing(config, given)  # type: ignore[assignment]
+    return LoadedNetwork(classifier.network.eval(), str(path), *prepared)

@@ -1,0 +1,52 @@
+"""Networks by name: of torchvision, of camtrain, of timm, or of one's own code."""
+
+from __future__ import annotations
+
+import importlib
+
+from torch import nn
+
+from camtrain.networks import build_network
+from camtrain.networks.build_network import TIMM
+
+
+def named_network(name: str, num_classes: int | None = None, weights: str | None = None) -> nn.Module:
+    """The network of a name.
+
+    Args:
+        name: A name of torchvision or of camtrain, `timm:<name>`, or `<module>.<attribute>` of one's own: a network, or
+            a function or class that makes one when called without arguments.
+        num_classes: K; `None` leaves that of the weights.
+        weights: The weights of a network that is not one's own; `None` is random.
+
+    Raises:
+        ValueError: If there is no such name, or weights are given for one's own network.
+        TypeError: If one's own function does not make a network.
+        OSError: If weights cannot be downloaded.
+    """
+    if not is_own(name):
+        try:
+            return build_network(name, num_classes, weights=weights)
+        except OSError as error:
+            raise OSError(f"`weights`: cannot get {weights!r} of {name}: {error}") from error
+    if weights is not None:
+        raise ValueError(f"`weights`: {name!r} makes a network with its weights, got {weights!r} beside it")
+    module, _, attribute = name.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"`name`: cannot import {name!r}: {error}") from error
+    network = made if isinstance(made, nn.Module) else made()
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"`name`: expected that {name!r} makes a network, got {type(network).__name__}")
+    return network
+
+
+def is_own(name: str) -> bool:
+    """Whether a name is that of one's own code.
+
+    Example:
+        >>> is_own("my_code.my_network"), is_own("resnet50"), is_own("timm:resnet50.a1_in1k")
+        (True, False, False)
+    """
+    return "." in name and not name.startswith(TIMM)

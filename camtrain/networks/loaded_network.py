@@ -1,0 +1,116 @@
+"""A network with its preprocessing and class names."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.networks.preprocessing import Preprocessing, plain_preprocessing
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network in evaluation mode, with all that it takes to run it on a photograph.
+
+    Attributes:
+        network: From (N, 3, H, W) to (N, K) logits.
+        title: What it is, as tables and pictures name it.
+        preprocessing: How it gets its images.
+        class_names: The names of all classes; `None` where they are not known.
+        device: The device that it is on.
+        num_classes: K; `None` before the network was run.
+        remarks: What a user should know about the network.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> network = LoadedNetwork.of(CIFARResNet(depth=8, num_classes=3)).on("cpu")
+        >>> network.num_classes
+        3
+    """
+
+    network: nn.Module
+    title: str
+    preprocessing: Preprocessing
+    class_names: Sequence[str] | None = None
+    device: torch.device = torch.device("cpu")
+    num_classes: int | None = None
+    remarks: Sequence[str] = field(default=())
+
+    @classmethod
+    def of(cls, network: LoadedNetwork | nn.Module) -> LoadedNetwork:
+        """A network as it is, or any `nn.Module` with assumptions: ImageNet's normalization and 224 pixels.
+
+        The module itself is not changed or moved; it is run in evaluation mode where it is used.
+
+        Raises:
+            TypeError: If it is neither.
+        """
+        if isinstance(network, cls):
+            return network
+        if not isinstance(network, nn.Module):
+            raise TypeError(
+                f"`network`: expected an nn.Module or what camtrain.load_network returns, got {type(network).__name__}"
+            )
+        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        remark = (
+            "nothing says how photographs are brought to the network, so that 224 pixels and ImageNet's mean and std "
+            "are assumed; pass a tensor, or a network from camtrain.load_network"
+        )
+        return cls(network, type(network).__name__, plain_preprocessing(remarks=[remark]), device=device)
+
+    def input(self, photograph: Image.Image) -> Tensor:
+        """A photograph as the network gets it, (1, 3, H, W), on its device.
+
+        Raises:
+            ValueError: If it cannot be brought to that form.
+        """
+        try:
+            return self.preprocessing.transform(photograph).unsqueeze(0).to(self.device)
+        except RuntimeError as error:
+            size = f"{photograph.height}×{photograph.width}"
+            raise ValueError(f"a photograph of {size} pixels cannot be prepared: {error}") from error
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """(K,) class probabilities of one image, (1, 3, H, W), on the CPU.
+
+        Raises:
+            ValueError: If the network cannot be run on it, or does not put out logits.
+        """
+        try:
+            with torch.no_grad():
+                logits = self.network(image)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            height, width = image.shape[-2:]
+            raise ValueError(
+                f"`size`: {self.title} cannot be run on images of {height}×{width} pixels, give another: {error}"
+            ) from error
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"`network`: expected (1, K) logits of one image from {self.title}, got {got}")
+        return logits[0].float().softmax(dim=0).cpu()
+
+    def on(self, device: torch.device | str) -> LoadedNetwork:
+        """The same network moved to a device, after a first pass that finds the number of its classes.
+
+        Class names that do not fit that number are left out, with a warning.
+
+        Raises:
+            ValueError: If the network cannot be moved there or run.
+        """
+        try:
+            moved = replace(self, network=self.network.to(device), device=torch.device(device))
+        except (AssertionError, RuntimeError, NotImplementedError) as error:
+            raise ValueError(f"`device`: cannot use {str(device)!r}: {error}") from error
+        classes = len(moved.probabilities(moved.input(Image.new("RGB", (256, 256), "gray"))))
+        moved = replace(moved, num_classes=classes)
+        if moved.class_names is not None and len(moved.class_names) != classes:
+            remark = f"{len(moved.class_names)} class names for {classes} classes: they are left out"
+            warnings.warn(remark, CamtrainWarning, stacklevel=2)
+            return replace(moved, class_names=None, remarks=[*self.remarks, remark])
+        return moved
