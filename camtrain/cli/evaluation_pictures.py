@@ -27,7 +27,7 @@ Curves = dict[tuple[str, str], Tensor]
 def mean_curves(evaluator: Evaluator, found: EvaluatedImages) -> Curves:
     """The mean probability along the ways of insertion, deletion and ROAD, of each method that was counted."""
     curves: Curves = {}
-    for method, name in evaluator.cells:
+    for method, name in evaluator.pairs:
         metric, total = evaluator.metric(name), found.rows[method, name].sum(dim=0)
         if not bool(total.any()):
             continue

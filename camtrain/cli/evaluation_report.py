@@ -16,8 +16,8 @@ from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.evaluation import (
     METRICS,
     NETWORK,
+    ConfidenceInterval,
     Evaluator,
-    Interval,
     difference_interval,
     resampling_weights,
     score_interval,
@@ -43,7 +43,7 @@ class Cell:
 
     method: str
     metric: str
-    interval: Interval
+    interval: ConfidenceInterval
     images: int
     higher_is_better: bool
 
@@ -52,7 +52,7 @@ def scored(evaluator: Evaluator, found: EvaluatedImages, resamples: int, seed: i
     """The score of every method by every metric."""
     weights = resampling_weights(len(found.indices), resamples, seed)
     cells = []
-    for method, name in evaluator.cells:
+    for method, name in evaluator.pairs:
         metric, rows = evaluator.metric(name), found.rows[method, name]
         counted = int(metric.image_scores(rows).isfinite().sum())
         interval = score_interval(metric, rows, weights)
@@ -66,7 +66,7 @@ def compared(
     """By how much the other's scores are higher, on the same images, where both have the method."""
     weights = resampling_weights(len(found.indices), resamples, seed)
     cells = []
-    for method, name in evaluator.cells:
+    for method, name in evaluator.pairs:
         if (method, name) not in other.rows:
             continue
         metric, rows, other_rows = evaluator.metric(name), found.rows[method, name], other.rows[method, name]
@@ -87,7 +87,7 @@ def score_tables(cells: Sequence[Cell], *, signed: bool = False) -> str:
         signed: whether they are differences.
 
     Example:
-        >>> cell = Cell("grad_cam", "average_drop", Interval(0.25, 0.2, 0.3), 9, False)
+        >>> cell = Cell("grad_cam", "average_drop", ConfidenceInterval(0.25, 0.2, 0.3), 9, False)
         >>> print(score_tables([cell]))
         faithfulness, %      drop ↓
         ----------------------------------
@@ -152,7 +152,7 @@ def win_matrix(evaluator: Evaluator, found: EvaluatedImages) -> dict[str, dict[s
     """Share of images on which one method drops less than another, by both names; empty where no drop was scored."""
     drops = {
         method: evaluator.metric(name).image_scores(found.rows[method, name])
-        for method, name in evaluator.cells
+        for method, name in evaluator.pairs
         if name == "average_drop"
     }
     matrix: dict[str, dict[str, float]] = {}
@@ -168,7 +168,7 @@ def write_images(evaluator: Evaluator, found: EvaluatedImages, path: Path) -> No
     """A line for each image and method, with its score by every metric."""
     of_maps = [name for name in evaluator.metrics if not METRICS[name].of_network]
     of_network = [name for name in evaluator.metrics if METRICS[name].of_network]
-    scores = {cell: evaluator.metric(cell[1]).image_scores(found.rows[cell]) for cell in evaluator.cells}
+    scores = {cell: evaluator.metric(cell[1]).image_scores(found.rows[cell]) for cell in evaluator.pairs}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["index", "label", "predicted", "explained", "probability", "method", *of_maps, *of_network])
@@ -190,7 +190,7 @@ def _heading(cells: Sequence[Cell], metric: str) -> str:
     return f"{METRICS[metric].title} {'↑' if higher else '↓'}"
 
 
-def _shown(interval: Interval, *, signed: bool) -> str:
+def _shown(interval: ConfidenceInterval, *, signed: bool) -> str:
     if math.isnan(interval.value):
         return "–"
     sign = "+" if signed else ""
