@@ -176,7 +176,7 @@ class MapScores(Callback):
         with torch.inference_mode(False):
             self._metrics = {
                 (method, name): copy.deepcopy(self._evaluator.metric(name)).to(pl_module.device)
-                for method, name in self._evaluator.cells
+                for method, name in self._evaluator.pairs
             }
 
     def _pass_by(self, batch: Any) -> None:

@@ -1,6 +1,6 @@
-"""Maps made, images changed by them and run again, and the scores that come of it."""
+"""Scores of maps: the maps of several methods are made, images are changed by them, and the network runs again."""
 
-from camtrain.evaluation.annotated_boxes import annotated_boxes
+from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
 from camtrain.evaluation.bootstrap import ConfidenceInterval, difference_interval, resampling_weights, score_interval
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
@@ -9,6 +9,7 @@ from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
+from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.evaluation.score import Score, ScoreTable
 
 __all__ = [
@@ -16,18 +17,24 @@ __all__ = [
     "NETWORK",
     "ClassProbabilities",
     "Comparison",
+    "ComparisonNeed",
     "ConfidenceInterval",
     "Evaluated",
     "Evaluation",
     "EvaluationPlan",
     "EvaluationSettings",
     "Evaluator",
+    "GradientNeed",
+    "MapNeed",
     "MetricSpec",
+    "Need",
     "PreparedEvaluation",
+    "ProbabilityNeed",
     "Rows",
     "Score",
     "ScoreTable",
     "annotated_boxes",
+    "annotation_of",
     "compare",
     "difference_interval",
     "evaluate",

@@ -1,23 +1,26 @@
-"""The boxes of images, also of those whose masks alone are known."""
+"""What maps are compared with: the boxes and masks of a batch, image by image."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+import torch
 from torch import Tensor
 
 from camtrain.batch import Batch
 from camtrain.metrics.tight_box import tight_box
+from camtrain.regions import Annotation, box_regions, regions
 
 
 def annotated_boxes(batch: Batch) -> list[Tensor]:
-    """The boxes of each image; of one that has none, the tight box around its mask.
+    """The boxes of each image, or the tight box around the mask of an image that has only a mask.
 
-    It is decided image by image, so that what is known of one does not depend on its neighbors.
+    Each image is treated on its own; the result does not depend on the other images of the batch.
 
     Returns:
-        One (M_i, 4) tensor per image, M_i = 0 where nothing is known.
+        One (M_i, 4) tensor per image; M_i = 0 if the image has neither boxes nor a mask.
 
     Example:
-        >>> import torch
         >>> masks = torch.zeros(2, 4, 4, dtype=torch.bool)
         >>> masks[0, 1:3] = True
         >>> [boxes.tolist() for boxes in annotated_boxes(Batch(torch.zeros(2, 3, 4, 4), masks=masks))]
@@ -29,3 +32,39 @@ def annotated_boxes(batch: Batch) -> list[Tensor]:
         return boxes
     masks = batch.masks.as_subclass(Tensor)
     return [box if len(box) else tight_box(mask).to(images.device) for box, mask in zip(boxes, masks, strict=True)]
+
+
+def annotation_of(batch: Batch, kind: Literal["boxes", "masks", "any"]) -> Annotation:
+    """The boxes or masks that maps are compared with.
+
+    Each image is treated on its own; the result does not depend on the other images of the batch.
+
+    Args:
+        batch: The images with their annotation.
+        kind: `"boxes"` gives those of `annotated_boxes`, `"masks"` the masks, and `"any"` the mask of an image that
+            has one and the pixels in the boxes of the other images.
+
+    Returns:
+        One (M_i, 4) tensor of boxes per image for `"boxes"`, otherwise (N, H, W) bool masks. An image without
+        annotation has M_i = 0 boxes, or a mask that is false everywhere.
+
+    Raises:
+        ValueError: If a box or mask is malformed (see `camtrain.regions`).
+
+    Example:
+        >>> masks = torch.tensor([[[False, True, True]], [[False, False, False]]])
+        >>> boxes = [torch.tensor([[0.0, 0.0, 1.0, 1.0]])] * 2
+        >>> annotation_of(Batch(torch.zeros(2, 3, 1, 3), boxes=boxes, masks=masks), "any").int().tolist()
+        [[[0, 1, 1]], [[1, 0, 0]]]
+    """
+    if kind == "boxes":
+        return annotated_boxes(batch)
+    images = batch.images
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    none = images.new_zeros(len(images), *size, dtype=torch.bool)
+    masks = none if batch.masks is None else batch.masks.as_subclass(Tensor)
+    if kind == "masks" or batch.boxes is None:
+        return masks
+    masks = regions(masks, size)
+    has_mask = masks.flatten(1).any(dim=1).view(-1, 1, 1)
+    return masks.where(has_mask, box_regions(batch.boxes, size).to(masks.device))

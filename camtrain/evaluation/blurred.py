@@ -1,4 +1,4 @@
-"""Images without detail: what insertion starts from."""
+"""Blurred images, from which insertion starts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _SIZE, _SIGMA = 11, 5.0
 def blurred(images: Tensor) -> Tensor:
     """Images blurred as RISE blurs them at 224 pixels: by a Gaussian of σ = 5, folded into 11 × 11 pixels.
 
-    As in RISE's code, what the Gaussian has beyond the 11 pixels is reflected into them, which makes it nearly flat,
-    and the image is continued by zeros.
+    As in RISE's code, the tails of the Gaussian beyond the 11 pixels are reflected into them, which makes the kernel
+    nearly flat, and the image is padded with zeros.
 
     Args:
-        images: (N, 3, H, W), normalized.
+        images: (N, 3, H, W) images, normalized.
 
     Returns:
-        (N, 3, H, W).
+        (N, 3, H, W) images.
 
     Source:
-        Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2; the numbers are those of its code.
+        Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2; the size and σ are those of its code.
 
     Example:
         >>> smooth = blurred(torch.ones(1, 3, 32, 32))[0, 0]

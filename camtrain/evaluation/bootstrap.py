@@ -1,4 +1,4 @@
-"""How sure a score is: intervals from drawing the images anew."""
+"""Confidence intervals of scores, from resampling the images (the bootstrap)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from camtrain.gradients import positive_integer
 from camtrain.metrics import AdditiveScore
 
 
-class Interval(NamedTuple):
-    """A score and where it lies.
+class ConfidenceInterval(NamedTuple):
+    """A score with its confidence interval.
 
     Attributes:
-        value: of the images themselves.
-        low: lower end; NaN where it is not known.
-        high: upper end.
+        value: The score of the images themselves.
+        low: The lower end of the interval; NaN if no resample has a score.
+        high: The upper end of the interval; NaN if no resample has a score.
     """
 
     value: float
@@ -26,18 +26,18 @@ class Interval(NamedTuple):
 
 
 def resampling_weights(num_images: int, num_resamples: int = 1000, seed: int = 0) -> Tensor:
-    """How often each image is drawn in each of many samples with replacement, of as many images as there are.
+    """The number of times that each image is drawn, for each of R samples of N images with replacement.
 
     Args:
-        num_images: N.
-        num_resamples: R.
-        seed: of the draws.
+        num_images: The number of images, N.
+        num_resamples: The number of samples, R.
+        seed: The seed of the draws.
 
     Returns:
-        (R, N) float64, each row of which sums to N.
+        (R, N) float64 counts; each row sums to N.
 
     Raises:
-        ValueError: if `num_resamples` is no positive integer.
+        ValueError: If `num_resamples` is no positive integer.
 
     Example:
         >>> resampling_weights(4, num_resamples=2).sum(dim=1)
@@ -52,20 +52,20 @@ def resampling_weights(num_images: int, num_resamples: int = 1000, seed: int = 0
     return weights
 
 
-def score_interval(score: AdditiveScore, rows: Tensor, weights: Tensor, level: float = 0.95) -> Interval:
+def score_interval(score: AdditiveScore, rows: Tensor, weights: Tensor, level: float = 0.95) -> ConfidenceInterval:
     """A score with its percentile bootstrap interval.
 
-    The score of a resample is `value(Σ_i w_i row_i)`: no image is looked at again. Scores that choose something on the
-    whole set, as `MaxBoxAccuracy` does its threshold, choose it anew on each resample.
+    The score of a resample is `value(Σ_i w_i row_i)`, so no image is evaluated again. A metric that chooses something
+    on the whole set, as `MaxBoxAccuracy` chooses its threshold, chooses it anew on each resample.
 
     Args:
-        score: says what rows are worth; it is not changed.
-        rows: (N, S), of N images.
-        weights: (R, N), of `resampling_weights`. The same ones for two scores make their difference a paired one.
-        level: share of the resamples that lie in the interval.
+        score: The metric that computes the score of summed rows; it is not changed.
+        rows: (N, S) rows of N images.
+        weights: (R, N) counts, from `resampling_weights`.
+        level: The fraction of the resamples that lie in the interval.
 
     Returns:
-        The score of the images, with the interval. Resamples without a counted image are left out.
+        The score of the images with the interval. Resamples without a counted image are left out.
 
     Source:
         Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
@@ -74,27 +74,27 @@ def score_interval(score: AdditiveScore, rows: Tensor, weights: Tensor, level: f
         >>> from camtrain.metrics import LocalizationIoU
         >>> rows = LocalizationIoU().rows(torch.eye(4).expand(8, 4, 4), [torch.tensor([[0.0, 0.0, 2.0, 2.0]])] * 8)
         >>> score_interval(LocalizationIoU(), rows, resampling_weights(8))  # all images are alike
-        Interval(value=0.333..., low=0.333..., high=0.333...)
+        ConfidenceInterval(value=0.333..., low=0.333..., high=0.333...)
     """
     return _interval(score.value(rows.double().sum(dim=0)), score.value(weights @ rows.double()), level)
 
 
 def difference_interval(
     score: AdditiveScore, rows: Tensor, other_rows: Tensor, weights: Tensor, level: float = 0.95
-) -> Interval:
-    """By how much a score is higher with `other_rows` of the same images, with its paired bootstrap interval.
+) -> ConfidenceInterval:
+    """The score of `other_rows` minus the score of `rows`, with its paired bootstrap interval.
 
-    Both sides of a resample hold the same images, so that what makes some images harder than others cancels.
+    Both scores of a resample are of the same images, so that the difficulty of the images cancels.
 
     Args:
-        score: says what rows are worth.
-        rows: (N, S), of N images.
-        other_rows: (N, S), of the same images in the same order.
-        weights: (R, N), of `resampling_weights`.
-        level: share of the resamples that lie in the interval.
+        score: The metric that computes the score of summed rows; it is not changed.
+        rows: (N, S) rows of N images.
+        other_rows: (N, S) rows of the same images in the same order.
+        weights: (R, N) counts, from `resampling_weights`.
+        level: The fraction of the resamples that lie in the interval.
 
     Raises:
-        ValueError: if the rows are not of as many images.
+        ValueError: If the two tensors of rows differ in shape, or `level` is not between 0 and 1.
     """
     if rows.shape != other_rows.shape:
         raise ValueError(f"`other_rows`: expected {tuple(rows.shape)}, got {tuple(other_rows.shape)}")
@@ -103,12 +103,12 @@ def difference_interval(
     return _interval(value, score.value(weights @ other_rows) - score.value(weights @ rows), level)
 
 
-def _interval(value: Tensor, resampled: Tensor, level: float) -> Interval:
+def _interval(value: Tensor, resampled: Tensor, level: float) -> ConfidenceInterval:
     if not 0 < level < 1:
         raise ValueError(f"`level`: expected a number between 0 and 1, got {level!r}")
     known = resampled[resampled.isfinite()]
     if len(known) == 0:
-        return Interval(float(value), float("nan"), float("nan"))
+        return ConfidenceInterval(float(value), float("nan"), float("nan"))
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=known.dtype)
     low, high = known.quantile(tails).tolist()
-    return Interval(float(value), low, high)
+    return ConfidenceInterval(float(value), low, high)

@@ -1,4 +1,4 @@
-"""What a network says of changed images, in full batches, whatever they were changed for."""
+"""The probabilities that a network gives to changed images, computed in full batches."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from camtrain.gradients import positive_integer
 
 
 class ClassProbabilities:
-    """Runs variants of a batch through a network, many in one pass, and counts them.
+    """Runs variants of a batch through a network, several in one pass, and counts the images.
 
-    Masked images, the steps of insertion and deletion, of one method and of the next: each is a variant, and what a
-    pass holds does not depend on what a variant is for.
+    A variant is the batch with all its images changed in one way: masked, or one step of insertion or deletion. A pass
+    is filled with variants of all kinds and methods.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits, in evaluation mode.
-        max_batch: most images in one pass; it bounds the memory.
+        network: A network from (N, 3, H, W) images to (N, K) logits, in evaluation mode.
+        max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Attributes:
-        images_run: how many images went through the network so far.
+        images_run: The number of images that went through the network so far.
 
     Raises:
-        ValueError: if `max_batch` is no positive integer.
+        ValueError: If `max_batch` is no positive integer.
 
     Example:
         >>> network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # the logits are the mean colors
@@ -46,11 +46,11 @@ class ClassProbabilities:
         """The probability of each image's class on every variant of the batch.
 
         Args:
-            variants: (N, 3, H, W) each, drawn only as they are needed.
-            class_idx: (N,) classes.
+            variants: (N, 3, H, W) images each, drawn only when a pass needs them.
+            class_idx: (N,) class indices.
 
         Yields:
-            (N,) for each variant, in their order, at least float32.
+            (N,) probabilities for each variant, in order, in float32 or wider.
         """
         remaining = iter(variants)
         in_one_pass = max(1, self.max_batch // max(1, len(class_idx)))
@@ -60,10 +60,10 @@ class ClassProbabilities:
             yield from self.of_all(images).gather(1, classes).view(len(group), len(class_idx))
 
     def of_all(self, images: Tensor) -> Tensor:
-        """The probabilities of all classes, (N, K), at least float32, without a graph.
+        """The probabilities of all classes, (N, K), in float32 or wider, without a graph.
 
         Raises:
-            ValueError: if the network puts out something else than (N, K) logits.
+            ValueError: If the output of the network is anything but (N, K) logits.
         """
         self.images_run += len(images)
         with torch.no_grad():

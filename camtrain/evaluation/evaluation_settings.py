@@ -1,4 +1,4 @@
-"""How maps are scored: the choices that change numbers."""
+"""The settings of an evaluation: the choices that change its numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from camtrain.gradients import positive_integer
 
 Substrate = Literal["blur", "zeros"]
-"""What takes the place of pixels."""
+"""The images without content that replace pixels: the blurred image, or zeros."""
 
 
 @dataclass(frozen=True)
@@ -16,26 +16,27 @@ class EvaluationSettings:
     """The choices that change the numbers of an evaluation.
 
     Args:
-        class_of: whose map is scored, and whose probability: that of the predicted class, as the faithfulness metrics
-            are defined, or that of the label.
-        annotation: what maps are compared with where images have both. An image without boxes has the tight one around
-            its mask.
-        num_steps: of insertion and deletion. RISE changes as many pixels in a step as the image is wide, that is as
-            many steps as it is high; fewer are faster, and the area under the curve is coarser.
-        insertion_start: what insertion starts from: the blurred image, as in RISE, or zeros.
-        deletion_end: what deletion ends at: zeros, which are the mean color, as in RISE, or the blurred image.
-        removed_shares: shares of the pixels that ROAD removes.
-        num_stages: groups of layers that are randomized one after the other.
-        num_classes: of the labels, for the mean over classes of the pointing game; `None` pools all images.
-        tolerance: of the pointing game, in pixels; `None` is 15 at 224 pixels, and in proportion.
-        seed: of noise and random weights.
+        class_of: The class of each image that its map explains and whose probability is measured: the predicted class,
+            as the faithfulness metrics are defined, or the label.
+        annotation: What maps are compared with: boxes, masks, or any, which means the mask of an image that has one and
+            the boxes of the other images. With boxes, an image that has only a mask gets the tight box around it.
+        num_steps: The number of steps of insertion and deletion. RISE takes as many as the image is high; fewer are
+            faster and make the area under the curve coarser.
+        insertion_start: The image that insertion starts from: the blurred image, as in RISE, or zeros.
+        deletion_end: The image that deletion ends at: zeros (the mean color), as in RISE, or the blurred image.
+        removed_shares: The fractions of the pixels that ROAD removes, each between 0 and 1.
+        num_stages: The number of stages in which the layers of the network are randomized, from the last to the first.
+        num_classes: The number of classes over which the pointing game is averaged; `None` pools all images.
+        tolerance: The distance from the object, in pixels, within which the pointing game counts a hit. `None` takes 15
+            pixels for images whose shorter side has 224, and in proportion for others.
+        seed: The seed of noise and random weights.
 
     Raises:
-        ValueError: if a choice is out of its range.
+        ValueError: If a setting is out of its range.
     """
 
     class_of: Literal["prediction", "label"] = "prediction"
-    annotation: Literal["boxes", "masks"] = "boxes"
+    annotation: Literal["boxes", "masks", "any"] = "boxes"
     num_steps: int = 28
     insertion_start: Substrate = "blur"
     deletion_end: Substrate = "zeros"
@@ -48,8 +49,8 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if self.class_of not in ("prediction", "label"):
             raise ValueError(f'`class_of`: expected "prediction" or "label", got {self.class_of!r}')
-        if self.annotation not in ("boxes", "masks"):
-            raise ValueError(f'`annotation`: expected "boxes" or "masks", got {self.annotation!r}')
+        if self.annotation not in ("boxes", "masks", "any"):
+            raise ValueError(f'`annotation`: expected "boxes", "masks" or "any", got {self.annotation!r}')
         for name in ("insertion_start", "deletion_end"):
             if getattr(self, name) not in ("blur", "zeros"):
                 raise ValueError(f'`{name}`: expected "blur" or "zeros", got {getattr(self, name)!r}')
@@ -57,6 +58,6 @@ class EvaluationSettings:
             if getattr(self, name) is not None:
                 positive_integer(name, getattr(self, name))
         if not self.removed_shares or not all(0 < share < 1 for share in self.removed_shares):
-            raise ValueError(f"`removed_shares`: expected shares between 0 and 1, got {self.removed_shares!r}")
+            raise ValueError(f"`removed_shares`: expected fractions between 0 and 1, got {self.removed_shares!r}")
         if self.tolerance is not None and self.tolerance < 0:
             raise ValueError(f"`tolerance`: expected at least 0 pixels, got {self.tolerance!r}")

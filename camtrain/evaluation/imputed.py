@@ -1,4 +1,4 @@
-"""Images some of whose pixels are replaced by what their neighbors suggest: ROAD's noisy linear imputation."""
+"""Images with pixels removed and imputed from their neighbors: ROAD's noisy linear imputation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from scipy.sparse import csc_matrix  # type: ignore[import-untyped, unused-ignor
 from scipy.sparse.linalg import splu  # type: ignore[import-untyped, unused-ignore]
 from torch import Tensor
 
+from camtrain.evaluation.need import ProbabilityNeed
+
 _DIRECT, _DIAGONAL = 1 / 6, 1 / 12
 _NEIGHBORS = [
     (rows, columns, _DIAGONAL if rows and columns else _DIRECT)
@@ -20,29 +22,29 @@ _NEIGHBORS = [
 
 
 def imputed(images: Tensor, removed: Tensor, noise: float = 0.01, seed: int = 0) -> Tensor:
-    """Removed pixels replaced by the weighted mean of their neighbors, and a little noise.
+    """Images whose removed pixels are replaced by the weighted mean of their neighbors plus a little noise.
 
         x_i = Σ_j w_ij x_j / Σ_j w_ij + ε,    w = 1/6 for direct neighbors, 1/12 for diagonal ones
 
-    Neighbors may be removed too: all of them are found at once, as the solution of a sparse linear system. What is left
-    tells little of which pixels were removed, unlike a constant color.
+    Neighbors may be removed too. A sparse linear system per image gives all removed pixels at once. Unlike a constant
+    color, imputed pixels hardly reveal which pixels were removed.
 
     Args:
-        images: (N, 3, H, W).
-        removed: (N, H, W) bool; of each image some pixel must be left.
-        noise: standard deviation of ε, in the units of `images`. The authors' code imputes images in [0, 1] before
-            they are normalized; pytorch-grad-cam, like this, normalized ones, on which the same number is less noise:
-            a fourth or so, with the statistics of ImageNet.
-        seed: of ε, which is the same for all images, so that none depends on its neighbors in the batch.
+        images: (N, 3, H, W) images.
+        removed: (N, H, W) bool, true at the removed pixels. Each image must keep at least one pixel.
+        noise: The standard deviation of ε, in the units of `images`. The authors' code imputes images in [0, 1] before
+            they are normalized. This function and pytorch-grad-cam impute normalized images, on which the same number
+            means about a fourth of the noise, with the statistics of ImageNet.
+        seed: The seed of ε. All images get the same ε, so that the result of one does not depend on the batch.
 
     Returns:
-        (N, 3, H, W).
+        (N, 3, H, W) images.
 
     Raises:
-        ValueError: if nothing is left of an image, or the sizes differ.
+        ValueError: If an image has no pixel left, or the sizes differ.
 
     Cost:
-        A sparse factorization per image on the CPU, up to a second for all pixels of 224 × 224.
+        One sparse factorization per image on the CPU, which takes up to a second for all pixels of 224 × 224.
 
     Source:
         Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022, arXiv
@@ -59,7 +61,7 @@ def imputed(images: Tensor, removed: Tensor, noise: float = 0.01, seed: int = 0)
             f"{tuple(removed.shape)}"
         )
     if bool(removed.flatten(1).all(dim=1).any()):
-        raise ValueError("`removed`: expected that some pixel of each image is left, got none")
+        raise ValueError("`removed`: expected at least one pixel of each image to be left, got none")
     generator = torch.Generator().manual_seed(seed)
     epsilon = noise * torch.randn(images.shape[1:], generator=generator)
     filled = [_filled(image, where, epsilon) for image, where in zip(images, removed, strict=True)]
@@ -67,19 +69,19 @@ def imputed(images: Tensor, removed: Tensor, noise: float = 0.01, seed: int = 0)
 
 
 def removed_and_imputed(images: Tensor, ranks: Tensor, shares: Sequence[float], seed: int = 0) -> Iterator[Tensor]:
-    """Images without some share of their pixels: first without the most relevant ones, then without the least.
+    """Images without a fraction of their pixels: first without the most relevant pixels, then without the least.
+
+    Departure: the authors' code breaks ties of a map at random. `removal_ranks` breaks them row by row, so that among
+    pixels of equal relevance the lower ones in the image count as less relevant.
 
     Args:
-        images: (N, 3, H, W).
-        ranks: (N, H, W), of `removal_ranks`.
-        shares: P of them, between 0 and 1.
-        seed: of the noise.
-
-    Departure: the authors' code breaks ties of a map at random, `removal_ranks` row by row, so that of pixels without
-    any relevance the lower ones count as the least relevant.
+        images: (N, 3, H, W) images.
+        ranks: (N, H, W) places of the pixels, from `removal_ranks`.
+        shares: The P fractions of the pixels to remove, between 0 and 1.
+        seed: The seed of the noise.
 
     Yields:
-        (N, 3, H, W), P times without the most relevant pixels, and P times without the least relevant ones.
+        (N, 3, H, W) images, P times without the most relevant pixels, then P times without the least relevant ones.
     """
     pixels = ranks.shape[1:].numel()
     for share in shares:
@@ -99,7 +101,7 @@ def _filled(image: Tensor, removed: Tensor, epsilon: Tensor) -> Tensor:
 
 
 def _solution(values: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """What the removed pixels are, (M, channels), from all values, (channels, H·W)."""
+    """The values of the M removed pixels, (M, channels), from the values of all pixels, (channels, H·W)."""
     height, width = removed.shape
     rows, columns = removed.nonzero()
     unknown = np.full(removed.shape, -1)
@@ -119,8 +121,18 @@ def _solution(values: np.ndarray, removed: np.ndarray) -> np.ndarray:
     every = np.arange(len(rows))
     coefficients = np.concatenate([diagonal, *entries])
     matrix = csc_matrix((coefficients, np.concatenate([np.stack([every, every]), *places], axis=1)))
-    # The matrix is symmetric and diagonally dominant: no pivoting is needed, and an ordering for symmetry is best.
+    # The matrix is symmetric and diagonally dominant, so it needs no pivoting, and a symmetric ordering is best.
     options = {"SymmetricMode": True}
     factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
     solution: np.ndarray = factors.solve(right)
     return solution
+
+
+REMOVAL_CURVES = ProbabilityNeed(
+    name="removal_curves",
+    variants=lambda batch, measured: removed_and_imputed(
+        batch.images, measured.ranks, batch.settings.removed_shares, batch.settings.seed
+    ),
+    assembled=lambda batch, shared, own: torch.stack([*own], dim=1).view(len(batch.images), 2, -1),
+)
+"""(N, 2, P) probabilities of the explained class with the most relevant and with the least relevant pixels removed."""

@@ -1,77 +1,140 @@
-"""What is measured of a method's maps on one batch, before anything is scored."""
+"""What is known of a batch before anything is scored: the explained classes, and what was measured of each method."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from camtrain.batch import Batch
+from camtrain.cams import normalize
+from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
+from camtrain.evaluation.blurred import blurred
+from camtrain.evaluation.evaluation_settings import EvaluationSettings, Substrate
+from camtrain.evaluation.removal_path import removal_ranks
 from camtrain.metrics import Annotation
 
 
-@dataclass
-class Measured:
-    """The maps of one method on a batch, and what the network says of the images that were changed by them.
-
-    `further` holds what was asked for, by name:
-
-    | name | what |
-    |---|---|
-    | masked_scores | (N,) probability of the explained class on image ⊙ map |
-    | compared_masked_scores | (N, M) the same of all methods, NaN where one has no map |
-    | insertion_curve, deletion_curve | (N, T + 1) probability along the way |
-    | removal_curves | (N, 2, P) most and least relevant pixels removed and imputed |
-    | masked_cams | (N, H, W) normalized map of image ⊙ map, for the same class |
-    | other_cams | (N, H, W) normalized map for the least probable class |
-    | randomized_cams | (N, L, H, W) normalized maps of the network with ever more layers randomized |
+@dataclass(frozen=True)
+class ExplainedBatch:
+    """A batch, and what the network says of it; the same for all methods.
 
     Attributes:
-        raw_cams: (N, H, W) maps at the size of the images, as the method makes them.
-        cams: (N, H, W) the same, each from its own minimum to its own maximum, in [0, 1].
-        class_idx: (N,) the explained class.
-        scores: (N,) its probability on the image itself.
-        labels: (N,); zeros where they are unknown.
-        annotation: boxes or masks, whichever maps are compared with; empty where nothing is known.
-        boxes: one (M_i, 4) tensor per image; tight ones around the masks where only those are known.
-        masks: (N, H, W) bool; nowhere true where they are unknown.
-        method: index of the method among those that are compared.
-        further: see above.
+        batch: The images with what is known of them.
+        network: The network, in evaluation mode.
+        settings: The settings of the evaluation.
+        probabilities: (N, K) probabilities of all classes.
+        class_idx: (N,) explained classes.
+    """
+
+    batch: Batch
+    network: nn.Module
+    settings: EvaluationSettings
+    probabilities: Tensor
+    class_idx: Tensor
+
+    @property
+    def images(self) -> Tensor:
+        """(N, 3, H, W) images, normalized."""
+        return self.batch.images
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """(N,) probabilities of the explained classes."""
+        return self.probabilities.gather(1, self.class_idx.unsqueeze(1)).squeeze(1)
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """(N,) labels; zeros if they are unknown."""
+        labels = self.batch.labels
+        return torch.zeros_like(self.class_idx) if labels is None else labels
+
+    @cached_property
+    def annotation(self) -> Annotation:
+        """The boxes or masks that maps are compared with; empty for an image without annotation."""
+        return annotation_of(self.batch, self.settings.annotation)
+
+    @cached_property
+    def boxes(self) -> list[Tensor]:
+        """One (M_i, 4) tensor per image; the tight box around the mask for an image that has only a mask."""
+        return annotated_boxes(self.batch)
+
+    @cached_property
+    def masks(self) -> Tensor:
+        """(N, H, W) bool masks; false everywhere for an image without a mask."""
+        masks = annotation_of(self.batch, "masks")
+        assert isinstance(masks, Tensor)
+        return masks
+
+    def substrate(self, kind: Substrate) -> Tensor:
+        """(N, 3, H, W) images without content, which replace pixels."""
+        return self._blurred if kind == "blur" else torch.zeros_like(self.images)
+
+    @cached_property
+    def _blurred(self) -> Tensor:
+        return blurred(self.images)
+
+
+@dataclass(kw_only=True)
+class Measurements:
+    """What was measured of the network on a batch, beside its probabilities.
+
+    Attributes:
+        batch: The explained batch.
+        usable: (N,) bool: the images that can be counted at all.
+        further: The result of each need, by its name. A need that could not be measured has no entry.
+        finite: (N,) bool by the name of a need: the images whose result is finite. No entry means all images.
+    """
+
+    batch: ExplainedBatch
+    usable: Tensor
+    further: dict[str, Tensor] = field(default_factory=dict)
+    finite: dict[str, Tensor] = field(default_factory=dict)
+
+    def has(self, needs: Iterable[str]) -> bool:
+        """Whether all needs of these names were measured."""
+        return set(needs) <= set(self.further)
+
+    def counted(self, needs: Iterable[str]) -> Tensor:
+        """(N,) bool: the images that a metric with needs of these names may count."""
+        counted = self.usable
+        for name in needs:
+            counted = counted & self.finite.get(name, counted)
+        return counted
+
+
+@dataclass(kw_only=True)
+class Measured(Measurements):
+    """The maps of one method on a batch, and what was measured with them.
+
+    An image is usable if its map is finite.
+
+    Attributes:
+        raw_cams: (N, H, W) maps at the size of the images, as the method makes them; zeros for an unusable image.
+        method: The index of the method among those that are compared.
     """
 
     raw_cams: Tensor
-    cams: Tensor
-    class_idx: Tensor
-    scores: Tensor
-    labels: Tensor
-    annotation: Annotation
-    boxes: list[Tensor]
-    masks: Tensor
     method: int = 0
-    further: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def cams(self) -> Tensor:
+        """(N, H, W) maps in [0, 1], each from its own minimum to its own maximum."""
+        return normalize(self.raw_cams)
 
     @property
     def positive_cams(self) -> Tensor:
-        """(N, H, W) maps as the method makes them, where they are positive: what has an energy."""
+        """(N, H, W) the positive part of the maps as the method makes them, which metrics of energy compare."""
         return self.raw_cams.relu()
 
-    def has(self, needs: Collection[str]) -> bool:
-        """Whether all of this was measured."""
-        return set(needs) <= set(self.further)
+    @cached_property
+    def ranks(self) -> Tensor:
+        """(N, H, W) places of the pixels from the most to the least relevant; see `removal_ranks`."""
+        return removal_ranks(self.cams)
 
-
-@dataclass
-class Gradients:
-    """What the network's gradients are on a batch, of the sum of the images' cross-entropies with the explained class.
-
-    Attributes:
-        of_input: (N, 3, H, W).
-        guided: (N, 3, H, W), of the same loss through the same pass; `None` where nobody asks for it.
-    """
-
-    of_input: Tensor
-    guided: Tensor | None = None
-
-    def has(self, needs: Collection[str]) -> bool:
-        """Whether all of this was measured."""
-        return self.guided is not None or "guided_gradients" not in needs
+    def release_ranks(self) -> None:
+        """Free the memory of `ranks`, which are as large as two maps; they are computed again if asked for."""
+        self.__dict__.pop("ranks", None)

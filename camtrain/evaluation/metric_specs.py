@@ -1,4 +1,4 @@
-"""Every score by its name: what it needs, how it is made, how it is printed."""
+"""Every metric by its name: its title, how it is made, and what it needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.imputed import REMOVAL_CURVES
+from camtrain.evaluation.masked_image import COMPARED_MASKED_SCORES, MASKED_CAMS, MASKED_SCORES
+from camtrain.evaluation.need import Need, ProbabilityNeed
+from camtrain.evaluation.network_gradients import GUIDED_GRADIENTS, INPUT_GRADIENTS
+from camtrain.evaluation.other_class import OTHER_CAMS
+from camtrain.evaluation.randomized_layers import RANDOMIZED_CAMS
+from camtrain.evaluation.removal_path import DELETION_CURVE, INSERTION_CURVE
 from camtrain.metrics import (
     ADCC,
     ROAD,
@@ -34,51 +41,60 @@ Group = Literal["faithfulness", "localization", "sanity", "gradient"]
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A score of a method's maps, or of the network's gradients, as an evaluation uses it.
+    """A metric of the maps of a method, or of the gradients of the network, as an evaluation uses it.
+
+    A metric that needs something new beside the map brings it along as a `Need`, without a change of the evaluator.
 
     Attributes:
-        title: as it is printed.
-        group: what it is about.
-        make: the metric, for the settings.
-        arguments: of the metric's `rows`, from a `Measured`; of the gradient's scores, from `Gradients`.
-        needs: names in `Measured.further`.
-        truth: what it compares maps with; `None` needs no annotation.
-        slow: whether it takes many passes more than the others, and is left out unless it is asked for.
+        title: The name in tables.
+        group: The group of metrics that it belongs to. Metrics of the group "gradient" score the network itself.
+        make: Makes the metric for the settings of an evaluation.
+        arguments: Makes the arguments of the metric's `rows` from a `Measured`, or from a `Measurements` for a metric
+            of the network.
+        needs: What is measured beside the map; the results are in `Measurements.further` by the names of the needs.
+        truth: What maps are compared with: boxes, masks, or whichever `EvaluationSettings.annotation` chooses. `None`
+            needs no annotation.
+        slow: Whether the metric takes many more forward passes than the others; such a metric is not among the "fast"
+            ones.
+
+    Example:
+        >>> METRICS["average_drop"].title, [need.name for need in METRICS["average_drop"].needs]
+        ('drop', ['masked_scores'])
     """
 
     title: str
     group: Group
     make: Callable[[EvaluationSettings], AdditiveScore]
     arguments: Callable[[Any], tuple[Any, ...]]
-    needs: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
     truth: Literal["annotation", "boxes", "masks"] | None = None
     slow: bool = False
 
     @property
     def of_network(self) -> bool:
-        """Whether it scores the network itself, whatever the method."""
+        """Whether the metric scores the network itself, independent of any method."""
         return self.group == "gradient"
 
 
 def _masked(title: str, make: Callable[[], AdditiveScore]) -> MetricSpec:
-    """A score of the probability on the masked image."""
+    """A metric of the probability on the masked image."""
     return MetricSpec(
         title,
         "faithfulness",
         lambda settings: make(),
-        lambda measured: (measured.scores, measured.further["masked_scores"]),
-        needs=("masked_scores",),
+        lambda measured: (measured.batch.scores, measured.further["masked_scores"]),
+        needs=(MASKED_SCORES,),
     )
 
 
-def _curve(title: str, name: str, make: Callable[[int], AdditiveScore]) -> MetricSpec:
-    """A score of the probability along a way."""
+def _curve(title: str, need: ProbabilityNeed, make: Callable[[int], AdditiveScore]) -> MetricSpec:
+    """A metric of the probability along a path."""
     return MetricSpec(
         title,
         "faithfulness",
         lambda settings: make(settings.num_steps),
-        lambda measured: (measured.further[name],),
-        needs=(name,),
+        lambda measured: (measured.further[need.name],),
+        needs=(need,),
     )
 
 
@@ -87,7 +103,7 @@ def _iou(percent: int) -> MetricSpec:
         f"IoU {percent} %",
         "localization",
         lambda settings: LocalizationIoU(percent / 100),
-        lambda measured: (measured.cams, measured.annotation),
+        lambda measured: (measured.cams, measured.batch.annotation),
         truth="annotation",
     )
 
@@ -97,7 +113,7 @@ def _max_box(title: str, version: Literal["v1", "v2"]) -> MetricSpec:
         title,
         "localization",
         lambda settings: MaxBoxAccuracy(version),
-        lambda measured: (measured.cams, measured.boxes),
+        lambda measured: (measured.cams, measured.batch.boxes),
         truth="boxes",
     )
 
@@ -110,11 +126,11 @@ METRICS: dict[str, MetricSpec] = {
         "win",
         "faithfulness",
         lambda settings: WinShare(),
-        lambda measured: (measured.scores, measured.further["compared_masked_scores"], measured.method),
-        needs=("masked_scores", "compared_masked_scores"),
+        lambda measured: (measured.batch.scores, measured.further["compared_masked_scores"], measured.method),
+        needs=(MASKED_SCORES, COMPARED_MASKED_SCORES),
     ),
-    "insertion_auc": _curve("insertion", "insertion_curve", InsertionAUC),
-    "deletion_auc": _curve("deletion", "deletion_curve", DeletionAUC),
+    "insertion_auc": _curve("insertion", INSERTION_CURVE, InsertionAUC),
+    "deletion_auc": _curve("deletion", DELETION_CURVE, DeletionAUC),
     "adcc": MetricSpec(
         "ADCC",
         "faithfulness",
@@ -122,17 +138,17 @@ METRICS: dict[str, MetricSpec] = {
         lambda measured: (
             measured.cams,
             measured.further["masked_cams"],
-            measured.scores,
+            measured.batch.scores,
             measured.further["masked_scores"],
         ),
-        needs=("masked_scores", "masked_cams"),
+        needs=(MASKED_SCORES, MASKED_CAMS),
     ),
     "road": MetricSpec(
         "ROAD",
         "faithfulness",
         lambda settings: ROAD(len(settings.removed_shares)),
         lambda measured: tuple(measured.further["removal_curves"].unbind(dim=1)),
-        needs=("removal_curves",),
+        needs=(REMOVAL_CURVES,),
         slow=True,
     ),
     "localization_iou_0": _iou(0),
@@ -142,14 +158,14 @@ METRICS: dict[str, MetricSpec] = {
         "energy",
         "localization",
         lambda settings: EnergyPointingGame(),
-        lambda measured: (measured.positive_cams, measured.annotation),
+        lambda measured: (measured.positive_cams, measured.batch.annotation),
         truth="annotation",
     ),
     "pointing_game": MetricSpec(
         "pointing",
         "localization",
         lambda settings: PointingGame(settings.num_classes or 1, settings.tolerance),
-        lambda measured: (measured.cams, measured.annotation, measured.labels),
+        lambda measured: (measured.cams, measured.batch.annotation, measured.batch.labels),
         truth="annotation",
     ),
     "max_box_accuracy_v1": _max_box("MaxBox V1", "v1"),
@@ -158,7 +174,7 @@ METRICS: dict[str, MetricSpec] = {
         "PxAP",
         "localization",
         lambda settings: PixelAveragePrecision(),
-        lambda measured: (measured.cams, measured.masks),
+        lambda measured: (measured.cams, measured.batch.masks),
         truth="masks",
     ),
     "class_sensitivity": MetricSpec(
@@ -166,39 +182,42 @@ METRICS: dict[str, MetricSpec] = {
         "sanity",
         lambda settings: ClassSensitivity(),
         lambda measured: (measured.cams, measured.further["other_cams"]),
-        needs=("other_cams",),
+        needs=(OTHER_CAMS,),
     ),
     "parameter_randomization": MetricSpec(
         "random. params",
         "sanity",
         lambda settings: ParameterRandomization(settings.num_stages),
         lambda measured: (measured.cams, measured.further["randomized_cams"]),
-        needs=("randomized_cams",),
+        needs=(RANDOMIZED_CAMS,),
         slow=True,
     ),
     "gradient_noise": MetricSpec(
         "gradient noise",
         "gradient",
         lambda settings: GradientNoise(),
-        lambda gradients: (gradients.of_input,),
-        needs=("gradients",),
+        lambda measured: (measured.further["gradients"],),
+        needs=(INPUT_GRADIENTS,),
     ),
     "guided_agreement": MetricSpec(
         "guided agreement",
         "gradient",
         lambda settings: GuidedAgreement(),
-        lambda gradients: (gradients.of_input, gradients.guided),
-        needs=("gradients", "guided_gradients"),
+        lambda measured: (measured.further["gradients"], measured.further["guided_gradients"]),
+        needs=(INPUT_GRADIENTS, GUIDED_GRADIENTS),
     ),
 }
-"""The scores by their names, which are also those of their log keys."""
+"""The metrics by name; the names are also those of the log keys."""
 
 
 def metric_names(names: str | Sequence[str]) -> list[str]:
-    """Names of scores, from names, names of groups, `all`, and `fast`: all but those that take many passes more.
+    """Names of metrics, without repetition.
+
+    Args:
+        names: As a sequence or separated by commas: names of metrics, names of groups, `all`, or `fast`, which means all metrics that are not slow.
 
     Raises:
-        ValueError: if there is none of a name, with the nearest ones.
+        ValueError: If there is no metric or group of a name; the message suggests the nearest names.
 
     Example:
         >>> metric_names(["average_drop", "sanity"])
@@ -217,6 +236,22 @@ def metric_names(names: str | Sequence[str]) -> list[str]:
         else:
             raise ValueError(f"`metrics`: none is called {name!r}; {nearest_names(name, [*groups, *METRICS])}")
     return list(dict.fromkeys(chosen))
+
+
+def needs_by_name() -> dict[str, Need]:
+    """The needs of all metrics, by name, in the order in which they are measured.
+
+    Raises:
+        ValueError: If two different needs have the same name.
+    """
+    needs: dict[str, Need] = {}
+    for name, metric in METRICS.items():
+        for need in metric.needs:
+            if needs.setdefault(need.name, need) != need:
+                raise ValueError(
+                    f"`needs`: expected one need called {need.name!r}, got another one from metric {name!r}"
+                )
+    return needs
 
 
 def _belongs(metric: MetricSpec, group: str) -> bool:

@@ -1,4 +1,4 @@
-"""A network that forgets what it has learned, from its top down, and remembers it again."""
+"""A network whose layers are randomized stage by stage, from the last to the first, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camtrain.evaluation.need import MapNeed
 from camtrain.gradients import positive_integer
 from camtrain.gradients.randomness import left_randomness
 
 
 def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Iterator[list[str]]:
-    """Give the layers of a network random weights, group by group from the last one to the first.
+    """Give the layers of a network random weights, group by group from the last to the first.
 
-    At each step of the loop one more group is random, at the last step all are. Afterwards the network is what it was,
-    to the bit, also if the loop is left early or with an error (a loop that is left early ends where the iterator is
-    closed or forgotten).
+    Each step of the loop randomizes one more group; at the last step all layers are random. Afterwards the network is
+    restored to the bit, also after an error or if the loop is left early (then as soon as the iterator is closed or
+    garbage-collected).
 
-    A layer is a module that has parameters of its own, in the order in which `named_modules` has them; groups are as
-    even as they can be, and the top ones the smaller ones. A layer is reset by its own `reset_parameters`, as at the
-    beginning of a training; what that does not reach (a class token, a scale, the two factors of
-    `torch.nn.utils.weight_norm`) draws from a normal distribution of its own mean and standard deviation. The running
-    statistics of a normalization layer that has parameters are reset with it. A network may begin otherwise than its
-    layers do, and deep ones whose convolutions begin as PyTorch has it pass on hardly any signal.
+    A layer is a module with parameters of its own; layers are ordered as in `named_modules`. The groups are as even as
+    possible, and the last groups are the smaller ones. Each layer is reset by its own `reset_parameters`, as before a
+    training. A parameter that this method does not change (a class token, a scale, the two factors of
+    `torch.nn.utils.weight_norm`) is drawn from a normal distribution with the parameter's mean and standard deviation.
+    The running statistics of a normalization layer with parameters are reset with it. A network may initialize its
+    layers in another way; a deep network whose convolutions have PyTorch's initialization passes on hardly any signal.
 
     Args:
-        network: it is changed inside the loop.
-        num_stages: L groups; as many as there are layers, at most.
-        seed: of the weights; torch's generators are left as found.
+        network: The network, which is changed inside the loop.
+        num_stages: The number of groups, L; at most the number of layers.
+        seed: The seed of the weights. The state of torch's generators is left as found.
 
     Yields:
-        Names of the layers of the group that was randomized last.
+        The names of the layers in the group that was randomized last.
 
     Raises:
-        ValueError: if there are fewer layers than groups, or `num_stages` is no positive integer.
+        ValueError: If there are fewer layers than groups, or `num_stages` is no positive integer.
 
     Source:
         Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292, section 3: cascading
@@ -70,10 +71,14 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
 
 
 def layers_with_parameters(network: nn.Module, at_least: int) -> list[tuple[str, nn.Module]]:
-    """The layers that can be randomized, with their names.
+    """The names and modules of the layers that can be randomized.
+
+    Args:
+        network: The network.
+        at_least: The number of stages.
 
     Raises:
-        ValueError: if there are fewer than `at_least`, the number of stages, or that is no positive integer.
+        ValueError: If there are fewer layers than `at_least`, or it is no positive integer.
     """
     positive_integer("num_stages", at_least)
     layers = [(name, module) for name, module in network.named_modules() if module._parameters]
@@ -84,13 +89,13 @@ def layers_with_parameters(network: nn.Module, at_least: int) -> list[tuple[str,
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers, also those that are not saved."""
+    """Parameters and buffers, including buffers that are not saved."""
     yield from network.parameters()
     yield from network.buffers()
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Only the generators that `left_randomness` restores: `torch.manual_seed` would reach those of every device."""
+    """Seed only the generators that `left_randomness` restores; `torch.manual_seed` seeds those of every device."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -98,12 +103,22 @@ def _seed(seed: int, device: torch.device) -> None:
 
 
 def _reset(module: Any) -> None:
-    """Begin anew; called without gradients."""
+    """Initialize a layer; called without gradients."""
     own = list(module.parameters(recurse=False))
     versions = [parameter._version for parameter in own]
     if hasattr(module, "reset_parameters"):
         module.reset_parameters()
-    # Under `weight_norm` the weight that it resets is made of two parameters, which it does not know.
+    # Under `weight_norm` it resets a weight that is computed from two parameters, which stay as they are.
     for parameter in [each for each, version in zip(own, versions, strict=True) if each._version == version]:
         spread = parameter.std(correction=0) if parameter.numel() else parameter.new_zeros(())
         parameter.copy_(parameter.mean() + spread * torch.randn_like(parameter))
+
+
+RANDOMIZED_CAMS = MapNeed(
+    name="randomized_cams",
+    of="the randomized network",
+    question=lambda batch, measured: (batch.images, batch.class_idx),
+    stages=lambda batch: randomized_layers(batch.network, batch.settings.num_stages, batch.settings.seed),
+    check=lambda network, settings: layers_with_parameters(network, settings.num_stages),
+)
+"""(N, L, H, W) normalized maps of the network after each of L stages of randomization."""

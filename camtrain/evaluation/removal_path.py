@@ -1,4 +1,4 @@
-"""Images on the way from one to another, pixel by pixel in the order of a map."""
+"""Paths from one image to another, on which pixels change in the order of a map: insertion and deletion."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from camtrain.evaluation.need import ProbabilityNeed
 from camtrain.gradients import positive_integer
 
 
 def removal_ranks(cams: Tensor) -> Tensor:
     """The place of each pixel in the order from the most to the least relevant.
 
-    Pixels that a map holds equal, such as the zeros that a ReLU leaves, follow each other row by row. (RISE leaves
-    their order to the sorting algorithm.)
+    Pixels with equal values, such as the zeros behind a ReLU, are ordered row by row. (RISE leaves their order to the
+    sorting algorithm.)
 
     Args:
-        cams: (N, H, W).
+        cams: (N, H, W) maps.
 
     Returns:
         (N, H, W) integers from 0, the most relevant pixel, to H·W - 1.
 
     Raises:
-        ValueError: if the maps are not (N, H, W), or hold NaN, which has no place in an order.
+        ValueError: If the maps are not (N, H, W), or contain NaN, which has no place in an order.
 
     Example:
         >>> removal_ranks(torch.tensor([[[0.1, 0.9], [0.5, 0.1]]]))
@@ -40,23 +41,23 @@ def removal_ranks(cams: Tensor) -> Tensor:
 
 
 def path_images(start: Tensor, end: Tensor, ranks: Tensor, num_steps: int, *, ends: bool = True) -> Iterator[Tensor]:
-    """Images on the way from `start` to `end`, on which every step changes as many pixels, the most relevant first.
+    """Images on the path from `start` to `end`. Each step changes the same number of pixels, the most relevant first.
 
-    After step k of T, round(k·H·W / T) pixels are those of `end`. From a blurred image to the image it is RISE's
-    insertion, from the image to zeros its deletion.
+    After step k of T, round(k·H·W / T) pixels are those of `end`. The path from a blurred image to the image is RISE's
+    insertion; the path from the image to zeros is its deletion.
 
     Args:
-        start: (N, 3, H, W).
-        end: (N, 3, H, W).
-        ranks: (N, H, W), of `removal_ranks`.
-        num_steps: T.
-        ends: whether `start` and `end` are among them; where many maps share them, they need be looked at once only.
+        start: (N, 3, H, W) first images of the paths.
+        end: (N, 3, H, W) last images of the paths.
+        ranks: (N, H, W) places of the pixels, from `removal_ranks`.
+        num_steps: The number of steps, T.
+        ends: Whether to yield `start` and `end` too. Several maps share them, so they need to be evaluated only once.
 
     Yields:
-        (N, 3, H, W), T + 1 times, or T - 1 without the ends.
+        (N, 3, H, W) images, T + 1 times, or T - 1 times without the ends.
 
     Raises:
-        ValueError: if `num_steps` is no positive integer, or the sizes differ; when the first image is drawn.
+        ValueError: If `num_steps` is no positive integer, or the sizes differ; raised when the first image is drawn.
 
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2. Departure: RISE changes W pixels in a step,
@@ -81,3 +82,32 @@ def path_images(start: Tensor, end: Tensor, ranks: Tensor, num_steps: int, *, en
     for step in range(num_steps + 1) if ends else range(1, num_steps):
         changed = round(step * pixels / num_steps)
         yield torch.where((ranks < changed).unsqueeze(1), end, start)
+
+
+INSERTION_CURVE = ProbabilityNeed(
+    name="insertion_curve",
+    shared=lambda batch: [batch.substrate(batch.settings.insertion_start)],
+    variants=lambda batch, measured: path_images(
+        batch.substrate(batch.settings.insertion_start),
+        batch.images,
+        measured.ranks,
+        batch.settings.num_steps,
+        ends=False,
+    ),
+    assembled=lambda batch, shared, own: torch.stack([*shared, *own, batch.scores], dim=1),
+)
+"""(N, T + 1) probabilities of the explained class along the path of insertion."""
+
+DELETION_CURVE = ProbabilityNeed(
+    name="deletion_curve",
+    shared=lambda batch: [batch.substrate(batch.settings.deletion_end)],
+    variants=lambda batch, measured: path_images(
+        batch.images,
+        batch.substrate(batch.settings.deletion_end),
+        measured.ranks,
+        batch.settings.num_steps,
+        ends=False,
+    ),
+    assembled=lambda batch, shared, own: torch.stack([batch.scores, *own, *shared], dim=1),
+)
+"""(N, T + 1) probabilities of the explained class along the path of deletion."""

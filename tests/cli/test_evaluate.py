@@ -148,7 +148,7 @@ def own_scores(metrics, indices, methods=("grad_cam", "layer_cam"), split="test"
     made = {name: method_named(name, network, seed=0) for name in methods}
     evaluator = Evaluator(network, made, metrics, EvaluationSettings(num_steps=4, num_classes=3, **settings))
     rows = evaluator(batch).rows
-    return {cell: float(evaluator.metric(cell[1]).value(rows[cell].sum(dim=0))) for cell in evaluator.cells}
+    return {cell: float(evaluator.metric(cell[1]).value(rows[cell].sum(dim=0))) for cell in evaluator.pairs}
 
 
 def test_the_scores_are_those_of_the_evaluator_on_all_images(evaluate):

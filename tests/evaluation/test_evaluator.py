@@ -10,15 +10,27 @@ from torch import nn
 
 from camtrain.batch import Batch
 from camtrain.cams import normalize
-from camtrain.evaluation import METRICS, NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
+from camtrain.evaluation import (
+    METRICS,
+    NETWORK,
+    ComparisonNeed,
+    EvaluationSettings,
+    Evaluator,
+    GradientNeed,
+    MapNeed,
+    MetricSpec,
+    ProbabilityNeed,
+    metric_names,
+    what_is_missing,
+)
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.randomized_layers import randomized_layers
 from camtrain.evaluation.removal_path import path_images, removal_ranks
-from camtrain.gradients import guided_gradient
+from camtrain.gradients import guided_gradient, input_gradient
 from camtrain.methods import image_maps, method_named, resized_maps
-from camtrain.metrics import adcc, area_under_curve, coherency, complexity, drop, map_similarity, road
+from camtrain.metrics import AdditiveScore, adcc, area_under_curve, coherency, complexity, drop, map_similarity, road
 from camtrain.networks import CIFARResNet
 
 SETTINGS = EvaluationSettings(num_steps=5, removed_shares=(0.2, 0.6), num_stages=3, num_classes=4)
@@ -145,8 +157,8 @@ def test_masks_may_take_the_place_of_boxes(network, batch):
     assert torch.equal(
         masked(batch).rows["grad_cam", "localization_iou_25"], expected["grad_cam", "localization_iou_25"]
     )
-    for cell, rows in boxed(only_masks).rows.items():
-        assert torch.equal(rows, expected[cell])
+    for pair, rows in boxed(only_masks).rows.items():
+        assert torch.equal(rows, expected[pair])
 
 
 def test_gradients_are_each_image_s_own(network, batch):
@@ -210,8 +222,8 @@ def test_an_image_s_rows_do_not_depend_on_the_batch(network, batch):
     for index in range(5):
         one = slice(index, index + 1)
         alone = Batch(batch.images[one], batch.labels[one], batch.boxes[one], batch.masks[one])
-        for cell, rows in evaluator(alone).rows.items():
-            torch.testing.assert_close(rows, together[cell][one], rtol=2e-3, atol=1e-4, msg=str(cell))
+        for pair, rows in evaluator(alone).rows.items():
+            torch.testing.assert_close(rows, together[pair][one], rtol=2e-3, atol=1e-4, msg=str(pair))
 
 
 def test_passes_are_counted_and_shared(network, batch):
@@ -259,7 +271,7 @@ def test_a_method_without_a_map_is_noted_and_not_counted(network, batch):
     evaluator = Evaluator(network, {**methods(network), "broken": Broken(), "infinite": Infinite()}, ["all"], SETTINGS)
     rows = evaluator(batch).rows
     assert evaluator.reasons == {"broken": "no map today", "infinite": "the map is not finite"}
-    assert not any(rows[method, name].any() for method, name in evaluator.cells if method in ("broken", "infinite"))
+    assert not any(rows[method, name].any() for method, name in evaluator.pairs if method in ("broken", "infinite"))
     alone = Evaluator(network, methods(network), ["win"])(batch).rows
     for method in NAMES:
         assert torch.equal(rows[method, "win"], alone[method, "win"])
@@ -277,7 +289,7 @@ def test_the_network_is_left_as_found_also_in_inference_mode(network, batch):
         made = Batch(batch.images + 0, batch.labels + 0, batch.boxes, batch.masks)
         inside = evaluator(made).rows
     outside = evaluator(batch).rows
-    assert all(torch.equal(inside[cell], outside[cell]) for cell in inside)
+    assert all(torch.equal(inside[pair], outside[pair]) for pair in inside)
     assert [module.training for module in network.modules()] == modes
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert torch.equal(generator, torch.get_rng_state())
@@ -285,7 +297,7 @@ def test_the_network_is_left_as_found_also_in_inference_mode(network, batch):
     assert not any(rows.requires_grad for rows in outside.values())
 
 
-def test_criteria_by_name_and_group():
+def test_metrics_by_name_and_group():
     assert metric_names(["all"]) == list(METRICS)
     assert set(METRICS) - set(metric_names(["fast"])) == {"road", "parameter_randomization"}
     assert metric_names(["gradient", "gradient_noise"]) == ["gradient_noise", "guided_agreement"]
@@ -298,6 +310,7 @@ def test_criteria_by_name_and_group():
     [
         {"class_of": "truth"},
         {"annotation": "polygons"},
+        {"annotation": None},
         {"num_steps": 0},
         {"insertion_start": "noise"},
         {"deletion_end": "black"},
@@ -361,7 +374,7 @@ def test_a_further_map_that_fails_costs_only_the_score_that_needs_it(network, ba
     evaluator = Evaluator(network, both, metrics, SETTINGS)
     rows = evaluator(batch).rows
     expected = Evaluator(network, {**both, "again": FailsAgain(bad)}, metrics[:-1], SETTINGS)(batch).rows
-    assert all(torch.equal(rows[cell], each) for cell, each in expected.items())
+    assert all(torch.equal(rows[pair], each) for pair, each in expected.items())
     counted = evaluator.metric(name).image_scores(rows["again", name]).isfinite().tolist()
     assert counted == ([False] * 5 if bad == "none" else [True, False, True, True, True])
     assert rows["grad_cam", name].any(dim=1).all()
@@ -376,3 +389,223 @@ def test_the_other_class_is_another_one(network, batch):
     evaluator = Evaluator(network, methods(network, ["grad_cam"]), ["class_sensitivity"], settings)
     rows = evaluator(Batch(batch.images, least)).rows["grad_cam", "class_sensitivity"]
     assert float(rows[:, 0].sum()) > 0  # of the same class twice it would be 0
+
+
+class MeanValue(AdditiveScore):
+    """The mean over images of the mean of whatever a need has measured."""
+
+    def __init__(self):
+        super().__init__(row_length=2)
+
+    def rows(self, values):
+        means = values.flatten(1).mean(dim=1)
+        return torch.stack([means, torch.ones_like(means)], dim=1)
+
+    def value(self, total):
+        return total[..., 0] / total[..., 1]
+
+
+def add_metric(monkeypatch, need, group="faithfulness"):
+    spec = MetricSpec(
+        "made up",
+        group,
+        lambda settings: MeanValue(),
+        lambda measured: (measured.further[need.name],),
+        needs=(need,),
+    )
+    monkeypatch.setitem(METRICS, "made_up", spec)
+
+
+def test_a_new_need_of_probabilities_is_one_object(network, batch, monkeypatch):
+    # The fall of the probability from the image in half its contrast to the image in the inverse of its map.
+    need = ProbabilityNeed(
+        name="inverted_scores",
+        shared=lambda batch: [batch.images / 2],
+        variants=lambda batch, measured: [batch.images * (1 - measured.cams).unsqueeze(1)],
+        assembled=lambda batch, shared, own: (shared[0] - own[0]).unsqueeze(1),
+    )
+    add_metric(monkeypatch, need)
+    sizes = []
+    network.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    evaluator = Evaluator(network, methods(network, ["grad_cam", "layer_cam"]), ["made_up", "average_drop"], SETTINGS)
+    rows = evaluator(batch).rows
+    assert dict(evaluator.passes) == {"image": 5, "inverted_scores": 5 + 2 * 5, "masked_scores": 2 * 5}
+    assert sizes.count(25) == 1, "the variants of both needs and both methods share one pass"
+    for method in evaluator.methods:
+        for index, image in enumerate(batch.images):
+            class_idx = int(network(image[None]).argmax())
+            cam = image_maps(evaluator.methods[method], image[None], class_idx)
+            half = probability(network, image[None] / 2, class_idx)
+            inverted = probability(network, image[None] * (1 - cam), class_idx)
+            assert float(rows[method, "made_up"][index, 0]) == pytest.approx(float(half - inverted), abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", ["none", "nan"])
+def test_a_new_need_of_maps_is_one_object(network, batch, monkeypatch, bad):
+    need = MapNeed(
+        name="mirrored_cams",
+        of="the mirrored image",
+        question=lambda batch, measured: (batch.images.flip(3), batch.class_idx),
+    )
+    add_metric(monkeypatch, need, "sanity")
+    both = {"again": FailsAgain(bad), **methods(network, ["grad_cam"])}
+    evaluator = Evaluator(network, both, ["made_up", "average_drop"], SETTINGS)
+    found = evaluator(batch)
+    mirrored = image_maps(evaluator.methods["grad_cam"], batch.images.flip(3), found.class_idx)
+    torch.testing.assert_close(
+        found.rows["grad_cam", "made_up"][:, 0], mirrored.flatten(1).mean(dim=1).double(), rtol=1e-4, atol=1e-6
+    )
+    assert found.rows["again", "made_up"][:, 1].tolist() == ([0] * 5 if bad == "none" else [1, 0, 1, 1, 1])
+    assert found.rows["again", "average_drop"][:, 1].tolist() == [1] * 5
+    assert list(evaluator.reasons) == ["again/mirrored_cams"]
+    assert what_is_missing("layer_cam/mirrored_cams").startswith("LayerCAM made no map of the mirrored image for some")
+
+
+def test_a_new_need_of_maps_may_change_the_network(network, batch, monkeypatch):
+    def stages(batch):
+        weight = batch.network.fc.weight
+        before = weight.detach().clone()
+        for factor in (1, -1):
+            with torch.no_grad():
+                weight.copy_(factor * before)
+            yield
+        with torch.no_grad():
+            weight.copy_(before)
+
+    def check(network, settings):
+        if not hasattr(network, "fc"):
+            raise ValueError("`network`: expected a layer called fc")
+
+    need = MapNeed(
+        name="negated_cams",
+        of="the negated network",
+        question=lambda batch, measured: (batch.images, batch.class_idx),
+        stages=stages,
+        check=check,
+    )
+    spec = MetricSpec(
+        "made up",
+        "sanity",
+        lambda settings: MeanValue(),
+        lambda measured: ((measured.further["negated_cams"] - measured.cams.unsqueeze(1)).abs().flatten(2).mean(2),),
+        needs=(need,),
+    )
+    monkeypatch.setitem(METRICS, "made_up", spec)
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), ["made_up"])
+    found = evaluator(batch)
+    cams = found.cams["grad_cam"]
+    with torch.no_grad():
+        network.fc.weight.neg_()
+    negated = image_maps(evaluator.methods["grad_cam"], batch.images, found.class_idx)
+    # The first stage leaves the maps as they are; the mean over both stages is half of what the second one changes.
+    expected = (negated - cams).abs().flatten(1).mean(dim=1) / 2
+    assert float(expected.min()) > 0.01
+    torch.testing.assert_close(found.rows["grad_cam", "made_up"][:, 0], expected.double(), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="`network`: expected a layer called fc"):
+        Evaluator(nn.Identity(), {"own": FailsAgain("none")}, ["made_up"])
+
+
+def test_a_new_need_that_compares_methods_is_one_object(network, batch, monkeypatch):
+    def broken(images, class_idx=None):
+        raise ValueError("no map today")
+
+    need = ComparisonNeed(
+        name="number_of_maps",
+        compared=lambda batch, methods: (
+            torch.tensor([[each is not None for each in methods]] * len(batch.images)) * 1.0
+        ),
+    )
+    add_metric(monkeypatch, need)
+    evaluator = Evaluator(network, {"broken": broken, **methods(network)}, ["made_up"])
+    rows = evaluator(batch).rows
+    assert rows["grad_cam", "made_up"][:, 0].tolist() == [0.75] * 5
+    assert not rows["broken", "made_up"].any()
+
+
+@pytest.mark.parametrize("gradient", ["missing", "nan"])
+def test_a_new_need_of_a_gradient_is_one_object(network, batch, monkeypatch, gradient):
+    def squared(loss, images):
+        if gradient == "missing":
+            raise ValueError("no gradient today")
+        found = input_gradient(loss, images).square()
+        found[3] = torch.nan
+        return found
+
+    add_metric(monkeypatch, GradientNeed(name="squared", what="the squared gradient", gradient=squared), "gradient")
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), ["made_up", "gradient_noise"])
+    rows = evaluator(batch).rows
+    assert rows[NETWORK, "gradient_noise"][:, 1].tolist() == [1] * 5
+    if gradient == "missing":
+        assert not rows[NETWORK, "made_up"].any()
+        assert evaluator.reasons == {NETWORK: "no gradient today"}
+        return
+    assert evaluator.reasons == {NETWORK: "the squared gradient is not finite"}
+    image = batch.images[:1].clone().requires_grad_()
+    logits = network(image)
+    (expected,) = torch.autograd.grad(nn.functional.cross_entropy(logits, logits.argmax(dim=1)), image)
+    assert float(rows[NETWORK, "made_up"][0, 0]) == pytest.approx(float(expected.square().mean()), rel=1e-4)
+    assert rows[NETWORK, "made_up"][:, 1].tolist() == [1, 1, 1, 0, 1]
+
+
+def test_two_needs_of_one_name_are_an_error(network, monkeypatch):
+    need = ProbabilityNeed(
+        name="masked_scores", variants=lambda batch, measured: [], assembled=lambda batch, shared, own: batch.scores
+    )
+    add_metric(monkeypatch, need)
+    with pytest.raises(ValueError, match="`needs`: expected one need called 'masked_scores', got another one"):
+        Evaluator(network, methods(network), ["average_drop"])
+
+
+def test_the_order_of_the_metrics_plays_no_part(network, batch):
+    names = ["road", "deletion_auc", "insertion_auc", "adcc", "average_drop"]
+    found = {}
+    for order in (names, names[::-1]):
+        evaluator = Evaluator(network, methods(network), order, SETTINGS, max_batch=12)
+        found[order[0]] = evaluator(batch).rows
+        assert next(iter(evaluator.needs)) == "masked_scores"
+    assert all(torch.equal(rows, found["average_drop"][pair]) for pair, rows in found["road"].items())
+
+
+def test_any_annotation_is_the_mask_of_an_image_that_has_one_and_else_its_boxes(network):
+    """Four images of 4 × 4 pixels: a mask of the first column, a box of half the first row, both, and neither."""
+
+    class Ramp:
+        """The raw map 1, 2, 4, 8 from left to right, in each row."""
+
+        def __call__(self, images, class_idx=None):
+            return torch.tensor([1.0, 2.0, 4.0, 8.0]).expand(len(images), 4, 4)
+
+    row, none = torch.tensor([[0.0, 0.0, 4.0, 1.0]]), torch.zeros(0, 4)
+    masks = torch.zeros(4, 4, 4, dtype=torch.bool)
+    masks[[0, 2], :, 0] = True
+    boxes = [none, torch.tensor([[0.0, 0.0, 2.0, 1.0]]), row, none]
+    batch = Batch(torch.randn(4, 3, 4, 4), None, boxes, masks)
+    energy = {
+        # The energy of a map is 4 · 15. The first column holds 4 of it, the box of the second image 1 + 2.
+        "any": [4 / 60, 3 / 60, 4 / 60, None],
+        # The tight box around the first column is the first column. The box of the third image holds a row, 15.
+        "boxes": [4 / 60, 3 / 60, 15 / 60, None],
+        "masks": [4 / 60, None, 4 / 60, None],
+    }
+    for kind, expected in energy.items():
+        evaluator = Evaluator(network, {"ramp": Ramp()}, ["energy_pointing_game"], EvaluationSettings(annotation=kind))
+        found = evaluator(batch)
+        (truth,) = evaluator.truths
+        assert truth == {"any": "boxes or masks"}.get(kind, kind)
+        assert found.annotated[truth].tolist() == [each is not None for each in expected]
+        scores = evaluator.metric("energy_pointing_game").image_scores(found.rows["ramp", "energy_pointing_game"])
+        assert scores.nan_to_num(-1).tolist() == pytest.approx([-1 if each is None else each for each in expected])
+        for index in range(4):  # the neighbors of an image do not matter
+            alone = evaluator(batch.subset([index])).rows["ramp", "energy_pointing_game"]
+            assert torch.equal(alone[0], found.rows["ramp", "energy_pointing_game"][index])
+
+
+@pytest.mark.parametrize("known", ["boxes", "masks", "nothing"])
+def test_any_annotation_where_the_batch_has_one_kind_only(network, batch, known):
+    part = replace(batch, **{name: None for name in ("boxes", "masks") if name != known})
+    rows = {}
+    for kind in ("any", "boxes"):
+        evaluator = Evaluator(network, methods(network), ["localization_iou_25"], EvaluationSettings(annotation=kind))
+        rows[kind] = evaluator(part).rows["grad_cam", "localization_iou_25"]
+    assert torch.equal(rows["any"], rows["boxes"])  # in these images, the masks are the boxes
+    assert int(rows["any"][:, 1].sum()) == (0 if known == "nothing" else 4)

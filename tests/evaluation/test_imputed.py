@@ -74,7 +74,7 @@ def test_half_precision_is_solved_in_full():
 
 def test_bad_input_is_named():
     images = torch.randn(1, 3, 4, 4)
-    with pytest.raises(ValueError, match="some pixel of each image is left"):
+    with pytest.raises(ValueError, match="at least one pixel of each image to be left"):
         imputed(images, torch.ones(1, 4, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"`removed`: expected bool for each of the images"):
         imputed(images, torch.ones(1, 4, 4))
