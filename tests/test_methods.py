@@ -60,11 +60,11 @@ def test_is_differentiable_hides_no_other_error(monkeypatch):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_options_go_where_they_are_known(network, name):
-    method = method_named(name, network, "layer2", max_batch=3, progress=True, seed=7, top_k=2)
+    method = method_named(name, network, "layer2", max_batch=3, progress=True, seed=7, num_channels=2)
     assert type(method) is METHODS[name]
     # A method that averages over noise has its seed in its `NoisyImages`.
     settings = vars(method) | (vars(method.noisy) if hasattr(method, "noisy") else {})
-    for option, value in {"max_batch": 3, "progress": True, "seed": 7, "top_k": 2}.items():
+    for option, value in {"max_batch": 3, "progress": True, "seed": 7, "num_channels": 2}.items():
         known = option in inspect.signature(METHODS[name]).parameters
         assert (option in settings) == known
         assert not known or settings[option] == value

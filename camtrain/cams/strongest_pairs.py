@@ -22,9 +22,9 @@ class StrongestPairs(NamedTuple):
     """Pairs of positions of each image, the strongest first.
 
     Attributes:
-        first: (N, count, 2), row and column of the one position.
-        second: (N, count, 2), row and column of the other, which comes later when rows are read one after the other.
-        strengths: (N, count), not increasing.
+        first: (N, num_pairs, 2), row and column of the one position.
+        second: (N, num_pairs, 2), row and column of the other, which comes later when rows are read one after the other.
+        strengths: (N, num_pairs), not increasing.
     """
 
     first: Tensor
@@ -32,33 +32,33 @@ class StrongestPairs(NamedTuple):
     strengths: Tensor
 
 
-def strongest_pairs(pairs: Tensor, count: int = 10) -> StrongestPairs:
+def strongest_pairs(pairs: Tensor, num_pairs: int = 10) -> StrongestPairs:
     """The strongest pairs of two different positions in a symmetric map of pairs.
 
     Args:
         pairs: (N, h, w, h, w), as `TaylorCAM.pairs` makes it.
-        count: how many; all of them where there are fewer.
+        num_pairs: how many; all of them where there are fewer.
 
     Returns:
         The pairs, each once.
 
     Raises:
-        ValueError: if `pairs` has another shape, or `count` is less than 1.
+        ValueError: if `pairs` has another shape, or `num_pairs` is less than 1.
 
     Example:
         >>> pairs = torch.tensor([[9.0, 1.0, 5.0], [1.0, 9.0, 2.0], [5.0, 2.0, 9.0]]).view(1, 1, 3, 1, 3)
-        >>> found = strongest_pairs(pairs, count=1)
+        >>> found = strongest_pairs(pairs, num_pairs=1)
         >>> found.first.tolist(), found.second.tolist(), found.strengths.tolist()
         ([[[0, 0]]], [[[0, 2]]], [[5.0]])
     """
     if pairs.dim() != 5 or pairs.shape[1:3] != pairs.shape[3:]:
         raise ValueError(f"`pairs`: expected (N, h, w, h, w), got {tuple(pairs.shape)}")
-    if count < 1:
-        raise ValueError(f"`count`: expected at least 1, got {count}")
+    if num_pairs < 1:
+        raise ValueError(f"`num_pairs`: expected at least 1, got {num_pairs}")
     images, height, width = pairs.shape[:3]
     first, second = torch.triu_indices(height * width, height * width, offset=1, device=pairs.device)
     strengths = pairs.reshape(images, height * width, height * width)[:, first, second]
-    strongest = strengths.topk(min(count, strengths.shape[1]), dim=1)
+    strongest = strengths.topk(min(num_pairs, strengths.shape[1]), dim=1)
     return StrongestPairs(
         _rows_and_columns(first[strongest.indices], width),
         _rows_and_columns(second[strongest.indices], width),
@@ -70,7 +70,7 @@ def _rows_and_columns(positions: Tensor, width: int) -> Tensor:
     return torch.stack([positions // width, positions % width], dim=-1)
 
 
-def strongest_pairs_picture(image: Tensor, pairs: Tensor, count: int = 10, scale: int = 1) -> Pixels:
+def strongest_pairs_picture(image: Tensor, pairs: Tensor, num_pairs: int = 10, scale: int = 1) -> Pixels:
     """The image, with a line between the two positions of each of the strongest pairs.
 
     The stronger a pair, the redder and wider its line and the later it is drawn; pairs of strength zero are left out.
@@ -78,7 +78,7 @@ def strongest_pairs_picture(image: Tensor, pairs: Tensor, count: int = 10, scale
     Args:
         image: (3, H, W), RGB in [0, 1].
         pairs: (h, w, h, w), of this image.
-        count: most pairs.
+        num_pairs: most pairs.
         scale: pixels of the picture along one pixel of the image.
 
     Returns:
@@ -89,12 +89,12 @@ def strongest_pairs_picture(image: Tensor, pairs: Tensor, count: int = 10, scale
 
     Example:
         >>> pairs = torch.rand(2, 2, 2, 2)
-        >>> strongest_pairs_picture(torch.rand(3, 16, 24), pairs, count=3, scale=2).shape
+        >>> strongest_pairs_picture(torch.rand(3, 16, 24), pairs, num_pairs=3, scale=2).shape
         (32, 48, 3)
     """
     if image.dim() != 3 or image.shape[0] != 3:
         raise ValueError(f"`image`: expected (3, H, W), got {tuple(image.shape)}")
-    found = strongest_pairs(pairs.detach().float().cpu().unsqueeze(0), count)
+    found = strongest_pairs(pairs.detach().float().cpu().unsqueeze(0), num_pairs)
     height, width = image.shape[-2:]
     figure = Figure(figsize=(width * scale / _DPI, height * scale / _DPI), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))

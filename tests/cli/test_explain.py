@@ -152,7 +152,7 @@ def test_all_methods(explain, folder):
     for column, name in enumerate(names, start=1):
         if name not in ("cam", "x_grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "smooth_grad"):
             continue
-        method = method_named(name, ready.network, seed=5, top_k=2)
+        method = method_named(name, ready.network, seed=5, num_channels=2)
         if "cam" in name and name != "guided_grad_cam":
             expected = map_picture(picture, image_maps(method, picture[None])[0])
         else:
