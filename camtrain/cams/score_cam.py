@@ -56,8 +56,8 @@ class ScoreCAM(PerturbationCAM):
     is 0, and its weight what the softmax makes of that.
 
     Departures: the sum and its ReLU are taken at the layer's resolution and not after upsampling. With a `Contrast` or
-    an `Against` the scores are contrasted likewise, probabilities or logits. With `num_channels`, the softmax of `algorithm_1`
-    is over the channels that are kept.
+    an `Against` the scores are contrasted likewise, probabilities or logits. With `num_channels`, the softmax of
+    `algorithm_1` is over the channels that are kept.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.

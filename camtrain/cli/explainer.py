@@ -16,7 +16,7 @@ from camtrain.cli.photos import upright_photo
 from camtrain.cli.question import Question, Questions
 from camtrain.cli.ready_network import ReadyNetwork
 from camtrain.cli.say import say
-from camtrain.methods import TITLES, Method, image_maps
+from camtrain.methods import TITLES, Method, normalized_maps
 from camtrain.pictures import Tile, gradient_tile, map_tile, note_tile
 
 
@@ -100,7 +100,7 @@ class Explainer:
             gradient = _finite(method(image, question.class_idx)[0])
             return gradient_tile(TITLES[name], gradient, question.title)
         return map_tile(
-            TITLES[name], picture, _finite(image_maps(method, image, question.class_idx)[0]), question.title
+            TITLES[name], picture, _finite(normalized_maps(method, image, question.class_idx)[0]), question.title
         )
 
 

@@ -68,7 +68,7 @@ def test_wrong_arguments():
     image = torch.zeros(3, 8, 8)
     with pytest.raises(ValueError, match=r"`pairs`: expected \(N, h, w, h, w\), got \(1, 2, 3, 3, 2\)"):
         strongest_pairs(torch.zeros(1, 2, 3, 3, 2))
-    with pytest.raises(ValueError, match="`num_pairs`: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="`num_pairs`: expected a positive integer, got 0"):
         strongest_pairs(torch.zeros(1, 2, 2, 2, 2), 0)
     with pytest.raises(ValueError, match=r"`image`: expected \(3, H, W\), got \(1, 3, 8, 8\)"):
         strongest_pairs_picture(image.unsqueeze(0), torch.zeros(2, 2, 2, 2))

@@ -17,7 +17,7 @@ from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.randomized_layers import randomized_layers
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 from camtrain.gradients import guided_gradient
-from camtrain.methods import image_maps, method_named, resized_maps
+from camtrain.methods import method_named, normalized_maps, resized_maps
 from camtrain.metrics import adcc, area_under_curve, coherency, complexity, drop, map_similarity, road
 from camtrain.networks import CIFARResNet
 
@@ -55,7 +55,7 @@ def probability(network, image, class_idx):
 
 def score_by_hand(network, method, image, class_idx, name):
     """The score of one image, with one pass at a time."""
-    cam = image_maps(method, image, class_idx)
+    cam = normalized_maps(method, image, class_idx)
     score, masked = probability(network, image, class_idx), probability(network, masked_images(image, cam), class_idx)
     ranks = removal_ranks(cam)
 
@@ -73,14 +73,14 @@ def score_by_hand(network, method, image, class_idx, name):
             ways = [probability(network, one, class_idx) for one in removed_and_imputed(image, ranks, (0.2, 0.6))]
             return float(road(torch.stack(ways[:2])[None], torch.stack(ways[2:])[None]))
         case "adcc":
-            again = image_maps(method, masked_images(image, cam), class_idx)
+            again = normalized_maps(method, masked_images(image, cam), class_idx)
             return float(adcc(coherency(cam, again), complexity(cam), drop(score[None], masked[None])))
         case "class_sensitivity":
-            other = image_maps(method, image, int(network(image).argmin()))
+            other = normalized_maps(method, image, int(network(image).argmin()))
             return float(1 - map_similarity(cam, other).clamp(min=0))
         case "parameter_randomization":
             scores = [
-                1 - map_similarity(cam, image_maps(method, image, class_idx)).clamp(min=0)
+                1 - map_similarity(cam, normalized_maps(method, image, class_idx)).clamp(min=0)
                 for _ in randomized_layers(network, 3)
             ]
             return float(torch.stack(scores).mean())
@@ -110,7 +110,7 @@ def test_substrates_may_be_exchanged(network, batch):
     rows = evaluator(batch).rows
     for index, image in enumerate(batch.images):
         image, class_idx = image[None], int(network(image[None]).argmax())
-        ranks = removal_ranks(image_maps(evaluator.methods["grad_cam"], image, class_idx))
+        ranks = removal_ranks(normalized_maps(evaluator.methods["grad_cam"], image, class_idx))
         ways = (torch.zeros_like(image), image), (image, blurred(image))
         for name, (start, end) in zip(names, ways, strict=True):
             curve = [probability(network, one, class_idx) for one in path_images(start, end, ranks, 5)]
