@@ -1,4 +1,4 @@
-"""Every method by its name: in configs and log keys, on the command line, and as one kind of map."""
+"""Every method by its name, and normalized maps at the size of the images from any of them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ from camtrain.cams.smooth_grad_cam_plus_plus import SmoothGradCAMPlusPlus
 from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
-from camtrain.gradients import ClassIndex
+from camtrain.gradients import Against, ClassIndex, Contrast, evaluation_mode, positive_integer
 from camtrain.nearest_names import nearest_names
 from camtrain.networks import attention_heads
+from camtrain.networks.module_of import module_of
 
 Method: TypeAlias = BaseCAM | BaseAttribution
-"""From images and a class to maps at a layer, (N, h, w), or to attributions at the input, (N, 3, H, W)."""
+"""A method: called with images and a class, it returns maps at a layer, (N, h, w), or attributions, (N, 3, H, W)."""
 
 _METHODS: tuple[tuple[str, str, type[Method]], ...] = (
     ("cam", "CAM", CAM),
@@ -63,17 +64,17 @@ _METHODS: tuple[tuple[str, str, type[Method]], ...] = (
 )
 
 METHODS: dict[str, type[Method]] = {name: method for name, _, method in _METHODS}
-"""The class of each method by its name, which is also that of its file and of its log keys."""
+"""The class of each method by its name. The name is also that of the file and of the log keys."""
 
 TITLES: dict[str, str] = {name: title for name, title, _ in _METHODS}
-"""The name of each method as people write it."""
+"""The title of each method, as people write it, by its name."""
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of that name.
+    """Return the class of the method of that name.
 
     Raises:
-        ValueError: if there is none, with the nearest names.
+        ValueError: If no method has that name; the message suggests the nearest names.
 
     Example:
         >>> method_class("layer_cam").__name__
@@ -107,20 +108,20 @@ def method_names(names: str | Sequence[str]) -> list[str]:
 
 
 def method_named(name: str, network: nn.Module, target_layer: Any = None, **options: Any) -> Method:
-    """The method of that name for a network.
+    """Build the method of that name for a network.
 
-    The same options can be given to all methods: what a method does not have, and another one does, is left out, such
-    as the target layer of an attribution at the input.
+    The same options can be given to every method: an option that this method does not have, but another one has, is
+    ignored. So is the target layer of an attribution at the input.
 
     Args:
-        name: one of `METHODS`.
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: of the methods that have one; see `BaseCAM`.
-        options: of the constructors, such as `max_batch`, `seed` or `progress`.
+        name: One of `METHODS`.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The target layer of the methods that have one; see `BaseCAM`.
+        options: Options of the constructors, such as `max_batch`, `seed` or `progress`.
 
     Raises:
-        ValueError: if no method has that name, or as its constructor.
-        TypeError: if no method has such an option, or as its constructor.
+        ValueError: If no method has that name, or from the constructor of the method.
+        TypeError: If no method has such an option, or from the constructor of the method.
 
     Example:
         >>> from camtrain.networks import CIFARResNet
@@ -139,9 +140,9 @@ def method_named(name: str, network: nn.Module, target_layer: Any = None, **opti
 
 
 def methods_for(network: nn.Module) -> list[str]:
-    """Names of the methods that are meant where all are: all but those that want a network built for them.
+    """Return the names of all methods that can explain a network.
 
-    That is `attention_map`, which is among them where the network has an attention head.
+    Every method can, except `attention_map`, which needs a network with an attention head.
 
     Example:
         >>> from camtrain.networks import AttentionBranch, CIFARResNet
@@ -155,7 +156,7 @@ def methods_for(network: nn.Module) -> list[str]:
 
 
 def is_differentiable(name: str) -> bool:
-    """Whether the method can be built with `differentiable=True`, so that a penalty on its maps can be trained.
+    """Tell whether a method can be built with `differentiable=True`, so that a penalty on its maps can be trained.
 
     Example:
         >>> is_differentiable("grad_cam"), is_differentiable("score_cam")
@@ -171,31 +172,90 @@ def is_differentiable(name: str) -> bool:
 
 
 def image_maps(
-    method: Method, images: Tensor, class_idx: ClassIndex = None, *, reduction: ChannelReduction = "max"
+    network: Any,
+    images: Tensor,
+    method: str | Method = "grad_cam",
+    class_idx: ClassIndex = None,
+    *,
+    target_layer: Any = None,
+    reduction: ChannelReduction = "max",
+    max_batch: int = 64,
+    **options: Any,
 ) -> Tensor:
-    """One map per image, at the size of the images and in [0, 1], of a method of either kind.
+    """Explain images: one normalized map per image, at the size of the images, with any method.
 
-    A map at a layer is resized, then normalized; attributions go through `saliency_map` first. It is differentiable if
-    the method was built so.
+    The network is run in evaluation mode and left as found.
 
     Args:
-        method: a map at a layer, or an attribution at the input.
-        images: (N, 3, H, W).
-        class_idx: as for the call of the method.
-        reduction: of the channels of attributions.
+        network: An `nn.Module` from (N, 3, H, W) to (N, K) logits, or an object whose attribute `network` is one.
+        images: The images, (N, 3, H, W), normalized as the network expects them.
+        method: The name of a method, one of `METHODS`, or a method that was built for this network.
+        class_idx: The class to explain: one for all images, or (N,) integers. `None` explains the predicted class of
+            each image. See also `camtrain.gradients.Contrast` and `Against`.
+        target_layer: The target layer of a method at a layer; see `BaseCAM`. `None` finds the last spatial layer.
+        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        max_batch: The largest number of images in one forward pass; bounds the memory.
+        options: Options of the method, such as `num_samples`, `seed`, `progress` or `differentiable`. With
+            `differentiable=True` the maps stay in the graph.
 
     Returns:
-        (N, H, W) in [0, 1], at least float32; zeros where the map is the same everywhere.
+        (N, H, W) in [0, 1], at least float32, on the device of the images; zeros where a map is flat.
 
     Raises:
-        ValueError: as the method, or for another reduction.
-        TypeError: as the method.
+        ValueError: If no method has that name, a built method belongs to another network or comes with a
+            `target_layer`, `images` has another shape, or from the method.
+        TypeError: If no method has such an option, a built method comes with options, an argument has another type, or
+            from the method.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> network, images = CIFARResNet(depth=8), torch.rand(2, 3, 16, 24)
+        >>> maps = image_maps(network, images)
+        >>> maps.shape, float(maps.min()), float(maps.max())
+        (torch.Size([2, 16, 24]), 0.0, 1.0)
+        >>> image_maps(network, images, "smooth_grad", class_idx=3, num_samples=4, seed=0).shape
+        torch.Size([2, 16, 24])
+    """
+    module = module_of(network)
+    positive_integer("max_batch", max_batch)
+    _check_images(images)
+    if isinstance(method, str):
+        built = method_named(method, module, target_layer, max_batch=max_batch, **options)
+    else:
+        built = _checked_method(method, module, target_layer, options)
+    starts = range(0, max(len(images), 1), max_batch)
+    parts = [slice(start, start + max_batch) for start in starts]
+    with evaluation_mode(module):
+        maps = [normalized_maps(built, images[part], _of_part(class_idx, part), reduction=reduction) for part in parts]
+    return torch.cat(maps)
+
+
+def normalized_maps(
+    method: Method, images: Tensor, class_idx: ClassIndex = None, *, reduction: ChannelReduction = "max"
+) -> Tensor:
+    """Apply a built method: one map per image, at the size of the images and in [0, 1].
+
+    A map at a layer is resized, then normalized. An attribution is reduced to one channel, then normalized. The graph
+    is kept if the method was built with `differentiable=True`.
+
+    Args:
+        method: A method, built for a network.
+        images: The images, (N, 3, H, W), in one batch.
+        class_idx: The class to explain, as for the call of the method.
+        reduction: How the three channels of an attribution become one; see `saliency_map`.
+
+    Returns:
+        (N, H, W) in [0, 1], at least float32; zeros where a map is flat.
+
+    Raises:
+        ValueError: If `reduction` is another word, or from the method.
+        TypeError: From the method.
 
     Example:
         >>> from camtrain.networks import CIFARResNet
         >>> network, images = CIFARResNet(depth=8).eval(), torch.rand(2, 3, 16, 24)
         >>> for name in ("grad_cam", "input_gradient"):
-        ...     maps = image_maps(method_named(name, network), images)
+        ...     maps = normalized_maps(method_named(name, network), images)
         ...     print(maps.shape, float(maps.min()), float(maps.max()))
         torch.Size([2, 16, 24]) 0.0 1.0
         torch.Size([2, 16, 24]) 0.0 1.0
@@ -206,15 +266,15 @@ def image_maps(
 def resized_maps(
     method: Method, images: Tensor, class_idx: ClassIndex = None, *, reduction: ChannelReduction = "max"
 ) -> Tensor:
-    """One map per image, at the size of the images and as the method makes it, of a method of either kind.
+    """Apply a built method: one map per image, at the size of the images, not normalized.
 
-    As `image_maps`, before it is brought to [0, 1]: what is compared by its energy is not moved by its minimum.
+    For comparisons of energy, which subtracting the minimum would change. Otherwise use `normalized_maps`.
 
     Args:
-        method: a map at a layer, or an attribution at the input.
-        images: (N, 3, H, W).
-        class_idx: as for the call of the method.
-        reduction: of the channels of attributions.
+        method: A method, built for a network.
+        images: The images, (N, 3, H, W), in one batch.
+        class_idx: The class to explain, as for the call of the method.
+        reduction: How the three channels of an attribution become one; see `saliency_map`.
 
     Returns:
         (N, H, W), at least float32.
@@ -227,3 +287,40 @@ def resized_maps(
 
 def _parameters(method: type[Method]) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(method).parameters)
+
+
+def _check_images(images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        raise TypeError(f"`images`: expected a tensor (N, 3, H, W), got {type(images).__name__}")
+    if images.dim() != 4:
+        raise ValueError(f"`images`: expected (N, 3, H, W), got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(f"`images`: expected floating-point images, got {images.dtype}")
+
+
+def _checked_method(method: Method, network: nn.Module, target_layer: Any, options: dict[str, Any]) -> Method:
+    """The built method, if it is one for this network and nothing is left to choose."""
+    if not isinstance(method, (BaseCAM, BaseAttribution)):
+        raise TypeError(f"`method`: expected a name or a method built for the network, got {method!r}")
+    if method.network is not network:
+        raise ValueError(f"`method`: expected a method for `network`, got a {type(method).__name__} for another one")
+    if target_layer is not None:
+        raise ValueError("`target_layer`: expected None, since a built method has its target layer already")
+    if options:
+        raise TypeError(f"`{next(iter(options))}`: expected no options, since a built method has its own already")
+    return method
+
+
+def _of_part(class_idx: ClassIndex, part: slice) -> ClassIndex:
+    """The choice for some of the images. `None` stays: in evaluation mode a prediction depends on its image alone."""
+    match class_idx:
+        case Contrast():
+            return Contrast(_index_of_part(class_idx.class_idx, part), _index_of_part(class_idx.against, part))
+        case Against():
+            return Against(_index_of_part(class_idx.class_idx, part))
+        case _:
+            return _index_of_part(class_idx, part)
+
+
+def _index_of_part(index: int | Tensor | None, part: slice) -> int | Tensor | None:
+    return index[part] if isinstance(index, Tensor) and index.dim() == 1 else index

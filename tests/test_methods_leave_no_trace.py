@@ -137,7 +137,7 @@ def make_images(size: int = 8, count: int = 3) -> Tensor:
 def make_method(name: str, network: nn.Module, layer: str | None = "middle", **options: Any) -> Method:
     """With few samples and steps, and fewer images in a pass than there are in all."""
     layer = "last" if layer == "middle" and name in LAST_LAYER_ONLY else layer
-    settings: dict[str, Any] = {"num_samples": 3, "steps": 3, "tolerance": None, "max_batch": 4} | options
+    settings: dict[str, Any] = {"num_samples": 3, "num_steps": 3, "tolerance": None, "max_batch": 4} | options
     if not settings.get("differentiable"):
         settings.pop("differentiable", None)
     return method_named(name, network, layer, **settings)
@@ -279,7 +279,7 @@ def test_memory_is_flat(name, differentiable):
     """100 calls keep nothing, not even until the garbage collector finds it."""
     # One layer's activations are 32 KiB: kept at each call, that would be 800 pages.
     network, images = make_network(name, stride=16), make_images(size=32, count=2)
-    method = make_method(name, network, differentiable=differentiable, num_samples=1, steps=1)
+    method = make_method(name, network, differentiable=differentiable, num_samples=1, num_steps=1)
     for _ in range(10):
         method(images)
     gc.collect()

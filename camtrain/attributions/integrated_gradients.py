@@ -96,8 +96,8 @@ class IntegratedGradients(BaseAttribution):
         baseline: x', in the space of the images that the network gets: a number, one for each channel, or a tensor that
             broadcasts to the images. For normalized images the default, zero, is the mean color of the data set;
             black is -mean/std of each channel.
-        steps: points on the way that each image gets at least.
-        tolerance: relative completeness error above which an image gets more points; with `None` each has `steps`.
+        num_steps: points on the way that each image gets at least.
+        tolerance: relative completeness error above which an image gets more points; with `None` each has `num_steps`.
             Choose `None` in training mode, where dropout and BatchNorm make a score depend on more than its image, so
             that nothing is complete.
         max_steps: points on the way that no image gets more of.
@@ -106,11 +106,11 @@ class IntegratedGradients(BaseAttribution):
         differentiable: keep the attributions in the graph (see `BaseAttribution`).
 
     Raises:
-        ValueError: if `steps`, `max_steps` or `max_batch` is no positive integer, `tolerance` is not positive, or
-            `max_steps` is less than `steps`. When called: if the baseline does not broadcast to the images.
+        ValueError: if `num_steps`, `max_steps` or `max_batch` is no positive integer, `tolerance` is not positive, or
+            `max_steps` is less than `num_steps`. When called: if the baseline does not broadcast to the images.
 
     Cost:
-        `steps` forward passes and backward passes to the input, three times as many or nine times where they are
+        `num_steps` forward passes and backward passes to the input, three times as many or nine times where they are
         needed; one forward pass for the class and one of the baseline.
 
     Source:
@@ -119,7 +119,7 @@ class IntegratedGradients(BaseAttribution):
     Example:
         >>> from camtrain.networks import CIFARResNet
         >>> network, images = CIFARResNet(depth=8).eval(), torch.rand(2, 3, 16, 16)
-        >>> method = IntegratedGradients(network, steps=10)
+        >>> method = IntegratedGradients(network, num_steps=10)
         >>> attributions = method(images)
         >>> attributions.shape
         torch.Size([2, 3, 16, 16])
@@ -131,20 +131,20 @@ class IntegratedGradients(BaseAttribution):
         self,
         network: nn.Module,
         baseline: float | Sequence[float] | Tensor = 0.0,
-        steps: int = 50,
+        num_steps: int = 50,
         *,
         tolerance: float | None = 1e-3,
         max_steps: int = 450,
-        max_batch: int = 32,
+        max_batch: int = 64,
         differentiable: bool = False,
     ) -> None:
-        self.steps = positive_integer("steps", steps)
+        self.num_steps = positive_integer("num_steps", num_steps)
         self.max_steps = positive_integer("max_steps", max_steps)
         self.max_batch = positive_integer("max_batch", max_batch)
         if tolerance is not None and not tolerance > 0:
             raise ValueError(f"`tolerance`: expected a positive relative error, or None, got {tolerance}")
-        if tolerance is not None and max_steps < steps:
-            raise ValueError(f"`max_steps`: expected at least `steps`, {steps}, got {max_steps}")
+        if tolerance is not None and max_steps < num_steps:
+            raise ValueError(f"`max_steps`: expected at least `num_steps`, {num_steps}, got {max_steps}")
         super().__init__(network, differentiable=differentiable)
         self.baseline = baseline
         self.tolerance = tolerance
@@ -154,7 +154,7 @@ class IntegratedGradients(BaseAttribution):
         baseline = self._baseline(images)
         logits = self.logits(images)
         class_idx = fixed_class(logits, class_idx)
-        means = self._mean_gradients(images, baseline, class_idx, _midpoints(self.steps))
+        means = self._mean_gradients(images, baseline, class_idx, _midpoints(self.num_steps))
         if self.tolerance is not None:
             scores = (class_score(logits, class_idx), class_score(self.logits(baseline), class_idx))
             means = self._refined(means, images, baseline, class_idx, scores)
@@ -186,7 +186,7 @@ class IntegratedGradients(BaseAttribution):
         self, means: Tensor, images: Tensor, baseline: Tensor, class_idx: ClassIndex, scores: tuple[Tensor, Tensor]
     ) -> Tensor:
         """Mean gradients with three times as many points for the images that are not complete, then nine times."""
-        steps = self.steps
+        steps = self.num_steps
         incomplete = self._incomplete(means, images, baseline, scores)
         while len(incomplete) and 3 * steps <= self.max_steps:
             some, way = images[incomplete], _new_midpoints(steps)
@@ -244,5 +244,5 @@ def _midpoints(steps: int) -> list[float]:
 
 
 def _new_midpoints(steps: int) -> list[float]:
-    """Those of three times as many parts that are not among those of `steps`."""
+    """Those of three times as many parts that are not among those of `num_steps`."""
     return [point for number, point in enumerate(_midpoints(3 * steps)) if number % 3 != 1]

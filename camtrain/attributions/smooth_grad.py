@@ -102,15 +102,15 @@ class SmoothGrad(BaseAttribution):
     def __init__(
         self,
         network: nn.Module,
-        noise_level: float = 0.15,
-        num_samples: int = 50,
-        statistic: Statistic = "mean",
         *,
-        max_batch: int = 32,
+        num_samples: int = 50,
+        noise_level: float = 0.15,
+        statistic: Statistic = "mean",
+        max_batch: int = 64,
         seed: int | None = None,
         differentiable: bool = False,
     ) -> None:
-        self.noisy = NoisyImages(noise_level, num_samples, seed)
+        self.noisy = NoisyImages(num_samples=num_samples, noise_level=noise_level, seed=seed)
         self.max_batch = positive_integer("max_batch", max_batch)
         if statistic not in ("mean", "square", "variance"):
             raise ValueError(f"`statistic`: expected 'mean', 'square' or 'variance', got {statistic!r}")

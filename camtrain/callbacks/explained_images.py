@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from camtrain.batch import Batch
 from camtrain.cams import GradCAM
 from camtrain.gradients import evaluation_mode, gradients_enabled, guided_gradient, input_gradient, left_as_found
-from camtrain.methods import image_maps
+from camtrain.methods import normalized_maps
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ def explained_images(network: nn.Module, batch: Batch, target_layer: str | None 
         images = batch.images.detach().clone()
         labels = None if batch.labels is None else batch.labels.clone()
         cam = GradCAM(network, target_layer)
-        label_cams = None if labels is None else image_maps(cam, images, labels)
+        label_cams = None if labels is None else normalized_maps(cam, images, labels)
         with left_as_found(network, images.device):
             logits = network(images.requires_grad_()).float()
             predictions = logits.detach().argmax(dim=1)
             loss = F.cross_entropy(logits, predictions if labels is None else labels, reduction="sum")
             input_gradients = input_gradient(loss, images)
             guided_gradients, unguided = _guided(loss, images)
-        prediction_cams = image_maps(cam, images.detach(), predictions)
+        prediction_cams = normalized_maps(cam, images.detach(), predictions)
     return ExplainedImages(
         Batch(batch.images.cpu(), None if labels is None else labels.cpu(), _on_cpu(batch.boxes)),
         logits.detach().softmax(dim=1).cpu(),

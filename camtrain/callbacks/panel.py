@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from camtrain.callbacks.explained_images import ExplainedImages
-from camtrain.pictures import GAP, Panel, Tile, class_name, gradient_tile, map_tile, note_tile, shown_pixels
-from camtrain.pictures.contact_sheet import Pixels
+from camtrain.pictures import GAP, Panel, Pixels, Tile, class_name, gradient_tile, map_tile, note_tile, shown_pixels
 
 _RIGHT, _WRONG = "#0a7d32", "#c0271d"
 

@@ -108,7 +108,7 @@ class AblationCAM(PerturbationCAM):
     def _channels(self, activations: Tensor) -> Tensor:
         """(C,) bool, those of one image that have to be ablated."""
         # Where a channel is zero, setting it to zero changes nothing.
-        needed = strongest_channels(activations, self.top_k) & (activations != 0).any(dim=(-2, -1))
+        needed = strongest_channels(activations, self.num_channels) & (activations != 0).any(dim=(-2, -1))
         return needed.squeeze(0)
 
 

@@ -13,14 +13,14 @@ from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, evaluation_mode, positive_integer
 
 
-def strongest_channels(activations: Tensor, top_k: int | None) -> Tensor:
+def strongest_channels(activations: Tensor, num_channels: int | None) -> Tensor:
     """Which channels of each image to look at: those of the largest mean magnitude, 1/(hw) Σ_ij |A^k_ij|.
 
     A map is Σ_k w_k A^k: with weights of bounded size, these are the channels that can contribute most to it.
 
     Args:
         activations: (N, C, h, w).
-        top_k: how many of each image; `None`, or more than there are, means all.
+        num_channels: how many of each image; `None`, or more than there are, means all.
 
     Returns:
         (N, C), bool.
@@ -30,9 +30,9 @@ def strongest_channels(activations: Tensor, top_k: int | None) -> Tensor:
         tensor([[False,  True,  True]])
     """
     strength = activations.abs().mean(dim=(-2, -1))
-    if top_k is None or top_k >= strength.shape[1]:
+    if num_channels is None or num_channels >= strength.shape[1]:
         return torch.ones_like(strength, dtype=torch.bool)
-    return torch.zeros_like(strength, dtype=torch.bool).scatter_(1, strength.topk(top_k).indices, True)
+    return torch.zeros_like(strength, dtype=torch.bool).scatter_(1, strength.topk(num_channels).indices, True)
 
 
 class PerturbationCAM(BaseCAM):
@@ -46,7 +46,7 @@ class PerturbationCAM(BaseCAM):
         network: from (N, 3, H, W) to (N, K) logits.
         target_layer: dotted name or module; `None` finds the last spatial layer at the first call.
         max_batch: number of changed images, or changed activations, in one pass; it bounds the memory.
-        top_k: measure only that many channels of each image, those of the largest mean magnitude (see
+        num_channels: measure only that many channels of each image, those of the largest mean magnitude (see
             `strongest_channels`), and leave the others out of the map; `None` measures all.
         progress: show a progress bar.
         differentiable: not possible here; there for the sake of one signature.
@@ -60,8 +60,8 @@ class PerturbationCAM(BaseCAM):
         network: nn.Module,
         target_layer: str | nn.Module | None = None,
         *,
-        max_batch: int = 32,
-        top_k: int | None = None,
+        max_batch: int = 64,
+        num_channels: int | None = None,
         progress: bool = False,
         differentiable: bool = False,
     ) -> None:
@@ -73,7 +73,7 @@ class PerturbationCAM(BaseCAM):
             )
         super().__init__(network, target_layer)
         self.max_batch = positive_integer("max_batch", max_batch)
-        self.top_k = None if top_k is None else positive_integer("top_k", top_k)
+        self.num_channels = None if num_channels is None else positive_integer("num_channels", num_channels)
         self.progress = progress
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:

@@ -56,15 +56,15 @@ class ScoreCAM(PerturbationCAM):
     is 0, and its weight what the softmax makes of that.
 
     Departures: the sum and its ReLU are taken at the layer's resolution and not after upsampling. With a `Contrast` or
-    an `Against` the scores are contrasted likewise, probabilities or logits. With `top_k`, the softmax of `algorithm_1`
-    is over the channels that are kept.
+    an `Against` the scores are contrasted likewise, probabilities or logits. With `num_channels`, the softmax of
+    `algorithm_1` is over the channels that are kept.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.
         target_layer: dotted name or module; `None` finds the last spatial layer at the first call.
         variant: `class_probability` or `algorithm_1`.
         max_batch: number of masked images in one pass; it bounds the memory.
-        top_k: measure only that many channels of each image, those of the largest mean magnitude (see
+        num_channels: measure only that many channels of each image, those of the largest mean magnitude (see
             `strongest_channels`), and leave the others out of the map; `None` measures all.
         progress: show a progress bar.
         differentiable: not possible here; there for the sake of one signature.
@@ -82,7 +82,7 @@ class ScoreCAM(PerturbationCAM):
 
     Example:
         >>> from camtrain.networks import CIFARResNet
-        >>> ScoreCAM(CIFARResNet(depth=8), "layer3", top_k=4)(torch.rand(2, 3, 32, 32)).shape
+        >>> ScoreCAM(CIFARResNet(depth=8), "layer3", num_channels=4)(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 8, 8])
     """
 
@@ -92,8 +92,8 @@ class ScoreCAM(PerturbationCAM):
         target_layer: str | nn.Module | None = None,
         *,
         variant: Variant = "class_probability",
-        max_batch: int = 32,
-        top_k: int | None = None,
+        max_batch: int = 64,
+        num_channels: int | None = None,
         progress: bool = False,
         differentiable: bool = False,
     ) -> None:
@@ -101,7 +101,7 @@ class ScoreCAM(PerturbationCAM):
             network,
             target_layer,
             max_batch=max_batch,
-            top_k=top_k,
+            num_channels=num_channels,
             progress=progress,
             differentiable=differentiable,
         )
@@ -114,7 +114,7 @@ class ScoreCAM(PerturbationCAM):
         """The activations of the layer, and what the network says of the masked images."""
         activations, logits = self.activations_and_logits(images)
         classes = fixed_class(logits, class_idx)
-        kept = strongest_channels(activations, self.top_k)
+        kept = strongest_channels(activations, self.num_channels)
         needed = kept & (activations.amax(dim=(-2, -1)) != activations.amin(dim=(-2, -1)))
         scores = self._scores_of_channels(images, activations, classes, needed)
         if self.variant == "class_probability" or not len(images):

@@ -99,11 +99,11 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
         *,
         num_samples: int = 25,
         noise_level: float = 0.15,
-        max_batch: int = 32,
+        max_batch: int = 64,
         seed: int | None = None,
         differentiable: bool = False,
     ) -> None:
-        self.noisy = NoisyImages(noise_level, num_samples, seed)
+        self.noisy = NoisyImages(num_samples=num_samples, noise_level=noise_level, seed=seed)
         self.max_batch = positive_integer("max_batch", max_batch)
         super().__init__(network, target_layer, differentiable=differentiable)
 

@@ -28,7 +28,7 @@ class SSCAM(ScoreCAM):
     adds it to the raw one, with a standard deviation of (2 / range)², which is largest where the channel is weakest.
     With the paper's σ of 2, twice the range of the mask, the network sees mostly noise; at 0.2 the mask stays visible.
 
-    Draws are the same for each image of a batch, and depend neither on `max_batch` nor on `top_k`.
+    Draws are the same for each image of a batch, and depend neither on `max_batch` nor on `num_channels`.
 
     Args:
         network: from (N, 3, H, W) to (N, K) logits.
@@ -40,7 +40,7 @@ class SSCAM(ScoreCAM):
             calls one after the other draw the same.
         variant: `class_probability` or `algorithm_1`, see `ScoreCAM`.
         max_batch: number of masked images in one pass; it bounds the memory.
-        top_k: measure only that many channels of each image, those of the largest mean magnitude (see
+        num_channels: measure only that many channels of each image, those of the largest mean magnitude (see
             `strongest_channels`), and leave the others out of the map; `None` measures all.
         progress: show a progress bar.
         differentiable: not possible here; there for the sake of one signature.
@@ -56,7 +56,7 @@ class SSCAM(ScoreCAM):
 
     Example:
         >>> from camtrain.networks import CIFARResNet
-        >>> SSCAM(CIFARResNet(depth=8), "layer3", num_samples=2, top_k=4)(torch.rand(2, 3, 32, 32)).shape
+        >>> SSCAM(CIFARResNet(depth=8), "layer3", num_samples=2, num_channels=4)(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 8, 8])
     """
 
@@ -70,8 +70,8 @@ class SSCAM(ScoreCAM):
         noise_std: float = 2.0,
         seed: int | None = None,
         variant: Variant = "class_probability",
-        max_batch: int = 32,
-        top_k: int | None = None,
+        max_batch: int = 64,
+        num_channels: int | None = None,
         progress: bool = False,
         differentiable: bool = False,
     ) -> None:
@@ -80,7 +80,7 @@ class SSCAM(ScoreCAM):
             target_layer,
             variant=variant,
             max_batch=max_batch,
-            top_k=top_k,
+            num_channels=num_channels,
             progress=progress,
             differentiable=differentiable,
         )

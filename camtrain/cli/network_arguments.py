@@ -124,7 +124,7 @@ def methods_of(names: Sequence[str], network: nn.Module, settings: Namespace) ->
     layers = [word.strip() for word in settings.target_layer.split(",")] if settings.target_layer else [None]
     # Under the bar of all maps, one of its own where a method takes long.
     options = {"max_batch": settings.max_batch, "seed": settings.seed, "progress": sys.stderr.isatty()}
-    options |= {} if settings.channels is None else {"top_k": settings.channels}
+    options |= {} if settings.channels is None else {"num_channels": settings.channels}
     layer = layers[0] if len(layers) == 1 else layers
     if settings.methods == "all":
         meant = methods_for(network)

@@ -10,6 +10,7 @@ from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.map_layout import MapLayout, PixelLayout, TokenLayout, map_layout
 from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing
+from camtrain.networks.module_of import module_of
 from camtrain.networks.small_image_stem import with_small_image_stem
 from camtrain.networks.target_layer import last_spatial_layer, target_layer_of
 from camtrain.networks.uncompiled import uncompiled
@@ -35,6 +36,7 @@ __all__ = [
     "last_spatial_layer",
     "layer_before_last_stage",
     "map_layout",
+    "module_of",
     "target_layer_of",
     "uncompiled",
     "with_small_image_stem",

@@ -1,26 +1,29 @@
-"""How maps and gradients are shown: pixels, panels of tiles, sheets and files."""
+"""Pictures of maps and gradients: overlays, panels of tiles, contact sheets, files."""
 
 from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_pixels
 from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
-from camtrain.pictures.map_picture import map_picture
+from camtrain.pictures.overlay import overlay
 from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
+from camtrain.pictures.pixels import Pixels, figure_pixels
 from camtrain.pictures.png import write_png
 from camtrain.pictures.shown import figure_of, show_pixels
 
 __all__ = [
     "GAP",
     "Panel",
+    "Pixels",
     "Tile",
     "class_name",
     "contact_sheet",
     "denormalized",
     "figure_of",
+    "figure_pixels",
     "gradient_picture",
     "gradient_tile",
-    "map_picture",
     "map_tile",
     "note_tile",
+    "overlay",
     "reduced",
     "show_pixels",
     "shown_pixels",

@@ -1,4 +1,4 @@
-"""Many panels in one picture."""
+"""A contact sheet: many panels in one picture."""
 
 from __future__ import annotations
 
@@ -6,51 +6,47 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from camtrain.pictures.panel import Panel
+from camtrain.pictures.pixels import Pixels, figure_pixels
 
-TILE = 128  # pixels of the shorter side of a tile on the sheet
+TILE = 128  # length in pixels of the shorter side of a tile on the sheet
 GAP = 8
 TITLE = 16
 HEADER = 40
 _DPI = 100
 _BOX_COLOR = "#00ff66"
 
-Pixels = npt.NDArray[np.uint8]
-
 
 def contact_sheet(rows: Sequence[Panel], title: str, tile: int = TILE) -> Pixels:
-    """Panels in one picture: a row for each image, a column for each kind of tile.
+    """Draw panels in one picture: a row for each image, a column for each kind of tile.
 
     Args:
-        rows: at least one panel, with as many tiles each. Images of another shape than the largest leave room beside
-            them.
-        title: of the sheet.
-        tile: pixels of the shorter side of a tile.
+        rows: The panels, at least one, all with the same number of tiles. Tiles smaller than the largest one leave
+            white space below or beside them.
+        title: The title of the sheet.
+        tile: The length of the shorter side of a tile, in pixels.
 
     Returns:
-        (H, W, 3) pixels.
+        The picture, (H, W, 3).
     """
+    from matplotlib.figure import Figure
+
     sizes = [_shown_size(each.pixels, tile) for panel in rows for each in panel.tiles]
     tile_height, tile_width = max(height for height, _ in sizes), max(width for _, width in sizes)
     width = GAP + len(rows[0].tiles) * (tile_width + GAP)
     height = HEADER + len(rows) * (TITLE + tile_height + GAP)
     paper = np.full((height, width, 3), 255, dtype=np.uint8)
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
-    # One coordinate system for everything, in pixels: axes for each tile would cost more than all the maps.
+    # One pair of axes, in pixels, for the whole sheet: one for each tile would take longer than making the maps.
     axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
 
     def write(x: float, y: float, text: str, **style: Any) -> None:
-        # Class names are no mathematics, even where they hold dollar signs.
+        # A dollar sign in a class name does not start a formula.
         axes.text(x, y, text, parse_math=False, va="center", **style)
 
     write(GAP, 11, _shortened(title, width - 2 * GAP, _TITLE_LETTER), fontsize=8, fontweight="bold")
@@ -71,19 +67,18 @@ def contact_sheet(rows: Sequence[Panel], title: str, tile: int = TILE) -> Pixels
                 scale = pixels.shape[1] / each.pixels.shape[-1]
                 _draw_boxes(axes, panel.boxes * scale, (left, top, pixels.shape[1], pixels.shape[0]))
     axes.imshow(paper, extent=(0, width, height, 0), interpolation="none", aspect="auto")
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return figure_pixels(figure)
 
 
 def shown_pixels(pixels: Tensor, tile: int = TILE) -> Pixels:
-    """A picture at the size at which it is shown on a tile, (H, W, 3).
+    """A picture at the size it has on a tile, (H, W, 3).
 
-    Small images are enlarged by a whole factor, so that pixels stay pixels; large ones are reduced to `tile`.
+    Small pictures are enlarged by a whole factor, so that every pixel becomes a square; large ones are reduced to
+    `tile`.
 
     Args:
-        pixels: (3, H, W) in [0, 1].
-        tile: pixels of the shorter side.
+        pixels: The picture, (3, H, W) in [0, 1].
+        tile: The length of the shorter side, in pixels.
     """
     shown = reduced(pixels, tile).unsqueeze(0)
     shown = F.interpolate(shown, size=_shown_size(shown, tile), mode="nearest")
@@ -91,7 +86,7 @@ def shown_pixels(pixels: Tensor, tile: int = TILE) -> Pixels:
 
 
 def reduced(pixels: Tensor, tile: int = TILE) -> Tensor:
-    """The same picture, (3, h, w), with no more pixels than a tile can show: its shorter side is at most `tile`.
+    """The picture reduced to what a tile can show, (3, h, w): its shorter side has at most `tile` pixels.
 
     Example:
         >>> reduced(torch.rand(3, 50, 60)).shape, reduced(torch.rand(3, 256, 512)).shape
@@ -112,7 +107,10 @@ def _shown_size(pixels: Tensor, tile: int) -> tuple[int, int]:
 
 
 def _draw_boxes(axes: Any, boxes: Tensor, tile: tuple[int, int, int, int]) -> None:
-    """Frames on a tile that begins at (left, top), cut off at its edges."""
+    """Draw boxes on a tile, given as (left, top, width, height); they are cut off at its edges."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
     left, top, width, height = tile
     window = Rectangle((left, top), width, height, transform=axes.transData)
     for x0, y0, x1, y1 in boxes.tolist():
@@ -123,11 +121,11 @@ def _draw_boxes(axes: Any, boxes: Tensor, tile: tuple[int, int, int, int]) -> No
         frame.set_clip_path(window)
 
 
-_LETTER, _TITLE_LETTER = 5.2, 6.8  # mean width of a letter in pixels, above a tile and above the sheet
+_LETTER, _TITLE_LETTER = 5.2, 6.8  # mean width of a letter in pixels, in the title of a tile and of the sheet
 
 
 def _shortened(text: str, pixels: int, letter: float = _LETTER) -> str:
-    """The text, cut in the middle to what fits: its end holds the probability."""
+    """The text, shortened in the middle to fit: its end holds the probability."""
     fitting = max(8, int(pixels / letter))
     if len(text) <= fitting:
         return text

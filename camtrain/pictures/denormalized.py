@@ -1,4 +1,4 @@
-"""From what a network sees back to what people see."""
+"""Normalized images back to RGB."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def denormalized(images: Tensor, data: Any = None) -> Tensor:
-    """Normalized images as RGB: as their data module says, or each from its own minimum to its own maximum.
+    """Turn normalized images back to RGB: with the data module, or each image scaled from its minimum to its maximum.
 
     Args:
-        images: (N, 3, H, W), normalized as a network expects them.
+        images: Images as a network expects them, (N, 3, H, W), normalized.
         data: A data module; its method `denormalize` is used if it has one.
 
     Returns:

@@ -1,4 +1,4 @@
-"""One image and what explains it, side by side."""
+"""One image and its explanations, side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camtrain.pictures.gradient_picture import gradient_picture
-from camtrain.pictures.map_picture import map_picture
+from camtrain.pictures.overlay import overlay
 
 _NOTE_WIDTH, _NOTE_LINES = 25, 9  # characters and lines that fit on the smallest tile
 
@@ -20,12 +20,12 @@ class Tile:
     """One picture of a panel.
 
     Attributes:
-        kind: what it shows, the title of its column.
-        pixels: (3, H, W) in [0, 1].
-        title: what it shows of this image.
-        color: of the title.
-        boxed: whether the ground-truth boxes belong on it.
-        note: written across it.
+        kind: What the tile shows; the title of its column.
+        pixels: The picture, (3, H, W) in [0, 1].
+        title: The title of this tile, such as a class and its probability.
+        color: The color of the title.
+        boxed: Whether the ground-truth boxes are drawn on the tile.
+        note: Text written across the tile.
     """
 
     kind: str
@@ -38,13 +38,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Panel:
-    """The tiles of one image, all of its size.
+    """The tiles of one image, all of the size of the image.
 
     Attributes:
-        tiles: from left to right.
-        boxes: (M, 4) ground-truth boxes, xyxy pixels of the image.
-        label: class index, or `None`.
-        caption: one line that names classes and probabilities.
+        tiles: The tiles, from left to right.
+        boxes: The ground-truth boxes, (M, 4), xyxy in pixels of the image.
+        label: The class index of the image, or `None` if it is unknown.
+        caption: One line that names classes and probabilities.
     """
 
     tiles: list[Tile]
@@ -54,7 +54,7 @@ class Panel:
 
 
 def class_name(class_names: Sequence[str] | None, index: int) -> str:
-    """Name of a class, or its number where it has none.
+    """The name of a class, or `class <index>` if it has no name.
 
     Example:
         >>> class_name(["cat", "dog"], 1), class_name(None, 1)
@@ -66,26 +66,27 @@ def class_name(class_names: Sequence[str] | None, index: int) -> str:
 def map_tile(
     kind: str, picture: Tensor, cam: Tensor, title: str = "", *, color: str = "black", boxed: bool = False
 ) -> Tile:
-    """A map in color over the gray image. A flat map is shown as zeros, and the title says so.
+    """A tile with a map in color over the gray image. The title of a map of zeros says that the map is flat.
 
     Args:
-        kind: the title of its column.
-        picture: (3, H, W) RGB in [0, 1].
-        cam: (H, W) in [0, 1]; zeros if it was flat.
-        title: of this tile.
-        color: of the title.
-        boxed: whether the ground-truth boxes belong on it.
+        kind: The title of the column.
+        picture: The image, (3, H, W), RGB in [0, 1].
+        cam: The map, (H, W) in [0, 1]; zeros if it is flat.
+        title: The title of this tile.
+        color: The color of the title.
+        boxed: Whether the ground-truth boxes are drawn on the tile.
     """
-    return Tile(kind, map_picture(picture, cam), _or(title, "(flat map)", cam), color, boxed)
+    # A data module of the user may leave pixels a little outside [0, 1].
+    return Tile(kind, overlay(picture.clamp(0, 1), cam), _titled(title, "(flat map)", cam), color, boxed)
 
 
 def gradient_tile(kind: str, gradient: Tensor, title: str = "") -> Tile:
-    """A gradient, (3, H, W), in gray. Where it is zero everywhere, the tile is black and its title says so."""
-    return Tile(kind, gradient_picture(gradient), _or(title, "(zero)", gradient))
+    """A tile with a gradient, (3, H, W), in gray. A gradient of zeros gives a black tile whose title says so."""
+    return Tile(kind, gradient_picture(gradient), _titled(title, "(zero)", gradient))
 
 
 def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
-    """A gray tile of the size of a picture with a few lines of text in the place of one.
+    """A gray tile with a few lines of text, in place of a picture of the same size as `like`.
 
     Example:
         >>> print(note_tile("CAM", torch.zeros(3, 8, 8), "the logits are not what an nn.Linear puts out").note)
@@ -96,6 +97,6 @@ def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
     return Tile(kind, torch.full_like(like, 0.85), title, note="\n".join(lines))
 
 
-def _or(title: str, zero: str, values: Tensor) -> str:
-    """The title, with another word where all values are zero."""
-    return title if bool(values.any()) else f"{title} {zero}".strip()
+def _titled(title: str, remark: str, values: Tensor) -> str:
+    """The title, followed by the remark if all values are zero."""
+    return title if bool(values.any()) else f"{title} {remark}".strip()

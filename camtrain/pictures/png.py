@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Pictures as PNG files."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from camtrain.pictures.contact_sheet import Pixels
+from camtrain.pictures.pixels import Pixels
 
 
 def write_png(pixels: Pixels, path: Path, largest_file: int | None = None) -> None:
-    """Write a picture, with coarser shades if the file would otherwise be too large.
+    """Write a picture as PNG, with coarser shades if the file would otherwise be too large.
 
-    Gradients look like noise, which does not compress.
+    Pictures of gradients look like noise, which does not compress.
 
     Args:
-        pixels: (H, W, 3).
-        path: of the file; its folder is made.
-        largest_file: in bytes. Above it shades are coarser, up to 4 of 8 bits, which is then written whatever its size;
-            `None` keeps all shades.
+        pixels: The picture, (H, W, 3).
+        path: The path of the file. Its folder is created.
+        largest_file: The size limit in bytes. A larger file is written again with 6, 5 and at last 4 bits for each
+            channel; with 4 bits it is kept whatever its size. `None` keeps all shades.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for bits in (8, 6, 5, 4):

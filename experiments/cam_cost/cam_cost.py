@@ -48,7 +48,7 @@ from camtrain.networks import build_network
 
 HERE = Path(__file__).parent
 OURS, CAPTUM, LIBRARY = "camtrain", "captum", "pytorch-grad-cam"
-MAX_BATCH = 32  # images in one pass, camtrain's default
+MAX_BATCH = 32  # images in one pass
 TOP_K = (8, 32, 128)
 NUM_CLASSES = 1000
 
@@ -237,7 +237,7 @@ def ablation_cam_contest(network: nn.Module, images: Tensor, settings: argparse.
     """Ablation-CAM of one image."""
     classes = predicted(network, images)
     contenders: dict[str, Callable[[], Tensor | None]] = {
-        OURS: lambda: AblationCAM(network, "layer4")(images, classes),
+        OURS: lambda: AblationCAM(network, "layer4", max_batch=MAX_BATCH)(images, classes),
         LIBRARY: library_call(LibraryAblationCAM, network, images, classes),
         "one forward pass": lambda: forward(network, images),
     }
@@ -264,7 +264,7 @@ def score_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Nam
     }
     for top_k in TOP_K:
         contenders[f"{OURS}, top_k={top_k}"] = lambda top_k=top_k: ScoreCAM(
-            network, "layer4", max_batch=MAX_BATCH, top_k=top_k
+            network, "layer4", max_batch=MAX_BATCH, num_channels=top_k
         )(images, classes)
 
     def remarks(maps: dict[str, Tensor | None]) -> dict[str, str]:
@@ -313,7 +313,9 @@ def integrated_gradients_contest(network: nn.Module, images: Tensor, settings: a
     contenders: dict[str, Callable[[], Tensor | None]] = {
         CAPTUM: lambda: captum(None),
         split: lambda: captum(MAX_BATCH),
-        OURS: lambda: IntegratedGradients(network, steps=steps, tolerance=None)(images, classes),
+        OURS: lambda: IntegratedGradients(network, num_steps=steps, tolerance=None, max_batch=MAX_BATCH)(
+            images, classes
+        ),
     }
     return Contest(contenders, CAPTUM, lambda maps: equal_to_captum(maps, f"{steps} steps"))
 
@@ -331,7 +333,8 @@ def smooth_grad_contest(network: nn.Module, images: Tensor, settings: argparse.N
 
     def ours() -> Tensor:
         torch.manual_seed(settings.seed)
-        return SmoothGrad(network, level, samples)(images, classes)
+        method = SmoothGrad(network, num_samples=samples, noise_level=level, max_batch=MAX_BATCH)
+        return method(images, classes)
 
     split = f"{CAPTUM}, {MAX_BATCH} images in a pass"
     contenders: dict[str, Callable[[], Tensor | None]] = {

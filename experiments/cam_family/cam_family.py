@@ -34,7 +34,12 @@ def main() -> None:
     settings = parsed()
     torch.set_num_threads(settings.threads)
     ready = ready_network(settings.checkpoint, override=Override(size=settings.size))
-    options = {"num_samples": settings.samples, "seed": settings.seed, "top_k": settings.channels, "progress": True}
+    options = {
+        "num_samples": settings.samples,
+        "seed": settings.seed,
+        "num_channels": settings.channels,
+        "progress": True,
+    }
     methods = {
         name: method_named(name, ready.network, settings.target_layer, **options) for name in methods_for(ready.network)
     }

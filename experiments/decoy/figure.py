@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from camtrain.data import DecoyDigits
-from camtrain.methods import TITLES, image_maps, method_named
+from camtrain.methods import TITLES, method_named, normalized_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
 from camtrain.regions import box_regions
@@ -42,12 +42,12 @@ def main(settings: argparse.Namespace) -> None:
     mended = (predicted["plain"] != labels) & (predicted[settings.after] == labels)
     candidates = mended.nonzero().flatten()
     explained = method_named(settings.method, networks["plain"], settings.target_layer)
-    at_decoy = energy_in_region(image_maps(explained, images[candidates]), decoys(data)[candidates])
+    at_decoy = energy_in_region(normalized_maps(explained, images[candidates]), decoys(data)[candidates])
     print(f"share of the plain map at the decoy, of {len(candidates)} images: {at_decoy.quantile(QUARTILES).tolist()}")
     chosen = candidates[at_decoy.argsort(descending=True)[:IMAGES]]
     pictures = data.denormalize(images[chosen])
     maps = {
-        name: image_maps(method_named(settings.method, each, settings.target_layer), images[chosen])
+        name: normalized_maps(method_named(settings.method, each, settings.target_layer), images[chosen])
         for name, each in networks.items()
     }
     kinds = dict(zip(networks, ("before", "after"), strict=True))

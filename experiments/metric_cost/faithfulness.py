@@ -29,7 +29,7 @@ from camtrain import Objective
 from camtrain.batch import Batch
 from camtrain.evaluation import EvaluationSettings, Evaluator
 from camtrain.evaluation.blurred import blurred
-from camtrain.methods import image_maps, method_named
+from camtrain.methods import method_named, normalized_maps
 from camtrain.metrics import area_under_curve
 from camtrain.networks import build_network
 from camtrain.regularizers import InterpretableGradient
@@ -109,7 +109,7 @@ def insertion_deletion(settings: argparse.Namespace) -> list[tuple[str, ...]]:
         metric = quantus.PixelFlipping(features_in_step=3 * settings.size**2 // NUM_STEPS, perturb_baseline=0.0,
                                        perturb_func=with_zeros, return_auc_per_sample=False,
                                        disable_warnings=True, display_progressbar=False)  # fmt: skip
-        maps = image_maps(grad_cam, images, classes).unsqueeze(1).numpy()
+        maps = normalized_maps(grad_cam, images, classes).unsqueeze(1).numpy()
         scores = metric(network, images.numpy(), classes.numpy(), a_batch=maps, device="cpu", softmax=True,
                         batch_size=MAX_BATCH)  # fmt: skip
         # Its curves have no first point, and its own area needs an older NumPy.

@@ -24,10 +24,14 @@ METHODS = {
     "guided_backprop": GuidedBackprop,
     "guided_grad_cam": lambda network, **options: GuidedGradCAM(network, "conv2", **options),
     "smooth_grad": lambda network, **options: SmoothGrad(network, num_samples=3, seed=0, **options),
-    "smooth_grad_variance": lambda network, **options: SmoothGrad(network, 0.5, 3, "variance", seed=0, **options),
-    "integrated_gradients": lambda network, **options: IntegratedGradients(network, steps=3, tolerance=None, **options),
+    "smooth_grad_variance": lambda network, **options: SmoothGrad(
+        network, num_samples=3, noise_level=0.5, statistic="variance", seed=0, **options
+    ),
+    "integrated_gradients": lambda network, **options: IntegratedGradients(
+        network, num_steps=3, tolerance=None, **options
+    ),
     "integrated_gradients_adaptive": lambda network, **options: IntegratedGradients(
-        network, steps=2, tolerance=1.0, max_steps=18, **options
+        network, num_steps=2, tolerance=1.0, max_steps=18, **options
     ),
 }
 DIFFERENTIABLE = [name for name in METHODS if not name.startswith("guided")]

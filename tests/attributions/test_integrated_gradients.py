@@ -56,9 +56,11 @@ def test_closed_form_of_an_exponential():
     x = image(1.0, 3.0)
     # s = -0.5, s' = 0: the mean of exp(α s) is (exp(s) - 1) / s.
     expected = x * torch.tensor([1.0, -0.5]).view(1, 2, 1, 1) * (math.exp(-0.5) - 1) / -0.5
-    torch.testing.assert_close(IntegratedGradients(network, steps=200)(x), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(IntegratedGradients(network, num_steps=200)(x), expected, rtol=1e-6, atol=0)
     # Midpoints: an error that falls with the square of the number of steps.
-    errors = [float(IntegratedGradients(network, steps=n, tolerance=None)(x).sum() - expected.sum()) for n in (10, 20)]
+    errors = [
+        float(IntegratedGradients(network, num_steps=n, tolerance=None)(x).sum() - expected.sum()) for n in (10, 20)
+    ]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.01)
 
 
@@ -79,7 +81,7 @@ def test_baselines(baseline):
         IntegratedGradients(network, baseline, 2)(x), x - torch.tensor([0.2, 0.3, 0.4]).double().view(3, 1, 1)
     )
     torch.testing.assert_close(IntegratedGradients(network, 0.25, 2)(x), x - 0.25)
-    torch.testing.assert_close(IntegratedGradients(network, steps=2)(x), x)
+    torch.testing.assert_close(IntegratedGradients(network, num_steps=2)(x), x)
 
 
 def test_gradcheck_end_to_end():
@@ -131,14 +133,14 @@ def test_default_is_complete_to_a_thousandth():
 
 def test_one_step_is_complete_on_a_network_without_biases():
     network, images = untrained_network("resnet18"), torch.rand(2, 3, 64, 64)  # but for the last, which is constant
-    method = IntegratedGradients(network, steps=1, max_steps=1)
+    method = IntegratedGradients(network, num_steps=1, max_steps=1)
     assert method.completeness_error(method(images), images).amax() < 1e-5
 
 
 def test_completeness_error_of_a_contrast_and_in_evaluation_loops():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 3))
-    method, contrast = IntegratedGradients(network, 0.5, steps=20), Contrast(0, torch.tensor([1, 2]))
+    method, contrast = IntegratedGradients(network, 0.5, num_steps=20), Contrast(0, torch.tensor([1, 2]))
     with torch.inference_mode():
         images = torch.rand(2, 3, 2, 2)
         error = method.completeness_error(method(images, contrast), images, contrast)
@@ -156,12 +158,14 @@ def test_images_that_are_not_complete_get_more_steps_and_the_others_do_not():
     network = Score(lambda s: torch.relu(s - 0.3), [1.0])
     kinked, smooth = image(1.0), image(-1.0)
     # From 0 to 1 the gradient is 0 up to 0.3 and 1 from there: the sum of midpoints is 1, 2/3, 6/9, 19/27 of 0.7.
-    both = IntegratedGradients(network, steps=1, tolerance=0.02, max_steps=27)(torch.cat([kinked, smooth]))
+    both = IntegratedGradients(network, num_steps=1, tolerance=0.02, max_steps=27)(torch.cat([kinked, smooth]))
     assert both.flatten().tolist() == pytest.approx([19 / 27, 0.0])
     assert network.images == 2 + 2 + 6 + 18
     for steps in (9, 27):
-        without = IntegratedGradients(network, steps=steps, tolerance=None)(kinked)
-        refined = IntegratedGradients(network, steps=steps // 3, tolerance=0.02 if steps == 27 else 0.04, max_steps=27)
+        without = IntegratedGradients(network, num_steps=steps, tolerance=None)(kinked)
+        refined = IntegratedGradients(
+            network, num_steps=steps // 3, tolerance=0.02 if steps == 27 else 0.04, max_steps=27
+        )
         assert refined(kinked).item() == pytest.approx(19 / 27)
         assert without.item() == pytest.approx({9: 6 / 9, 27: 19 / 27}[steps])
 
@@ -169,10 +173,10 @@ def test_images_that_are_not_complete_get_more_steps_and_the_others_do_not():
 def test_refinement_is_the_same_as_that_many_steps_at_once():
     network = Score(torch.exp, [1.0, -2.0])
     x = torch.cat([image(1.0, 1.0), image(3.0, -2.0)])
-    expected = IntegratedGradients(network, steps=27, tolerance=None)(x)
-    assert not torch.allclose(IntegratedGradients(network, steps=9, tolerance=None)(x), expected)
+    expected = IntegratedGradients(network, num_steps=27, tolerance=None)(x)
+    assert not torch.allclose(IntegratedGradients(network, num_steps=9, tolerance=None)(x), expected)
     with pytest.warns(UserWarning, match="integrated gradients"):
-        found = IntegratedGradients(network, steps=3, tolerance=1e-9, max_steps=80)(x)
+        found = IntegratedGradients(network, num_steps=3, tolerance=1e-9, max_steps=80)(x)
     torch.testing.assert_close(found, expected)
 
 
@@ -180,12 +184,12 @@ def test_attributions_that_stay_incomplete_are_told():
     network = Score(lambda s: torch.relu(s - 0.3), [1.0])
     message = r"attributions of 1 of 2 images are not complete to 0.001, the worst to 4.8e-02; raise `max_steps`"
     with pytest.warns(UserWarning, match=message):
-        IntegratedGradients(network, steps=1, max_steps=9)(torch.cat([image(1.0), image(-1.0)]))
+        IntegratedGradients(network, num_steps=1, max_steps=9)(torch.cat([image(1.0), image(-1.0)]))
 
 
 def test_a_gain_of_nothing_asks_for_no_more_steps():
     network = Score(lambda s: 0 * s + 5.0, [1.0])
-    assert IntegratedGradients(network, steps=2)(image(1.0)).item() == 0
+    assert IntegratedGradients(network, num_steps=2)(image(1.0)).item() == 0
     assert network.images == 2
 
 
@@ -193,7 +197,7 @@ def test_a_gain_below_the_precision_of_the_scores_asks_for_no_more_steps():
     network = Score(lambda s: 1000 + (1e-4 * s).float(), [1.0]).float()
     gain = network(image(1.0)) - network(image(0.0))
     assert abs(float(gain) / 1e-4 - 1) > 0.1  # rounded
-    attributions = IntegratedGradients(network, steps=2)(image(1.0))
+    attributions = IntegratedGradients(network, num_steps=2)(image(1.0))
     assert attributions.item() == pytest.approx(1e-4)
     assert network.images == 2 + 2  # the two above too
 
@@ -205,10 +209,10 @@ def test_images_that_get_more_steps_keep_their_classes():
             return torch.stack([2 * mean, torch.exp(3 * mean), torch.relu(mean - 0.3)], dim=1)
 
     images, classes = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1).expand(5, 3, 2, 2), torch.tensor([0, 2, 1, 0, 1])
-    method = IntegratedGradients(Network(), steps=2, tolerance=0.05)
+    method = IntegratedGradients(Network(), num_steps=2, tolerance=0.05)
     alone = torch.cat([method(images[n : n + 1], int(classes[n])) for n in range(5)])
     torch.testing.assert_close(method(images, classes), alone)
-    fixed = IntegratedGradients(Network(), steps=2, tolerance=None)(images, classes)
+    fixed = IntegratedGradients(Network(), num_steps=2, tolerance=None)(images, classes)
     different = (alone - fixed).flatten(1).abs().amax(dim=1) > 1e-4
     assert different.tolist() == [False, True, True, False, True]
 
@@ -218,9 +222,9 @@ def test_size_of_a_pass_changes_nothing(max_batch):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16, 4))
     images, sizes = torch.rand(3, 3, 4, 4), []
-    expected = IntegratedGradients(network, steps=2, tolerance=None)(images)
+    expected = IntegratedGradients(network, num_steps=2, tolerance=None)(images)
     network.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
-    method = IntegratedGradients(network, steps=2, tolerance=None, max_batch=max_batch)
+    method = IntegratedGradients(network, num_steps=2, tolerance=None, max_batch=max_batch)
     torch.testing.assert_close(method(images), expected)
     assert max(sizes) == {1: 3, 2: 3, 5: 3, 100: 6}[max_batch]  # 3 where the class is found
 
@@ -246,12 +250,12 @@ def test_equals_captum(name, size, steps):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "`steps`: expected a positive integer, got 0"),
-        ({"steps": 2.5}, "`steps`: expected a positive integer, got 2.5"),
+        ({"num_steps": 0}, "`num_steps`: expected a positive integer, got 0"),
+        ({"num_steps": 2.5}, "`num_steps`: expected a positive integer, got 2.5"),
         ({"max_batch": 0}, "`max_batch`: expected a positive integer, got 0"),
         ({"tolerance": 0.0}, "`tolerance`: expected a positive relative error, or None, got 0.0"),
         ({"tolerance": math.nan}, "`tolerance`: expected a positive relative error, or None, got nan"),
-        ({"steps": 10, "max_steps": 9}, "`max_steps`: expected at least `steps`, 10, got 9"),
+        ({"num_steps": 10, "max_steps": 9}, "`max_steps`: expected at least `num_steps`, 10, got 9"),
     ],
 )
 def test_wrong_arguments(arguments, message):

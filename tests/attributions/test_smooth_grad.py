@@ -64,7 +64,9 @@ def test_closed_form():
         "variance": 4 * images**2 * sigma**2 + 2 * sigma**4,
     }
     for statistic, values in expected.items():
-        found = SmoothGrad(Cubes(), 0.1, 5000, statistic, max_batch=10_000, seed=0)(images, 0)
+        found = SmoothGrad(Cubes(), num_samples=5000, noise_level=0.1, statistic=statistic, max_batch=10_000, seed=0)(
+            images, 0
+        )
         torch.testing.assert_close(found, values, rtol=0.08, atol=1e-4)
 
 
@@ -80,7 +82,7 @@ def test_no_noise_is_the_input_gradient():
 def test_noise():
     network, images = Cubes(), torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     images[1] *= 10
-    SmoothGrad(network, 0.2, 7, max_batch=6, seed=0)(images)
+    SmoothGrad(network, num_samples=7, noise_level=0.2, max_batch=6, seed=0)(images)
     clean, *passes = network.seen
     assert torch.equal(clean, images)
     assert [len(batch) for batch in passes] == [6, 6, 6, 3]
@@ -148,7 +150,7 @@ def test_equals_captum_with_the_same_noise(name, size, statistic, double_by_defa
     images, classes = torch.randn(2, 3, size, size), torch.tensor([3, 7])
     spans = images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3))
     torch.manual_seed(5)
-    ours = SmoothGrad(network, 0.1, 3, statistic)(images, classes)
+    ours = SmoothGrad(network, num_samples=3, noise_level=0.1, statistic=statistic)(images, classes)
     for n in range(2):  # one by one, since captum draws other noise for the second image of a batch
         torch.manual_seed(5)
         theirs = NoiseTunnel(Saliency(network)).attribute(
@@ -166,7 +168,9 @@ def test_equals_captum_with_the_same_noise(name, size, statistic, double_by_defa
 @pytest.mark.parametrize("statistic", ["mean", "variance"])
 def test_gradcheck_end_to_end(statistic):
     def method(network: nn.Module) -> SmoothGrad:
-        return SmoothGrad(network, 0.3, 3, statistic, max_batch=4, seed=0, differentiable=True)
+        return SmoothGrad(
+            network, num_samples=3, noise_level=0.3, statistic=statistic, max_batch=4, seed=0, differentiable=True
+        )
 
     check_gradients(method, of_images=False)  # the scale of the noise counts as constant
 

@@ -19,7 +19,7 @@ from camtrain.attributions import InputGradient
 from camtrain.batch import collate, evenly_spaced
 from camtrain.callbacks import LocalizationScores
 from camtrain.cams import GradCAM, normalize, resize
-from camtrain.methods import image_maps
+from camtrain.methods import normalized_maps
 from camtrain.metrics import energy_in_region, localization_iou, regions
 
 STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
@@ -114,7 +114,7 @@ def test_methods_and_metrics(tiny_module, tiny_data, tiny_trainer):
     assert set(callback.scores) == of_maps | flat | {"test/guided_agreement"}
     (batch,) = [collate([data.samples[index] for index in range(10)])]
     truth = regions(batch.boxes, (16, 16))
-    maps = image_maps(InputGradient(module.eval().network), batch.images, batch.labels)
+    maps = normalized_maps(InputGradient(module.eval().network), batch.images, batch.labels)
     expected = float(localization_iou(maps, truth, 0.0).mean())
     assert callback.scores["test/localization_iou_0/input_gradient"] == pytest.approx(expected, rel=1e-5)
 

@@ -163,7 +163,7 @@ def test_equals_captum(name, layer, size):
             layer_baselines=0,
             layer_mask=groups.view(1, -1, 1, 1).expand_as(activations),
         )
-        maps = AblationCAM(network, layer, top_k=16)
+        maps = AblationCAM(network, layer, num_channels=16)
         seen, weights = maps.activations_and_weights(images, classes)
     assert torch.equal(seen, activations)
     _agree(weights[0, strongest], (drops[..., 0, 0] / scores.abs())[0, strongest], network, images, scores)
@@ -231,7 +231,7 @@ def test_skipped_channels_change_nothing():
     torch.testing.assert_close(AblationCAM(network, "layer2")(images, 1), expected)
 
 
-def test_top_k_leaves_the_other_channels_out():
+def test_num_channels_leaves_the_other_channels_out():
     network, images = _trained_network(), torch.rand(2, 3, 16, 16, dtype=torch.float64)
     with torch.no_grad():
         scores, activations = _score_and_activations(network, "layer2", images, torch.tensor([1, 1]))
@@ -242,10 +242,10 @@ def test_top_k_leaves_the_other_channels_out():
         weights[n, order[:3]] = full[n, order[:3]]
     expected = torch.einsum("nk,nkij->nij", weights, activations).relu()
     passes, _ = _rows(network, "layer3")
-    torch.testing.assert_close(AblationCAM(network, "layer2", top_k=3)(images, 1), expected)
+    torch.testing.assert_close(AblationCAM(network, "layer2", num_channels=3)(images, 1), expected)
     assert passes == [1, 2, 3] * 2
     torch.testing.assert_close(
-        AblationCAM(network, "layer2", top_k=99)(images, 1), AblationCAM(network, "layer2")(images, 1)
+        AblationCAM(network, "layer2", num_channels=99)(images, 1), AblationCAM(network, "layer2")(images, 1)
     )
     assert scores.shape == (2,)
 
@@ -346,8 +346,8 @@ def test_progress(capsys):
         ({"differentiable": True}, "`differentiable`: expected False, got True; the weights of AblationCAM are scores"),
         ({"max_batch": 0}, "`max_batch`: expected a positive integer, got 0"),
         ({"max_batch": 2.5}, "`max_batch`: expected a positive integer, got 2.5"),
-        ({"top_k": 0}, "`top_k`: expected a positive integer, got 0"),
-        ({"top_k": True}, "`top_k`: expected a positive integer, got True"),
+        ({"num_channels": 0}, "`num_channels`: expected a positive integer, got 0"),
+        ({"num_channels": True}, "`num_channels`: expected a positive integer, got True"),
     ],
 )
 def test_wrong_options(options, message):

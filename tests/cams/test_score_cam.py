@@ -200,12 +200,12 @@ def test_a_row_for_each_channel_that_is_not_flat_and_full_batches(variant, max_b
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_top_k_leaves_the_other_channels_out(variant):
+def test_num_channels_leaves_the_other_channels_out(variant):
     network, (images, _) = FlatChannels(), images_and_needed()
     with torch.no_grad():
         activations, full = ScoreCAM(network, "target", variant=variant).activations_and_weights(images, 1)
         passes = _rows(network)
-        _, weights = ScoreCAM(network, "target", variant=variant, top_k=2).activations_and_weights(images, 1)
+        _, weights = ScoreCAM(network, "target", variant=variant, num_channels=2).activations_and_weights(images, 1)
     expected = torch.zeros_like(full)
     for n in range(3):
         strength = activations[n].abs().sum(dim=(-2, -1)).tolist()
@@ -216,7 +216,7 @@ def test_top_k_leaves_the_other_channels_out(variant):
     torch.testing.assert_close(weights, expected)
     assert passes[1] < 3 * 2  # a flat channel among the two strongest costs no pass either
     assert (weights > 0).sum() < (full > 0).sum()
-    more = ScoreCAM(network, "target", variant=variant, top_k=99)(images, 1)
+    more = ScoreCAM(network, "target", variant=variant, num_channels=99)(images, 1)
     torch.testing.assert_close(more, ScoreCAM(network, "target", variant=variant)(images, 1))
 
 
@@ -304,7 +304,7 @@ def test_half_precision():
         ({"differentiable": True}, "`differentiable`: expected False, got True; the weights of ScoreCAM are scores"),
         ({"variant": "softmax"}, "`variant`: expected one of class_probability, algorithm_1, got 'softmax'"),
         ({"max_batch": -1}, "`max_batch`: expected a positive integer, got -1"),
-        ({"top_k": 0}, "`top_k`: expected a positive integer, got 0"),
+        ({"num_channels": 0}, "`num_channels`: expected a positive integer, got 0"),
     ],
 )
 def test_wrong_options(options, message):

@@ -120,7 +120,7 @@ def test_seed_of_the_global_generator_whose_state_is_left_as_found():
 
 
 @pytest.mark.parametrize("noise_on", KINDS)
-def test_draws_depend_neither_on_the_other_images_nor_on_top_k(noise_on):
+def test_draws_depend_neither_on_the_other_images_nor_on_num_channels(noise_on):
     network, (images, _) = FlatChannels(), images_and_needed()
     options = {"noise_on": noise_on, "num_samples": 3, "seed": 0}
     maps = SSCAM(network, "target", **options)
@@ -128,7 +128,7 @@ def test_draws_depend_neither_on_the_other_images_nor_on_top_k(noise_on):
     torch.testing.assert_close(maps(images, 2), alone)
     with torch.no_grad():
         _, full = maps.activations_and_weights(images, 2)
-        _, weights = SSCAM(network, "target", top_k=2, **options).activations_and_weights(images, 2)
+        _, weights = SSCAM(network, "target", num_channels=2, **options).activations_and_weights(images, 2)
     kept = weights > 0
     assert 0 < kept.sum() < (full > 0).sum()
     torch.testing.assert_close(weights[kept], full[kept])

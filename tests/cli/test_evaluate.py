@@ -19,7 +19,7 @@ from camtrain.cli import main
 from camtrain.cli.evaluation_report import compared
 from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.evaluation import EvaluationSettings, Evaluator
-from camtrain.methods import image_maps, method_named
+from camtrain.methods import method_named, normalized_maps
 from camtrain.networks import AttentionBranch, CIFARResNet
 
 OWN = """
@@ -333,7 +333,7 @@ def test_a_gallery_has_images_maps_and_the_names_of_classes(evaluate):
     indices = evenly_spaced(10, 3)
     batch = collate([Squares().data_set("test")[index] for index in indices])
     network = Classifier.load_from_checkpoint(path, network=tiny(), weights_only=True).network.eval()
-    cams = image_maps(method_named("grad_cam", network), batch.images)
+    cams = normalized_maps(method_named("grad_cam", network), batch.images)
     probabilities, predictions = network(batch.images).softmax(dim=1).max(dim=1)
     assert found["indices"].tolist() == indices
     assert found["labels"].tolist() == batch.labels.tolist()

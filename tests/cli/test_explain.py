@@ -17,8 +17,8 @@ from torchvision import models
 from camtrain.cli import main
 from camtrain.cli.ready_network import ready_network
 from camtrain.gradients import Against
-from camtrain.methods import METHODS, TITLES, image_maps, method_named
-from camtrain.pictures import gradient_picture, map_picture, shown_pixels
+from camtrain.methods import METHODS, TITLES, method_named, normalized_maps
+from camtrain.pictures import gradient_picture, overlay, shown_pixels
 
 OWN = """
 import torch
@@ -112,7 +112,7 @@ def test_an_overlay_is_where_the_map_is(explain):
     status, out, err = explain("--images", "a.png", *network, "--methods", "grad_cam,input_x_gradient")
     assert status == 0
     assert "warning" not in err
-    expected = shown_pixels(map_picture(picture, picture[0]), 224)
+    expected = shown_pixels(overlay(picture, picture[0]), 224)
     np.testing.assert_array_equal(tile_of("explained/a.grad_cam.png"), expected)
     hot = expected[7 * 6, 7 * 25].astype(int), expected[7 * 22, 7 * 4].astype(int)
     assert hot[0][0] > hot[1][0] + 20  # red on the square, and not elsewhere, be it green or not
@@ -123,7 +123,7 @@ def test_an_overlay_is_where_the_map_is(explain):
     )
     sheet = "explained/contact_sheet.png"
     np.testing.assert_array_equal(tile_of(sheet, 0, tile=128), shown_pixels(picture))
-    np.testing.assert_array_equal(tile_of(sheet, 1, tile=128), shown_pixels(map_picture(picture, picture[0])))
+    np.testing.assert_array_equal(tile_of(sheet, 1, tile=128), shown_pixels(overlay(picture, picture[0])))
     assert written() == {"a.grad_cam.png", "a.input_x_gradient.png", "contact_sheet.png"}
     (line,) = [line for line in out.splitlines() if line.startswith("a.png")]
     probability = torch.tensor([60 / 1024, 0.2 * 24 / 1024]).softmax(0)[0]
@@ -133,9 +133,7 @@ def test_an_overlay_is_where_the_map_is(explain):
 def test_another_class(explain):
     picture = square_photo("a.png")
     explain("--images", "a.png", "--network", "my_code.Red", "--size", "32", *PLAIN, "--class", "1")
-    np.testing.assert_array_equal(
-        tile_of("explained/a.grad_cam.png"), shown_pixels(map_picture(picture, picture[1]), 224)
-    )
+    np.testing.assert_array_equal(tile_of("explained/a.grad_cam.png"), shown_pixels(overlay(picture, picture[1]), 224))
 
 
 def test_all_methods(explain, folder):
@@ -152,9 +150,9 @@ def test_all_methods(explain, folder):
     for column, name in enumerate(names, start=1):
         if name not in ("cam", "x_grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "smooth_grad"):
             continue
-        method = method_named(name, ready.network, seed=5, top_k=2)
+        method = method_named(name, ready.network, seed=5, num_channels=2)
         if "cam" in name and name != "guided_grad_cam":
-            expected = map_picture(picture, image_maps(method, picture[None])[0])
+            expected = overlay(picture, normalized_maps(method, picture[None])[0])
         else:
             expected = gradient_picture(method(picture[None])[0])
         found = tile_of(f"explained/a.{name}.png").astype(int)
@@ -174,7 +172,7 @@ def test_the_map_of_an_attention_head(explain):
     torch.manual_seed(0)  # as the command does, before it makes the network
     network = ready_network(network="my_code.attended").network
     picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
-    expected = map_picture(picture, image_maps(method_named("attention_map", network), picture[None])[0])
+    expected = overlay(picture, normalized_maps(method_named("attention_map", network), picture[None])[0])
     found = tile_of("explained/a.attention_map.png").astype(int)
     assert abs(found - shown_pixels(expected, 224)).max() <= 2
     # Asked for by its name where there is none, it is a failure that says what to do.
@@ -202,7 +200,7 @@ def test_questions(explain):
     asked = {"": ranked[0], ".top_2": ranked[1], ".against": Against(int(ranked[0]))}
     for column, (name, class_idx) in enumerate(asked.items(), start=1):
         class_idx = class_idx if isinstance(class_idx, Against) else int(class_idx)
-        expected = map_picture(picture, image_maps(grad_cam, picture[None], class_idx)[0])
+        expected = overlay(picture, normalized_maps(grad_cam, picture[None], class_idx)[0])
         for path, tile, where in ((f"a.grad_cam{name}.png", 224, 0), ("contact_sheet_grad_cam.png", 128, column)):
             found = tile_of(f"explained/{path}", where, tile=tile).astype(int)
             assert abs(found - shown_pixels(expected, tile)).max() <= 2
@@ -323,10 +321,10 @@ def test_a_run_of_camtrain_fit(explain, run_folder):
     probabilities = ready.probabilities(image)
     (line,) = [line for line in out.splitlines() if line.startswith("a.jpg")]
     assert line.split()[1:3] == [str(int(probabilities.argmax())), f"{float(probabilities.max()):.1%}"]
-    expected = image_maps(method_named("grad_cam", ready.network), image)[0]
+    expected = normalized_maps(method_named("grad_cam", ready.network), image)[0]
     picture = ready.preprocessing.picture(image[0])
     found = tile_of("explained/a.grad_cam.png", tile=256).astype(int)
-    assert abs(found - shown_pixels(map_picture(picture, expected), 224)).max() <= 2
+    assert abs(found - shown_pixels(overlay(picture, expected), 224)).max() <= 2
 
 
 def test_a_checkpoint_that_was_moved_and_its_configuration(explain, run_folder):

@@ -12,7 +12,7 @@ from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 from camtrain.batch import Batch
 from camtrain.evaluation import EvaluationSettings, Evaluator
 from camtrain.evaluation.blurred import blurred
-from camtrain.methods import image_maps, method_named
+from camtrain.methods import method_named, normalized_maps
 from camtrain.networks import CIFARResNet
 
 STEPS = 8
@@ -26,7 +26,7 @@ class OurMaps:
         self.model, self.images = network, images
 
     def __call__(self, class_idx, scores):
-        return [image_maps(method_named("grad_cam", self.model, "layer2"), self.images, torch.tensor(class_idx))]
+        return [normalized_maps(method_named("grad_cam", self.model, "layer2"), self.images, torch.tensor(class_idx))]
 
     def fuse_cams(self, cams):
         return cams[0]

@@ -29,7 +29,7 @@ from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.randomized_layers import randomized_layers
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 from camtrain.gradients import guided_gradient, input_gradient
-from camtrain.methods import image_maps, method_named, resized_maps
+from camtrain.methods import method_named, normalized_maps, resized_maps
 from camtrain.metrics import AdditiveScore, adcc, area_under_curve, coherency, complexity, drop, map_similarity, road
 from camtrain.networks import CIFARResNet
 
@@ -67,7 +67,7 @@ def probability(network, image, class_idx):
 
 def score_by_hand(network, method, image, class_idx, name):
     """The score of one image, with one pass at a time."""
-    cam = image_maps(method, image, class_idx)
+    cam = normalized_maps(method, image, class_idx)
     score, masked = probability(network, image, class_idx), probability(network, masked_images(image, cam), class_idx)
     ranks = removal_ranks(cam)
 
@@ -85,14 +85,14 @@ def score_by_hand(network, method, image, class_idx, name):
             ways = [probability(network, one, class_idx) for one in removed_and_imputed(image, ranks, (0.2, 0.6))]
             return float(road(torch.stack(ways[:2])[None], torch.stack(ways[2:])[None]))
         case "adcc":
-            again = image_maps(method, masked_images(image, cam), class_idx)
+            again = normalized_maps(method, masked_images(image, cam), class_idx)
             return float(adcc(coherency(cam, again), complexity(cam), drop(score[None], masked[None])))
         case "class_sensitivity":
-            other = image_maps(method, image, int(network(image).argmin()))
+            other = normalized_maps(method, image, int(network(image).argmin()))
             return float(1 - map_similarity(cam, other).clamp(min=0))
         case "parameter_randomization":
             scores = [
-                1 - map_similarity(cam, image_maps(method, image, class_idx)).clamp(min=0)
+                1 - map_similarity(cam, normalized_maps(method, image, class_idx)).clamp(min=0)
                 for _ in randomized_layers(network, 3)
             ]
             return float(torch.stack(scores).mean())
@@ -122,7 +122,7 @@ def test_substrates_may_be_exchanged(network, batch):
     rows = evaluator(batch).rows
     for index, image in enumerate(batch.images):
         image, class_idx = image[None], int(network(image[None]).argmax())
-        ranks = removal_ranks(image_maps(evaluator.methods["grad_cam"], image, class_idx))
+        ranks = removal_ranks(normalized_maps(evaluator.methods["grad_cam"], image, class_idx))
         ways = (torch.zeros_like(image), image), (image, blurred(image))
         for name, (start, end) in zip(names, ways, strict=True):
             curve = [probability(network, one, class_idx) for one in path_images(start, end, ranks, 5)]
@@ -434,7 +434,7 @@ def test_a_new_need_of_probabilities_is_one_object(network, batch, monkeypatch):
     for method in evaluator.methods:
         for index, image in enumerate(batch.images):
             class_idx = int(network(image[None]).argmax())
-            cam = image_maps(evaluator.methods[method], image[None], class_idx)
+            cam = normalized_maps(evaluator.methods[method], image[None], class_idx)
             half = probability(network, image[None] / 2, class_idx)
             inverted = probability(network, image[None] * (1 - cam), class_idx)
             assert float(rows[method, "made_up"][index, 0]) == pytest.approx(float(half - inverted), abs=1e-5)
@@ -451,7 +451,7 @@ def test_a_new_need_of_maps_is_one_object(network, batch, monkeypatch, bad):
     both = {"again": FailsAgain(bad), **methods(network, ["grad_cam"])}
     evaluator = Evaluator(network, both, ["made_up", "average_drop"], SETTINGS)
     found = evaluator(batch)
-    mirrored = image_maps(evaluator.methods["grad_cam"], batch.images.flip(3), found.class_idx)
+    mirrored = normalized_maps(evaluator.methods["grad_cam"], batch.images.flip(3), found.class_idx)
     torch.testing.assert_close(
         found.rows["grad_cam", "made_up"][:, 0], mirrored.flatten(1).mean(dim=1).double(), rtol=1e-4, atol=1e-6
     )
@@ -496,7 +496,7 @@ def test_a_new_need_of_maps_may_change_the_network(network, batch, monkeypatch):
     cams = found.cams["grad_cam"]
     with torch.no_grad():
         network.fc.weight.neg_()
-    negated = image_maps(evaluator.methods["grad_cam"], batch.images, found.class_idx)
+    negated = normalized_maps(evaluator.methods["grad_cam"], batch.images, found.class_idx)
     # The first stage leaves the maps as they are; the mean over both stages is half of what the second one changes.
     expected = (negated - cams).abs().flatten(1).mean(dim=1) / 2
     assert float(expected.min()) > 0.01
