@@ -10,11 +10,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 
 from camtrain.batch import Batch
+from camtrain.callbacks.epoch_panels import epoch_panels, wandb_image
+from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import fixed_images
-from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of, why_no_layer
-from camtrain.callbacks.panel import panels, wandb_image
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.cams import GradCAM
 from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
@@ -26,7 +26,7 @@ class CAMLogger(Callback):
     """Shows what the network looks at: a panel for each of a fixed set of images, as PNG and in W&B.
 
     A panel is image | Grad-CAM for the true class | Grad-CAM for the predicted class | input gradient | guided
-    gradient, with ground-truth boxes on the first three; `camtrain.callbacks.panel.panels` says how they are shown.
+    gradient, with ground-truth boxes on the first three; `epoch_panels` says how they are shown.
     Without labels the tile of the true class is left out; a network without ReLU-like activations has no guided
     gradient, and its tile says so.
 
@@ -53,7 +53,7 @@ class CAMLogger(Callback):
         if num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
         self.num_images = num_images
-        self.interval = Interval(every_n_epochs)
+        self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer
         self._images: dict[str, Batch] = {}
         self._first_batch: Batch | None = None
@@ -72,7 +72,7 @@ class CAMLogger(Callback):
     def _forget(self) -> None:
         self._images = {}
         self._first_batch = None
-        self.interval.reset()
+        self.schedule.reset()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -102,9 +102,9 @@ class CAMLogger(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels if they are due."""
-        if not trainer.sanity_checking and self.interval.is_due(trainer):
+        if not trainer.sanity_checking and self.schedule.is_due(trainer):
             self._log(trainer, pl_module, "val")
-            self.interval.done(trainer)
+            self.schedule.done(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels of test images."""
@@ -153,4 +153,4 @@ class CAMLogger(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         class_names = getattr(data, "class_names", None)
         pictures = denormalized(images.images, data)
-        return panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]
+        return epoch_panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]

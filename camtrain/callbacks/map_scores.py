@@ -15,8 +15,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from camtrain.batch import Batch
+from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
-from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of
 from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
 from camtrain.methods import method_class, method_named
@@ -79,7 +79,7 @@ class MapScores(Callback):
         if num_images is not None and num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, or none for all, got {num_images}")
         self.num_images = num_images
-        self.interval = Interval(every_n_epochs)
+        self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer
         self.settings = EvaluationSettings(class_of=class_of, annotation=annotation, num_steps=num_steps)
         self.max_batch = max_batch
@@ -104,7 +104,7 @@ class MapScores(Callback):
         methods = {name: method_named(name, network, self.target_layer, **options) for name in self.methods}
         self._evaluator = Evaluator(network, methods, self.metrics, settings, self.max_batch)
         if stage == "fit":
-            self.interval.reset()
+            self.schedule.reset()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the network."""
@@ -147,7 +147,7 @@ class MapScores(Callback):
         """Log the scores of the epoch."""
         if not trainer.sanity_checking and self._is_due:
             self._log(pl_module, self._finish(trainer, pl_module, "val"))
-            self.interval.done(trainer)
+            self.schedule.done(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores of the test."""
@@ -164,7 +164,7 @@ class MapScores(Callback):
 
     def _begin(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert self._evaluator is not None
-        self._is_due = self.interval.is_due(trainer) and self.num_images != 0
+        self._is_due = self.schedule.is_due(trainer) and self.num_images != 0
         self._count = self.num_images
         if self.num_images is not None and getattr(trainer, "fast_dev_run", False):
             self._count = min(self.num_images, _FEW)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from camtrain.report.compared import Compared, compared_of
+from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number
-from camtrain.report.scores import Score, gaining_scores
+from camtrain.report.score_columns import ScoreColumn, gaining_scores
 from camtrain.report.sentences import answer_sentence, rule_sentence
 
 # By the split that was asked for. A study may train without a test; test images are not looked at unasked.
@@ -49,9 +49,9 @@ class Answer:
         rule: in words.
     """
 
-    best: Compared | None
-    compared: list[Compared]
-    scores: list[Score]
+    best: PointComparison | None
+    compared: list[PointComparison]
+    scores: list[ScoreColumn]
     accuracy: str
     sentence: str
     rule: str
@@ -78,7 +78,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     known = {name: [number(row, name) is not None for row in rows] for name in _ACCURACIES[split]}
     # One that all runs have, so that all can be compared; runs of before may have more.
     accuracy = next((name for has in (all, any) for name, of_rows in known.items() if rows and has(of_rows)), "")
-    compared = [compared_of(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
+    compared = [point_comparison(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
     others = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
     best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
     sentence = answer_sentence(best, compared, scores, rule.margin, rule.score)

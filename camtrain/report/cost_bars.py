@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
+from camtrain.report.point_comparison import PointComparison
 
 _PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}
 
 
-def cost_bars(compared: Sequence[Compared]) -> Figure | None:
+def cost_bars(compared: Sequence[PointComparison]) -> Figure | None:
     """Time and memory of a step over the baseline's, mean and standard deviation over the seeds."""
     labels = [each.runs.label for each in compared]
     width = 6.5 + 0.07 * max(map(len, labels))  # inches; a letter is 0.07

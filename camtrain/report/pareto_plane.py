@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from camtrain.report.answer import Answer
-from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
+from camtrain.report.point_comparison import PointComparison
 
 
 def pareto_front(values: Sequence[tuple[float, float]]) -> list[int]:
@@ -56,7 +56,7 @@ def pareto_plane(answer: Answer) -> Figure | None:
     return figure
 
 
-def _label(each: Compared, answer: Answer) -> str:
+def _label(each: PointComparison, answer: Answer) -> str:
     mark = " (best)" if each is answer.best else " (baseline)" if each.is_baseline else ""
     return f"{each.runs.label}{mark}"
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import line_style
 from camtrain.report.points import WEIGHT, PointRuns, short
-from camtrain.report.scores import scores_of
+from camtrain.report.score_columns import score_columns
 from camtrain.report.value_names import value_key
 
 _WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
@@ -35,7 +35,7 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
     panels: dict[str, list[tuple[str, str]]] = {}
     if answer.accuracy:
         panels["accuracy ↑, %"] = [("", answer.accuracy)]
-    for score in scores_of(points):
+    for score in score_columns(points):
         panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
     rows = math.ceil(len(panels) / _PER_ROW)
     columns = min(_PER_ROW, len(panels))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from camtrain.report.compared import Compared
+from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import Estimate
-from camtrain.report.scores import Score
+from camtrain.report.score_columns import ScoreColumn
 
 
-def rule_sentence(scores: Sequence[Score], margin: float, chosen: str | None) -> str:
+def rule_sentence(scores: Sequence[ScoreColumn], margin: float, chosen: str | None) -> str:
     """What makes a point the best.
 
     Args:
@@ -36,7 +36,11 @@ def _what(count: int, asked: int, chosen: str | None) -> str:
 
 
 def answer_sentence(
-    best: Compared | None, compared: Sequence[Compared], scores: Sequence[Score], margin: float, chosen: str | None
+    best: PointComparison | None,
+    compared: Sequence[PointComparison],
+    scores: Sequence[ScoreColumn],
+    margin: float,
+    chosen: str | None,
 ) -> str:
     """What a study says.
 
@@ -57,7 +61,7 @@ def answer_sentence(
     return " ".join([told, *_left_out(others)])
 
 
-def _left_out(others: Sequence[Compared]) -> list[str]:
+def _left_out(others: Sequence[PointComparison]) -> list[str]:
     """A sentence about all points that cannot be compared, if there are any."""
     by_obstacle: dict[str, list[str]] = {}
     for each in others:
@@ -68,7 +72,11 @@ def _left_out(others: Sequence[Compared]) -> list[str]:
 
 
 def _told(
-    best: Compared | None, others: Sequence[Compared], scores: Sequence[Score], margin: float, chosen: str | None
+    best: PointComparison | None,
+    others: Sequence[PointComparison],
+    scores: Sequence[ScoreColumn],
+    margin: float,
+    chosen: str | None,
 ) -> str:
     """About the points that can be compared."""
     if best is None:

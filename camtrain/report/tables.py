@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.report.answer import Answer
-from camtrain.report.compared import Compared
+from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import Estimate, PointRuns
-from camtrain.report.scores import Score, scores_of
+from camtrain.report.score_columns import ScoreColumn, score_columns
 
 _TIME, _MEMORY = "train/seconds_per_step", "train/peak_memory"
 _LATEX = {"λ": r"$\lambda$", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "−": "$-$"}
@@ -65,7 +65,7 @@ class Table:
 
 def tables_of(points: Sequence[PointRuns], answer: Answer) -> list[Table]:
     """The overview, and a table for each metric with a column for each method."""
-    scores = scores_of(points)
+    scores = score_columns(points)
     metrics = list(dict.fromkeys(score.metric for score in scores))
     of_metrics = [[score for score in scores if score.metric == metric] for metric in metrics]
     return [_overview(answer), *(_metric_table(points, each, answer) for each in of_metrics)]
@@ -88,7 +88,7 @@ def _overview(answer: Answer) -> Table:
     return Table("All points, mean ± standard deviation over the seeds", headings, rows, _best(answer))
 
 
-def _metric_table(points: Sequence[PointRuns], scores: Sequence[Score], answer: Answer) -> Table:
+def _metric_table(points: Sequence[PointRuns], scores: Sequence[ScoreColumn], answer: Answer) -> Table:
     headings = ["point", *(score.method_title for score in scores)]
     rows = [[runs.label, *(percent(runs.estimate(score.column)) for score in scores)] for runs in points]
     better = "higher" if scores[0].direction > 0 else "lower"
@@ -117,7 +117,7 @@ def _best(answer: Answer) -> int | None:
     return next((row for row, each in enumerate(answer.compared) if each is answer.best), None)
 
 
-def _signed(each: Compared, asked: int) -> str:
+def _signed(each: PointComparison, asked: int) -> str:
     """The gain; with the number of scores that it is the mean of where that is not all of them."""
     if each.is_baseline:
         return "baseline"
@@ -126,12 +126,12 @@ def _signed(each: Compared, asked: int) -> str:
     return f"{100 * each.gain.mean:+.2f}" + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
 
 
-def _interval(each: Compared) -> str:
+def _interval(each: PointComparison) -> str:
     interval = None if each.is_baseline else each.gain.interval
     return "–" if interval is None else f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
 
 
-def _ratio(each: Compared, column: str) -> str:
+def _ratio(each: PointComparison, column: str) -> str:
     """Against the baseline: seconds of this machine mean little elsewhere."""
     mine, theirs = each.runs.estimate(column), each.baseline.estimate(column)
     if not (mine.count and theirs.count and theirs.mean):

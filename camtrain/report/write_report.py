@@ -24,7 +24,7 @@ from camtrain.study import Study
 
 
 @dataclass(frozen=True)
-class Written:
+class Report:
     """What a report came to.
 
     Attributes:
@@ -42,7 +42,7 @@ class Written:
     pictures: list[Path]
 
 
-def write_report(study: Study, rule: Rule) -> Written:
+def write_report(study: Study, rule: Rule) -> Report:
     """Write `report.html`, `results.md`, `results.tex` and `figures/` to the folder of a study.
 
     Args:
@@ -66,7 +66,7 @@ def write_report(study: Study, rule: Rule) -> Written:
     write_whole(study.folder / "results.md", _joined([f"{answer.sentence}", *(table.markdown() for table in tables)]))
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
     pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
-    return Written(path, answer.sentence, tables[0].plain(), [sheets.note] if sheets.note else [], pictures)
+    return Report(path, answer.sentence, tables[0].plain(), [sheets.note] if sheets.note else [], pictures)
 
 
 def _joined(parts: Sequence[str]) -> str:

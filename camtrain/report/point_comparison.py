@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from camtrain.report.points import Estimate, PointRuns, number
-from camtrain.report.scores import Score
+from camtrain.report.score_columns import ScoreColumn
 from camtrain.study import Row
 
 _ROUNDING = 1e-6  # of accuracies, which are logged in float32: a loss of exactly the margin is allowed
 
 
 @dataclass(frozen=True)
-class Compared:
+class PointComparison:
     """A point against its baseline, seed by seed.
 
     Attributes:
@@ -54,7 +54,9 @@ class Compared:
         return self.accuracy.mean >= -margin - _ROUNDING
 
 
-def compared_of(runs: PointRuns, baseline: PointRuns, scores: Sequence[Score], accuracy: str) -> Compared:
+def point_comparison(
+    runs: PointRuns, baseline: PointRuns, scores: Sequence[ScoreColumn], accuracy: str
+) -> PointComparison:
     """Compare, seed by seed.
 
     Seeds with different scores would make a mean of unlike things, so a score that one of them lacks does not count.
@@ -69,7 +71,7 @@ def compared_of(runs: PointRuns, baseline: PointRuns, scores: Sequence[Score], a
     of_scores = [(score.direction, _differences(pairs, score.column)) for score in scores]
     shared = [[sign * each for each in found] for sign, found in of_scores if found and len(found) == len(pairs)]
     gains = [statistics.fmean(of_seed) for of_seed in zip(*shared, strict=True)]
-    return Compared(runs, baseline, Estimate.of(gains), len(shared), Estimate.of(_differences(pairs, accuracy)))
+    return PointComparison(runs, baseline, Estimate.of(gains), len(shared), Estimate.of(_differences(pairs, accuracy)))
 
 
 def _differences(pairs: Sequence[tuple[Row, Row]], column: str) -> list[float]:

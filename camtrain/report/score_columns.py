@@ -17,7 +17,7 @@ _OF_MAPS = ("faithfulness", "localization")
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreColumn:
     """A column with a score of maps.
 
     Attributes:
@@ -54,7 +54,7 @@ class Score:
         return "↑" if self.direction > 0 else "↓"
 
 
-def scores_of(points: Sequence[PointRuns]) -> list[Score]:
+def score_columns(points: Sequence[PointRuns]) -> list[ScoreColumn]:
     """All scores that some run has a number for, metric by metric in their usual order."""
     present = {
         column
@@ -67,12 +67,12 @@ def scores_of(points: Sequence[PointRuns]) -> list[Score]:
     for column in present:
         metric, _, method = column.removeprefix(PREFIX).partition("/")
         if metric in METRICS:
-            found.append(Score(metric, method))
+            found.append(ScoreColumn(metric, method))
     order, methods = list(METRICS), ["", *TITLES]
     return sorted(found, key=lambda score: (order.index(score.metric), methods.index(score.method)))
 
 
-def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[Score]:
+def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[ScoreColumn]:
     """The scores that a gain is the mean of.
 
     Args:
@@ -82,7 +82,7 @@ def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[Scor
     Raises:
         ValueError: if there is no such score.
     """
-    scores = scores_of(points)
+    scores = score_columns(points)
     if chosen is None:
         return [
             score for score in scores if METRICS[score.metric].group in _OF_MAPS and score.metric != _COMPARES_METHODS

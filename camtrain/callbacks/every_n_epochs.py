@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
 
-class Interval:
+class EveryNEpochs:
     """The first validation of fit, then whenever so many epochs have passed since the last time, and the last one.
 
     Epochs are what counts: of several validations in an epoch (`val_check_interval`) the first one is due. In the last

@@ -16,7 +16,7 @@ from camtrain.pictures.contact_sheet import Pixels
 _RIGHT, _WRONG = "#0a7d32", "#c0271d"
 
 
-def panels(explained: ExplainedImages, pictures: Tensor, class_names: Sequence[str] | None) -> list[Panel]:
+def epoch_panels(explained: ExplainedImages, pictures: Tensor, class_names: Sequence[str] | None) -> list[Panel]:
     """A panel for each explained image.
 
     Maps are shown in color over the gray image; a map that is the same everywhere is shown as zeros and says so.
