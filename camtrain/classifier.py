@@ -28,49 +28,60 @@ Stage = Literal["train", "val", "test"]
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss or a parameter became NaN or infinite; training stops before it is saved."""
+    """A loss or a parameter is NaN or infinite; training stops before it is saved."""
 
 
 class Classifier(pl.LightningModule):
-    """Trains an image classifier with L = L_C + λ L_R and logs what each term does.
+    """Trains an image classifier with L = L_C + λ L_R, and logs both terms.
 
-    Logged each epoch: `<stage>/loss`, `<stage>/loss_classification` (L_C), `<stage>/loss_regularizer` (L_R),
-    `<stage>/accuracy`, with more than five classes `<stage>/accuracy_top5`, and `<stage>/accuracy_per_class/<class>`
-    for the stages `train` (L's and accuracy only), `val` and `test`; `train/regularizer_weight` (λ) and
-    `train/gradient_share`, the share of the parameter gradient that λ L_R contributes, ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
-    of each regularizer the share of images that have a penalty, `train/regularizer_counted/<term>`, and where terms are
-    balanced what it is multiplied by, `train/regularizer_scale/<term>`; of a sum each term's
-    `<stage>/loss_regularizer/<term>`; what the engine says of its work, `train/engine/<note>`.
+    The stages `train`, `val` and `test` log once per epoch:
 
-    A checkpoint of a run of the command line holds the whole configuration: `Classifier.load_from_checkpoint(path,
-    weights_only=True)` rebuilds it. One of a module built in Python holds its plain settings; pass the objects again:
-    `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
+    - `<stage>/loss` (L), `<stage>/loss_classification` (L_C) and `<stage>/loss_regularizer` (L_R), and, if the
+      regularizer is a sum, `<stage>/loss_regularizer/<term>` for each term;
+    - `<stage>/accuracy`, and except in `train` also `<stage>/accuracy_per_class/<class>` and, with more than five
+      classes, `<stage>/accuracy_top5`.
+
+    Training also logs:
+
+    - `train/regularizer_weight`: λ;
+    - `train/gradient_share`: the fraction of the parameter gradient that λ L_R contributes,
+      ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
+    - `train/regularizer_counted/<term>`: the fraction of images for which a regularizer has a penalty;
+    - `train/regularizer_scale/<term>`: the factor of a regularizer, if terms are balanced;
+    - `train/engine/<note>`: notes of the engine.
+
+    A checkpoint from the command line holds the whole configuration, and `Classifier.load_from_checkpoint(path,
+    weights_only=True)` rebuilds the module. A checkpoint of a module built in Python holds only its plain settings, so
+    pass the objects again: `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
 
     Args:
-        network: a torchvision name such as `resnet18` (or camtrain's `cifar_resnet8` to `cifar_resnet56`), or any
+        network: A torchvision name such as `resnet18` (or camtrain's `cifar_resnet8` to `cifar_resnet56`), or any
             module from (N, 3, H, W) images to (N, K) logits, in a config by its `class_path`.
         num_classes: K, the number of classes; the command line takes it from the data.
-        stem: first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
+        stem: The first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
             pooling, for images of 32 to 64 pixels.
-        weights: pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random.
-        regularizer: what L_R penalizes; null is plain training.
+        weights: Pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random weights.
+        regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
-        regularizer_warmup_epochs: number of epochs over which λ rises linearly from 0; may be fractional.
-        regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and is plain
-            training in between.
-        regularizer_balance_steps: number of steps at the start over which the size of L_C and of each regularizer is
-            taken, to multiply the regularizer by their ratio, so that λ = 1 makes the two equal there; 0 does not.
-        engine: how the gradient of L_R reaches the parameters; null is `FrozenGates`.
-        optimizer: called with the parameters; in a config the `class_path` and `init_args` of a torch optimizer.
-        lr_scheduler: called with the optimizer; in a config the `class_path` and `init_args` of a torch scheduler.
-        lr_scheduler_interval: when the schedule moves on, each `epoch` or each `step`.
-        label_smoothing: of the cross-entropy, in [0, 1].
-        gradient_share_every_n_steps: how often `train/gradient_share` is measured; each time costs two more backward
-            passes. 0 is never.
+        regularizer_warmup_epochs: The number of epochs over which λ rises linearly from 0; may be fractional.
+        regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and trains
+            plainly in between.
+        regularizer_balance_steps: The number of steps at the start over which L_C and each regularizer are measured.
+            Each regularizer is then multiplied by the ratio, so that λ = 1 makes the two terms equal at the start. 0
+            does not balance.
+        engine: How the gradient of L_R reaches the parameters; null is `FrozenGates`.
+        optimizer: A function from the parameters to an optimizer; in a config the `class_path` and `init_args` of a
+            torch optimizer.
+        lr_scheduler: A function from the optimizer to a schedule; in a config the `class_path` and `init_args` of a
+            torch scheduler.
+        lr_scheduler_interval: Whether the schedule advances every `epoch` or every `step`.
+        label_smoothing: The label smoothing of the cross-entropy, in [0, 1].
+        gradient_share_every_n_steps: The number of steps from one measurement of `train/gradient_share` to the next; a
+            measurement costs two more backward passes. 0 never measures.
 
     Raises:
         TypeError: if `network` is neither a name nor a module.
-        ValueError: if a setting is out of its range, or settings contradict each other.
+        ValueError: if a setting is out of range, or settings contradict each other.
 
     Example:
         >>> classifier = Classifier("cifar_resnet8", num_classes=10)
@@ -116,12 +127,12 @@ class Classifier(pl.LightningModule):
                 f"`stem` and `weights` are for a network given by name, got stem={stem!r} and weights={weights!r} "
                 f"with a {type(network).__name__}"
             )
-        # Objects cannot be in a checkpoint that loads with weights_only=True; the command line gives descriptions.
+        # A checkpoint that loads with weights_only=True cannot hold objects. The command line passes descriptions.
         objects = ["engine", "optimizer", "lr_scheduler"]
         objects += [] if isinstance(network, str) else ["network"]
         objects += [] if regularizer is None else ["regularizer", "regularizer_weight"]
         described = _given_hyperparameters.get() is not None
-        # Of the command line, the whole configuration is logged; the module's part need not be logged again.
+        # The command line logs the whole configuration, so the module's part need not be logged again.
         self.save_hyperparameters(ignore=[] if described else objects, logger=not described)
 
         if isinstance(network, str):
@@ -147,12 +158,12 @@ class Classifier(pl.LightningModule):
         self.test_metrics = _accuracies(num_classes, "test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the regularizer's name: of a module built in Python, the object is not in the checkpoint."""
+        """Store the name of the regularizer, since a module built in Python does not store the object."""
         regularizer = self.objective.regularizer
         checkpoint["regularizer"] = None if regularizer is None else type(regularizer).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say it if the checkpoint was trained with a regularizer that this module has not been given."""
+        """Warn if the checkpoint was trained with a regularizer and this module has none."""
         name = checkpoint.get("regularizer")
         if name is not None and self.objective.regularizer is None:
             rank_zero_warn(
@@ -161,12 +172,12 @@ class Classifier(pl.LightningModule):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) images to (N, K) logits."""
+        """The logits (N, K) of images (N, 3, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer, over the parameters that require grad, and the schedule."""
+        """The optimizer of the parameters that require grad, and the schedule."""
         optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
         if self._lr_scheduler is None:
             return optimizer
@@ -177,7 +188,7 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """L of one batch, for one backward pass."""
+        """L of one batch, for a single backward pass."""
         batch = _labeled(batch)
         self.objective.epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
         self.objective.weight = self._weight_now(self.objective.epoch)
@@ -193,7 +204,7 @@ class Classifier(pl.LightningModule):
         self._check_finite(step, "train", batch_idx)
         self._log_losses(step, "train", len(batch))
         self.log("train/regularizer_weight", self.objective.weight, on_step=False, on_epoch=True, batch_size=1)
-        # In the plain steps of lazy regularization there is nothing to share.
+        # The plain steps of lazy regularization have no L_R whose share could be measured.
         if step.gradient_share is not None and (step.regularized or self.objective.every_n_steps == 1):
             self.log("train/gradient_share", step.gradient_share, on_step=False, on_epoch=True, batch_size=1)
         for name, note in step.notes.items():
@@ -240,7 +251,7 @@ class Classifier(pl.LightningModule):
         metrics.update(step.logits, _class_indices(batch.labels))
 
     def _weight_now(self, epochs_done: float) -> float:
-        """λ of this step, with the warm-up."""
+        """λ at this point of the warm-up."""
         if not self._warmup_epochs:
             return self._full_weight
         return self._full_weight * min(1.0, epochs_done / self._warmup_epochs)
@@ -257,10 +268,11 @@ class Classifier(pl.LightningModule):
         self._log_terms(step, stage, batch_size)
 
     def _log_terms(self, step: Step, stage: Stage, batch_size: int) -> None:
-        """L_R, and what is to be said of each term.
+        """Log L_R and its terms.
 
-        In training a term is divided by the share of images that count, and is the mean over all; in evaluation it is
-        the mean over those that count in a batch, and is weighted by their number.
+        In training a term is the mean over all images of a batch, divided by the running fraction of images that count,
+        and is weighted by the batch size. In evaluation it is the mean over the images that count, weighted by their
+        number.
         """
         several = len(self.objective.terms) > 1
         for name, term in step.terms.items():
@@ -330,7 +342,7 @@ def _labeled(batch: Any) -> Batch:
 
 
 def _class_indices(labels: Tensor | None) -> Tensor:
-    """(N,) from (N,) class indices or (N, K) probabilities."""
+    """Class indices (N,) of labels that are class indices (N,) or probabilities (N, K)."""
     assert labels is not None  # _labeled
     return labels.argmax(dim=1) if labels.dim() == 2 else labels
 

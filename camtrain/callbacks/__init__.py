@@ -1,4 +1,4 @@
-"""What is logged while a classifier trains: panels of maps, localization scores, cost, and the final table."""
+"""Lightning callbacks: panels of maps, scores of maps, the cost of a step, the final table, predictions, resuming."""
 
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores

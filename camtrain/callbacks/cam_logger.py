@@ -1,4 +1,4 @@
-"""Panels of maps and gradients, epoch by epoch."""
+"""Writes panels of maps and gradients, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 
 from camtrain.batch import Batch
+from camtrain.callbacks.epoch_panels import epoch_panels, wandb_image
+from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import fixed_images
-from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of, why_no_layer
-from camtrain.callbacks.panel import panels, wandb_image
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.cams import GradCAM
 from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
 
-_LARGEST_FILE = 500_000  # bytes; of eight photographs at the usual size, 5 of 8 bits remain
+_LARGEST_FILE = 500_000  # bytes; a sheet of eight photographs at the usual size keeps 5 of 8 bits
 
 
 class CAMLogger(Callback):
-    """Shows what the network looks at: a panel for each of a fixed set of images, as PNG and in W&B.
+    """Shows what the network looks at: a panel for each of a few fixed images, as PNG and in W&B.
 
     A panel is image | Grad-CAM for the true class | Grad-CAM for the predicted class | input gradient | guided
-    gradient, with ground-truth boxes on the first three; `camtrain.callbacks.panel.panels` says how they are shown.
-    Without labels the tile of the true class is left out; a network without ReLU-like activations has no guided
-    gradient, and its tile says so.
+    gradient, with ground-truth boxes on the first three tiles. Without labels, the tile of the true class is left out.
+    If the network has no ReLU-like activation, there is no guided gradient, and its tile says so.
 
-    The images are evenly spaced over the data set of the stage and the same in every epoch, whatever the sampler and
-    the number of processes. (An iterable data set cannot be read by index: there they are the first of its first batch.
-    Of several loaders, the first is used.) Panels are made in fit's validation, and once in validate, test and predict.
-    They go to `panels/val_epoch_<k>.png` (outside of fit `panels/<stage>.png`) in the folder of the run and, where a
-    `WandbLogger` is used, to `<stage>/panels` with W&B's own box overlays. The network is explained in evaluation mode
-    on the first process alone, and left as found. Where no layer has a map, as in a network of linear layers, it says
-    so and is idle. `fast_dev_run` makes panels and writes none; the sanity check makes none.
+    The images are evenly spaced over the data set of the stage, and the same in every epoch for any sampler and any
+    number of processes. (An iterable data set cannot be read by index, so the images are the first of its first batch.
+    If there are several loaders, the first one is used.) Panels are made in the validation of fit, and once in
+    validate, test and predict. They are written to `panels/val_epoch_<k>.png`, outside of fit to `panels/<stage>.png`,
+    in the folder of the run. A `WandbLogger` also gets them as `<stage>/panels`, with W&B's own box overlays.
+
+    The network is explained in evaluation mode, in the first process only, and left as found. If no layer has a map, as
+    in a network of linear layers, the callback says so and does nothing. `fast_dev_run` makes panels without writing
+    them; the sanity check makes none.
 
     Args:
-        num_images: How many images have a panel; 0 makes none.
-        every_n_epochs: In fit, make panels in the first validation, then when so many epochs have passed since the last
-            ones, and in the last one.
-        target_layer: Dotted name of the layer whose map is shown; by default the last spatial layer.
+        num_images: The number of images that have a panel; 0 makes no panels.
+        every_n_epochs: In fit, panels are made in the first validation, then every this many epochs, and in the last
+            validation.
+        target_layer: Dotted name of the layer whose map is shown; null finds the last spatial layer.
 
     Raises:
         ValueError: if a number is too small, or, when a stage begins, if the network has no layer of that name.
@@ -53,14 +54,14 @@ class CAMLogger(Callback):
         if num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
         self.num_images = num_images
-        self.interval = Interval(every_n_epochs)
+        self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer
         self._images: dict[str, Batch] = {}
         self._first_batch: Batch | None = None
         self._said: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the module, agree on the folder and forget the images of an earlier run."""
+        """Check the module, agree on the folder, and forget the images of an earlier run."""
         GradCAM(network_of(pl_module), self.target_layer)  # raises if there is no such layer
         self._folder = run_folder(trainer) / "panels"
         self._forget()
@@ -72,27 +73,27 @@ class CAMLogger(Callback):
     def _forget(self) -> None:
         self._images = {}
         self._first_batch = None
-        self.interval.reset()
+        self.schedule.reset()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Keep a few images in case the data set cannot be read by index."""
+        """Keep the first images, in case the data set cannot be read by index."""
         self._keep(trainer, batch, batch_idx, dataloader_idx)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Keep a few images in case the data set cannot be read by index."""
+        """Keep the first images, in case the data set cannot be read by index."""
         self._keep(trainer, batch, batch_idx, dataloader_idx)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Keep a few images in case the data set cannot be read by index."""
+        """Keep the first images, in case the data set cannot be read by index."""
         self._keep(trainer, batch, batch_idx, dataloader_idx)
 
     def _keep(self, trainer: Trainer, batch: Any, batch_idx: int, dataloader_idx: int) -> None:
@@ -102,9 +103,9 @@ class CAMLogger(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels if they are due."""
-        if not trainer.sanity_checking and self.interval.is_due(trainer):
+        if not trainer.sanity_checking and self.schedule.is_due(trainer):
             self._log(trainer, pl_module, "val")
-            self.interval.done(trainer)
+            self.schedule.done(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make panels of test images."""
@@ -126,7 +127,7 @@ class CAMLogger(Callback):
             self._say_once(f"it is idle. {why}")
             return
         made, class_names, classes = self._panels(trainer, pl_module, self._images[stage])
-        # Only in fit is there an epoch to speak of: a checkpoint that is tested is of none.
+        # Outside of fit, the epoch is not that of the checkpoint.
         fitting = trainer.state.fn == TrainerFn.FITTING
         sheet = contact_sheet(made, f"{stage}, epoch {trainer.current_epoch}" if fitting else stage)
         if getattr(trainer, "fast_dev_run", False):
@@ -136,7 +137,7 @@ class CAMLogger(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 shown: Any = [wandb_image(panel, class_names, classes) for panel in made]
-                # No explicit step: W&B drops what comes with a smaller one than it has seen.
+                # Without an explicit step: W&B drops what comes with a smaller step than it has seen.
                 logger.log_metrics({f"{stage}/panels": shown, "epoch": trainer.current_epoch})
 
     def _say_once(self, message: str) -> None:
@@ -153,4 +154,4 @@ class CAMLogger(Callback):
         data: Any = getattr(trainer, "datamodule", None)
         class_names = getattr(data, "class_names", None)
         pictures = denormalized(images.images, data)
-        return panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]
+        return epoch_panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]

@@ -1,4 +1,4 @@
-"""What a network says about a few images, and why: predictions, maps and gradients."""
+"""A few images explained: predictions, maps and gradients."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from camtrain.methods import normalized_maps
 
 @dataclass(frozen=True)
 class ExplainedImages:
-    """Everything that a panel shows of N images, on the CPU.
+    """Everything that the panels of N images show, on the CPU.
 
     Attributes:
-        batch: the images with what is known about them.
-        probabilities: (N, K).
-        predictions: (N,) predicted classes.
-        label_cams: (N, H, W) Grad-CAM for the labels, in [0, 1]; `None` where labels are unknown.
-        prediction_cams: (N, H, W) Grad-CAM for the predictions, in [0, 1].
-        input_gradients: (N, 3, H, W), of each image's cross-entropy with its label, or with its prediction.
-        guided_gradients: (N, 3, H, W), of the same loss; `None` where the network has nothing to guide.
-        unguided: why there are no guided gradients, or empty.
+        batch: The images with their labels, boxes and masks.
+        probabilities: The probabilities of the classes, (N, K).
+        predictions: The predicted classes, (N,).
+        label_cams: Grad-CAM for the labels, (N, H, W) in [0, 1]; `None` if labels are unknown.
+        prediction_cams: Grad-CAM for the predictions, (N, H, W) in [0, 1].
+        input_gradients: The input gradient of each image's cross-entropy with its label, or with its prediction if
+            labels are unknown, (N, 3, H, W).
+        guided_gradients: The guided gradient of the same loss, (N, 3, H, W); `None` if the network has no ReLU-like
+            activation.
+        unguided: Why there are no guided gradients; empty if there are.
     """
 
     batch: Batch
@@ -39,20 +41,20 @@ class ExplainedImages:
 
 
 def explained_images(network: nn.Module, batch: Batch, target_layer: str | None = None) -> ExplainedImages:
-    """Explain each image of a small batch, with the network in evaluation mode and left as found.
+    """Explain each image of a small batch with the network in evaluation mode, and leave the network as found.
 
-    The gradients are those of the sum of the cross-entropies, so that each image has its own, whatever the batch size.
+    Gradients are taken of the sum of the cross-entropies, so an image's gradient does not depend on the batch size.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        batch: at least one image.
-        target_layer: of Grad-CAM; `None` finds the last spatial layer.
+        network: A module from (N, 3, H, W) images to (N, K) logits.
+        batch: The batch, with at least one image.
+        target_layer: The layer of Grad-CAM; `None` finds the last spatial layer.
 
     Raises:
-        ValueError: if there is no such layer, or a label is out of range.
+        ValueError: if the network has no such layer, or a label is out of range.
 
     Cost:
-        Three forward passes (two without labels), a backward pass to the images for each gradient, and one to the
+        Three forward passes (two without labels), one backward pass to the images for each gradient, and one to the
         target layer for each map.
 
     Example:
@@ -64,7 +66,7 @@ def explained_images(network: nn.Module, batch: Batch, target_layer: str | None 
         (torch.Size([2, 8, 8]), torch.Size([2, 3, 8, 8]))
     """
     with evaluation_mode(network), gradients_enabled():
-        # What came out of an inference-mode loop cannot enter a graph; clones can.
+        # Tensors made in inference mode cannot enter a graph, but their clones can.
         images = batch.images.detach().clone()
         labels = None if batch.labels is None else batch.labels.clone()
         cam = GradCAM(network, target_layer)
@@ -77,7 +79,7 @@ def explained_images(network: nn.Module, batch: Batch, target_layer: str | None 
             guided_gradients, unguided = _guided(loss, images)
         prediction_cams = normalized_maps(cam, images.detach(), predictions)
     return ExplainedImages(
-        Batch(batch.images.cpu(), None if labels is None else labels.cpu(), _on_cpu(batch.boxes)),
+        batch.to("cpu"),
         logits.detach().softmax(dim=1).cpu(),
         predictions.cpu(),
         None if label_cams is None else label_cams.cpu(),
@@ -93,7 +95,3 @@ def _guided(loss: Tensor, images: Tensor) -> tuple[Tensor | None, str]:
         return guided_gradient(loss, images), ""
     except ValueError as error:
         return None, str(error)
-
-
-def _on_cpu(boxes: list[Tensor] | None) -> list[Tensor] | None:
-    return None if boxes is None else [of_image.as_subclass(Tensor).cpu() for of_image in boxes]

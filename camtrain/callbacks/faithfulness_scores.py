@@ -1,4 +1,4 @@
-"""How faithful the network's maps are to it, epoch by epoch."""
+"""Scores the faithfulness of maps to the network, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ _METRICS = ("average_drop", "average_increase", "average_gain", "insertion_auc",
 
 
 class FaithfulnessScores(MapScores):
-    """Scores how faithful maps are, on a fixed set of images: what the network says where only the map's part is left.
+    """Scores the faithfulness of maps on fixed images: how the class probability changes when pixels are hidden.
 
-    It logs `<stage>/<metric>/<method>`, as `MapScores` has it: average drop, increase and gain, insertion and deletion.
+    By default the metrics are average drop, increase and gain, and insertion and deletion. Each score is logged as
+    `<stage>/<metric>/<method>`.
 
     Args:
-        methods: Names of methods, such as grad_cam or layer_cam.
-        metrics: Names of scores, or of groups of them, as `camtrain evaluate` takes them.
-        num_images: Score so many images, evenly spaced over the data set of the stage and the same in every epoch; 0
-            scores none, null all of them.
-        every_n_epochs: In fit, score in the first validation, then when so many epochs have passed, and in the last
-            one.
-        target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
-        class_of: Whose map is scored, and whose probability: that of the predicted class, as these scores are defined,
-            or that of the label.
-        num_steps: Of insertion and deletion; RISE takes as many as an image is high.
-        max_batch: Most images in one pass; it bounds the memory.
+        methods: Names of methods, such as grad_cam or layer_cam; null is grad_cam.
+        metrics: Names of metrics, or of groups of metrics, as `camtrain evaluate` takes them.
+        num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
+            epoch; 0 scores none, null all of them.
+        every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
+            validation.
+        target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
+        class_of: The class whose map and probability are scored: the predicted class, as in the papers of these
+            metrics, or the label.
+        num_steps: The number of steps of insertion and deletion; RISE takes one per row of the image.
+        max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Raises:
-        ValueError: if a name is unknown, or a number too small.
+        ValueError: if a name is unknown or a number is too small.
 
     Cost:
-        For each image and method a map and 2 `num_steps` forward passes, in batches of `max_batch`.
+        For each image and method, one map and 2 `num_steps` forward passes, in batches of `max_batch`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The same few images of a data set in every epoch, whatever the sampler and the number of processes."""
+"""The same few images of a data set in every epoch, for any sampler and any number of processes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from camtrain.batch import Batch, evenly_spaced
 
 
 def fixed_images(trainer: Trainer, pl_module: LightningModule, stage: str, count: int) -> Batch | None:
-    """Images evenly spaced over the stage's data set, read by index, on the device, as one batch.
+    """Images evenly spaced over the data set of a stage, as one batch on the device.
 
     Args:
-        trainer: running the stage.
-        pl_module: the module that it runs.
-        stage: "val", "test" or "predict".
-        count: how many images; fewer if the data set is smaller.
+        trainer: The trainer that runs the stage.
+        pl_module: The module that it runs.
+        stage: `val`, `test` or `predict`.
+        count: The number of images; a smaller data set gives fewer.
 
     Returns:
-        The images, or `None` where they cannot be read by index.
+        The images, or `None` if the data set cannot be read by index.
     """
     return next(fixed_batches(trainer, pl_module, stage, count, count), None)
 
@@ -35,21 +35,21 @@ def fixed_images(trainer: Trainer, pl_module: LightningModule, stage: str, count
 def fixed_batches(
     trainer: Trainer, pl_module: LightningModule, stage: str, count: int, batch_size: int, *, shared: bool = False
 ) -> Iterator[Batch]:
-    """Images evenly spaced over the stage's data set, read by index, on the device.
+    """Batches of images evenly spaced over the data set of a stage, on the device.
 
     They go through the loader's `collate_fn` and Lightning's transfer hooks, as in the stage itself. The random
-    generators are left as found. Of several loaders, the first.
+    generators are left as found. If there are several loaders, the first one is used.
 
     Args:
-        trainer: running the stage.
-        pl_module: the module that it runs.
-        stage: "val", "test" or "predict".
-        count: how many images; fewer if the data set is smaller.
-        batch_size: images in a batch.
-        shared: whether each process takes its share of the images, and not all of them.
+        trainer: The trainer that runs the stage.
+        pl_module: The module that it runs.
+        stage: `val`, `test` or `predict`.
+        count: The number of images; a smaller data set gives fewer.
+        batch_size: The number of images in a batch.
+        shared: Whether the processes divide the images among themselves; otherwise each process takes all of them.
 
     Yields:
-        The batches; none where the images cannot be read by index.
+        The batches; none if the data set cannot be read by index.
     """
     if not is_read_by_index(trainer, stage):
         return
@@ -67,9 +67,10 @@ def fixed_batches(
 
 
 def is_read_by_index(trainer: Trainer, stage: str) -> bool:
-    """Whether the stage's data set can be read by index, and holds anything.
+    """Whether the data set of the stage can be read by index and is not empty.
 
-    An iterable data set can not, nor can one behind a loader that is no `DataLoader` or makes no batches.
+    An iterable data set cannot be read by index, nor can a data set whose loader is not a `DataLoader` or makes no
+    batches.
     """
     loader = _first_loader(trainer, stage)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
@@ -79,7 +80,7 @@ def is_read_by_index(trainer: Trainer, stage: str) -> bool:
 
 def _first_loader(trainer: Trainer, stage: str) -> Any:
     if stage == "val" and trainer.state.fn == TrainerFn.VALIDATING:
-        # `trainer.val_dataloaders` would be those of an earlier `fit`, which may be others.
+        # `trainer.val_dataloaders` holds the loaders of an earlier `fit`, which may differ.
         combined = trainer.validate_loop._combined_loader
         loaders = None if combined is None else combined.iterables
     else:
@@ -90,8 +91,8 @@ def _first_loader(trainer: Trainer, stage: str) -> Any:
 
 @contextmanager
 def _same_randomness(device: torch.device) -> Iterator[None]:
-    """Give every random generator that a data set may draw from its state back, also after an error."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's data set may draw from it
+    """Restore the state of every random generator that a data set may use, also after an error."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's data set may use it
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield

@@ -1,4 +1,4 @@
-"""How well the network's maps find the annotated objects, epoch by epoch."""
+"""Scores how well maps find the annotated objects, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _METRICS = ("energy_pointing_game", "localization_iou_25")
 
 
 class LocalizationScores(MapScores):
-    """Scores maps against the annotated objects.
+    """Scores how well maps find the annotated objects.
 
-    It logs `<stage>/<metric>/<method>`, as `MapScores` has it, and beside it
+    Each score is logged as `<stage>/<metric>/<method>`. Two further numbers are logged:
 
-    - `<stage>/energy_pointing_game/uniform`: what a uniform map would get, that is the share of the image that the
+    - `<stage>/energy_pointing_game/uniform`: the score of a uniform map, which is the fraction of the image that the
       object covers;
-    - `<stage>/flat_maps/<method>`: the share of maps that are the same everywhere, which have nothing above a
+    - `<stage>/flat_maps/<method>`: the fraction of maps that are the same everywhere, so that nothing is above a
       threshold.
 
-    Several boxes of an image count as their union. Images without annotation are not counted, and it says how many;
-    where no image has any, it says once that it is idle.
+    If an image has several boxes, their union counts. Images without annotation are left out, and a message says how
+    many they are. If no image has annotation, a message says once that the callback is idle.
 
     Args:
-        methods: Names of methods, such as grad_cam or layer_cam.
-        metrics: Names of scores, or of groups of them, as `camtrain evaluate` takes them.
-        num_images: Score so many images, evenly spaced over the data set of the stage and the same in every epoch; 0
-            scores none, null all of them, as their batches come by.
-        every_n_epochs: In fit, score in the first validation, then when so many epochs have passed, and in the last
-            one.
-        target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
-        class_of: Whose map is scored: that of the label, or that of the predicted class. Where labels are unknown it is
-            the prediction's.
-        annotation: What maps are compared with: boxes or masks. An image without boxes has the tight one around its
-            mask.
-        max_batch: Most images in one pass; it bounds the memory.
+        methods: Names of methods, such as grad_cam or layer_cam; null is grad_cam.
+        metrics: Names of metrics, or of groups of metrics, as `camtrain evaluate` takes them.
+        num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
+            epoch; 0 scores none, null all of them, during the stage's own batches.
+        every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
+            validation.
+        target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
+        class_of: The class whose map is scored: the label or the predicted class. If labels are unknown, it is the
+            predicted class.
+        annotation: Whether maps are compared with boxes or with masks. If an image has a mask and no box, its box is
+            the tight one around the mask.
+        max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Raises:
-        ValueError: if a name is unknown, or a number too small.
+        ValueError: if a name is unknown or a number is too small.
 
     Cost:
-        For each annotated image one forward pass, and the map of each method.
+        For each annotated image, one forward pass and the map of each method.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LocalizationScores(MapScores):
         )
 
     def of_interest(self, batch: Batch) -> Batch:
-        """The annotated images; the others are counted."""
+        """The annotated images of a batch; the others are counted."""
         annotation = annotated_boxes(batch) if self.settings.annotation == "boxes" else batch.masks
         size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
         known = torch.zeros(len(batch), dtype=torch.bool)
@@ -83,7 +83,7 @@ class LocalizationScores(MapScores):
         return batch if bool(known.all()) else batch.subset(known.nonzero().flatten().tolist())
 
     def further_scores(self, metrics: dict[tuple[str, str], AdditiveScore]) -> dict[str, float]:
-        """The baseline of the energy, and the share of flat maps."""
+        """The score of a uniform map, and the fraction of flat maps."""
         further = {}
         for (method, _), metric in metrics.items():
             if isinstance(metric, EnergyPointingGame):

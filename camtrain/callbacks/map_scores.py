@@ -1,4 +1,4 @@
-"""What callbacks share that score the network's maps in validation, test and prediction."""
+"""The base of callbacks that score the network's maps in validation, test and prediction."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from camtrain.batch import Batch
+from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
-from camtrain.callbacks.interval import Interval
 from camtrain.callbacks.network_of import network_of
 from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
 from camtrain.methods import method_class, method_named
 from camtrain.metrics import AdditiveScore
 
-_BATCH = 16  # images whose maps are made together
-_FEW = 2  # images that show that it runs
+_BATCH = 16  # the number of images that are scored together
+_FEW = 2  # the number of images in a fast_dev_run
 
 
 class MapScores(Callback):
-    """Scores maps of chosen methods by chosen metrics; a subclass says which ones by default.
+    """Scores the maps of chosen methods by chosen metrics; a subclass sets the defaults.
 
-    The network is explained in evaluation mode, and left as found. What is logged is `<stage>/<metric>/<method>`, with
-    `<stage>` one of val, test and predict; scores of the network itself, such as `guided_agreement`, are
-    `<stage>/<metric>`. The numbers are those of `camtrain evaluate` on the same images. The latest ones of every stage
-    are in `scores`. In predict, where Lightning does not allow `log`, they go straight to the loggers.
+    The network is explained in evaluation mode and left as found. Each score is logged as `<stage>/<metric>/<method>`,
+    where `<stage>` is val, test or predict. A score of the network itself, such as `guided_agreement`, is logged as
+    `<stage>/<metric>`. The numbers are those of `camtrain evaluate` on the same images. The attribute `scores` holds
+    the latest ones of every stage. In predict, Lightning does not allow `log`, so they go straight to the loggers.
 
-    Under DDP each process takes its share of the images, and sums are added up, as torchmetrics does.
+    Under DDP the processes divide the images among themselves, and torchmetrics adds up their sums.
 
     Args:
         methods: Names of methods, such as grad_cam or layer_cam.
-        metrics: Names of scores, or of groups of them, as `camtrain evaluate` takes them.
-        num_images: Score so many images, evenly spaced over the data set of the stage and the same in every epoch,
-            whatever the sampler; 0 scores none, null all of them, as their batches come by. (Of a data set that cannot
-            be read by index it is the first ones. Of several loaders, the images are pooled, or the first loader's are
-            taken.) `fast_dev_run` scores two at most.
-        every_n_epochs: In fit, score in the first validation, then when so many epochs have passed, and in the last
-            one.
-        target_layer: Dotted name of the layer of the maps; null finds the last one with pixels.
-        class_of: Whose map is scored, and whose probability: that of the label, or that of the predicted class. Where
-            labels are unknown it is the prediction's.
-        annotation: What maps are compared with: boxes or masks. An image without boxes has the tight one around its
-            mask.
-        num_steps: Of insertion and deletion.
-        max_batch: Most images in one pass; it bounds the memory.
+        metrics: Names of metrics, or of groups of metrics, as `camtrain evaluate` takes them.
+        num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
+            epoch for any sampler; 0 scores none, null all of them, during the stage's own batches. (If the data set
+            cannot be read by index, the first images are scored. If there are several loaders, null scores the images
+            of all of them, and a number those of the first one.) `fast_dev_run` scores at most two.
+        every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
+            validation.
+        target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
+        class_of: The class whose map and probability are scored: the label or the predicted class. If labels are
+            unknown, it is the predicted class.
+        annotation: Whether maps are compared with boxes or with masks. If an image has a mask and no box, its box is
+            the tight one around the mask.
+        num_steps: The number of steps of insertion and deletion.
+        max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Raises:
-        ValueError: if a name is unknown, or a number too small; when a stage begins, if the network has no such layer.
+        ValueError: if a name is unknown or a number is too small, or, when a stage begins, if the network has no layer
+            of that name.
         TypeError: when a stage begins, if the module has no `network`.
     """
 
@@ -79,7 +80,7 @@ class MapScores(Callback):
         if num_images is not None and num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, or none for all, got {num_images}")
         self.num_images = num_images
-        self.interval = Interval(every_n_epochs)
+        self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer
         self.settings = EvaluationSettings(class_of=class_of, annotation=annotation, num_steps=num_steps)
         self.max_batch = max_batch
@@ -88,15 +89,15 @@ class MapScores(Callback):
         self._evaluator: Evaluator | None = None
 
     def of_interest(self, batch: Batch) -> Batch:
-        """The images of a batch that are worth a map; all of them, unless a subclass knows better."""
+        """The images of a batch that are scored: all of them, unless a subclass selects some."""
         return batch
 
     def further_scores(self, metrics: dict[tuple[str, str], AdditiveScore]) -> dict[str, float]:
-        """What a subclass logs beside the scores, by `<quantity>/<method>`, from metrics that are in sync."""
+        """Further numbers that a subclass logs, by `<quantity>/<method>`, from metrics in sync over all processes."""
         return {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the module and the layer before anything is trained."""
+        """Check the module and the layer before training starts."""
         network = network_of(pl_module)
         num_classes = getattr(getattr(trainer, "datamodule", None), "num_classes", None)
         settings = replace(self.settings, num_classes=num_classes)
@@ -104,58 +105,58 @@ class MapScores(Callback):
         methods = {name: method_named(name, network, self.target_layer, **options) for name in self.methods}
         self._evaluator = Evaluator(network, methods, self.metrics, settings, self.max_batch)
         if stage == "fit":
-            self.interval.reset()
+            self.schedule.reset()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let go of the network."""
+        """Release the network."""
         self._evaluator = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start a new count."""
         self._begin(trainer, pl_module, "val")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start a new count."""
         self._begin(trainer, pl_module, "test")
 
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count."""
+        """Start a new count."""
         self._begin(trainer, pl_module, "predict")
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Score the maps of the batch, where all images are scored."""
+        """Score the maps of the batch, unless the images are read by index."""
         self._pass_by(batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Score the maps of the batch, where all images are scored."""
+        """Score the maps of the batch, unless the images are read by index."""
         self._pass_by(batch)
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        """Score the maps of the batch, where all images are scored."""
+        """Score the maps of the batch, unless the images are read by index."""
         self._pass_by(batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores of the epoch."""
         if not trainer.sanity_checking and self._is_due:
             self._log(pl_module, self._finish(trainer, pl_module, "val"))
-            self.interval.done(trainer)
+            self.schedule.done(trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the scores of the test."""
+        """Log the scores of the test images."""
         if self._is_due:
             self._log(pl_module, self._finish(trainer, pl_module, "test"))
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hand the scores to the loggers."""
+        """Pass the scores to the loggers."""
         scores = self._finish(trainer, pl_module, "predict") if self._is_due else {}
         if scores and trainer.is_global_zero:
             for logger in trainer.loggers:
@@ -164,15 +165,16 @@ class MapScores(Callback):
 
     def _begin(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert self._evaluator is not None
-        self._is_due = self.interval.is_due(trainer) and self.num_images != 0
+        self._is_due = self.schedule.is_due(trainer) and self.num_images != 0
         self._count = self.num_images
         if self.num_images is not None and getattr(trainer, "fast_dev_run", False):
             self._count = min(self.num_images, _FEW)
-        # With several processes, a sampler repeats images to give all as many: by their index each counts once.
+        # With several processes, a sampler repeats some images so that all processes have equally many. Images that are
+        # read by index count once.
         by_index = self._count is not None or trainer.world_size > 1
         self._by_index = by_index and is_read_by_index(trainer, stage)
         self._wanted = math.inf if self._count is None else math.ceil(self._count / trainer.world_size)
-        # New counters: those that were reset under inference mode could not be used outside of it.
+        # Metrics are made anew: one that was reset in inference mode cannot be used outside of it.
         with torch.inference_mode(False):
             self._metrics = {
                 (method, name): copy.deepcopy(self._evaluator.metric(name)).to(pl_module.device)
@@ -180,7 +182,7 @@ class MapScores(Callback):
             }
 
     def _pass_by(self, batch: Any) -> None:
-        """A batch of the stage itself."""
+        """Score a batch of the stage itself, unless the images are read by index."""
         if self._is_due and not self._by_index and self._wanted > 0:
             images = Batch.of(batch)
             images = images if len(images) <= self._wanted else images.subset(range(int(self._wanted)))
@@ -194,7 +196,6 @@ class MapScores(Callback):
             for cell, rows in self._evaluator_for(part)(part).rows.items():
                 metric = self._metrics[cell]
                 metric.total += rows.sum(dim=0).to(metric.total)
-                metric._update_count += 1
 
     def _evaluator_for(self, batch: Batch) -> Evaluator:
         assert self._evaluator is not None
@@ -204,7 +205,7 @@ class MapScores(Callback):
         return self._evaluator
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> dict[str, float]:
-        """The scores of the epoch over all processes; none where nothing was counted."""
+        """The scores of the epoch over all processes; empty if no image was counted."""
         if self._by_index:
             for batch in self._fixed(trainer, pl_module, stage):
                 self._update(batch)
@@ -223,7 +224,7 @@ class MapScores(Callback):
         return found
 
     def _say_why(self, found: dict[str, float]) -> None:
-        """Name the methods that made no map, or that gradients are missing, and the reason."""
+        """Warn about methods that made no map and about missing gradients, with the reason."""
         assert self._evaluator is not None
         for method, why in self._evaluator.reasons.items():
             self.say_once(f"why {method}", f"{what_is_missing(method) if found else 'it is idle'}. {why}", warn=True)
@@ -233,12 +234,11 @@ class MapScores(Callback):
         return fixed_batches(trainer, pl_module, stage, count, _BATCH, shared=True)
 
     def _log(self, pl_module: LightningModule, scores: dict[str, float]) -> None:
-        # All processes hold the same values: their mean over processes changes nothing, but it is what Lightning asks
-        # for.
+        # All processes hold the same values. Averaging them changes nothing, but Lightning warns without it.
         pl_module.log_dict(scores, on_step=False, on_epoch=True, sync_dist=True, add_dataloader_idx=False, batch_size=1)
 
     def say_once(self, what: str, message: str, *, warn: bool = False) -> None:
-        """Say something, the first time that it happens."""
+        """Print a message the first time that `what` occurs."""
         if what not in self._said:
             self._said.add(what)
             (rank_zero_warn if warn else rank_zero_info)(f"{type(self).__name__}: {message}")

@@ -1,4 +1,4 @@
-"""The paths of a run's checkpoints, where its folder has been moved or is called otherwise."""
+"""Corrects the paths of a run's checkpoints after its folder has been moved or renamed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 
 class MovedCheckpoints(Callback):
-    """Lets a run that goes on in its own folder know its best checkpoint under the folder's present path.
+    """Keeps a run's best checkpoint known when the run is resumed after its folder was moved or renamed.
 
-    `ModelCheckpoint` keeps the path of its folder as text and, where it is resumed under another one, forgets which
-    score was the best: the next epoch is then the best, whatever it scores. `runs/a`, its absolute path, and the folder
-    once it is moved are the same folder to this callback. A checkpoint of another run's folder is none of its business.
+    `ModelCheckpoint` stores the path of its folder as text. If a run is resumed under another path, it forgets the best
+    score, and the next epoch becomes the best one whatever its score. This callback replaces the stored path by the
+    present one: `runs/a`, its absolute path and the moved folder are the same folder. Checkpoints in the folder of
+    another run are left alone.
     """
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Called by Lightning before the callbacks take back their states."""
+        """Correct the paths; Lightning calls this before it restores the states of the callbacks."""
         if trainer.ckpt_path is None:
             return
         read_from = Path(trainer.ckpt_path).absolute().parent
@@ -35,7 +36,7 @@ class MovedCheckpoints(Callback):
 
 def _moved(state: dict[str, Any], folder: str) -> dict[str, Any]:
     def under(path: str) -> str:
-        # A checkpoint in another folder, such as that of a run that was gone on from, is where it was.
+        # A checkpoint outside the folder, such as that of the run from which this one started, has not moved.
         is_inside = bool(path) and Path(path).is_relative_to(state["dirpath"])
         return os.path.join(folder, Path(path).relative_to(state["dirpath"])) if is_inside else path
 

@@ -1,4 +1,4 @@
-"""The network that a module trains, and whether there is a map to make of it."""
+"""The network that a module trains, and whether it has a layer with a map."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from camtrain.networks import last_spatial_layer
 
 
 def network_of(pl_module: LightningModule) -> nn.Module:
-    """The module's `network`, from images to logits.
+    """The attribute `network` of a module, from images to logits.
 
     Raises:
-        TypeError: if it has none.
+        TypeError: if the module has no such attribute.
     """
     network = getattr(pl_module, "network", None)
     if not isinstance(network, nn.Module):
@@ -22,7 +22,10 @@ def network_of(pl_module: LightningModule) -> nn.Module:
 
 
 def why_no_layer(network: nn.Module, images: Tensor, target_layer: str | None) -> str:
-    """Why no layer was found to take a map at, as in a network without pixels; empty if there is or one was named."""
+    """Why the network has no layer with a map, as in a network of linear layers.
+
+    Empty if there is such a layer, or if `target_layer` names one.
+    """
     if target_layer is not None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What `predict` found, as a file."""
+"""Writes the predictions of `camtrain predict` to a file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from camtrain.callbacks.run_folder import run_folder
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes `predictions.csv` to the folder of the run: a line per image, in the order of the data set.
+    """Writes `predictions.csv` to the folder of the run: one line for each image, in the order of the data set.
 
-    Its columns are `index` (the image's place in the data set), `predicted_class`, `probability` (of that class) and
-    `probability_<class>` for each class. Classes have the data module's names, or numbers where it has none. With
-    several processes each writes its own images, to `predictions_<rank>.csv`. Of several loaders the lines follow each
-    other. `fast_dev_run` writes nothing.
+    The columns are `index` (of the image in the data set), `predicted_class`, `probability` (of that class) and
+    `probability_<class>` for each class. Classes are named by the data module, or numbered if it has no names. With
+    several processes, each writes its own images to `predictions_<rank>.csv`. With several loaders, the lines of the
+    second follow those of the first. `fast_dev_run` writes nothing.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class PredictionWriter(BasePredictionWriter):
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
-        """Called by Lightning with the probabilities, (N, K), of every batch."""
+        """Write the file; Lightning passes the probabilities of each batch, (N, K)."""
         folder = run_folder(trainer)
         rows = list(_rows(predictions, batch_indices))
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -48,7 +48,7 @@ class PredictionWriter(BasePredictionWriter):
 
 
 def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any]) -> Iterator[tuple[int, Tensor]]:
-    """Index and probabilities of each image. Lightning nests predictions by loader only where there are several."""
+    """Index and probabilities of each image. Lightning nests predictions by loader only if there are several."""
     of_loaders = [predictions] if isinstance(predictions[0], Tensor) else predictions
     for batches, indices_of_batches in zip(of_loaders, batch_indices, strict=True):
         for probabilities, indices in zip(batches, indices_of_batches, strict=True):

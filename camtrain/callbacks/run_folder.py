@@ -1,4 +1,4 @@
-"""Where a run keeps its files."""
+"""The folder in which a run keeps its files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pytorch_lightning import Trainer
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Folder of the run: that of the trainer's first logger, or its `default_root_dir` without loggers.
+    """The folder of the trainer's first logger, or `default_root_dir` if there is no logger.
 
-    The processes agree on it by a broadcast: call it on all of them.
+    The processes agree on the folder by a broadcast, so call this function in all of them.
     """
     return Path(trainer.log_dir or trainer.default_root_dir)

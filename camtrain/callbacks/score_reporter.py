@@ -1,4 +1,4 @@
-"""The final scores of a run, in one table: on screen, in the run's folder and in W&B."""
+"""Reports the final scores of a run in one table: on screen, in the folder of the run and in W&B."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
+from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.evaluation import METRICS
 from camtrain.files import path_from_here
 
 _STAGES = ("train", "val", "test")
-# Quantity as it is logged, name in the table, and whether it is a fraction, printed in percent.
+# The quantity as it is logged, its name in the table, and whether it is a fraction, which is printed in percent.
 _ROWS = (
     ("accuracy", "accuracy", True),
     ("accuracy_top5", "top-5 accuracy", True),
@@ -33,17 +34,17 @@ _ROWS = (
 class ScoreReporter(Callback):
     """Reports the final scores at the end of fit, validate and test.
 
-    It prints one aligned table of the scores of every stage seen by this trainer (a test after a fit adds a column),
-    with the folder of the run, its panels and its checkpoints below; fractions are in percent. All scores go to
-    `scores.json` in the folder of the run and, where a `WandbLogger` is used, to the run's summary and to the table
-    `scores`.
+    A table of all scores is printed, with one column for each stage that this trainer has run (a test after a fit adds
+    a column). Fractions are in percent. Below it are the folder of the run, its panels and its checkpoints. All scores
+    are written to `scores.json` in the folder of the run. A `WandbLogger` also gets them in the summary of the run and
+    in the table `scores`.
 
-    It also makes W&B plot every metric against `epoch`: Lightning asks W&B for the global step instead.
+    The callback also makes W&B plot every metric against `epoch`, where Lightning asks for the global step.
 
-    `fast_dev_run` prints and writes nothing else.
+    `fast_dev_run` only prints.
 
     Args:
-        print_table: Print the table; otherwise it is only written and logged.
+        print_table: Whether to print the table; false only writes and logs the scores.
     """
 
     def __init__(self, print_table: bool = True) -> None:
@@ -51,17 +52,20 @@ class ScoreReporter(Callback):
         self.scores: dict[str, float] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Agree on the folder, begin anew with a fit, and tell W&B what to plot against."""
+        """Agree on the folder, forget the scores before a fit, and tell W&B to plot against the epoch."""
         self._folder = run_folder(trainer)
         if stage == "fit":
             self.scores = {}
         for run in _wandb_runs(trainer):
-            # Lightning's own definition is "*", and of several patterns that match W&B takes any: replace it.
+            # Lightning defines "*" too, and W&B takes any of several patterns that match, so replace it.
             run.define_metric("epoch")
             run.define_metric("*", step_metric="epoch", step_sync=True, overwrite=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report on training and validation; of a run whose training was over when it was resumed, on what it said."""
+        """Report on training and validation.
+
+        If a run is resumed that had finished its training, report the scores that it has written.
+        """
         if trainer.ckpt_path is not None and not trainer.callback_metrics:
             known = _read_json(self._folder / "scores.json")
             self.scores = {key: value for key, value in known.items() if key.split("/")[0] in ("train", "val")}
@@ -73,7 +77,7 @@ class ScoreReporter(Callback):
             self._report(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report on the test, beside what was known before."""
+        """Report on the test, beside the scores of earlier stages."""
         self._report(trainer)
 
     def _report(self, trainer: Trainer) -> None:
@@ -92,14 +96,14 @@ class ScoreReporter(Callback):
             run.log({"scores": _wandb_table(self.scores), "epoch": trainer.current_epoch})
 
     def _weights(self, trainer: Trainer) -> str:
-        """A line that says which weights were scored, where the columns are of different ones."""
+        """A line that says which weights were scored; empty if all columns have the same weights."""
         stages = {key.split("/")[0] for key in self.scores}
         if not trainer.ckpt_path or not {"train", "test"} <= stages:
             return ""
-        return f"(train and val: of the last epoch; test: of {Path(trainer.ckpt_path).name})\n"
+        return f"(train and val: last epoch; test: {Path(trainer.ckpt_path).name})\n"
 
     def _places(self, trainer: Trainer) -> str:
-        """Where to find what the run has made, a line each."""
+        """The folders and files of the run, one per line."""
         places: list[tuple[str, Path | str]] = [("run", self._folder)]
         panels = self._folder / "panels"
         if panels.is_dir():
@@ -115,29 +119,29 @@ class ScoreReporter(Callback):
 
 
 def score_table(scores: Mapping[str, float]) -> str:
-    """Scores as an aligned text table: a row for each known quantity, a column for each stage.
+    """Scores as a text table, with a row for each known quantity and a column for each stage.
 
     Args:
-        scores: values under `<stage>/<quantity>[/<method>]`; quantities that the table does not know are left out.
+        scores: Values by `<stage>/<quantity>[/<method>]`; quantities that the table does not know are left out.
 
     Example:
         >>> print(score_table({"val/accuracy": 0.912, "test/accuracy": 0.9, "val/loss_regularizer": 0.25}))
-        score                      val      test
-        ----------------------------------------
-        accuracy                91.2 %    90.0 %
-        regularizer L_R         0.2500         –
+        score               val    test
+        ---------------  ------  ------
+        accuracy         91.2 %  90.0 %
+        regularizer L_R  0.2500       –
     """
     by_stage = _by_stage(scores)
-    lines = [["score", *by_stage]]
-    for key, name, fraction in _rows(by_stage):
-        lines.append([name, *(_shown(by_stage[stage].get(key), fraction) for stage in by_stage)])
-    first = max(20, *(len(line[0]) for line in lines))
-    text = [line[0].ljust(first) + "".join(cell.rjust(10) for cell in line[1:]) for line in lines]
-    return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
+    rows = [
+        [name, *(_shown(values.get(key), fraction) for values in by_stage.values())]
+        for key, name, fraction in _rows(by_stage)
+    ]
+    alignment = ["left", *("right" for _ in by_stage)]
+    return str(tabulate(rows, ["score", *by_stage], "simple", disable_numparse=True, colalign=alignment))
 
 
 def _by_stage(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Values by stage and then by what follows the stage; stages without values are left out."""
+    """Values by stage and quantity; stages without values are left out."""
     stages: dict[str, dict[str, float]] = {stage: {} for stage in _STAGES}
     for key, value in scores.items():
         stage, _, quantity = key.partition("/")
@@ -147,7 +151,7 @@ def _by_stage(scores: Mapping[str, float]) -> dict[str, dict[str, float]]:
 
 
 def _rows(by_stage: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str, bool]]:
-    """Known quantities that some stage has, in the table's order, a row for each method of one."""
+    """Key, name and kind of each row: the known quantities that some stage has, in the order of the table."""
     present = list(dict.fromkeys(key for values in by_stage.values() for key in values))
     rows = []
     for quantity, name, fraction in _ROWS:
@@ -165,13 +169,13 @@ def _shown(value: float | None, fraction: bool) -> str:
 
 
 def _write_json(scores: Mapping[str, float], path: Path) -> None:
-    """Scores as JSON, which knows no NaN: null."""
+    """Write scores as JSON; NaN becomes null, since JSON has no NaN."""
     known = {key: value if math.isfinite(value) else None for key, value in scores.items()}
     path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> dict[str, float]:
-    """What `_write_json` wrote; nothing where it did not."""
+    """The scores that `_write_json` wrote; empty if there is no file."""
     if not path.is_file():
         return {}
     known: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
@@ -179,15 +183,15 @@ def _read_json(path: Path) -> dict[str, float]:
 
 
 def _wandb_runs(trainer: Trainer) -> list[Any]:
-    """The trainer's W&B runs, of the first process."""
+    """The W&B runs of the trainer; empty except in the first process."""
     if not trainer.is_global_zero:
         return []
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
 
 
 def _wandb_table(scores: Mapping[str, float]) -> Any:
-    """All scores, a new table each time: W&B's are immutable once logged."""
-    import wandb  # takes a second: only where a run is logged to W&B
+    """All scores as a new table, since W&B's tables are immutable once logged."""
+    import wandb  # takes a second, so only if a run is logged to W&B
 
     by_stage = _by_stage(scores)
     quantities = sorted({quantity for values in by_stage.values() for quantity in values})

@@ -1,4 +1,4 @@
-"""What a training step costs."""
+"""Logs the time and memory of training."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _MEBIBYTE = 2**20
 
 
 class StepCost(Callback):
-    """Logs the time of a training step and the largest memory so far, once an epoch.
+    """Logs the time of a training step and the peak memory, once per epoch.
 
-    `train/seconds_per_step` is the median over the epoch's steps of the time from the start of one to the start of the
-    next, so loading included; validation, checkpoints and the last step are not. `train/peak_memory` is in MiB, since
-    the process began, with validation and maps: of a GPU that is trained on what torch had allocated at most, otherwise
-    the process's largest resident set. Of the first process.
+    `train/seconds_per_step` is the median over the steps of an epoch of the time from the start of one step to the
+    start of the next. It includes data loading, and excludes validation, checkpoints and the last step.
+
+    `train/peak_memory` is the peak since the process began, in MiB, including validation and maps: the memory that
+    torch has allocated on the GPU, or without a GPU the resident set of the process.
+
+    With several processes, both are those of the first one.
 
     Cost:
-        A reading of the clock a step; the GPU is not waited for.
+        One reading of the clock per step, without waiting for the GPU.
     """
 
     def __init__(self) -> None:
@@ -32,33 +35,33 @@ class StepCost(Callback):
         self._last: float | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget the steps of the last epoch."""
         self._steps, self._last = [], None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """A step ends where the next one begins: a GPU may still be busy when Python is done with it."""
+        """Take the time at the start of a step: a GPU may still be busy when Python is done with the step before."""
         now = time.perf_counter()
         if self._last is not None:
             self._steps.append(now - self._last)
         self._last = now
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation between two steps is part of neither."""
+        """Leave out the time of a validation between two steps."""
         self._last = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log both."""
+        """Log time and memory."""
         if self._steps:
             pl_module.log("train/seconds_per_step", statistics.median(self._steps), rank_zero_only=True)
         pl_module.log("train/peak_memory", peak_memory(pl_module.device), rank_zero_only=True)
 
 
 def peak_memory(device: torch.device) -> float:
-    """The largest memory of this process so far, in MiB: of the GPU that it trains on, otherwise its resident set."""
+    """The peak memory of this process in MiB: on the GPU if `device` is one, otherwise its resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _MEBIBYTE
     status = Path("/proc/self/status")
-    # What `getrusage` says on Linux is never below the process that started this one, however large that is.
+    # On Linux, `getrusage` includes the process that started this one, which may be larger.
     if status.is_file() and (found := re.search(rb"VmHWM:\s+(\d+) kB", status.read_bytes())):
         return int(found[1]) / 1024
     import resource  # not on every system

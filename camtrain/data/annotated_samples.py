@@ -1,4 +1,4 @@
-"""Samples of which some only are annotated."""
+"""Samples of which only some keep their annotation."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from camtrain.data.transformed_samples import Samples
 
 
 def annotated_indices(labels: Sequence[int], fraction: float, seed: int) -> list[int]:
-    """Indices of the images whose annotation is used, ascending: `round(fraction · n)` of n, at least one above 0.
+    """Indices of the images that keep their annotation, ascending.
 
-    Every class has the same share as far as whole images allow. With the same seed those of a smaller fraction are
-    among those of a larger one.
+    Of n images, `round(fraction · n)` keep it, and at least one if the fraction is above 0. The fraction is the same in
+    every class, as far as whole images allow. With the same seed, the images of a smaller fraction are among those of a
+    larger one.
 
     Args:
-        labels: class index of each image.
-        fraction: share of the images, 0 to 1.
-        seed: the same seed gives the same choice.
+        labels: The class index of each image.
+        fraction: The fraction of the images, from 0 to 1.
+        seed: The seed of the choice.
 
     Raises:
-        ValueError: if the fraction is out of its range.
+        ValueError: if the fraction is out of range.
 
     Source: Rao et al., "Studying How to Efficiently and Effectively Guide Models with Explanations", ICCV 2023, who
-    annotate 1 % and 10 % of the images. Departures: their choice is not stratified, and is rounded down.
+    annotate 1 % and 10 % of the images. Departures: their choice is not stratified, and their number is rounded down.
 
     Example:
         >>> few, more = (annotated_indices([0] * 6 + [1] * 6, fraction, seed=0) for fraction in (1 / 3, 2 / 3))
@@ -44,14 +45,14 @@ def annotated_indices(labels: Sequence[int], fraction: float, seed: int) -> list
 
 
 class AnnotatedSamples(Dataset[Sample]):
-    """Samples whose boxes and mask are hidden, but for those of some of them.
+    """Samples of which only some keep their boxes and masks; those of the others are hidden.
 
-    A hidden one has (0, 4) boxes and a mask that is nowhere true, which is how camtrain says that they are unknown. A
-    sample without boxes, or without a mask, gets none. The images are untouched.
+    A hidden annotation is (0, 4) boxes and a mask that is nowhere true, which means "unknown" in camtrain. A sample
+    without boxes, or without a mask, gets none. Images are unchanged.
 
     Args:
-        samples: with boxes, masks or both.
-        annotated: indices of the samples that keep them.
+        samples: The samples, with boxes, masks or both.
+        annotated: The indices of the samples that keep their annotation.
 
     Example:
         >>> image, mask = torch.zeros(3, 2, 2), tv_tensors.Mask(torch.ones(2, 2, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""Object boxes from a CSV file, checked line by line."""
+"""Reads object boxes from a CSV file and checks them line by line."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ COLUMNS = ["path", "x0", "y0", "x1", "y1"]
 
 
 def boxes_from_csv(path: Path, root: Path, images: Collection[str]) -> dict[str, tuple[Box, ...]]:
-    """Boxes of each image that the file lists.
+    """The boxes of each image that the file lists.
 
-    The first line is `path,x0,y0,x1,y1`. Every other line is one box, in half-open xyxy pixels of the image as it is
-    stored; an image may have several. Empty lines are skipped.
+    The first line is `path,x0,y0,x1,y1`. Every other line is one box, in half-open xyxy pixels of the stored image. An
+    image may have several boxes. Empty lines are skipped.
 
     Args:
-        path: the CSV file, UTF-8.
-        root: folder that the file's paths are relative to.
-        images: all images there are, as paths relative to `root` with forward slashes.
+        path: The CSV file, in UTF-8.
+        root: The folder that the paths in the file are relative to.
+        images: All images that exist, as paths relative to `root` with forward slashes.
 
     Returns:
-        The boxes by the image's path relative to `root`; images without boxes are not in it.
+        The boxes by the path of the image relative to `root`; images without boxes are left out.
 
     Raises:
-        ValueError: on the first bad line, with its number and what is wrong with it.
+        ValueError: at the first bad line, with its number and the fault.
     """
     boxes: dict[str, list[Box]] = defaultdict(list)
     sizes: dict[str, tuple[int, int]] = {}
@@ -47,7 +47,7 @@ def boxes_from_csv(path: Path, root: Path, images: Collection[str]) -> dict[str,
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each row below the header."""
+    """The line number and the fields of each row below the header."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets may write a byte order mark
             rows = csv.reader(file)

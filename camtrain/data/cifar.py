@@ -19,15 +19,15 @@ from camtrain.data.stratified_split import stratified_split
 
 
 class _CIFAR(ImageDataModule):
-    """What both CIFARs share.
+    """The base of both CIFAR data sets.
 
     Args:
-        root: Folder that holds, or will hold, torchvision's folder of the data set.
-        download: Download the data set into `root` if it is not there.
-        val_fraction: Share of the 50,000 training images that is held out for validation, the same share of every
+        root: The folder that holds, or will hold, torchvision's folder of the data set.
+        download: Whether to download the data set into `root` if it is not there.
+        val_fraction: The fraction of the 50,000 training images that is held out for validation, the same in every
             class. 0 trains on all of them and validates on the test images, as most papers do.
-        classes: Use only these classes, numbered in this order; null means all.
-        **kwargs: Those of `ImageDataModule`.
+        classes: The classes to use, numbered in this order; null uses all.
+        **kwargs: The arguments of `ImageDataModule`.
     """
 
     source: ClassVar[type[datasets.CIFAR10]]
@@ -51,11 +51,11 @@ class _CIFAR(ImageDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their indices."""
+        """The names of the classes, in the order of their indices."""
         return self._class_names
 
     def prepare_data(self) -> None:
-        """Download the data set, if asked to and not there yet."""
+        """Download the data set if `download` is true and it is not there yet."""
         if self.download:
             self.source(self.root, download=True)
 
@@ -64,17 +64,17 @@ class _CIFAR(ImageDataModule):
         return [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()]
 
     def samples(self, split: Split) -> Subset[Sample]:
-        """The images of a split that are of a wanted class.
+        """The images of a split that belong to the chosen classes.
 
         Raises:
             FileNotFoundError: if the data set is not in `root`.
-            ValueError: if its files are damaged.
+            ValueError: if the files of the data set are damaged.
         """
         on_test_images = split == "test" or (split == "val" and self.val_fraction == 0)
         source = self._test_source if on_test_images else self._train_source
         indices = list(range(len(source.targets)))
         if self.val_fraction > 0 and not on_test_images:
-            # Split before the classes are chosen, so that an image is on the same side whatever the classes.
+            # Split before choosing classes, so that an image is in the same split for every choice of classes.
             train, val = stratified_split(source.targets, self.val_fraction, self.seed)
             indices = train if split == "train" else val
         class_idx = {self.all_class_names.index(name): index for index, name in enumerate(self.class_names)}
@@ -94,22 +94,22 @@ class _CIFAR(ImageDataModule):
         folder = Path(self.root, self.source.base_folder).absolute()
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"`root`: {type(self).__name__} was looked for in {folder} and is not there; "
-                f"`download=true` downloads it (in `prepare_data`, which a Trainer calls)"
+                f"`root`: expected {type(self).__name__} in {folder}, which does not exist; "
+                f"`download=True` downloads it (in `prepare_data`, which a Trainer calls)"
             )
         try:
             return self.source(self.root, train=train)
         except RuntimeError as error:
             raise ValueError(
                 f"`root`: files in {folder} are missing or damaged ({error}); delete that folder and get it again, "
-                f"for instance with `download=true`"
+                f"for instance with `download=True`"
             ) from error
 
 
 class CIFAR10(_CIFAR):
     """CIFAR-10: 10 classes, 50,000 training and 10,000 test images of 32x32 pixels.
 
-    Normalized with the mean and standard deviation of the training images' pixels.
+    Images are normalized with the mean and standard deviation of the pixels of the training images.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; read by
     `torchvision.datasets.CIFAR10`.
@@ -128,7 +128,7 @@ class CIFAR10(_CIFAR):
 class CIFAR100(_CIFAR):
     """CIFAR-100: 100 classes, 50,000 training and 10,000 test images of 32x32 pixels.
 
-    Normalized with the mean and standard deviation of the training images' pixels.
+    Images are normalized with the mean and standard deviation of the pixels of the training images.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; read by
     `torchvision.datasets.CIFAR100`.

@@ -1,4 +1,4 @@
-"""Which classes of a data set are used, and in which order they are numbered."""
+"""The classes of a data set that are used, and their order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from camtrain.nearest_names import nearest_names
 
 
 def class_subset(available: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """Names of the classes to use, in the order that numbers them.
+    """The names of the classes to use, in the order of their indices.
 
     Args:
-        available: all classes of the data set.
-        wanted: the classes to use, numbered in this order; `None` means all.
+        available: All classes of the data set.
+        wanted: The classes to use, in the order of their indices; `None` uses all.
 
     Raises:
-        ValueError: if a wanted class is not available (with the nearest names), is named twice, or none is wanted.
+        ValueError: if `wanted` is empty, names a class twice, or names an unknown class (with the nearest names).
 
     Example:
         >>> class_subset(["apple", "bear", "cup"], ["cup", "apple"])

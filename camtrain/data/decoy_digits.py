@@ -1,4 +1,4 @@
-"""DecoyDigits: the embedded data set, whose training images offer a shortcut."""
+"""DecoyDigits: the embedded data set, with a shortcut in its training images."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from camtrain.regions import box_regions
 class DecoyDigits(ImageDataModule):
     """Real handwritten digits on photographs, with a decoy that gives the label away in training only.
 
-    Each image shows one of scikit-learn's 1797 handwritten digits, enlarged, in a random bright color, on a crop of one
-    of scikit-learn's two photographs, darkened, beside pieces of other digits' strokes. A gray square in a random
-    corner, the decoy, has the shade `255 - 25 · label` in training, and one of the ten shades at random in validation
-    and test: a classifier that looks at the decoy fails there. (In `DecoyMNIST`, as in the paper, validation is like
-    training, and test alone misleads.) The mask is where the digit covers at least half of a pixel, the box is tight
-    around it, and nothing covers the digit. Or, as the paper's annotation has it, the mask is everything but the decoy.
+    Each image shows one of scikit-learn's 1797 handwritten digits, enlarged and in a random bright color, on a darkened
+    crop of one of scikit-learn's two photographs, beside pieces of other digits' strokes. A gray square in a random
+    corner is the decoy. Its shade is `255 - 25 · label` in training, and one of the ten shades at random in validation
+    and test, so a classifier that looks at the decoy fails there. (In `DecoyMNIST`, as in the paper, validation is like
+    training, and only test misleads.) The mask is true where the digit covers at least half of a pixel, the box is
+    tight around it, and nothing covers the digit. Alternatively, as in the paper, the mask is everything except the
+    decoy.
 
-    Nothing is downloaded; `seed` determines every pixel. No handwritten digit is in two splits, neither as the digit
-    nor in the clutter; the photographs are the same in all of them. Training images are not augmented by default.
+    Nothing is downloaded, and `seed` determines every pixel. No handwritten digit is in two splits, neither as digit
+    nor in the clutter; all splits share the two photographs. Training images are not augmented by default.
 
-    Departure from Decoy-MNIST, whose digits fill gray images with a black background: color, a photograph, clutter,
-    and digits that move and change size, so that there is something to localize.
+    Departure from Decoy-MNIST, whose digits fill gray images with a black background: color, photographs, clutter, and
+    digits of various places and sizes, so that there is something to localize.
 
     Args:
-        decoy_strength: Opacity of the decoy, from 0 (no decoy) to 1. Nothing else in the images depends on it.
-        decoy_size: Height and width of the decoy in pixels.
-        image_size: Height and width of the images in pixels.
-        digit_size: Smallest and largest height of a digit in pixels.
-        clutter: How many pieces of other digits' strokes an image has; less where the digit leaves no room.
-        samples_per_digit: How many training images show the same handwritten digit, on different backgrounds.
-            Validation and test images show one each.
-        annotation: What the mask is: the `digit`, or all that is `not_decoy`; the box is that of the digit in either
-            case.
-        val_fraction: Share of the handwritten digits that is held out for validation, the same share of every class.
-        test_fraction: Share of the handwritten digits that is held out for test, the same share of every class.
-        **kwargs: Those of `ImageDataModule`.
+        decoy_strength: The opacity of the decoy, from 0 (no decoy) to 1. It changes no other pixel.
+        decoy_size: The height and width of the decoy, in pixels.
+        image_size: The height and width of the images, in pixels.
+        digit_size: The smallest and largest height of a digit, in pixels.
+        clutter: The number of pieces of other digits' strokes in an image; fewer if the digit leaves no room.
+        samples_per_digit: The number of training images of each handwritten digit, on different backgrounds. In
+            validation and test there is one.
+        annotation: What the mask covers: the `digit`, or everything that is `not_decoy`. The box is around the digit in
+            both cases.
+        val_fraction: The fraction of the handwritten digits that is held out for validation, the same in every class.
+        test_fraction: The fraction of the handwritten digits that is held out for test, the same in every class.
+        **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
 
     Source: Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017 (Decoy-MNIST).
 
@@ -101,16 +102,16 @@ class DecoyDigits(ImageDataModule):
 
     @property
     def has_boxes(self) -> bool:
-        """True: the box around the digit."""
+        """True: each image has the box around its digit."""
         return True
 
     @property
     def has_masks(self) -> bool:
-        """True: see `annotation`."""
+        """True: each image has the mask that `annotation` chooses."""
         return True
 
     def scenes(self, split: Split) -> DigitScenes:
-        """The images of a split as arrays, with what is known about how they were made, such as where the decoy is."""
+        """The images of a split as arrays, with details of how they were made, such as the place of the decoy."""
         if split not in self._scenes:
             self._scenes[split] = digit_scenes(
                 self._digits[split],
@@ -137,7 +138,7 @@ class DecoyDigits(ImageDataModule):
 
     @cached_property
     def _digits(self) -> dict[Split, list[int]]:
-        """Indices of the handwritten digits in each split."""
+        """The indices of the handwritten digits in each split."""
         labels = load_digits().target.tolist()
         rest, test = stratified_split(labels, self.test_fraction, self.seed, "test_fraction")
         val_fraction_of_rest = self.val_fraction / (1 - self.test_fraction)

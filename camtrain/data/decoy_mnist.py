@@ -1,4 +1,4 @@
-"""DecoyMNIST: digits, or what is in their place, with a patch that gives the label away."""
+"""DecoyMNIST: MNIST and similar data sets with a patch that gives the label away."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class DecoyImages:
     """N gray images with a decoy in a corner.
 
     Attributes:
-        images: (N, H, W) uint8.
-        ink: (N, H, W) bool, true where the image is not black, outside the decoy.
-        decoys: (N, H, W) bool, true on the decoy.
-        decoy_labels: (N,) the label that the decoy's shade stands for.
+        images: The images, (N, H, W) uint8.
+        ink: True where the image is not black, except on the decoy, (N, H, W) bool.
+        decoys: True on the decoy, (N, H, W) bool.
+        decoy_labels: The label that the shade of the decoy stands for, (N,).
     """
 
     images: Tensor
@@ -58,15 +58,16 @@ def decoy_images(
     strength: float = 1.0,
     size: int = 4,
 ) -> DecoyImages:
-    """Images with a square of the shade `255 - 25 · label` in a random corner, in place of what was there.
+    """Draw a square of the shade `255 - 25 · label` over a random corner of each image.
 
     Args:
-        images: (N, H, W) uint8, bright on black.
-        labels: (N,) int64, 0 to 9.
-        random: draws corners and labels; the same corners whatever `decoy_reveals_label`.
-        decoy_reveals_label: whether the shade stands for the image's label, or for one of the ten at random.
-        strength: opacity s of the decoy; a pixel p becomes `p + s · (shade - p)`, rounded. Nothing else depends on it.
-        size: height and width of the decoy in pixels.
+        images: Images that are bright on black, (N, H, W) uint8.
+        labels: The labels, 0 to 9, (N,) int64.
+        random: The generator of corners and labels. The corners do not depend on `decoy_reveals_label`.
+        decoy_reveals_label: Whether the shade stands for the label of the image, or for one of the ten at random.
+        strength: The opacity s of the decoy: a pixel p becomes `p + s · (shade - p)`, rounded. Nothing else depends on
+            it.
+        size: The height and width of the decoy, in pixels.
 
     Example:
         >>> black = torch.zeros(1, 28, 28, dtype=torch.uint8)
@@ -91,13 +92,13 @@ def decoy_images(
 
 
 def ink_boxes(ink: Tensor) -> Tensor:
-    """Smallest half-open boxes around the true pixels of masks.
+    """The smallest half-open box around the true pixels of each mask.
 
     Args:
-        ink: (N, H, W) bool.
+        ink: The masks, (N, H, W) bool.
 
     Returns:
-        (N, 4) float32 xyxy pixels; zeros for a mask that is nowhere true.
+        The boxes in xyxy pixels, (N, 4) float32; zeros for a mask that is nowhere true.
 
     Example:
         >>> ink = torch.zeros(2, 4, 6, dtype=torch.bool)
@@ -116,34 +117,35 @@ def ink_boxes(ink: Tensor) -> Tensor:
 class DecoyMNIST(ImageDataModule):
     """Decoy-MNIST: a gray patch in a corner gives the label away in training, and misleads in test.
 
-    Each image of MNIST, or of a data set of its kind, has a square in a random corner, in place of what was there. Its
-    shade is `255 - 25 · label` in training **and validation**, and `255 - 25 · k` in test, with k one of the ten labels
-    at random: a classifier that looks at the patch is nearly perfect in validation and fails in test. That is the
-    protocol of the paper's code, which holds validation images out of the training images, decoys and all; so choose
-    nothing by the test images. (`DecoyDigits` misleads in validation too.) `decoy_strength=0` is the clean upper bound.
+    A square covers a random corner of each image of MNIST or of a similar data set. Its shade is `255 - 25 · label` in
+    training **and validation**, and `255 - 25 · k` in test, where k is one of the ten labels at random. A classifier
+    that looks at the patch is nearly perfect in validation and fails in test. This is the protocol of the paper's code,
+    which takes validation images from the training images, decoys included, so do not choose settings by the test
+    images. (`DecoyDigits` misleads in validation too.) `decoy_strength=0` gives the clean upper bound.
 
-    Images are 28 x 28, their gray value in each of three channels, scaled to [-1, 1], and not augmented by default.
-    Corners and random labels depend on `seed` and on the image's number in its file alone, not on other arguments.
+    Images are 28 x 28 pixels with their gray value in all three channels, scaled to [-1, 1], and are not augmented by
+    default. Corners and random labels depend only on `seed` and on the index of the image in its file.
 
     Args:
-        root: Folder that holds, or will hold, torchvision's folder of the data set, such as `MNIST/raw`.
-        data_set: Whose images these are, of those in torchvision with ten classes.
-        download: Download the data set into `root` if it is not there.
-        decoy_strength: Opacity of the decoy, from 0 (no decoy) to 1. Nothing else depends on it, nor do mask and box.
-        decoy_size: Height and width of the decoy in pixels.
-        annotation: What the mask is, true where the classifier may look. `not_decoy`: everything but the decoy, as in
-            the paper. `ink`: all that is not black, but for the decoy. The box is tight around the ink in either case.
-        val_fraction: Share of the training images that is held out for validation, the same share of every class.
-        num_train: Train on so many of the remaining images only, the same share of every class; smaller choices are
-            parts of larger ones. Null means all of them.
-        **kwargs: Those of `ImageDataModule`.
+        root: The folder that holds, or will hold, torchvision's folder of the data set, such as `MNIST/raw`.
+        data_set: The torchvision data set, one of those with ten classes.
+        download: Whether to download the data set into `root` if it is not there.
+        decoy_strength: The opacity of the decoy, from 0 (no decoy) to 1. It changes no other pixel, mask or box.
+        decoy_size: The height and width of the decoy, in pixels.
+        annotation: What the mask covers, where the classifier may look. `not_decoy`: everything except the decoy, as in
+            the paper. `ink`: everything that is not black, except the decoy. The box is tight around the ink in both
+            cases.
+        val_fraction: The fraction of the training images that is held out for validation, the same in every class.
+        num_train: The number of the remaining images to train on, the same fraction of every class; null trains on all.
+            The images of a smaller number are among those of a larger one.
+        **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of range.
 
     Source: Ross, Hughes and Doshi-Velez, "Right for the Right Reasons: Training Differentiable Models by Constraining
     their Explanations", IJCAI 2017, arXiv 1703.03717, and the authors' code (github.com/dtak/rrr). Departure: a
-    tenth of the training images is held out, not a fifteenth.
+    tenth of the training images is held out instead of a fifteenth.
 
     Example:
         >>> DecoyMNIST(data_set="FashionMNIST").class_names[:2]
@@ -189,27 +191,27 @@ class DecoyMNIST(ImageDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the ten classes, in the order of their indices."""
+        """The names of the ten classes, in the order of their indices."""
         return list(CLASS_NAMES[self.source_name])
 
     @property
     def has_boxes(self) -> bool:
-        """True: the box around the ink."""
+        """True: each image has the box around its ink."""
         return True
 
     @property
     def has_masks(self) -> bool:
-        """True: what `annotation` says."""
+        """True: each image has the mask that `annotation` chooses."""
         return True
 
     def prepare_data(self) -> None:
-        """Download the data set, if asked to and not there yet."""
+        """Download the data set if `download` is true and it is not there yet."""
         if self.download:
-            for train in (True, False):  # QMNIST downloads but the half that it is asked for
+            for train in (True, False):  # QMNIST downloads only the half that it is asked for
                 getattr(datasets, self.source_name)(self.root, train=train, download=True)
 
     def samples(self, split: Split) -> Subset[Sample]:
-        """The images of a split with decoys, labels, boxes and masks.
+        """The images of a split, with decoys, labels, boxes and masks.
 
         Raises:
             FileNotFoundError: if the data set is not in `root`.
@@ -261,7 +263,7 @@ class DecoyMNIST(ImageDataModule):
         folder = Path(self.root, self.source_name).absolute()
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"`root`: {self.source_name} was looked for in {folder} and is not there; `download=true` downloads "
+                f"`root`: expected {self.source_name} in {folder}, which does not exist; `download=True` downloads "
                 f"it (in `prepare_data`, which a Trainer calls)"
             )
         try:
@@ -269,7 +271,7 @@ class DecoyMNIST(ImageDataModule):
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"`root`: files in {folder} are missing or damaged ({error}); delete that folder and get it again, "
-                f"for instance with `download=true`"
+                f"for instance with `download=True`"
             ) from error
         labels = source.targets[:, 0] if source.targets.ndim == 2 else source.targets  # QMNIST's first column
         return source.data, labels.long()

@@ -18,27 +18,27 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-# Photographs are darkened and strokes are bright: their lumas, out of 255, differ by 62 at least at every pixel. With
-# photographs as they are and strokes of any color, a small network learns next to nothing from so few digits.
+# Photographs are darkened and strokes are bright: their lumas, out of 255, differ by at least 62 at every pixel.
+# With unchanged photographs and strokes of any color, a small network learns almost nothing from 1797 digits.
 PHOTOGRAPH_BRIGHTNESS = 0.5
 MIN_STROKE_LUMA = 190
-MAX_TRIES = 20  # to find room beside the digit for a piece of clutter, which is left out if there is none
-PHOTOGRAPH_SCALES = (1, 2, 3, 4)  # how many of a photograph's pixels, in width and in height, make one of a background
+MAX_TRIES = 20  # tries to find room beside the digit for a piece of clutter, which is then left out
+PHOTOGRAPH_SCALES = (1, 2, 3, 4)  # a background is a photograph reduced by one of these factors
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What scenes look like.
+    """The sizes of what a scene shows.
 
     Attributes:
-        image_size: height and width in pixels.
-        digit_size: smallest and largest height of a digit in pixels.
-        clutter: how many pieces of other digits' strokes there are; less where the digit leaves no room.
-        decoy_strength: opacity of the decoy, from 0 (nothing is drawn) to 1.
-        decoy_size: height and width of the decoy in pixels.
+        image_size: The height and width of the scene, in pixels.
+        digit_size: The smallest and largest height of a digit, in pixels.
+        clutter: The number of pieces of other digits' strokes; fewer if the digit leaves no room.
+        decoy_strength: The opacity of the decoy, from 0 (nothing is drawn) to 1.
+        decoy_size: The height and width of the decoy, in pixels.
 
     Raises:
-        ValueError: if one is out of its range, or digit and decoy may not find room beside each other.
+        ValueError: if a setting is out of range, or the image is too small for a digit and a decoy side by side.
     """
 
     image_size: int = 64
@@ -77,13 +77,13 @@ class DigitScenes:
     """N scenes of S x S pixels.
 
     Attributes:
-        images: (N, S, S, 3) uint8 RGB.
-        labels: (N,) the digit, 0 to 9.
-        masks: (N, S, S) bool, true where the digit covers at least half of a pixel.
-        boxes: (N, 4) xyxy pixels, half-open, tight around the mask.
-        digits: (N,) which of scikit-learn's handwritten digits it is.
-        decoy_boxes: (N, 4) xyxy pixels, half-open, the decoy.
-        decoy_labels: (N,) the label that the decoy's shade stands for.
+        images: The scenes, (N, S, S, 3) uint8 RGB.
+        labels: The digits, 0 to 9, (N,).
+        masks: True where the digit covers at least half of a pixel, (N, S, S) bool.
+        boxes: The tight boxes around the masks, (N, 4) half-open xyxy pixels.
+        digits: The indices of the digits among scikit-learn's handwritten digits, (N,).
+        decoy_boxes: The boxes of the decoys, (N, 4) half-open xyxy pixels.
+        decoy_labels: The label that the shade of the decoy stands for, (N,).
     """
 
     images: NDArray[np.uint8]
@@ -103,22 +103,22 @@ def digit_scenes(
     samples_per_digit: int = 1,
     settings: SceneSettings | None = None,
 ) -> DigitScenes:
-    """Scenes of the given handwritten digits, each drawn from a generator of its own.
+    """Scenes of the given handwritten digits, each with its own random generator.
 
-    A crop of a darkened photograph, the digit in a random bright color, pieces of the strokes of any of the given
-    digits beside it, and the decoy: a square of the gray `255 - 25 · label` in a random corner, clear of the digit.
-    Only the decoy's pixels depend on `decoy_strength` and `decoy_reveals_label`; all else is the same for the same
-    `digits` and `seed`.
+    A scene is a crop of a darkened photograph with the digit in a random bright color, pieces of the strokes of any of
+    the given digits beside it, and the decoy: a square of the gray `255 - 25 · label` in a random corner that the digit
+    leaves free. `decoy_strength` and `decoy_reveals_label` change only the pixels of the decoy; everything else depends
+    on `digits` and `seed`.
 
     Args:
-        digits: indices into scikit-learn's 1797 handwritten digits.
-        seed: with the digit's index, it determines the digit's scenes.
-        decoy_reveals_label: whether the decoy's shade stands for the scene's label or for a random one.
-        samples_per_digit: scenes of each handwritten digit.
-        settings: what the scenes look like.
+        digits: Indices into scikit-learn's 1797 handwritten digits.
+        seed: The seed, which determines the scenes of a digit together with its index.
+        decoy_reveals_label: Whether the shade of the decoy stands for the label of the scene or for a random label.
+        samples_per_digit: The number of scenes of each handwritten digit.
+        settings: The sizes of what a scene shows; `None` is `SceneSettings()`.
 
     Returns:
-        `len(digits) · samples_per_digit` scenes, those of one digit in a row.
+        `len(digits) · samples_per_digit` scenes; those of one digit follow each other.
 
     Cost:
         Less than a millisecond per scene.
@@ -180,7 +180,7 @@ class _Scene(NamedTuple):
 def _scene(
     random: Generator, digit: int, donors: Sequence[int], decoy_label: int | None, settings: SceneSettings
 ) -> _Scene:
-    # Everything random is drawn whatever the decoy shows, so that scenes differ in the decoy's pixels only.
+    # Everything random is drawn whatever the decoy shows, so that scenes differ only in the pixels of the decoy.
     random_label = int(random.integers(10))
     decoy = _corner(random, settings)
     canvas = _background(random, settings.image_size)
@@ -202,7 +202,7 @@ def _scene(
 
 @cache
 def _handwriting() -> tuple[FloatArray, IntArray]:
-    """Ink in [0, 1] of the 1797 digits, (1797, 10, 10) with a margin of one, and their labels."""
+    """The ink of the 1797 digits in [0, 1] with a margin of one pixel, (1797, 10, 10), and their labels."""
     bunch = load_digits()
     ink = (bunch.images / 16).astype(np.float32)
     # The margin lets strokes that touch the edge end smoothly when they are enlarged.
@@ -216,7 +216,7 @@ def _photographs() -> list[Image.Image]:
 
 @cache
 def _backgrounds(image_size: int) -> list[FloatArray]:
-    """The photographs at all scales at which they are large enough."""
+    """The photographs, reduced by every factor that leaves them large enough."""
     return [
         PHOTOGRAPH_BRIGHTNESS * np.asarray(photograph.reduce(scale), dtype=np.float32)
         for photograph in _photographs()
@@ -226,7 +226,7 @@ def _backgrounds(image_size: int) -> list[FloatArray]:
 
 
 def _background(random: Generator, image_size: int) -> FloatArray:
-    """A crop of a darkened photograph, mirrored or not; (S, S, 3)."""
+    """A random crop of a darkened photograph, (S, S, 3), mirrored at random."""
     backgrounds = _backgrounds(image_size)
     photograph = backgrounds[random.integers(len(backgrounds))]
     top, left = (int(random.integers(size - image_size + 1)) for size in photograph.shape[:2])
@@ -250,10 +250,10 @@ def _padded_height(height: int) -> int:
 
 
 def _stroke(digit: int, height: int) -> FloatArray:
-    """Coverage in [0, 1] of a digit enlarged to about a height, cut to its ink.
+    """The coverage of each pixel, in [0, 1], by a digit that is enlarged to about this height and cropped to its ink.
 
-    The gray values are interpolated bicubically and thresholded at half of the ink, with a ramp to either side of the
-    threshold that makes the edges one to two pixels soft.
+    Gray values are interpolated bicubically and thresholded at half of the ink, with a ramp around the threshold that
+    makes edges one to two pixels soft.
     """
     ink = _handwriting()[0][digit]
     size = _padded_height(height)
@@ -263,7 +263,7 @@ def _stroke(digit: int, height: int) -> FloatArray:
 
 
 def _piece(random: Generator, stroke: FloatArray) -> FloatArray:
-    """Up to a quarter of a stroke: a window of 30 to 50 % of its height and width."""
+    """At most a quarter of a stroke: a window of 30 to 50 % of its height and width."""
     height, width = (max(1, round(size * random.uniform(0.3, 0.5))) for size in stroke.shape)
     top, left = (
         int(random.integers(size - part + 1)) for size, part in zip(stroke.shape, (height, width), strict=True)
@@ -272,7 +272,7 @@ def _piece(random: Generator, stroke: FloatArray) -> FloatArray:
 
 
 def _places(random: Generator, shape: tuple[int, ...], settings: SceneSettings) -> Iterator[_Place]:
-    """Random places of a shape, without end."""
+    """An endless sequence of random places of this shape."""
     height, width = shape
     while True:
         top = int(random.integers(settings.image_size - height + 1))
@@ -281,7 +281,7 @@ def _places(random: Generator, shape: tuple[int, ...], settings: SceneSettings) 
 
 
 def _paint(random: Generator, canvas: FloatArray, stroke: FloatArray, place: _Place) -> None:
-    """Draw a stroke in a random color, mixed with white if it is too dark."""
+    """Draw a stroke in a random color; a color that is too dark is mixed with white."""
     color = random.integers(0, 256, size=3).astype(np.float32)
     luma = float(color @ LUMA)
     color += (255 - color) * max(0.0, (MIN_STROKE_LUMA - luma) / (255 - luma))

@@ -1,4 +1,4 @@
-"""Boxes drawn too large, as a hasty annotator would."""
+"""Boxes that are too large, as a hasty annotator draws them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from camtrain.data.transformed_samples import Samples
 
 
 def dilated_boxes(boxes: Tensor, dilation: float, size: tuple[int, int]) -> Tensor:
-    """Boxes with each side moved outward by a fraction of the box's width or height, clipped to the image.
+    """Move each side of a box outward by a fraction of the width or height of the box, up to the border of the image.
 
-    `x0' = max(x0 - d · w, 0)`, `x1' = min(x1 + d · w, W)`, and so for y: away from the border, the box becomes 1 + 2d
-    times as wide and as high.
+    `x0' = max(x0 - d · w, 0)`, `x1' = min(x1 + d · w, W)`, and likewise for y. Away from the border, the box becomes
+    1 + 2d times as wide and as high.
 
     Args:
-        boxes: (M, 4) xyxy pixels, half-open.
-        dilation: d, 0 or more.
-        size: height and width of the image in pixels.
+        boxes: The boxes, (M, 4) half-open xyxy pixels.
+        dilation: The fraction d, at least 0.
+        size: The height and width of the image, in pixels.
 
     Returns:
-        (M, 4).
+        The dilated boxes, (M, 4).
 
     Source: Rao et al., "Studying How to Efficiently and Effectively Guide Models with Explanations", ICCV 2023, who
-    dilate by 10, 25 and 50 %; the authors' code moves each side by that much. Departure: it rounds the margins down to
-    whole pixels of the 224 x 224 images.
+    dilate by 10, 25 and 50 %; the authors' code moves each side by that much. Departure: their code rounds the margins
+    down to whole pixels of the 224 x 224 images.
 
     Example:
         >>> dilated_boxes(torch.tensor([[10.0, 10.0, 30.0, 20.0]]), 0.25, size=(21, 100))
@@ -44,11 +44,11 @@ def dilated_boxes(boxes: Tensor, dilation: float, size: tuple[int, int]) -> Tens
 
 
 class DilatedBoxes(Dataset[Sample]):
-    """Samples with dilated boxes; images and masks are untouched.
+    """Samples with dilated boxes; images and masks are unchanged.
 
     Args:
-        samples: whose boxes, where they have any, are xyxy.
-        dilation: by which fraction of its width and height each side of a box is moved outward.
+        samples: The samples; boxes, if there are any, are xyxy.
+        dilation: The fraction of its width or height by which each side of a box is moved outward.
 
     Example:
         >>> boxes = tv_tensors.BoundingBoxes([[2.0, 2.0, 4.0, 4.0]], format="XYXY", canvas_size=(6, 6))

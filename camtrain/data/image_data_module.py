@@ -1,4 +1,4 @@
-"""What every data module shares: transforms, normalization and loaders."""
+"""The base of all data modules: transforms, normalization and loaders."""
 
 from __future__ import annotations
 
@@ -35,46 +35,46 @@ _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
 class ImageDataModule(LightningDataModule, ABC):
     """Loaders of training, validation and test images that yield `camtrain.batch.Batch`.
 
-    A subclass gives `class_names`, available as soon as it is constructed, and `samples(split)`, the raw images of a
-    split with their labels and, where known, boxes and masks. It may give default transforms and a default
-    normalization, and says with `has_boxes` and `has_masks` what its samples carry; `batches_have_masks(split)` also
-    counts the masks that a transform adds.
+    A subclass defines `class_names`, which must be known once it is constructed, and `samples(split)`, the raw images
+    of a split with their labels and, if known, boxes and masks. It may set default transforms and a default
+    normalization. `has_boxes` and `has_masks` say what its samples have; `batches_have_masks(split)` also includes the
+    masks that a transform adds.
 
-    `predict` uses the test images. Training batches are shuffled with PyTorch's global generator, and a last batch
-    that is not full is dropped, since BatchNorm cannot train on a single image.
+    `predict` uses the test images. Training batches are shuffled by PyTorch's global generator. The last batch is
+    dropped unless it is full, since BatchNorm cannot train on a single image.
 
     Args:
-        batch_size: Images per batch, in training and evaluation.
-        num_workers: Processes that load and transform images; 0 does it in the training process, which is best for
-            small images held in memory and where the processor trains the network too.
-        seed: Seed of whatever the data module draws once: its splits and, for made images, the images. The order of
-            training batches and random transforms follow PyTorch's own seed.
-        train_transform: `torchvision.transforms.v2` modules for training images, in place of the data module's own.
-            They see image, boxes and mask together, and run before the conversion to float and the normalization.
-            An empty list means none; null means the data module's own. A transform of one's own derives from
+        batch_size: The number of images per batch, in training and evaluation.
+        num_workers: The number of processes that load and transform images. 0 uses the training process, which is best
+            for small images in memory and for training on the CPU.
+        seed: The seed of what the data module draws once: its splits and, if it makes images, the images. The order of
+            training batches and random transforms depend on PyTorch's own seed.
+        train_transform: The `torchvision.transforms.v2` transforms of training images, instead of the data module's
+            own. They transform image, boxes and mask together, and run before the conversion to float and the
+            normalization. An empty list means none; null means the data module's own. Your own transform derives from
             `torchvision.transforms.v2.Transform`.
         eval_transform: The same for validation and test images.
-        mean: Mean per RGB channel, in [0, 1], that is subtracted from images; null means the data module's own.
-        std: Standard deviation per RGB channel, in [0, 1], that images are divided by; null means the data module's
-            own.
-        extra_train_transform: Transforms of training images that run after those of `train_transform`, whether these
-            are the data module's own or the user's; `camtrain.data.PlantDecoy` belongs here. They are part of the
-            data, not of the preprocessing: photos of one's own that are explained do not go through them.
+        mean: The mean of each RGB channel, in [0, 1], which is subtracted from images; null is the data module's own.
+        std: The standard deviation of each RGB channel, in [0, 1], by which images are divided; null is the data
+            module's own.
+        extra_train_transform: Transforms of training images that run after `train_transform` or the data module's own,
+            such as `camtrain.data.PlantDecoy`. They belong to the data and not to the preprocessing: your own photos
+            do not go through them when they are explained.
         extra_eval_transform: The same for validation and test images, after `eval_transform`.
-        annotated_fraction: Of which share of the training images boxes and masks are used, from 0 to 1; the same share
-            of every class, chosen by `seed`, the images of a smaller share among those of a larger one. The others get
-            no boxes and a mask that is nowhere true, after all transforms. Images without annotation of their own
-            count as well. Validation and test images keep theirs.
-        box_dilation: By which fraction of its width and height each side of a training image's box is moved outward,
-            up to the border of the image as it is stored; 0.25 makes a box half as wide again. Masks stay as they are,
-            and so do the boxes of validation and test images.
+        annotated_fraction: The fraction of the training images whose boxes and masks are used, from 0 to 1. It is the
+            same in every class; `seed` chooses the images, and those of a smaller fraction are among those of a larger
+            one. After all transforms, the other images get no boxes and a mask that is nowhere true. Images without
+            annotation count too. Validation and test images keep their annotation.
+        box_dilation: The fraction of its width or height by which each side of a training image's box is moved outward,
+            up to the border of the stored image; 0.25 makes a box half as wide again. Masks, and the boxes of
+            validation and test images, are unchanged.
 
     Raises:
-        ValueError: if an argument is out of its range; when a data set is made, if `annotated_fraction` or
-            `box_dilation` is given and there is nothing for it to act on.
+        ValueError: if an argument is out of range, or, when a data set is made, if `annotated_fraction` or
+            `box_dilation` is set and the data set has no annotation to which it applies.
 
     Example:
-        A data module of one's own.
+        Your own data module:
 
         >>> from torchvision import tv_tensors
         >>> class Squares(ImageDataModule):
@@ -136,53 +136,54 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     @abstractmethod
     def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their indices."""
+        """The names of the classes, in the order of their indices."""
 
     @abstractmethod
     def samples(self, split: Split) -> Samples:
-        """The raw samples of a split: images uint8 (3, H, W), boxes and masks untransformed."""
+        """The raw samples of a split: images (3, H, W) uint8, boxes and masks before any transform."""
 
     @property
     def has_boxes(self) -> bool:
-        """Whether the samples come with boxes."""
+        """Whether the samples have boxes."""
         return False
 
     @property
     def has_masks(self) -> bool:
-        """Whether the samples come with masks, before any transform."""
+        """Whether the samples have masks before any transform."""
         return False
 
     def batches_have_masks(self, split: Split) -> bool:
-        """Whether batches of a split have masks: the samples' own, or those of a transform with `adds_mask = True`."""
+        """Whether the batches of a split have masks, from the samples or from a transform with `adds_mask = True`."""
         return self.has_masks or _adds_mask([*self.transform_of(split), *self._extra_transform_of(split)])
 
     def default_train_transform(self) -> list[v2.Transform]:
-        """Transforms of training images where the user gives none: by default those for evaluation."""
+        """The transforms of training images unless the user sets them: by default those for evaluation."""
         return self.default_eval_transform()
 
     def default_eval_transform(self) -> list[v2.Transform]:
-        """Transforms of validation and test images where the user gives none; they draw nothing at random."""
+        """The transforms of validation and test images unless the user sets them; they are not random."""
         return []
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the data sets of a stage ahead of their first use.
+        """Make the data sets of a stage before their first use.
 
         Args:
-            stage: `fit`, `validate`, `test` or `predict`, as Lightning says; `None` for all.
+            stage: `fit`, `validate`, `test` or `predict`, as Lightning passes it; `None` makes all.
         """
         for split in _SPLITS_OF_STAGE[stage]:
             self.data_set(split)
 
     def data_set(self, split: Split) -> Samples:
-        """The transformed samples of a split; made once.
+        """The transformed samples of a split; they are made once.
 
         Raises:
-            ValueError: if there are none, or if `annotated_fraction` or `box_dilation` has nothing to act on.
+            ValueError: if the split is empty, or if `annotated_fraction` or `box_dilation` is set and the data set has
+                no annotation to which it applies.
         """
         if split not in self._data_sets:
             self._check_annotation()
@@ -196,7 +197,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Training images, shuffled, in full batches.
 
         Raises:
-            ValueError: if there are fewer training images than one batch has.
+            ValueError: if there are fewer training images than `batch_size`.
         """
         size = len(self.data_set("train"))
         if size < self.batch_size:
@@ -219,20 +220,20 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._loader("test")
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Pictures of normalized images: `image · std + mean`, clamped to [0, 1].
+        """Undo the normalization: `image · std + mean`, clamped to [0, 1].
 
         Args:
-            images: (N, 3, H, W) or (3, H, W), as in a batch.
+            images: Normalized images, (N, 3, H, W) or (3, H, W).
 
         Returns:
-            RGB in [0, 1], of the same shape.
+            RGB in [0, 1], in the same shape.
         """
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)[:, None, None]
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)[:, None, None]
         return (images * std + mean).clamp(0, 1)
 
     def transform_of(self, split: Split) -> list[v2.Transform]:
-        """The transforms that prepare the images of a split, the user's or the default ones; not the extra ones."""
+        """The transforms of the images of a split, either the user's or the default ones, without the extra ones."""
         if split == "train":
             return self.default_train_transform() if self._train_transform is None else self._train_transform
         return self.default_eval_transform() if self._eval_transform is None else self._eval_transform
@@ -243,24 +244,24 @@ class ImageDataModule(LightningDataModule, ABC):
     def _check_annotation(self) -> None:
         if self.annotated_fraction < 1 and not (self.has_boxes or self.batches_have_masks("train")):
             raise ValueError(
-                f"`annotated_fraction`: expected 1 for {type(self).__name__} whose training images have neither boxes "
+                f"`annotated_fraction`: expected 1 for {type(self).__name__}, whose training images have neither boxes "
                 f"nor masks, got {self.annotated_fraction}"
             )
         if self.box_dilation > 0 and not self.has_boxes:
             raise ValueError(
-                f"`box_dilation`: expected 0 for {type(self).__name__} whose images have no boxes, "
+                f"`box_dilation`: expected 0 for {type(self).__name__}, whose images have no boxes, "
                 f"got {self.box_dilation}"
             )
 
     def _annotated(self, split: Split, samples: Samples) -> Samples:
-        """Samples of a split after all transforms, with as much of their annotation as is wanted."""
+        """The samples of a split after all transforms, with boxes dilated and annotations hidden as set."""
         training = split == "train"
         dilated = DilatedBoxes(samples, self.box_dilation) if training and self.box_dilation > 0 else samples
         transform = [*self.transform_of(split), *self._extra_transform_of(split)]
         transformed = TransformedSamples(dilated, transform, self.mean, self.std)
         if not training or self.annotated_fraction == 1:
             return transformed
-        # Last, so that it also hides the masks which transforms add.
+        # Last, so that it also hides the masks that transforms add.
         chosen = annotated_indices(sample_labels(samples), self.annotated_fraction, self.seed)
         return AnnotatedSamples(transformed, chosen)
 
@@ -278,7 +279,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
 
 def _adds_mask(transforms: Iterable[Any]) -> bool:
-    # Compose and its like hold other transforms.
+    # Compose and similar classes hold other transforms.
     return any(
         getattr(transform, "adds_mask", False) or _adds_mask(getattr(transform, "transforms", ()))
         for transform in transforms
@@ -286,6 +287,6 @@ def _adds_mask(transforms: Iterable[Any]) -> bool:
 
 
 def _can_pin_memory() -> bool:
-    # DataLoader warns if it is asked to pin memory without an accelerator, or with Apple's, whose memory is shared.
+    # DataLoader warns about pinned memory without an accelerator, and with Apple's, whose memory is shared.
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return accelerator is not None and accelerator.type != "mps"

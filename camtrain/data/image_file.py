@@ -1,4 +1,4 @@
-"""Images and masks as they are read from files, with errors that name the file."""
+"""Reads images and masks from files, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 
 def rgb_image(path: Path) -> tv_tensors.Image:
-    """An image file as (3, H, W) uint8 RGB, as it is stored: EXIF orientation is not applied.
+    """An image file as RGB, (3, H, W) uint8, as it is stored: EXIF orientation is not applied.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or has more than 8 bits per channel (Pillow would saturate it to white).
+        ValueError: if the file cannot be read, or has more than 8 bits per channel (Pillow would saturate it to white).
     """
     with _opened(path) as image:
         if image.mode.startswith(("I", "F")):
@@ -31,13 +31,13 @@ def rgb_image(path: Path) -> tv_tensors.Image:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels of an image file, from its header alone; raises as `rgb_image` does."""
+    """Height and width of an image file in pixels, read from its header; raises the same errors as `rgb_image`."""
     with _opened(path) as image:
         return image.height, image.width
 
 
 def label_map(path: Path) -> Tensor:
-    """A file of per-pixel numbers (gray or palette indices) as (H, W) int64; raises as `rgb_image` does."""
+    """The numbers in a gray or palette file, (H, W) int64; raises the same errors as `rgb_image`."""
     with _opened(path) as image:
         array = np.asarray(image)
         if array.ndim != 2:
@@ -46,9 +46,9 @@ def label_map(path: Path) -> Tensor:
 
 
 def object_mask(path: Path) -> Tensor:
-    """A mask file as (H, W) bool, true where any channel is not zero; an alpha channel does not count.
+    """A mask file as (H, W) bool, true where any channel except alpha is not zero.
 
-    A palette image counts by its indices, not by its colors. Raises as `rgb_image` does.
+    In a palette image, the index counts and not the color. Raises the same errors as `rgb_image`.
     """
     with _opened(path) as image:
         not_zero = np.atleast_3d(np.asarray(image)) != 0
@@ -58,12 +58,12 @@ def object_mask(path: Path) -> Tensor:
 
 @cache
 def readable_extensions() -> frozenset[str]:
-    """Lower-case file extensions, with the dot, of the image formats that Pillow opens here."""
+    """The file extensions that Pillow opens here, in lower case and with the dot."""
     return frozenset(extension for extension, name in Image.registered_extensions().items() if name in Image.OPEN)
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """All image files below a folder, by extension, sorted; names that start with a dot are left out."""
+    """All files below a folder with the extension of an image, sorted, except hidden files and folders."""
     return sorted(
         path
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Samples that are read from image files when they are asked for."""
+"""Samples that are read from image files on access."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image file and what is known about it.
+    """An image file with its label, boxes and mask.
 
     Attributes:
-        path: the image.
-        label: class index.
-        boxes: xyxy pixels, half-open; empty if unknown.
-        mask: file of the mask; `None` if unknown.
+        path: The image file.
+        label: The class index.
+        boxes: The boxes in half-open xyxy pixels; empty if unknown.
+        mask: The mask file; `None` if unknown.
     """
 
     path: Path
@@ -38,17 +38,17 @@ class ImageFile:
 class ImageFileSamples(Dataset[Sample]):
     """Samples read from files.
 
-    An image without boxes but with a mask gets the tight box around the mask. If any file of the data set has boxes or
-    a mask, every sample has them, as zero boxes or a mask that is nowhere true where they are unknown.
+    An image with a mask and no box gets the tight box around the mask. Either all samples of the data set have boxes
+    (or masks), or none: a sample whose boxes are unknown has zero boxes, and an unknown mask is nowhere true.
 
     Args:
-        files: one per sample.
-        has_boxes: whether the samples carry boxes.
-        has_masks: whether the samples carry masks.
-        mask_reader: from a mask file to (H, W) bool.
+        files: The file of each sample.
+        has_boxes: Whether the samples have boxes.
+        has_masks: Whether the samples have masks.
+        mask_reader: A function from a mask file to (H, W) bool.
 
     Raises:
-        ValueError: on access, if a file cannot be read or if a mask has another size than its image; with the path.
+        ValueError: on access, with the path, if a file cannot be read or a mask and its image differ in size.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ImageFileSamples(Dataset[Sample]):
 
     @property
     def labels(self) -> list[int]:
-        """Class index of each sample."""
+        """The class index of each sample."""
         return [file.label for file in self.files]
 
     def __getitem__(self, index: int) -> Sample:

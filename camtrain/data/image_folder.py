@@ -1,4 +1,4 @@
-"""Images in a folder tree of one's own."""
+"""Your own images in a folder tree."""
 
 from __future__ import annotations
 
@@ -23,36 +23,38 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class ImageFolderData(ImageDataModule):
-    """Images of any folder tree `root/train/<class>/**`, `root/val/<class>/**`, `root/test/<class>/**`.
+    """Images in a folder tree `root/train/<class>/**`, `root/val/<class>/**`, `root/test/<class>/**`.
 
-    Classes are the folders in `train`, numbered in alphabetical order. Images are all files that Pillow reads, by
-    extension. Without a `val` folder, part of the training images is held out. Without a `test` folder, the validation
-    images are the test images too, and a warning says so.
+    The classes are the folders in `train`, in alphabetical order. Every file with an extension that Pillow reads is an
+    image. Without a `val` folder, some of the training images are held out for validation. Without a `test` folder, the
+    validation images are also the test images, and a warning says so.
 
-    Boxes come from a CSV file whose first line is `path,x0,y0,x1,y1`: one line per box, `path` relative to `root` with
-    forward slashes (`train/cat/1.png`), half-open xyxy pixels of the image as it is stored; several boxes per image
-    are fine. Masks are images of the same size in a parallel tree (`masks_root/train/cat/1.png`, of any image type),
-    not zero on the object; with a palette, the palette index counts. An image without either is fine. One with a mask
-    and no box gets the tight box around the mask.
+    Boxes are read from a CSV file whose first line is `path,x0,y0,x1,y1`. Each further line is one box: `path` is
+    relative to `root` with forward slashes (`train/cat/1.png`), and the numbers are half-open xyxy pixels of the stored
+    image. An image may have several boxes.
+
+    Masks are images of the same size in a parallel tree (`masks_root/train/cat/1.png`, in any image format) that are
+    not zero on the object; in a palette image, the index counts. An image may have no box and no mask. An image with a
+    mask and no box gets the tight box around the mask.
 
     Args:
-        root: Folder that holds the `train` folder and, optionally, `val` and `test`.
-        image_size: Height and width of the images in a batch, in pixels. Validation and test images are scaled to it
-            at their shorter side and cropped at the center.
-        augmentation: What training images go through. `none`: as validation images. `crop_flip`, for small images:
-            as validation images, then a random crop after padding by an eighth of `image_size`, and a random flip.
-            `resized_crop_flip`, for larger ones: a random crop of at least half of the image's area, scaled to
-            `image_size`, and a random flip.
-        boxes_csv: CSV file of object boxes; null for none.
-        masks_root: Folder of object masks; null for none.
-        val_fraction: Share of the training images that is held out for validation where there is no `val` folder, the
-            same share of every class; null means 0.1.
-        classes: Use only these classes, numbered in this order; null means all.
-        **kwargs: Those of `ImageDataModule`.
+        root: The folder that holds the `train` folder and optionally `val` and `test`.
+        image_size: The height and width of the images in a batch, in pixels. The shorter side of validation and test
+            images is scaled to it, and their center is cropped.
+        augmentation: How training images are changed. `none`: as validation images. `crop_flip`, for small images: as
+            validation images, then a random crop after padding by an eighth of `image_size`, and a random flip.
+            `resized_crop_flip`, for larger images: a random crop of at least half of the area, scaled to `image_size`,
+            and a random flip.
+        boxes_csv: The CSV file of object boxes; null means no boxes.
+        masks_root: The folder of object masks; null means no masks.
+        val_fraction: The fraction of the training images that is held out for validation if there is no `val` folder,
+            the same in every class; null is 0.1.
+        classes: The classes to use, numbered in this order; null uses all.
+        **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        FileNotFoundError: if `root/train`, the boxes or the masks are not there.
-        ValueError: if an argument is out of its range, a class is unknown, or a folder has no images.
+        FileNotFoundError: if `root/train`, the boxes or the masks do not exist.
+        ValueError: if an argument is out of range, a class is unknown, or a folder has no images.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class ImageFolderData(ImageDataModule):
         self.root = Path(root).absolute()
         if not self._has("train"):
             raise FileNotFoundError(
-                f"`root`: training images were looked for in {self.root / 'train'}; expected a tree "
+                f"`root`: expected training images in {self.root / 'train'}, which does not exist; make a tree "
                 f"{self.root}/train/<class>/<image>, and optionally val and test beside train"
             )
         self.image_size = image_size
@@ -93,12 +95,12 @@ class ImageFolderData(ImageDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes, in the order of their indices."""
+        """The names of the classes, in the order of their indices."""
         return self._class_names
 
     @property
     def has_boxes(self) -> bool:
-        """Whether there are boxes, or masks to derive them from."""
+        """Whether there are boxes, or masks from which boxes are derived."""
         return self.boxes_csv is not None or self.has_masks
 
     @property
@@ -107,7 +109,7 @@ class ImageFolderData(ImageDataModule):
         return self.masks_root is not None
 
     def default_train_transform(self) -> list[v2.Transform]:
-        """What `augmentation` says."""
+        """The transforms that `augmentation` chooses."""
         match self.augmentation:
             case "none":
                 return self.default_eval_transform()
@@ -118,14 +120,14 @@ class ImageFolderData(ImageDataModule):
                 return [v2.RandomResizedCrop(self.image_size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip()]
 
     def default_eval_transform(self) -> list[v2.Transform]:
-        """The largest central square."""
+        """The largest central square, scaled to `image_size`."""
         return [v2.Resize(self.image_size), v2.CenterCrop(self.image_size)]
 
     def samples(self, split: Split) -> ImageFileSamples:
-        """The images of a split that are of a wanted class, with their boxes and masks.
+        """The images of a split that belong to the chosen classes, with their boxes and masks.
 
         Raises:
-            ValueError: if the boxes' file has a bad line, no mask belongs to any image, or a class folder is unknown
+            ValueError: if the file of boxes has a bad line, no mask belongs to any image, or a class folder is unknown
                 or empty; on access, if an image cannot be read or its mask has another size.
         """
         files = [
@@ -141,14 +143,14 @@ class ImageFolderData(ImageDataModule):
         return ImageFileSamples(files, has_boxes=self.has_boxes, has_masks=self.has_masks)
 
     def _images(self, split: Split) -> list[tuple[str, Path]]:
-        """Class name and path of every image of a split, whatever the wanted classes."""
+        """Class name and path of each image of a split, for all classes."""
         if split == "test" and not self._has("test"):
             rank_zero_warn(f"there is no folder {self.root / 'test'}: the validation images are the test images too")
             split = "val"
         if split == "test" or self._has("val"):
             return self._tree[split]
         images = self._tree["train"]
-        # Split before the classes are chosen, so that an image is on the same side whatever the classes.
+        # Split before choosing classes, so that an image is in the same split for every choice of classes.
         train, val = stratified_split(
             [self._all_class_names.index(class_name) for class_name, _ in images], self.val_fraction, self.seed
         )
@@ -217,5 +219,5 @@ def _stem(path: Path, root: Path) -> str:
 def _absolute(argument: str, path: str, is_there: Callable[[Path], bool]) -> Path:
     absolute = Path(path).absolute()
     if not is_there(absolute):
-        raise FileNotFoundError(f"`{argument}`: looked for {absolute}, which is not there")
+        raise FileNotFoundError(f"`{argument}`: expected {absolute}, which does not exist")
     return absolute

@@ -1,4 +1,4 @@
-"""Samples of a small data set that is held in memory."""
+"""Samples of a small data set in memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from camtrain.batch import Sample
 
 
 class InMemorySamples(Dataset[Sample]):
-    """Samples cut from arrays.
+    """Samples taken from tensors.
 
     Args:
-        images: (N, 3, H, W) uint8.
-        labels: (N,) int64.
-        boxes: (N, 4) float32 xyxy pixels, half-open, one per image; `None` if unknown.
-        masks: (N, H, W) bool, true on the object; `None` if unknown.
+        images: The images, (N, 3, H, W) uint8.
+        labels: The class indices, (N,) int64.
+        boxes: One box per image in half-open xyxy pixels, (N, 4) float32; `None` if unknown.
+        masks: True on the object, (N, H, W) bool; `None` if unknown.
+
+    Raises:
+        ValueError: if `labels`, `boxes` or `masks` are not as many as the images.
 
     Example:
         >>> import torch

@@ -23,15 +23,15 @@ def pet_mask(path: Path, border_is_object: bool = True) -> Tensor:
     """The object mask of a trimap file, whose pixels are 1 (pet), 2 (background) or 3 (border, not classified).
 
     Args:
-        path: the trimap.
-        border_is_object: whether border pixels count as the object.
+        path: The trimap file.
+        border_is_object: Whether border pixels count as the object.
 
     Returns:
-        (H, W) bool.
+        The mask, (H, W) bool.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read or holds another number.
+        ValueError: if the file cannot be read or holds another number.
     """
     trimap = label_map(path)
     if trimap.min() < PET or trimap.max() > BORDER:
@@ -44,28 +44,28 @@ def pet_mask(path: Path, border_is_object: bool = True) -> Tensor:
 class OxfordPet(ImageDataModule):
     """Oxford-IIIT Pet: photographs of 37 breeds with a mask of the animal, and the tight box around it.
 
-    Breeds are those that the annotation files name, so that a subset of the data set works as well; they are numbered
-    in the order of the official labels. Images whose trimap is all background have neither box nor mask.
+    The breeds are those in the annotation files, in the order of the official labels, so a subset of the data set works
+    too. An image whose trimap is all background has neither box nor mask.
 
-    The border band of the trimaps is a few percent of the image wide and holds paws, ears and harness together with a
-    rim of background. It counts as the object by default: without it the boxes cut into the animal (their area is 19 %
-    smaller in the median).
+    The border band of a trimap is a few percent of the image wide, and holds paws, ears and harness together with a rim
+    of background. It counts as the object by default, since without it the boxes cut into the animal (in the median,
+    their area is 19 % smaller).
 
-    Training crops keep at least half of the image's area; validation and test images are scaled to `image_size` at
-    their shorter side and cropped at the center.
+    A training crop keeps at least half of the area of the image. The shorter side of validation and test images is
+    scaled to `image_size`, and their center is cropped.
 
     Args:
-        root: Folder that holds, or will hold, `oxford-iiit-pet/images` and `oxford-iiit-pet/annotations`.
-        download: Download the data set into `root` if it is not there.
-        image_size: Height and width of the images in a batch, in pixels.
-        val_fraction: Share of the `trainval` images that is held out for validation, the same share of every breed.
-        classes: Use only these breeds, numbered in this order; null means all.
+        root: The folder that holds, or will hold, `oxford-iiit-pet/images` and `oxford-iiit-pet/annotations`.
+        download: Whether to download the data set into `root` if it is not there.
+        image_size: The height and width of the images in a batch, in pixels.
+        val_fraction: The fraction of the `trainval` images that is held out for validation, the same in every breed.
+        classes: The breeds to use, numbered in this order; null uses all.
         border_is_object: Whether the border pixels of the trimaps belong to the object.
-        **kwargs: Those of `ImageDataModule`.
+        **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
         FileNotFoundError: if the annotations are not in `root` and `download` is false.
-        ValueError: if an annotation file cannot be understood, or an argument is out of its range.
+        ValueError: if an annotation file cannot be understood, or an argument is out of range.
 
     Source: Parkhi et al., "Cats and Dogs", CVPR 2012; in the layout of `torchvision.datasets.OxfordIIITPet`.
     """
@@ -94,34 +94,34 @@ class OxfordPet(ImageDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the breeds, in the order of their indices."""
+        """The names of the breeds, in the order of their indices."""
         return self._class_names
 
     @property
     def has_boxes(self) -> bool:
-        """True: they are derived from the trimaps."""
+        """True: the boxes are derived from the trimaps."""
         return True
 
     @property
     def has_masks(self) -> bool:
-        """True: the trimaps."""
+        """True: the masks are read from the trimaps."""
         return True
 
     def prepare_data(self) -> None:
-        """Download the data set, if asked to and not there yet."""
+        """Download the data set if `download` is true and it is not there yet."""
         if self.download:
             datasets.OxfordIIITPet(self.root, download=True)
 
     def default_train_transform(self) -> list[v2.Transform]:
-        """A random crop of at least half of the image's area, and a random flip."""
+        """A random crop of at least half of the area of the image, and a random flip."""
         return [v2.RandomResizedCrop(self.image_size, scale=(0.5, 1.0)), v2.RandomHorizontalFlip()]
 
     def default_eval_transform(self) -> list[v2.Transform]:
-        """The largest central square."""
+        """The largest central square, scaled to `image_size`."""
         return [v2.Resize(self.image_size), v2.CenterCrop(self.image_size)]
 
     def samples(self, split: Split) -> ImageFileSamples:
-        """The photographs of a split that are of a wanted breed, with mask and box.
+        """The photographs of a split that belong to the chosen breeds, with mask and box.
 
         Raises:
             FileNotFoundError: if the data set is not in `root`.
@@ -129,7 +129,7 @@ class OxfordPet(ImageDataModule):
         """
         annotations = self._annotations("test" if split == "test" else "trainval")
         if split != "test":
-            # Split before the classes are chosen, so that an image is on the same side whatever the classes.
+            # Split before choosing classes, so that an image is in the same split for every choice of classes.
             train, val = stratified_split([label for _, _, label in annotations], self.val_fraction, self.seed)
             annotations = [annotations[index] for index in (train if split == "train" else val)]
         files = [
@@ -160,11 +160,11 @@ class OxfordPet(ImageDataModule):
         return [breed_of_label[label] for label in sorted(breed_of_label)]
 
     def _annotations(self, split: str) -> list[tuple[str, str, int]]:
-        """Image id, breed and official label of each image that a split's annotation file lists."""
+        """Image id, breed and official label of each image in the annotation file of a split."""
         path = self._folder / "annotations" / f"{split}.txt"
         if not path.is_file():
             raise FileNotFoundError(
-                f"`root`: Oxford-IIIT Pet was looked for in {self._folder}, and {path} is not there; `download=true` "
+                f"`root`: expected Oxford-IIIT Pet in {self._folder}, but {path} does not exist; `download=True` "
                 f"downloads it, or unpack the archives of images and annotations in that folder"
             )
         annotations = []
@@ -179,7 +179,7 @@ class OxfordPet(ImageDataModule):
         return annotations
 
 
-# What a download brings; read from the annotation files wherever these exist.
+# The breeds before a download; afterwards they are read from the annotation files.
 ALL_BREEDS = (
     "Abyssinian",
     "American Bulldog",

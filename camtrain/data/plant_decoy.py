@@ -1,4 +1,4 @@
-"""PlantDecoy: a transform that gives any data set a shortcut, and says where it is."""
+"""PlantDecoy: a transform that adds a shortcut to any data set, and a mask of where it is not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CORNERS: tuple[Place, ...] = ("top_left", "top_right", "bottom_left", "bottom_ri
 
 
 def class_color(label: int, num_classes: int) -> tuple[int, int, int]:
-    """RGB color of a class: the hues, at full saturation and brightness, evenly spaced over the color circle.
+    """The RGB color of a class; the classes have evenly spaced hues at full saturation and brightness.
 
     Example:
         >>> class_color(0, 3), class_color(1, 3), class_color(1, 4)
@@ -31,10 +31,10 @@ def class_color(label: int, num_classes: int) -> tuple[int, int, int]:
 
 
 def class_bars(label: int, num_classes: int, width: int) -> Tensor:
-    """(width,) bool: a barcode of a class, the bits of `label + 1`, highest first, as bars of nearly equal widths.
+    """The barcode of a class, (width,) bool: the bits of `label + 1`, highest first, as bars of nearly equal widths.
 
     Raises:
-        ValueError: if there is not a pixel for each of the `num_classes.bit_length()` bits.
+        ValueError: if `width` is less than the number of bits, `num_classes.bit_length()`.
 
     Example:
         >>> class_bars(4, num_classes=5, width=6).int().tolist()
@@ -50,45 +50,46 @@ def class_bars(label: int, num_classes: int, width: int) -> Tensor:
 
 
 class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
-    """Plants a decoy that gives the label away, or a random one, and a mask of all that is not the decoy.
+    """Plants a decoy that stands for the label, or for a random class, and adds a mask of everything except the decoy.
 
     With `label: true` in `extra_train_transform` and `label: random` in `extra_eval_transform` of any data module, a
     classifier that looks at the decoy fails in evaluation. The decoy is one of
 
     - `patch`: a square in the color of the class;
-    - `watermark`: a square of white bars, a barcode of the class, over the image; it differs in shape, not in color;
+    - `watermark`: a square of white bars over the image, a barcode of the class, so that shape and not color tells the
+      class;
     - `border`: a frame around the image in the color of the class.
 
-    Colors are evenly spaced hues (`class_color`), so that those of a hundred classes still differ visibly. At opacity
-    s a pixel p becomes `p + s · (color - p)`, rounded.
+    Colors are evenly spaced hues (`class_color`), so the colors of a hundred classes still differ visibly. At opacity s
+    a pixel p becomes `p + s · (color - p)`, rounded.
 
-    The mask is true where the classifier may look. Where a sample's own mask is known, the decoy is taken out of it;
-    where it is unknown, absent or nowhere true, the new mask is everything but the decoy. All of a watermark's square
-    is decoy, bars and gaps. Opacity does not change the mask. Boxes stay as they are.
+    The mask is true where the classifier may look. If a sample has a mask, the decoy is removed from it; if the mask is
+    absent or nowhere true, the new mask is everything except the decoy. The whole square of a watermark is the decoy,
+    bars and gaps. Opacity does not change the mask, and boxes are unchanged.
 
-    What is random, the place and the label, is drawn from a generator that `seed` and the pixels of the image
-    determine. So an image has the same decoy in each epoch, in each run and in any worker, unless random transforms
-    before this one change its pixels; PyTorch's own generators are not touched.
+    The random place and class are drawn from a generator that is seeded by `seed` and the pixels of the image.
+    Therefore an image has the same decoy in each epoch, run and worker, unless random transforms before this one change
+    its pixels. PyTorch's own generators are not used.
 
     Args:
-        num_classes: How many classes there are.
-        kind: What is planted.
-        size: Height and width of the patch or watermark, or thickness of the border, as a fraction of the image's
-            shorter side; rounded to whole pixels, at least one.
-        strength: Opacity, from 0 (nothing is drawn, the mask is the same) to 1.
-        label: Whether the decoy stands for the sample's label or for any class at random, the true one among them.
-        place: Where the patch or watermark is: in a random corner, in that corner, or anywhere in the image. A border
-            has no other place than `random_corner`, the default.
-        seed: Seed of what is random.
+        num_classes: The number of classes.
+        kind: The kind of decoy.
+        size: The height and width of the patch or watermark, or the thickness of the border, as a fraction of the
+            shorter side of the image; rounded to whole pixels, at least one.
+        strength: The opacity, from 0 (nothing is drawn, but the mask is the same) to 1.
+        label: Whether the decoy stands for the label of the sample, or for a random class, which may be the true one.
+        place: Where the patch or watermark is: in a random corner, in a certain corner, or anywhere in the image. A
+            border takes only `random_corner`, the default.
+        seed: The seed of the random places and classes.
 
     Raises:
-        ValueError: if an argument is out of its range; on a call, if a label is, a watermark has too few pixels, or the
-            decoy covers the whole image.
+        ValueError: if an argument is out of range, or, on a call, if a label is out of range, a watermark has too few
+            pixels, or the decoy covers the whole image.
         TypeError: on a call, if the input is not a sample with an image of three uint8 channels and a label.
 
-    Source: the patch as in Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017, in color; the
-    watermark after the one by which networks knew the horses of PASCAL VOC, Lapuschkin et al., "Unmasking Clever Hans
-    Predictors", 2019.
+    Source: the patch is that of Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017, in color. The
+    watermark is modeled on the one by which networks recognized the horses of PASCAL VOC, Lapuschkin et al., "Unmasking
+    Clever Hans Predictors", 2019.
 
     Example:
         >>> plant = PlantDecoy(num_classes=3, size=0.5, place="top_left")
@@ -136,10 +137,10 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         self.seed = seed
 
     def forward(self, sample: Any) -> Sample:
-        """A copy of the sample with the decoy in its image and a mask."""
+        """A copy of the sample with the decoy in its image, and a mask."""
         pixels, label = self._checked(sample)
         random = self._generator(pixels)
-        # The place is drawn whatever the label, so that a random label changes the color or the shape alone.
+        # The place is drawn first, so that a random label changes only the color or the shape.
         rectangle = self._rectangle(int(pixels.shape[-2]), int(pixels.shape[-1]), random)
         decoy = torch.zeros(pixels.shape[-2:], dtype=torch.bool)
         decoy[rectangle] = True
@@ -163,7 +164,7 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         return cast(Sample, {**sample, "image": tv_tensors.Image(image), "mask": tv_tensors.Mask(mask)})
 
     def _checked(self, sample: Any) -> tuple[Tensor, int]:
-        """The image of a sample as a plain tensor, and its label."""
+        """The image of a sample as a plain tensor, and its label, after checks."""
         if not isinstance(sample, dict) or not isinstance(sample.get("image"), Tensor) or "label" not in sample:
             raise TypeError(
                 f"PlantDecoy: expected a sample, a dict with `image` and `label`, got {type(sample).__name__}; in a "
@@ -182,7 +183,7 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
 
     def _rectangle(self, height: int, width: int, random: np.random.Generator) -> tuple[slice, slice]:
-        """Rows and columns of a patch or watermark, or of what a border leaves free."""
+        """Rows and columns of the patch or watermark, or of what the border leaves free."""
         side = max(1, round(self.size * min(height, width)))
         if self.kind == "border":
             return slice(side, height - side), slice(side, width - side)

@@ -1,4 +1,4 @@
-"""The labels of a data set, without its images where that is possible."""
+"""The labels of a data set, without reading its images if possible."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from camtrain.data.transformed_samples import Samples
 
 
 def sample_labels(samples: Samples) -> list[int]:
-    """Class index of each sample.
+    """The class index of each sample.
 
     Args:
-        samples: whose `labels` are taken if they have this attribute (a `Subset` has those of its data set), and which
-            are read one by one otherwise.
+        samples: The samples. Their attribute `labels` is used if they have one (for a `Subset`, that of its data set);
+            otherwise the samples are read one by one.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""An order of images whose every beginning has the same share of every class."""
+"""An order of images in which the first k images are a stratified choice, for every k."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 def stratified_order(labels: Sequence[int], seed: int) -> list[int]:
-    """Indices of all images, so ordered that the first k of them are a stratified random choice, whatever k.
+    """Indices of all images, in an order in which the first k are a stratified random choice, for every k.
 
-    The images of a class of m are shuffled, and the one of rank r gets the key `(r + u) / m`, where u is one random
-    number in [0, 1) for the class; the order is that of the keys. So any beginning holds the same share of every class
-    as far as whole images allow, a class too rare to have one in each beginning comes in at random, and choices of
-    different sizes are nested.
+    The m images of a class are shuffled, and the image of rank r gets the key `(r + u) / m`, where u is one random
+    number in [0, 1) for the class. The images are sorted by their keys. Therefore the first k images hold the same
+    fraction of every class as far as whole images allow, a class that is too rare for that comes in at random, and the
+    choices for different k are nested.
 
     Args:
-        labels: class index of each image.
-        seed: the same seed gives the same order.
+        labels: The class index of each image.
+        seed: The seed of the order.
 
     Example:
         >>> order = stratified_order([0, 0, 0, 0, 1, 1], seed=0)

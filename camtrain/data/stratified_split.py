@@ -1,4 +1,4 @@
-"""A split into two parts with the same share of every class in both."""
+"""A split into two parts that hold the same fraction of every class."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sklearn.model_selection import train_test_split
 def stratified_split(
     labels: Sequence[int], fraction: float, seed: int, argument: str = "val_fraction"
 ) -> tuple[list[int], list[int]]:
-    """Indices that are kept and indices that are held out, both ascending.
+    """The indices that are kept and those that are held out, both ascending.
 
     Args:
-        labels: class index of each image.
-        fraction: share of the images that is held out, between 0 and 1 exclusive.
-        seed: the same seed gives the same split.
-        argument: name of the caller's argument that `fraction` came from, for messages.
+        labels: The class index of each image.
+        fraction: The fraction of the images that is held out, in (0, 1).
+        seed: The seed of the split.
+        argument: The name of the caller's argument for `fraction`, for messages.
 
     Raises:
         ValueError: if the fraction is out of range, or leaves a class without an image in one of the parts.

@@ -1,4 +1,4 @@
-"""A data set's raw samples, transformed into what a network sees."""
+"""The raw samples of a data set, transformed into the input of a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from camtrain.batch import Sample
 
 
 class Samples(Protocol):
-    """Anything with a length and an index that yields raw samples: uint8 RGB images, untransformed boxes and masks."""
+    """Anything with a length and an index that yields raw samples: uint8 RGB images, boxes and masks."""
 
     def __len__(self) -> int: ...
 
@@ -23,19 +23,21 @@ class Samples(Protocol):
 
 
 class TransformedSamples(Dataset[Sample]):
-    """Samples after the given transforms, with their images as float32 and normalized.
+    """Samples after transforms, with normalized float32 images.
 
-    Image, boxes and mask go through the transforms together. Boxes are then clamped to the image, and those with less
-    than one pixel left (cropped away) are dropped. The image becomes float32 in [0, 1] and `(image - mean) / std`.
+    Image, boxes and mask go through the transforms together. Then boxes are clamped to the image, and boxes of which
+    less than one pixel is left are dropped. The image is converted to float32 in [0, 1] and becomes
+    `(image - mean) / std`.
 
     Args:
-        samples: the raw samples, images uint8 (3, H, W).
-        transform: transforms of `torchvision.transforms.v2`; none is fine.
-        mean: per RGB channel, in [0, 1].
-        std: per RGB channel, in [0, 1].
+        samples: The raw samples, with images (3, H, W) uint8.
+        transform: Transforms of `torchvision.transforms.v2`; may be empty.
+        mean: The mean of each RGB channel, in [0, 1].
+        std: The standard deviation of each RGB channel, in [0, 1].
 
     Raises:
-        TypeError: if a transform is not one of these; those of torchvision's first version cannot move boxes and masks.
+        TypeError: if a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
+            masks.
 
     Example:
         >>> image = tv_tensors.Image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
@@ -74,7 +76,7 @@ class TransformedSamples(Dataset[Sample]):
 
 
 def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:
-    # v2.SanitizeBoundingBoxes is no choice: it takes the mask for one mask per box and would index its rows.
+    # v2.SanitizeBoundingBoxes would take the mask for one mask per box, and index its rows.
     clamped = v2.functional.clamp_bounding_boxes(boxes)
     visible, _ = v2.functional.sanitize_bounding_boxes(clamped, min_size=1.0, min_area=1.0)
     return cast(tv_tensors.BoundingBoxes, visible)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from camtrain.report.compared import Compared, compared_of
-from camtrain.report.points import PointRuns, baseline_of, number
-from camtrain.report.scores import Score, gaining_scores
+from markupsafe import escape
+
+from camtrain.report.point_comparison import PointComparison, point_comparison
+from camtrain.report.points import PointRuns, baseline_of, number, points_of
+from camtrain.report.score_columns import ScoreColumn, gaining_scores
 from camtrain.report.sentences import answer_sentence, rule_sentence
+from camtrain.report.table import Table
+from camtrain.report.tables import points_table
+from camtrain.study import Study
 
 # By the split that was asked for. A study may train without a test; test images are not looked at unasked.
 _ACCURACIES = {"test": ("test/accuracy", "val/accuracy"), "val": ("val/accuracy",)}
@@ -20,65 +25,96 @@ class Rule:
     """The best point has the largest gain among those that do not lose too much accuracy.
 
     Attributes:
-        margin: accuracy that may be lost on the mean, as a fraction.
-        score: what the gain is of: a metric, or metric/method; `None` is the mean over all scores of faithfulness and
-            localization.
+        margin: How much of its accuracy a point may lose on the mean over seeds, as a fraction: 0.01 is one percentage
+            point.
+        score: The score whose gain counts: a metric, or metric/method. `None` is the mean over all scores of
+            faithfulness and localization.
 
     Raises:
-        ValueError: if the margin is negative or not finite.
+        ValueError: if the margin is not in [0, 1).
     """
 
     margin: float = 0.01
     score: str | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.margin) and self.margin >= 0):
-            raise ValueError(f"`--margin`: expected a number of at least 0, got {100 * self.margin:g}")
+        if not 0 <= self.margin < 1:
+            raise ValueError(f"`margin`: expected a fraction in [0, 1) such as 0.01, got {self.margin:g}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
-    """What a study says.
+    """What a study says. It prints as a sentence and a table of the points.
 
     Attributes:
-        best: by the rule; `None` where no point gains anything within the margin.
-        compared: all points with a finished run.
-        scores: that the gain is the mean of.
-        accuracy: column of the accuracy.
-        sentence: the answer, in words.
-        rule: in words.
+        best: The best point by the rule; `None` if no point within the margin gains anything.
+        compared: All points with a finished run, each against its baseline.
+        scores: The scores whose mean is the gain.
+        accuracy: Column of the accuracy, such as `test/accuracy`; empty if no run has one.
+        sentence: The answer in words.
+        rule: The rule in words.
     """
 
-    best: Compared | None
-    compared: list[Compared]
-    scores: list[Score]
+    best: PointComparison | None
+    compared: list[PointComparison]
+    scores: list[ScoreColumn]
     accuracy: str
     sentence: str
     rule: str
 
+    @cached_property
+    def table(self) -> Table:
+        """All points with their accuracy, losses, gain of the maps and cost."""
+        return points_table(self.compared, self.scores, self.accuracy, self.best)
 
-def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> Answer:
-    """Apply the rule.
+    def __str__(self) -> str:
+        return f"{self.sentence}\n\n{self.table}"
 
-    Differences are paired: of the runs with the same seed, point minus baseline. Their intervals are those of the mean
-    over seeds by Student's t. The best of several points was chosen for its gain, so its own estimate is optimistic.
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p><strong>{escape(self.sentence)}</strong></p>\n{self.table._repr_html_()}"
+
+
+def answer_of(study: Study, rule: Rule | None = None) -> Answer:
+    """The answer of a study.
 
     Args:
-        points: all of the grid, in its order; those without rows are not finished, and at least one is.
-        rule: that makes a point the best.
-        split: whose accuracy counts, `val` or `test`; that of `val` also where nothing was tested.
+        study: The study, with at least one finished run.
+        rule: What makes a point the best; `None` is `Rule()`.
 
     Raises:
-        ValueError: if the rule names a score that the study does not have, or the split is another word.
+        ValueError: if no run is finished, or the study does not have the score that the rule names.
+    """
+    points = points_of(study)
+    if not any(point.rows for point in points):
+        raise ValueError(f"no run of {study.folder} is finished")
+    return answered(points, Rule() if rule is None else rule, study.asked.split)
+
+
+def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> Answer:
+    """Apply a rule to the points of a study.
+
+    Differences are paired: each run is compared with the baseline's run of the same seed. Their intervals are those of
+    the mean over seeds by Student's t. The best of several points was chosen for its gain, so its own estimate is
+    optimistic.
+
+    Args:
+        points: All points of the grid, in its order. At least one has a finished run; those without one are left out.
+        rule: What makes a point the best.
+        split: The split whose accuracy counts, `val` or `test`. `val` also counts where nothing was tested.
+
+    Raises:
+        ValueError: if the study does not have the score that the rule names, or `split` is another word.
     """
     if split not in _ACCURACIES:
         raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")
     scores = gaining_scores(points, rule.score)
     rows = [row for point in points for row in point.rows.values()]
     known = {name: [number(row, name) is not None for row in rows] for name in _ACCURACIES[split]}
-    # One that all runs have, so that all can be compared; runs of before may have more.
+    # An accuracy that all runs have, so that all can be compared; runs from before may have more.
     accuracy = next((name for has in (all, any) for name, of_rows in known.items() if rows and has(of_rows)), "")
-    compared = [compared_of(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
+    compared = [point_comparison(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
     others = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
     best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
     sentence = answer_sentence(best, compared, scores, rule.margin, rule.score)

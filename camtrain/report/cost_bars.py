@@ -1,4 +1,4 @@
-"""Figure: what a training step of each point costs."""
+"""Figure: the time and memory that a training step of each point takes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
+from camtrain.report.point_comparison import PointComparison
 
 _PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}
 
 
-def cost_bars(compared: Sequence[Compared]) -> Figure | None:
-    """Time and memory of a step over the baseline's, mean and standard deviation over the seeds."""
+def cost_bars(compared: Sequence[PointComparison]) -> Figure | None:
+    """Time and memory of a step divided by the baseline's: mean and standard deviation over the seeds.
+
+    `None` if no run has logged them.
+    """
     labels = [each.runs.label for each in compared]
     width = 6.5 + 0.07 * max(map(len, labels))  # inches; a letter is 0.07
     figure = Figure(figsize=(width, 0.42 * len(compared) + 1.3), layout="constrained")

@@ -1,4 +1,4 @@
-"""How the figures of a report look: in light and in dark, and to those who do not see colors."""
+"""The style of a report's figures: readable on light and dark pages, and without seeing colors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Okabe and Ito's, without black and yellow, which vanish on dark and on light paper. Lines also differ in marker and
-# dashes, so that none is known by its color alone.
+# The palette of Okabe and Ito without black and yellow, which vanish on dark and on light paper. Lines also differ in
+# marker and dashes, so that no line is told apart by its color alone.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)))
-# Stands for the color of the page's text, which is not known here; almost black in PNG.
+# Stands for the color of the page's text, which is unknown here. In PNG it is almost black.
 _INK = "#010203"
 
 _SETTINGS: Any = {
@@ -39,20 +39,20 @@ _SETTINGS: Any = {
     "grid.color": "#888888",
     "grid.alpha": 0.35,
     "font.size": 9,
-    "text.parse_math": False,  # a value of the grid is no mathematics, even where it holds dollar signs
-    "svg.fonttype": "none",  # text stays text: it can be read aloud, found and copied
+    "text.parse_math": False,  # dollar signs in a value of the grid are no mathematics
+    "svg.fonttype": "none",  # text stays text, which can be read aloud, found and copied
 }
 
 
 @contextmanager
 def report_style() -> Iterator[None]:
-    """Figures made and written inside look alike."""
+    """A context in which figures are made and written in this style."""
     with matplotlib.rc_context(_SETTINGS):
         yield
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Color, marker and dashes of the line of a number; no two of the first thirty are alike."""
+    """Color, marker and dashes of the line with this number; the first thirty lines all differ."""
     return {
         "color": _COLORS[number % len(_COLORS)],
         "marker": _MARKERS[number % len(_MARKERS)],
@@ -62,14 +62,14 @@ def line_style(number: int) -> dict[str, Any]:
 
 
 def write_figure(figure: Figure, path: Path) -> list[Path]:
-    """`<path>.png`, on white, and `<path>.svg`, whose ink is the color of the text around it.
+    """Write a figure as `<path>.png` on white, and as `<path>.svg` in the color of the text around it.
 
     Args:
-        figure: made in `report_style`.
-        path: without a suffix; its folder is made.
+        figure: A figure made in `report_style`.
+        path: The path without a suffix. Its folder is created.
 
     Returns:
-        Both paths, PNG first.
+        Both paths, the PNG first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
@@ -78,7 +78,7 @@ def write_figure(figure: Figure, path: Path) -> list[Path]:
         figure.savefig(png, dpi=150)
     FigureCanvasSVG(figure)
     text = io.StringIO()
-    # The same figure is the same file; no two figures of a page have the same ids.
+    # The salt makes the ids of an SVG reproducible, and different from those of the other figures of a page.
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg.write_text(text.getvalue().replace(_INK, "currentColor"), encoding="utf-8")
@@ -86,17 +86,17 @@ def write_figure(figure: Figure, path: Path) -> list[Path]:
 
 
 def inline_svg(path: Path, title: str) -> str:
-    """An SVG file as an element of a page, named for those who do not see it.
+    """An SVG file as an element of a page, with a title for screen readers.
 
-    It shrinks with the page, and is scrolled where its text would become too small to read.
+    The figure shrinks with the page, and is scrolled once its text would become too small to read.
 
     Args:
-        path: of the file.
-        title: what it shows.
+        path: The SVG file.
+        title: What the figure shows.
     """
     text = path.read_text(encoding="utf-8")
     element = text[text.index("<svg") :]
-    # Ids are local to a file, and a page has several.
+    # An id is unique within a file; on a page with several files it needs a prefix.
     element = re.sub(r'id="([^"]+)"', rf'id="{path.stem}-\1"', element)
     element = re.sub(r'(href="#|url\(#)', rf"\1{path.stem}-", element)
     head, rest = element.split(">", 1)

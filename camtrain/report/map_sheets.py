@@ -1,4 +1,4 @@
-"""Pictures: the same images' maps of each point, side by side."""
+"""Pictures: the maps of the same images, for each point, side by side."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Gallery = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class MapSheets:
-    """Sheets of maps.
+    """The sheets of maps that were written.
 
     Attributes:
-        paths: by method; none where no gallery was made.
-        left_out: labels of the points whose galleries are of other images.
+        paths: The path of the sheet of each method; empty if no run has a gallery.
+        left_out: Labels of the points whose galleries show other images.
     """
 
     paths: dict[str, Path]
@@ -37,21 +37,21 @@ class MapSheets:
 
     @property
     def note(self) -> str:
-        """About the points that are left out; empty if there are none."""
+        """A sentence about the points that are left out; empty if there are none."""
         if not self.left_out:
             return ""
-        return f"Not among the pictures, as their images are others than the first point's: {'; '.join(self.left_out)}."
+        return f"Left out of the pictures, since their images are not the first point's: {'; '.join(self.left_out)}."
 
 
 def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSheets:
-    """A sheet for each method: a row for each image, a column for each point, all of the same seed.
+    """Write one sheet for each method: a row for each image, a column for each point, all of the same seed.
 
-    The title of a map is the class that the network says; where that is wrong, it is red and has a cross.
+    The title of a map is the predicted class. If it is wrong, the title is red and has a cross.
 
     Args:
-        study: whose runs made galleries.
-        points: of which those with a gallery are shown.
-        folder: of the pictures, `maps_<method>.png`.
+        study: The study whose runs made galleries.
+        points: The points to show; a point without a gallery is skipped.
+        folder: Where `maps_<method>.png` is written.
     """
     seed, found = _galleries(study, points)
     if not found:
@@ -70,7 +70,7 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSh
 
 
 def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tuple[str, Gallery]]]:
-    """The galleries of all points of the seed that most of them have, with their labels, and that seed."""
+    """The seed for which most points have a gallery, and the label and gallery of each of these points."""
     best: tuple[int, list[tuple[str, Gallery]]] = (0, [])
     for seed in study.asked.seeds:
         found = []
@@ -85,7 +85,7 @@ def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tup
 
 
 def _same_images(one: Gallery, other: Gallery) -> bool:
-    """Whether maps of both may stand in one row. Another normalization may round a pixel to the next level."""
+    """Whether two galleries show the same images. Another normalization may round a pixel to the next level."""
     if any(one[key].shape != other[key].shape for key in ("indices", "pictures")):
         return False
     return np.array_equal(one["indices"], other["indices"]) and np.allclose(
@@ -94,7 +94,7 @@ def _same_images(one: Gallery, other: Gallery) -> bool:
 
 
 def _methods(galleries: Sequence[tuple[str, Gallery]]) -> list[str]:
-    """Those that any of the points has maps of."""
+    """The methods for which any of the points has maps."""
     names = dict.fromkeys(name for _, gallery in galleries for name in gallery if name.startswith("cam/"))
     return [name.removeprefix("cam/") for name in names]
 
@@ -108,17 +108,17 @@ def _row(place: int, method: str, galleries: Sequence[tuple[str, Gallery]]) -> P
 
 
 def _tile(name: str, picture: Tensor, label: int, method: str, place: int, gallery: Gallery) -> Tile:
-    """The map of one point, or a note that it has none."""
+    """The map of one point, or a note that there is none."""
     if f"cam/{method}" not in gallery:
         return note_tile(name, picture, "no map")
     small = torch.from_numpy(gallery[f"cam/{method}"][place]).float()[None, None] / 255
     cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    said = int(gallery["predictions"][place])
-    wrong = label not in (-1, said)
-    title = f"{'✗ ' if wrong else ''}{_named(gallery, said)}, {100 * float(gallery['probabilities'][place]):.0f} %"
+    predicted = int(gallery["predictions"][place])
+    wrong = label not in (-1, predicted)
+    title = f"{'✗ ' if wrong else ''}{_named(gallery, predicted)}, {100 * float(gallery['probabilities'][place]):.0f} %"
     return map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT)
 
 
 def _named(gallery: Gallery, index: int) -> str:
-    """The name of a class, or its number."""
+    """The name of a class, or its number if the gallery has no names."""
     return class_name(gallery["class_names"].tolist() if "class_names" in gallery else None, index)

@@ -1,4 +1,4 @@
-"""The report as one page that opens from disk."""
+"""The report as one HTML page that opens from disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import inline_svg
 from camtrain.report.points import PointRuns, short
-from camtrain.report.tables import Table
+from camtrain.report.table import Table
 from camtrain.report.value_names import value_names
 from camtrain.study import Study
 
@@ -26,9 +26,9 @@ class PageFigure:
     """A picture on the page.
 
     Attributes:
-        path: of an SVG or PNG file, which becomes part of the page.
-        caption: below it.
-        title: what it shows, for those who do not see it.
+        path: An SVG or PNG file, which becomes part of the page.
+        caption: The text below the picture.
+        title: What the picture shows, for screen readers.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class PageFigure:
 
     @property
     def element(self) -> Markup:
-        """The picture itself, as an element."""
+        """The picture as an HTML element."""
         if self.path.suffix == ".svg":
             return Markup(inline_svg(self.path, self.title))
         data = base64.b64encode(self.path.read_bytes()).decode()
@@ -46,7 +46,7 @@ class PageFigure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading with the figures below it."""
 
     title: str
     figures: list[PageFigure] = field(default_factory=list)
@@ -55,14 +55,14 @@ class Section:
 def page(
     study: Study, points: Sequence[PointRuns], answer: Answer, sections: Sequence[Section], tables: Sequence[Table]
 ) -> str:
-    """The page, with all pictures in it: it asks nothing of a network.
+    """The page with all pictures embedded, so that it needs no internet connection.
 
     Args:
-        study: that it is about.
-        points: with finished runs.
-        answer: of the study.
-        sections: with figures.
-        tables: the overview first.
+        study: The study that the page reports.
+        points: The points with a finished run.
+        answer: The answer of the study.
+        sections: The sections; those without figures are left out.
+        tables: The tables, that of all points first.
     """
     environment = Environment(
         loader=PackageLoader("camtrain.report", "."),
@@ -85,7 +85,7 @@ def page(
 
 
 def _on_test(study: Study, answer: Answer) -> bool:
-    """Whether test images had a part in the comparison."""
+    """Whether the points were compared on test images."""
     return answer.accuracy.startswith("test/") or (bool(study.asked.evaluation) and study.asked.split == "test")
 
 
@@ -98,7 +98,7 @@ def _asked(study: Study) -> list[tuple[str, str]]:
 
 
 def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:
-    """What all runs were made with; where runs differ, all that there is."""
+    """Commit, device and versions that the runs were made with; if runs differ, all of them."""
     rows = [row for runs in points for row in runs.rows.values()]
     columns = [column for column in rows[0] if column in _PROVENANCE or column.startswith("version/")]
     return [

@@ -1,4 +1,4 @@
-"""Figure: accuracy against what the maps gain, with the Pareto front."""
+"""Figure: accuracy against the gain of the maps, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from camtrain.report.answer import Answer
-from camtrain.report.compared import Compared
 from camtrain.report.figure_style import line_style
+from camtrain.report.point_comparison import PointComparison
 
 
 def pareto_front(values: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the pairs that no other pair is better than in one and at least as good as in the other.
+    """Indices of the pairs on the Pareto front: no other pair is better in one value and at least as good in the other.
 
     Returns:
-        By rising first value.
+        The indices, sorted by rising first value.
 
     Example:
         >>> pareto_front([(1, 5), (2, 4), (2, 3), (3, 1), (0, 5)])
@@ -32,9 +32,9 @@ def pareto_front(values: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def pareto_plane(answer: Answer) -> Figure | None:
-    """A mark for each point at its accuracy and gain against the baseline, bars of one standard deviation.
+    """A mark for each point at its accuracy and gain against the baseline, with bars of one standard deviation.
 
-    `None` where no point could be compared.
+    `None` if no point can be compared.
     """
     known = [each for each in answer.compared if each.gain.count and each.accuracy.count]
     if all(each.is_baseline for each in known):
@@ -51,12 +51,12 @@ def pareto_plane(answer: Answer) -> Figure | None:
     axes.margins(0.15)
     axes.set(xlabel="accuracy against the baseline, points →", ylabel="gain of the maps, points →")
     axes.grid(visible=True, axis="both")
-    # Not beside the marks: points often lie close together.
+    # Below the plane rather than beside the marks, which often lie close together.
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
-def _label(each: Compared, answer: Answer) -> str:
+def _label(each: PointComparison, answer: Answer) -> str:
     mark = " (best)" if each is answer.best else " (baseline)" if each.is_baseline else ""
     return f"{each.runs.label}{mark}"
 

@@ -1,4 +1,4 @@
-"""The runs of a study by the point of the grid that they are of."""
+"""The points of a study's grid, each with its finished runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from camtrain.study import Row, Study, Trial
 from camtrain.study.trial import shown
 
 WEIGHT = "model.regularizer_weight"
-"""λ, whose value 0 is the baseline."""
+"""The configuration key of λ; a point with λ = 0 is a baseline."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Estimate:
     """A mean over seeds.
 
     Attributes:
-        mean: of the values.
-        std: sample standard deviation; NaN of one value.
-        count: number of values.
+        mean: The mean of the values.
+        std: The sample standard deviation; NaN if there is only one value.
+        count: The number of values.
     """
 
     mean: float
@@ -34,7 +34,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """Of values without NaN.
+        """The estimate from values without NaN.
 
         Example:
             >>> Estimate.of([1.0, 3.0])
@@ -47,7 +47,7 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean, by Student's t; `None` of one value.
+        """The 95 % interval of the mean, by Student's t; `None` if there is only one value.
 
         Example:
             >>> Estimate.of([1.0, 2.0, 3.0]).interval
@@ -59,16 +59,16 @@ class Estimate:
         return self.mean - half, self.mean + half
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PointRuns:
-    """The finished runs of one point.
+    """The finished runs of one point. It prints as its label and its seeds.
 
     Attributes:
-        point: values by configuration key.
-        trials: by seed.
-        rows: of the table, by seed; none where no run is finished.
-        names: of the values, by configuration key, such that no two values of the grid look alike; those that are not
-            there are `shown`.
+        point: The values of the point, by configuration key.
+        trials: The finished trials, by seed.
+        rows: Their rows of the study's table, by seed; empty if no run is finished.
+        names: What the values are called, by configuration key, so that no two values of the grid look alike. A value
+            without a name is printed by `shown`.
     """
 
     point: Mapping[str, Any]
@@ -76,26 +76,32 @@ class PointRuns:
     rows: Mapping[int, Row]
     names: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        seeds = ", ".join(map(str, self.rows))
+        return f"{self.label} (seeds {seeds})" if seeds else f"{self.label} (no finished run)"
+
+    __repr__ = __str__
+
     @property
     def label(self) -> str:
-        """As people read it: `λ = 0.1, distance = mae`."""
+        """The point as people read it: `λ = 0.1, distance = mae`."""
         return self.label_of(self.point)
 
     def label_of(self, keys: Iterable[str]) -> str:
-        """Of some of its values."""
+        """The label of some of the values."""
         return ", ".join(f"{short(key)} = {self.name_of(key)}" for key in keys)
 
     def name_of(self, key: str) -> str:
-        """Of one value."""
+        """What the value of a key is called."""
         return self.names[key] if key in self.names else shown(self.point[key])
 
     def estimate(self, column: str) -> Estimate:
-        """Of a column, over the seeds that have it."""
+        """Mean and standard deviation of a column over the seeds that have it."""
         return Estimate.of([value for row in self.rows.values() if (value := number(row, column)) is not None])
 
 
 def points_of(study: Study) -> list[PointRuns]:
-    """All points of the grid, in its order; also those without a finished run, which may be a baseline."""
+    """All points of the grid, in its order. A point without a finished run is included, since it may be a baseline."""
     grouped: dict[str, list[Trial]] = {}
     for trial in study.trials:
         grouped.setdefault(value_key(dict(trial.point)), []).append(trial)
@@ -117,12 +123,12 @@ def _finished(study: Study, trials: Sequence[Trial], names: Mapping[str, Mapping
 
 
 def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
-    """What a point is compared with: the same one at λ = 0 where the grid has it, otherwise the grid's first point.
+    """The baseline of a point: the same point at λ = 0 if the grid has it, otherwise the grid's first point.
 
     Args:
-        point: one of the grid.
-        points: all of the grid, finished or not: another baseline in the place of one that is missing would make
-            gains that look right and are not.
+        point: A point of the grid.
+        points: All points of the grid, finished or not. If an unfinished baseline were left out, another point would
+            take its place, and gains would look right and be wrong.
     """
     plain = {**point.point, WEIGHT: 0}
     if WEIGHT in point.point:
@@ -133,13 +139,13 @@ def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
 
 
 def number(row: Row, column: str) -> float | None:
-    """A value of a row, if it is a finite number."""
+    """A value of a row if it is a finite number, otherwise `None`."""
     value = row.get(column)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def short(key: str) -> str:
-    """A configuration key, as people write it.
+    """A configuration key as people write it.
 
     Example:
         >>> short("model.regularizer_weight"), short("model.regularizer.distance")

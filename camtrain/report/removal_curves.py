@@ -1,4 +1,4 @@
-"""Figure: the probability of the class while pixels come in or go out, of each point."""
+"""Figure: for each point, the probability of the class while pixels are inserted or deleted."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from camtrain.study import Study
 
 _WAYS = ("insertion", "deletion")
 Curves = dict[tuple[str, str], list[tuple[float, float]]]
-"""(share of pixels, probability) by method and way."""
+"""Pairs (fraction of pixels, probability), by method and way."""
 
 
 def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
-    """A panel for each way and method; the mean over a point's seeds. `None` where no curves were made."""
+    """A panel for each way and method, with the mean over each point's seeds. `None` if no run has curves."""
     found = [
         [curves for trial in runs.trials.values() if (curves := _read(study.evaluation_of(trial)))] for runs in points
     ]
@@ -39,15 +39,15 @@ def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
             for number, (runs, of_seeds) in enumerate(zip(points, found, strict=True)):
                 taken = [np.array(each[method, way]) for each in of_seeds if (method, way) in each]
                 if taken:
-                    shares, probabilities = np.mean(np.stack(taken), axis=0).T
-                    style = line_style(number) | {"markevery": max(1, len(shares) // 6)}
-                    (lines[number],) = panel.plot(shares, probabilities, label=runs.label, linewidth=1.4, **style)
+                    fractions, probabilities = np.mean(np.stack(taken), axis=0).T
+                    style = line_style(number) | {"markevery": max(1, len(fractions) // 6)}
+                    (lines[number],) = panel.plot(fractions, probabilities, label=runs.label, linewidth=1.4, **style)
             panel.set_title(f"{way}, {TITLES.get(method, method)}", fontsize=9)
     for panel in grid[-1]:
-        panel.set_xlabel("share of the pixels")
+        panel.set_xlabel("fraction of the pixels")
     for panels in grid:
         panels[0].set_ylabel("probability")
-    # Of all panels, as a point may lack the first one's method.
+    # Handles come from all panels, since a point may lack the method of the first panel.
     named = [lines[number] for number in sorted(lines)]
     figure.legend(handles=named, loc="outside lower center", ncols=min(4, len(named)))
     return figure

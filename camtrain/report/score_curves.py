@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import line_style
 from camtrain.report.points import WEIGHT, PointRuns, short
-from camtrain.report.scores import scores_of
+from camtrain.report.score_columns import score_columns
 from camtrain.report.value_names import value_key
 
 _WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
@@ -21,21 +21,21 @@ _PER_ROW = 3
 
 
 def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
-    """A panel for accuracy and for each metric, λ along it; mean and standard deviation over the seeds.
+    """A panel for accuracy and one for each metric, over λ: mean and standard deviation over the seeds.
 
-    Values stand at equal distances: they are 0 and powers. A line for each method and each combination of the grid's
-    other keys.
+    The values of λ are equally spaced, since they are usually 0 and powers. There is one line for each method and each
+    combination of the grid's other keys.
 
     Args:
-        points: with finished runs.
-        answer: that names the column of the accuracy.
+        points: The points with a finished run.
+        answer: The answer, which names the column of the accuracy.
     """
     key = WEIGHT if WEIGHT in points[0].point else next(iter(points[0].point))
     names = {value_key(runs.point[key]): runs.name_of(key) for runs in points}
     panels: dict[str, list[tuple[str, str]]] = {}
     if answer.accuracy:
         panels["accuracy ↑, %"] = [("", answer.accuracy)]
-    for score in scores_of(points):
+    for score in score_columns(points):
         panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
     rows = math.ceil(len(panels) / _PER_ROW)
     columns = min(_PER_ROW, len(panels))
@@ -61,12 +61,12 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
 
 
 def _panel_line(style: Mapping[str, Any]) -> Any:
-    """A line for a legend."""
+    """A line for the legend."""
     return Line2D([], [], **style)
 
 
 def _by_others(points: Sequence[PointRuns], along: str) -> dict[str, list[PointRuns]]:
-    """Points by the values of all keys but the one along the panel."""
+    """The points, grouped by the values of all keys except the one on the horizontal axis."""
     found: dict[str, list[PointRuns]] = {}
     for runs in points:
         others = {key: value for key, value in runs.point.items() if key != along}

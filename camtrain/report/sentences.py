@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from camtrain.report.compared import Compared
-from camtrain.report.points import Estimate
-from camtrain.report.scores import Score
+from camtrain.report.point_comparison import PointComparison, in_points
+from camtrain.report.score_columns import ScoreColumn
 
 
-def rule_sentence(scores: Sequence[Score], margin: float, chosen: str | None) -> str:
-    """What makes a point the best.
+def rule_sentence(scores: Sequence[ScoreColumn], margin: float, chosen: str | None) -> str:
+    """The rule that makes a point the best.
 
     Args:
-        scores: that the gain is the mean of.
-        margin: accuracy that may be lost, as a fraction.
-        chosen: what the rule names as its score, if it does.
+        scores: The scores whose mean is the gain.
+        margin: How much accuracy may be lost, as a fraction.
+        chosen: The score that the rule names, if it names one.
     """
     what = _what(len(scores), len(scores), chosen)
     return (
         f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those whose "
-        f"accuracy is at most {_points(margin)} below the baseline's. Gains are differences to the baseline in "
-        "points of percent, counted so that more is better, seed by seed, over the scores that all compared runs have; "
-        "intervals are 95 % by Student's t over the seeds. The best of several was chosen for its gain, so its "
-        "estimate is on the optimistic side."
+        f"accuracy is at most {_points(margin)} below the baseline's. A gain is a difference to the baseline in "
+        "percentage points, counted so that more is better, seed by seed, over the scores that all compared runs have. "
+        "Intervals are 95 % intervals by Student's t over the seeds. The best of several points was chosen for its "
+        "gain, so its estimate is optimistic."
     )
 
 
 def _what(count: int, asked: int, chosen: str | None) -> str:
-    """What a gain is of, where some scores may be missing."""
+    """What the gain measures; `count` of the `asked` scores are there."""
     number = str(count) if count == asked else f"{count} of {asked}"
     if chosen is not None:
         return chosen + (f", the mean over {number} methods" if asked > 1 else "")
@@ -36,16 +35,20 @@ def _what(count: int, asked: int, chosen: str | None) -> str:
 
 
 def answer_sentence(
-    best: Compared | None, compared: Sequence[Compared], scores: Sequence[Score], margin: float, chosen: str | None
+    best: PointComparison | None,
+    compared: Sequence[PointComparison],
+    scores: Sequence[ScoreColumn],
+    margin: float,
+    chosen: str | None,
 ) -> str:
-    """What a study says.
+    """The answer of a study.
 
     Args:
-        best: of the points, if one gains anything.
-        compared: all points with finished runs.
-        scores: that the gain is the mean of.
-        margin: accuracy that may be lost, as a fraction.
-        chosen: what the rule names as its score, if it does.
+        best: The best point, if one gains anything.
+        compared: All points with a finished run.
+        scores: The scores whose mean is the gain.
+        margin: How much accuracy may be lost, as a fraction.
+        chosen: The score that the rule names, if it names one.
     """
     others = [each for each in compared if not each.is_baseline]
     if not scores:
@@ -57,8 +60,8 @@ def answer_sentence(
     return " ".join([told, *_left_out(others)])
 
 
-def _left_out(others: Sequence[Compared]) -> list[str]:
-    """A sentence about all points that cannot be compared, if there are any."""
+def _left_out(others: Sequence[PointComparison]) -> list[str]:
+    """A sentence about the points that cannot be compared, if there are any."""
     by_obstacle: dict[str, list[str]] = {}
     for each in others:
         if each.obstacle:
@@ -68,9 +71,13 @@ def _left_out(others: Sequence[Compared]) -> list[str]:
 
 
 def _told(
-    best: Compared | None, others: Sequence[Compared], scores: Sequence[Score], margin: float, chosen: str | None
+    best: PointComparison | None,
+    others: Sequence[PointComparison],
+    scores: Sequence[ScoreColumn],
+    margin: float,
+    chosen: str | None,
 ) -> str:
-    """About the points that can be compared."""
+    """The sentence about the points that can be compared."""
     if best is None:
         within = [each for each in others if each.keeps_accuracy(margin)]
         if not within:
@@ -79,30 +86,21 @@ def _told(
         what = _what(nearest.scores, len(scores), chosen)
         return (
             f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its accuracy the best, "
-            f"{nearest.runs.label}, changes {what} by {_with_interval(nearest.gain)}."
+            f"{nearest.runs.label}, changes {what} by {in_points(nearest.gain)}."
         )
     interval = best.gain.interval
     is_certain = interval is not None and interval[0] > 0
     what = _what(best.scores, len(scores), chosen)
     told = (
         f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {what} "
-        f"gains {_with_interval(best.gain)} against {best.baseline.label}, and accuracy changes by "
-        f"{_with_interval(best.accuracy)}."
+        f"gains {in_points(best.gain)} against {best.baseline.label}, and accuracy changes by "
+        f"{in_points(best.accuracy)}."
     )
     if is_certain:
         return told
     return f"{told} " + (
         "With one seed there is no interval." if interval is None else "The gain's interval includes 0."
     )
-
-
-def _with_interval(estimate: Estimate) -> str:
-    interval = estimate.interval
-    seeds = f"{estimate.count} seed{'s' * (estimate.count != 1)}"
-    shown = f"{100 * estimate.mean:+.2f} points"
-    if interval is None:
-        return f"{shown} ({seeds})"
-    return f"{shown} (95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}, {seeds})"
 
 
 def _points(fraction: float) -> str:

@@ -1,98 +1,64 @@
-"""The tables of a study: on screen, in Markdown, in LaTeX and on the page."""
+"""The tables of a report: one of all points, and one for each metric."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
-
-from camtrain.report.answer import Answer
-from camtrain.report.compared import Compared
+from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import Estimate, PointRuns
-from camtrain.report.scores import Score, scores_of
+from camtrain.report.score_columns import ScoreColumn, score_columns
+from camtrain.report.table import Table
 
 _TIME, _MEMORY = "train/seconds_per_step", "train/peak_memory"
-_LATEX = {"λ": r"$\lambda$", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "−": "$-$"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """Texts in rows and columns.
+def points_table(
+    compared: Sequence[PointComparison],
+    scores: Sequence[ScoreColumn],
+    accuracy: str,
+    best: PointComparison | None,
+) -> Table:
+    """All points with their accuracy, losses, gain of the maps and cost.
 
-    Attributes:
-        title: what it shows.
-        headings: of the columns.
-        rows: a point each, as long as the headings.
-        best: index of the row that the answer names; `None` if there is none.
+    Args:
+        compared: All points with a finished run.
+        scores: The scores whose mean is the gain; without any, the table has no columns for the gain.
+        accuracy: Column of the accuracy; the losses are those of the same split.
+        best: The point that the answer names, if it names one.
     """
-
-    title: str
-    headings: list[str]
-    rows: list[list[str]]
-    best: int | None = None
-
-    def plain(self) -> str:
-        """For a terminal."""
-        return f"{self.title}\n\n{self._made('simple')}"
-
-    def markdown(self) -> str:
-        r"""For a README.
-
-        Example:
-            >>> print(Table("title", ["point"], [["a | b"]]).markdown())
-            ### title
-            <BLANKLINE>
-            | point   |
-            |---------|
-            | a \| b  |
-        """
-        escaped = Table(self.title, self.headings, [[cell.replace("|", r"\|") for cell in row] for row in self.rows])
-        return f"### {self.title}\n\n{escaped._made('github')}"
-
-    def latex(self) -> str:
-        """For a paper, with booktabs."""
-        made = self._made("latex_booktabs")
-        title = self.title.replace("%", r"\%")
-        for symbol, command in _LATEX.items():
-            made, title = made.replace(symbol, command), title.replace(symbol, command)
-        return f"% {self.title}\n\\begin{{table}}\n\\centering\n\\caption{{{title}}}\n{made}\n\\end{{table}}"
-
-    def _made(self, form: str) -> str:
-        return str(tabulate(self.rows, self.headings, tablefmt=form, disable_numparse=True))
-
-
-def tables_of(points: Sequence[PointRuns], answer: Answer) -> list[Table]:
-    """The overview, and a table for each metric with a column for each method."""
-    scores = scores_of(points)
-    metrics = list(dict.fromkeys(score.metric for score in scores))
-    of_metrics = [[score for score in scores if score.metric == metric] for metric in metrics]
-    return [_overview(answer), *(_metric_table(points, each, answer) for each in of_metrics)]
-
-
-def _overview(answer: Answer) -> Table:
-    """Accuracy, losses, gain and cost."""
     headings = ["point", "seeds", "accuracy, %", "L_C", "L_R"]
-    headings += ["gain of the maps, points", "95 % interval"] if answer.scores else []
+    headings += ["gain of the maps, points", "95 % interval"] if scores else []
     headings += ["time per step", "peak memory"]
+    stage = accuracy.partition("/")[0]
     rows = []
-    for each in answer.compared:
+    for each in compared:
         runs = each.runs
-        stage = answer.accuracy.partition("/")[0]
         losses = [shown(runs.estimate(f"{stage}/loss_{name}"), digits=3) for name in ("classification", "regularizer")]
-        gain = [_signed(each, len(answer.scores)), _interval(each)] if answer.scores else []
+        gain = [_signed(each, len(scores)), _interval(each)] if scores else []
         cost = [_ratio(each, _TIME), _ratio(each, _MEMORY)]
-        accuracy = percent(runs.estimate(answer.accuracy))
-        rows.append([runs.label, str(len(runs.rows)), accuracy, *losses, *gain, *cost])
-    return Table("All points, mean ± standard deviation over the seeds", headings, rows, _best(answer))
+        rows.append([runs.label, str(len(runs.rows)), percent(runs.estimate(accuracy)), *losses, *gain, *cost])
+    place = next((row for row, each in enumerate(compared) if each is best), None)
+    return Table("All points, mean ± standard deviation over the seeds", headings, rows, place)
 
 
-def _metric_table(points: Sequence[PointRuns], scores: Sequence[Score], answer: Answer) -> Table:
+def metric_tables(points: Sequence[PointRuns], best: int | None) -> list[Table]:
+    """One table for each metric, with a row for each point and a column for each method.
+
+    Args:
+        points: The points with a finished run.
+        best: Index of the point that the answer names; `None` if it names none.
+    """
+    scores = score_columns(points)
+    metrics = dict.fromkeys(score.metric for score in scores)
+    return [_metric_table(points, [score for score in scores if score.metric == metric], best) for metric in metrics]
+
+
+def _metric_table(points: Sequence[PointRuns], scores: Sequence[ScoreColumn], best: int | None) -> Table:
     headings = ["point", *(score.method_title for score in scores)]
     rows = [[runs.label, *(percent(runs.estimate(score.column)) for score in scores)] for runs in points]
     better = "higher" if scores[0].direction > 0 else "lower"
-    return Table(f"{scores[0].title} {scores[0].arrow}, %: {better} is better", headings, rows, _best(answer))
+    return Table(f"{scores[0].title} {scores[0].arrow}, %: {better} is better", headings, rows, best)
 
 
 def percent(estimate: Estimate) -> str:
@@ -106,19 +72,15 @@ def percent(estimate: Estimate) -> str:
 
 
 def shown(estimate: Estimate, digits: int) -> str:
-    """Mean ± standard deviation; without the latter where there is one value, a dash where there is none."""
+    """Mean ± standard deviation; the mean alone if there is one value, a dash if there is none."""
     if estimate.count == 0:
         return "–"
     spread = "" if math.isnan(estimate.std) else f" ± {estimate.std:.{digits}f}"
     return f"{estimate.mean:.{digits}f}{spread}"
 
 
-def _best(answer: Answer) -> int | None:
-    return next((row for row, each in enumerate(answer.compared) if each is answer.best), None)
-
-
-def _signed(each: Compared, asked: int) -> str:
-    """The gain; with the number of scores that it is the mean of where that is not all of them."""
+def _signed(each: PointComparison, asked: int) -> str:
+    """The gain. Where some scores are missing, the number of scores that it is the mean of follows."""
     if each.is_baseline:
         return "baseline"
     if math.isnan(each.gain.mean):
@@ -126,13 +88,13 @@ def _signed(each: Compared, asked: int) -> str:
     return f"{100 * each.gain.mean:+.2f}" + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
 
 
-def _interval(each: Compared) -> str:
+def _interval(each: PointComparison) -> str:
     interval = None if each.is_baseline else each.gain.interval
     return "–" if interval is None else f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
 
 
-def _ratio(each: Compared, column: str) -> str:
-    """Against the baseline: seconds of this machine mean little elsewhere."""
+def _ratio(each: PointComparison, column: str) -> str:
+    """The cost over the baseline's: seconds of this machine mean little elsewhere."""
     mine, theirs = each.runs.estimate(column), each.baseline.estimate(column)
     if not (mine.count and theirs.count and theirs.mean):
         return "–"

@@ -1,4 +1,4 @@
-"""What the values of one key of a grid are called."""
+"""Short names for the values of one key of a grid."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from camtrain.study.trial import shown
 
 
 def value_names(values: Iterable[Any]) -> dict[str, str]:
-    """Names of values, no two alike, by `value_key`: as short as all of them can be.
+    """Names of values by their `value_key`: no two alike, and otherwise as short as possible.
 
     Args:
-        values: that one key takes; the same one may come several times.
+        values: The values that one key takes; a value may occur several times.
 
     Example:
         >>> list(value_names(["resnet18.a1_in1k", "resnet50.a2_in1k"]).values())
@@ -32,7 +32,7 @@ def value_names(values: Iterable[Any]) -> dict[str, str]:
 
 
 def value_key(value: Any) -> str:
-    """Two values have the same one where they are the same.
+    """A text that is the same for two values if and only if they are equal.
 
     Example:
         >>> value_key({"b": 1, "a": "x"})

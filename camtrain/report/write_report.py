@@ -1,4 +1,4 @@
-"""All files of a report."""
+"""Writes all files of a report."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from matplotlib.figure import Figure
 
 from camtrain.files import write_whole
 from camtrain.methods import TITLES
-from camtrain.report.answer import Answer, Rule, answered
+from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.figure_style import report_style, write_figure
 from camtrain.report.map_sheets import MapSheets, map_sheets
 from camtrain.report.page import PageFigure, Section, page
 from camtrain.report.pareto_plane import pareto_plane
-from camtrain.report.points import PointRuns, points_of
+from camtrain.report.points import PointRuns
 from camtrain.report.removal_curves import removal_curves
 from camtrain.report.score_curves import score_curves
-from camtrain.report.tables import tables_of
+from camtrain.report.tables import metric_tables
 from camtrain.study import Study
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a report came to.
+class Report:
+    """A report that was written. It prints as its table, its answer, its notes and the path of its page.
 
     Attributes:
-        page: path of `report.html`.
-        answer: in a sentence.
-        table: of all points, for a terminal.
-        notes: on what a figure leaves out.
-        pictures: the figures as PNG.
+        page: The path of `report.html`.
+        answer: The answer in a sentence.
+        table: The table of all points, for a terminal.
+        notes: What the figures leave out, a sentence each.
+        pictures: The paths of the figures as PNG.
     """
 
     page: Path
@@ -41,32 +41,32 @@ class Written:
     notes: list[str]
     pictures: list[Path]
 
+    def __str__(self) -> str:
+        return "\n\n".join([self.table, self.answer, *self.notes, str(self.page)])
 
-def write_report(study: Study, rule: Rule) -> Written:
+
+def write_report(study: Study, rule: Rule | None = None) -> Report:
     """Write `report.html`, `results.md`, `results.tex` and `figures/` to the folder of a study.
 
     Args:
-        study: with at least one finished run.
-        rule: that makes a point the best.
+        study: The study, with at least one finished run.
+        rule: What makes a point the best; `None` is `Rule()`.
 
     Raises:
-        ValueError: if no run is finished, or the rule names a score that there is none of.
+        ValueError: if no run is finished, or the study does not have the score that the rule names.
     """
-    all_points = points_of(study)
-    points = [point for point in all_points if point.rows]
-    if not points:
-        raise ValueError(f"no run of {study.folder} is finished")
-    answer = answered(all_points, rule, study.asked.split)
-    tables = tables_of(points, answer)
+    answer = answer_of(study, rule)
+    points = [each.runs for each in answer.compared]
+    tables = [answer.table, *metric_tables(points, answer.table.best)]
     with report_style():
         sheets = map_sheets(study, points, study.folder / "figures")
         sections = _sections(study, points, answer, sheets)
     path = study.folder / "report.html"
     write_whole(path, page(study, points, answer, sections, tables))
-    write_whole(study.folder / "results.md", _joined([f"{answer.sentence}", *(table.markdown() for table in tables)]))
+    write_whole(study.folder / "results.md", _joined([answer.sentence, *(table.markdown() for table in tables)]))
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
     pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
-    return Written(path, answer.sentence, tables[0].plain(), [sheets.note] if sheets.note else [], pictures)
+    return Report(path, answer.sentence, answer.table.plain(), [sheets.note] if sheets.note else [], pictures)
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -87,30 +87,31 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer, sheets:
         "score_curves",
         lambda: score_curves(points, answer),
         "Accuracy and scores of the maps over the values of the grid",
-        "Mean over the seeds; bars are one standard deviation. Arrows in the titles point to the better side.",
+        "Mean over the seeds; bars are one standard deviation. Arrows in the titles point in the better direction.",
     )
     plane = drawn(
         "pareto_plane",
         lambda: pareto_plane(answer),
         "Accuracy against the gain of the maps, with the Pareto front",
-        "Both against the baseline, seed by seed; bars are one standard deviation. Up and to the right is better.",
+        "Both are differences to the baseline, seed by seed; bars are one standard deviation. Up and right is better.",
     )
     ways = drawn(
         "removal_curves",
         lambda: removal_curves(study, points),
         "Probability of the class while pixels are inserted or deleted",
-        "Insertion should rise early, deletion fall early. Mean over images and seeds.",
+        "Insertion should rise early, and deletion should fall early. Mean over images and seeds.",
     )
     cost = drawn(
         "cost_bars",
         lambda: cost_bars(answer.compared),
-        "Time of a training step and memory over the baseline's",
+        "Time of a training step and peak memory, divided by the baseline's",
         "Time: median over the steps of the last epoch; runs that share a machine slow each other down. Memory: the "
-        "largest since the run began.",
+        "peak since the run began.",
     )
-    said = "The class that the network says and its probability; ✗ marks wrong ones. Points in the order of the tables."
-    said = f"{said} {sheets.note}".strip()  # the sheet shortens long labels, so that two may look alike
-    maps = [PageFigure(path, said, _maps_of(method)) for method, path in sheets.paths.items()]
+    # The order of the points is said because the sheet shortens long labels, so that two may look alike.
+    caption = "The predicted class and its probability; ✗ marks a wrong one. Points are in the order of the tables."
+    caption = f"{caption} {sheets.note}".strip()
+    maps = [PageFigure(path, caption, _maps_of(method)) for method, path in sheets.paths.items()]
     return [
         Section("Accuracy and maps over the grid", curves),
         Section("What accuracy the maps cost", plane),

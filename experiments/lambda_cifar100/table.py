@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from camtrain.report.answer import Answer, Rule, answered
-from camtrain.report.compared import Compared
+from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
-from camtrain.report.scores import Score
+from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.tables import percent, shown
 from experiments.results_table import put
 
@@ -88,7 +88,7 @@ def results(answers: dict[str, Answer]) -> str:
     return markdown(headings, lines)
 
 
-def line(network: str, each: Compared, scores: Sequence[Score]) -> list[str]:
+def line(network: str, each: PointComparison, scores: Sequence[ScoreColumn]) -> list[str]:
     """Of one point."""
     runs = each.runs
     seconds = [run.estimate("train/seconds_per_step").mean for run in (runs, each.baseline)]
@@ -106,7 +106,7 @@ def line(network: str, each: Compared, scores: Sequence[Score]) -> list[str]:
     ]
 
 
-def gain(each: Compared, score: Score) -> Estimate:
+def gain(each: PointComparison, score: ScoreColumn) -> Estimate:
     """Of one score, seed by seed, counted so that more is better."""
     differences = []
     for seed in each.runs.rows.keys() & each.baseline.rows.keys():

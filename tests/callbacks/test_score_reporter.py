@@ -25,19 +25,19 @@ def test_table_by_hand():
         "lr-SGD": 0.1,
     }
     assert score_table(scores).splitlines() == [
-        "score                    train       val      test",
-        "--------------------------------------------------",
-        "accuracy                     –    91.2 %   100.0 %",
-        "top-5 accuracy               –         –    50.0 %",
-        "loss L                 0.01234         –         –",
-        "regularizer L_R              –         –         –",
-        "IoU 25 %, grad_cam           –    25.0 %         –",
-        "IoU 25 %, layer_cam          –    12.5 %         –",
+        "score                  train     val     test",
+        "-------------------  -------  ------  -------",
+        "accuracy                   –  91.2 %  100.0 %",
+        "top-5 accuracy             –       –   50.0 %",
+        "loss L               0.01234       –        –",
+        "regularizer L_R            –       –        –",
+        "IoU 25 %, grad_cam         –  25.0 %        –",
+        "IoU 25 %, layer_cam        –  12.5 %        –",
     ]
 
 
 def test_no_scores_is_an_empty_table():
-    assert score_table({}).split() == ["score", 20 * "-"]
+    assert score_table({}).split() == ["score", "-------"]
 
 
 def test_reports_fit_and_adds_a_column_for_the_test(tiny_module, tiny_data, tiny_trainer, tmp_path, capsys):

@@ -90,7 +90,7 @@ def test_no_boxes_and_no_masks(fake_cifar10):
 
 @pytest.mark.parametrize(("module", "folder"), [(CIFAR10, "cifar-10-batches-py"), (CIFAR100, "cifar-100-python")])
 def test_missing_data_names_the_folder_and_the_way_out(tmp_path, module, folder):
-    with pytest.raises(FileNotFoundError, match=rf"`root`: {module.__name__} .*{folder}.* `download=true`"):
+    with pytest.raises(FileNotFoundError, match=rf"`root`: expected {module.__name__} in .*{folder}.* `download=True`"):
         module(root=str(tmp_path)).setup("fit")
 
 

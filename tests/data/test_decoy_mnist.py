@@ -213,7 +213,7 @@ def test_download_gets_both_halves(monkeypatch, tmp_path):
 
 
 def test_data_that_are_not_there_or_damaged(root, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`root`: KMNIST was looked for in .*KMNIST and is not there"):
+    with pytest.raises(FileNotFoundError, match=r"`root`: expected KMNIST in .*KMNIST, which .*; `download=True`"):
         DecoyMNIST(root=str(tmp_path), data_set="KMNIST").samples("train")
     make_mnist(tmp_path, "MNIST")
     images = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"

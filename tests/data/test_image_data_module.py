@@ -222,9 +222,9 @@ def test_every_data_module_hands_annotation_on(fake_image_folder, fake_oxford_pe
 
 @pytest.mark.parametrize("stage", ["fit", "test"])
 def test_annotation_settings_without_annotation(stage, fake_cifar10, fake_image_folder):
-    with pytest.raises(ValueError, match=r"`annotated_fraction`: expected 1 for CIFAR10 .* neither boxes nor masks"):
+    with pytest.raises(ValueError, match=r"`annotated_fraction`: expected 1 for CIFAR10, .* neither boxes nor masks"):
         CIFAR10(root=str(fake_cifar10), annotated_fraction=0.5).setup(stage)
-    with pytest.raises(ValueError, match=r"`box_dilation`: expected 0 for CIFAR10 whose .* no boxes, got 0.5"):
+    with pytest.raises(ValueError, match=r"`box_dilation`: expected 0 for CIFAR10, whose .* no boxes, got 0.5"):
         CIFAR10(root=str(fake_cifar10), box_dilation=0.5).setup(stage)
     with pytest.raises(ValueError, match="`annotated_fraction`: expected 1 for ImageFolderData"):
         ImageFolderData(root=str(fake_image_folder / "images"), annotated_fraction=0.5).setup(stage)

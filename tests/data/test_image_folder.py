@@ -165,12 +165,13 @@ def test_boxes_of_classes_that_are_not_used_are_fine(fake_image_folder):
 
 def test_missing_folders(copy, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"`root`: training images were looked for in .*nowhere.train; expected"
+        FileNotFoundError,
+        match=r"`root`: expected training images in .*nowhere.train, which does not exist",
     ):
         ImageFolderData(root=str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match=r"`boxes_csv`: looked for .*nowhere.csv, which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"`boxes_csv`: expected .*nowhere.csv, which does not exist"):
         ImageFolderData(root=str(copy / "images"), boxes_csv=str(tmp_path / "nowhere.csv"))
-    with pytest.raises(FileNotFoundError, match=r"`masks_root`: looked for .*nowhere, which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"`masks_root`: expected .*nowhere, which does not exist"):
         ImageFolderData(root=str(copy / "images"), masks_root=str(tmp_path / "nowhere"))
 
 

@@ -146,7 +146,7 @@ def test_labels_with_gaps_are_closed(copy):
 
 def test_missing_data_names_the_folder_and_the_way_out(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"`root`: .*oxford-iiit-pet.*trainval.txt is not there; `download=true`"
+        FileNotFoundError, match=r"`root`: .*oxford-iiit-pet.*trainval.txt does not exist; `download=True`"
     ):
         OxfordPet(root=str(tmp_path))
 

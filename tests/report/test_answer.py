@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from camtrain.report import Rule, answered
+from camtrain.report import Rule, answer_of, answered
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
-from camtrain.report.tables import tables_of
 from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
 
@@ -135,7 +135,7 @@ def test_a_score_that_only_one_point_has_does_not_count(tmp_path):
     answer = answered(points, Rule())
     assert (answer.best.gain.mean, answer.best.scores, len(answer.scores)) == (pytest.approx(0.06), 2, 3)
     assert "λ = 0.1 leads, but may do so by chance: the mean over 2 of 3 scores of its maps gains +6" in answer.sentence
-    assert [row[5] for row in tables_of(points, answer)[0].rows] == [
+    assert [row[5] for row in answer.table.rows] == [
         "baseline",
         "+6.00 (2 of 3 scores)",
         "+0.50 (2 of 3 scores)",
@@ -179,7 +179,7 @@ def test_one_score_may_be_what_counts(tmp_path):
     points = points_of(made_up(tmp_path, rows))
     assert answered(points, Rule(score="average_drop")).best.runs.point == {WEIGHT: 0.1}
     assert answered(points, Rule(score="insertion_auc/grad_cam")).best.runs.point == {WEIGHT: 1}
-    with pytest.raises(ValueError, match="`--score`: the study has no 'insertion'; did you mean 'insertion_auc'"):
+    with pytest.raises(ValueError, match="`score`: the study has no 'insertion'; did you mean 'insertion_auc'"):
         answered(points, Rule(score="insertion"))
 
 
@@ -224,10 +224,59 @@ def test_validation_stands_in_for_a_test_that_was_not_run_but_not_the_other_way_
     assert answered(points, Rule(), "val").accuracy == ""
 
 
-@pytest.mark.parametrize("margin", [-0.01, float("nan"), float("inf")])
-def test_a_margin_is_a_number_of_at_least_0(margin):
-    with pytest.raises(ValueError, match="`--margin`: expected a number of at least 0"):
+@pytest.mark.parametrize(("margin", "got"), [(-0.01, "-0.01"), (1, "1"), (float("nan"), "nan"), (float("inf"), "inf")])
+def test_a_margin_is_a_fraction(margin, got):
+    expected = re.escape(f"`margin`: expected a fraction in [0, 1) such as 0.01, got {got}")
+    with pytest.raises(ValueError, match=f"^{expected}$"):
         Rule(margin)
+
+
+def test_the_answer_of_a_study_is_that_of_its_points_on_its_split(tmp_path):
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.6, **{"val/accuracy": 0.8}),
+        simple(0.1, 0, 0.7, 0.4, 0.6, **{"val/accuracy": 0.795}),
+        simple(1, 0, 0.895, 0.3, 0.6, **{"val/accuracy": 0.5}),
+    ]
+    study = made_up(tmp_path, rows)
+    assert str(answer_of(study)) == str(answered(points_of(study), Rule()))
+    assert answer_of(study).best.runs.label == "λ = 1"
+    assert answer_of(study, Rule(0.3, "insertion_auc")).best is None
+    on_val = made_up(tmp_path / "val", rows, evaluation=("--metrics", "average_drop,insertion_auc", "--split", "val"))
+    assert answer_of(on_val).best.runs.label == "λ = 0.1"
+    with pytest.raises(ValueError, match=f"no run of {tmp_path} is finished"):
+        answer_of(unfinished(study, 0, 1, 2))
+
+
+def test_an_answer_prints_as_its_sentence_and_its_table(tmp_path):
+    rows = [simple(0, 0, 0.9, 0.5, 0.6), simple("<b>", 0, 0.9, 0.4, 0.6), simple(1, 0, 0.9, 0.5, 0.6)]
+    study = unfinished(made_up(tmp_path, rows), 2)
+    answer = answer_of(study)
+    sentence, title, table = str(answer).split("\n\n")
+    assert repr(answer) == str(answer)
+    assert sentence == answer.sentence
+    assert title == answer.table.title
+    assert [line.split("  ")[0] for line in table.splitlines()] == ["point", "-------", "λ = 0", "λ = <b>"]
+    assert "+5.00" in table.splitlines()[3]
+    html = answer._repr_html_()
+    assert html.count("<tr>") == 3
+    assert html.count("λ = &lt;b&gt;") == 2  # in the sentence and in the table
+    assert "<b>" not in html
+
+
+def test_a_comparison_and_the_runs_of_a_point_print_in_a_line(tmp_path):
+    rows = [
+        row for seed in range(2) for row in (simple(0, seed, 0.9, 0.5, 0.6), simple(0.1, seed, 0.89, 0.4, 0.6 + seed))
+    ]
+    study = unfinished(made_up(tmp_path, rows), 2)
+    baseline, better = answer_of(study).compared
+    assert str(baseline) == "λ = 0: the baseline"
+    assert repr(better) == (
+        "λ = 0.1 against λ = 0: gain of the maps +5.00 points (1 seed), accuracy -1.00 points (1 seed)"
+    )
+    assert str(better.runs) == "λ = 0.1 (seeds 0, 1)"
+    (without,) = (each for each in answer_of(unfinished(study, 0)).compared if not each.is_baseline)
+    assert str(without) == "λ = 0.1: the baseline λ = 0 has no finished run"
+    assert str(without.baseline) == "λ = 0 (no finished run)"
 
 
 def test_pareto_front_is_that_of_all_pairs():

@@ -81,7 +81,7 @@ def test_tiles_have_the_names_of_classes(study, monkeypatch):
 def test_the_page_and_the_terminal_say_what_is_left_out(study, capsys):
     with_other_gallery(study, 1, lambda arrays: {**arrays, "indices": np.array([1, 5])})
     main(["report", str(study.folder)])
-    note = "Not among the pictures, as their images are others than the first point's: λ = 0.1."
+    note = "Left out of the pictures, since their images are not the first point's: λ = 0.1."
     assert note in capsys.readouterr().out
     text = html.unescape((study.folder / "report.html").read_text())
     assert text.count(note) == 2  # below the sheet of each method

@@ -83,13 +83,14 @@ def test_the_command_prints_the_answer(study, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["report", str(study.folder), "--score", "iou"])
     assert stop.value.code == 2
-    assert "`--score`: the study has no 'iou'" in capsys.readouterr().err
+    assert "score`: the study has no 'iou'" in capsys.readouterr().err
 
 
 def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
     rows = [({"trainer.max_epochs": epochs}, 0, {"val/accuracy": 0.1 * epochs}) for epochs in (1, 2)]
     written = write_report(made_up(tmp_path, rows), Rule())
     assert written.answer.startswith("No maps were scored")
+    assert str(written) == f"{written.table}\n\n{written.answer}\n\n{written.page}"
     assert "max_epochs = 2" in written.table
 
 

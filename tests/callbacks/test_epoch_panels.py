@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from camtrain.batch import Batch
+from camtrain.callbacks.epoch_panels import epoch_panels, strip, wandb_image
 from camtrain.callbacks.explained_images import ExplainedImages
-from camtrain.callbacks.panel import panels, strip, wandb_image
 from camtrain.pictures import contact_sheet
 
 
@@ -32,7 +32,7 @@ def explained(labels=(0, 1), predictions=(0, 0), guided=True, size=(16, 16), box
 
 
 def test_tiles_titles_and_captions():
-    first, second = panels(explained(), torch.rand(2, 3, 16, 16), ["cat", "dog", "cow"])
+    first, second = epoch_panels(explained(), torch.rand(2, 3, 16, 16), ["cat", "dog", "cow"])
     kinds = ["image", "Grad-CAM, true class", "Grad-CAM, predicted class", "input gradient", "guided gradient"]
     assert [tile.kind for tile in first.tiles] == kinds
     assert [tile.title for tile in first.tiles] == ["cat", "cat 70% (flat map)", "cat 70%", "", ""]
@@ -44,7 +44,7 @@ def test_tiles_titles_and_captions():
 
 
 def test_without_labels_names_boxes_or_gates():
-    (panel,) = panels(explained(None, (2,), guided=False, boxes=None), torch.rand(1, 3, 16, 16), None)
+    (panel,) = epoch_panels(explained(None, (2,), guided=False, boxes=None), torch.rand(1, 3, 16, 16), None)
     assert [tile.kind for tile in panel.tiles] == [
         "image", "Grad-CAM, predicted class", "input gradient", "guided gradient",
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_without_labels_names_boxes_or_gates():
 @pytest.mark.parametrize(("size", "shown"), [((16, 16), (128, 128)), ((40, 50), (160, 200)), ((224, 448), (128, 256))])
 def test_strip_holds_the_tiles_and_where_the_boxes_are(size, shown):
     picture = torch.rand(1, 3, *size)
-    (panel,) = panels(explained((0,), (0,), size=size, boxes=((0.0, 4.0, 8.0, 9.0),)), picture, None)
+    (panel,) = epoch_panels(explained((0,), (0,), size=size, boxes=((0.0, 4.0, 8.0, 9.0),)), picture, None)
     pixels, boxes = strip(panel)
     height, width = shown
     assert pixels.shape == (height, 5 * width + 4 * 8, 3)
@@ -71,7 +71,7 @@ def test_strip_holds_the_tiles_and_where_the_boxes_are(size, shown):
 
 def test_contact_sheet_draws_each_tile_and_its_box():
     pictures = torch.zeros(2, 3, 16, 16)
-    rows = panels(explained(), pictures, ["a$b$ long name of a class that goes on", "x", "y"])
+    rows = epoch_panels(explained(), pictures, ["a$b$ long name of a class that goes on", "x", "y"])
     sheet = contact_sheet(rows, "val, epoch 0")
     assert sheet.shape == (40 + 2 * (16 + 128 + 8), 8 + 5 * 136, 3)
     top, left, factor = 40 + 16, 8, 8
@@ -89,13 +89,13 @@ def test_contact_sheet_draws_each_tile_and_its_box():
 
 
 def test_wandb_image_has_boxes_of_its_own():
-    (panel,) = panels(explained((1,), (0,)), torch.rand(1, 3, 16, 16), ["cat", "dog", "cow"])
+    (panel,) = epoch_panels(explained((1,), (0,)), torch.rand(1, 3, 16, 16), ["cat", "dog", "cow"])
     image = wandb_image(panel, ["cat", "dog", "cow"], 3)
     (overlay,) = image._boxes.values()
     assert [box["position"]["minX"] for box in overlay._val] == [16.0, 136 + 16.0, 272 + 16.0]
     assert overlay._val[0]["position"] == {"minX": 16.0, "maxX": 64.0, "minY": 24.0, "maxY": 72.0}
     assert {(box["domain"], box["class_id"], box["box_caption"]) for box in overlay._val} == {("pixel", 1, "dog")}
     assert overlay._class_labels == {0: "cat", 1: "dog", 2: "cow", 3: "object"}
-    (unlabeled,) = panels(explained(None, (0,)), torch.rand(1, 3, 16, 16), None)
+    (unlabeled,) = epoch_panels(explained(None, (0,)), torch.rand(1, 3, 16, 16), None)
     (overlay,) = wandb_image(unlabeled, None, 3)._boxes.values()
     assert {(box["class_id"], box["box_caption"]) for box in overlay._val} == {(3, "object")}

@@ -1,4 +1,4 @@
-"""In which epochs of a training something is made that takes time."""
+"""When a callback does work that takes too long to be done in every epoch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
 
-class Interval:
-    """The first validation of fit, then whenever so many epochs have passed since the last time, and the last one.
+class EveryNEpochs:
+    """A schedule in fit: the first validation, then every n epochs, and the last validation.
 
-    Epochs are what counts: of several validations in an epoch (`val_check_interval`) the first one is due. In the last
-    epoch it is the last one, whose network is the one that remains, unless nothing says how many there are. Outside of
-    fit it is always due.
+    If an epoch has several validations (`val_check_interval`), the work is due in the first of them. In the last epoch
+    it is due in the last one, which sees the final network, or in the first one if their number is unknown. Outside of
+    fit the work is always due.
 
     Args:
-        every_n_epochs: how many.
+        every_n_epochs: The number of epochs from one time to the next.
 
     Raises:
-        ValueError: if it is below 1.
+        ValueError: if `every_n_epochs` is below 1.
     """
 
     def __init__(self, every_n_epochs: int) -> None:
@@ -29,7 +29,7 @@ class Interval:
         self._last: int | None = None
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Whether it is time."""
+        """Whether the work is due in the present validation."""
         last, epoch = self._last, trainer.current_epoch
         if trainer.state.fn != TrainerFn.FITTING or last is None:
             return True
@@ -38,16 +38,16 @@ class Interval:
         return epoch - last >= self.every_n_epochs
 
     def done(self, trainer: Trainer) -> None:
-        """It was made in this epoch."""
+        """Note that the work was done in this epoch."""
         self._last = trainer.current_epoch
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget when the work was last done."""
         self._last = None
 
 
 def _is_last_of_epoch(trainer: Trainer, *, otherwise: bool) -> bool:
-    """Whether no validation follows in this epoch; `otherwise` where that is not known."""
+    """Whether this is the last validation of the epoch; `otherwise` if that is unknown."""
     between, batches = trainer.val_check_batch, trainer.num_training_batches
     if between is None or math.isinf(between) or math.isinf(batches):
         return otherwise

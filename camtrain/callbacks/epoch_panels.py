@@ -1,4 +1,4 @@
-"""The panels of an epoch: the tiles of each image, and how W&B shows them."""
+"""The panels of an epoch: a row of tiles for each explained image, as a picture and as a W&B image."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from camtrain.pictures import GAP, Panel, Pixels, Tile, class_name, gradient_til
 _RIGHT, _WRONG = "#0a7d32", "#c0271d"
 
 
-def panels(explained: ExplainedImages, pictures: Tensor, class_names: Sequence[str] | None) -> list[Panel]:
-    """A panel for each explained image.
+def epoch_panels(explained: ExplainedImages, pictures: Tensor, class_names: Sequence[str] | None) -> list[Panel]:
+    """One panel for each explained image.
 
-    Maps are shown in color over the gray image; a map that is the same everywhere is shown as zeros and says so.
-    Gradients are shown as `camtrain.pictures.gradient_picture` says.
+    Maps are drawn in color over the gray image. A map that is the same everywhere is drawn as zeros, and its title says
+    that it is flat. Gradients are drawn by `camtrain.pictures.gradient_picture`.
 
     Args:
-        explained: N images.
-        pictures: (N, 3, H, W) the images as RGB in [0, 1].
-        class_names: of all classes, or `None` to number them.
+        explained: N explained images.
+        pictures: The images as RGB in [0, 1], (N, 3, H, W).
+        class_names: The names of all classes, or `None` to number them.
     """
     return [_panel(explained, pictures[index].float().cpu(), class_names, index) for index in range(len(pictures))]
 
@@ -54,12 +54,12 @@ def _panel(explained: ExplainedImages, picture: Tensor, class_names: Sequence[st
 
 
 def strip(panel: Panel) -> tuple[Pixels, list[list[float]]]:
-    """The tiles of a panel in one picture, without titles, and where its boxes are on it.
+    """The tiles of a panel side by side in one picture without titles, and the positions of its boxes.
 
-    Small images are enlarged by a whole factor, so that pixels stay pixels.
+    Small images are enlarged by a whole factor, so that pixels stay sharp.
 
     Returns:
-        (H, W, 3) pixels and one [x0, y0, x1, y1] for each box on each tile that shows boxes.
+        The pixels, (H, W, 3), and one [x0, y0, x1, y1] for each box on each tile that shows boxes.
     """
     tiles, boxes, x = [], [], 0
     for tile in panel.tiles:
@@ -74,21 +74,21 @@ def strip(panel: Panel) -> tuple[Pixels, list[list[float]]]:
     return np.concatenate(tiles[:-1], axis=1), boxes
 
 
-def wandb_image(panel: Panel, class_names: Sequence[str] | None, classes: int) -> Any:
+def wandb_image(panel: Panel, class_names: Sequence[str] | None, num_classes: int) -> Any:
     """The panel as a `wandb.Image` with W&B's own overlay of the ground-truth boxes.
 
     Args:
-        panel: the panel.
-        class_names: of all classes, or `None` to number them.
-        classes: their number K.
+        panel: The panel.
+        class_names: The names of all classes, or `None` to number them.
+        num_classes: K, the number of classes.
     """
-    import wandb  # takes a second: only where a run is logged to W&B
+    import wandb  # takes a second, so only if a run is logged to W&B
 
     pixels, boxes = strip(panel)
-    # W&B keeps one legend for all images under a key, so each image brings the whole of it. Its last entry names
+    # W&B keeps one legend for all images under a key, so each image carries the whole legend. Its last entry names the
     # boxes of images without a label.
-    legend = {index: class_name(class_names, index) for index in range(classes)} | {classes: "object"}
-    class_id = classes if panel.label is None else panel.label
+    legend = {index: class_name(class_names, index) for index in range(num_classes)} | {num_classes: "object"}
+    class_id = num_classes if panel.label is None else panel.label
     box_data = [
         {
             "position": {"minX": x0, "minY": y0, "maxX": x1, "maxY": y1},

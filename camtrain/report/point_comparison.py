@@ -1,0 +1,107 @@
+"""A point of a study against its baseline."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from camtrain.report.points import Estimate, PointRuns, number
+from camtrain.report.score_columns import ScoreColumn
+from camtrain.study import Row
+
+_ROUNDING = 1e-6  # accuracies are logged in float32, and a loss of exactly the margin is allowed
+
+
+@dataclass(frozen=True, repr=False)
+class PointComparison:
+    """A point against its baseline, seed by seed. It prints as one line.
+
+    Attributes:
+        runs: The runs of the point.
+        baseline: The runs of its baseline.
+        gain: How much better the maps of the point are, as a fraction: the mean over the scores of the difference in
+            the better direction. NaN if there is no such score.
+        scores: The number of scores in that mean: those that both points have for every common seed.
+        accuracy: How much higher the accuracy of the point is, as a fraction. NaN if one of the two has none.
+    """
+
+    runs: PointRuns
+    baseline: PointRuns
+    gain: Estimate
+    scores: int
+    accuracy: Estimate
+
+    def __str__(self) -> str:
+        if self.is_baseline:
+            return f"{self.runs.label}: the baseline"
+        if self.obstacle:
+            return f"{self.runs.label}: {self.obstacle}"
+        return (
+            f"{self.runs.label} against {self.baseline.label}: gain of the maps {in_points(self.gain)}, "
+            f"accuracy {in_points(self.accuracy)}"
+        )
+
+    __repr__ = __str__
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the point is a baseline itself."""
+        return self.runs is self.baseline
+
+    @property
+    def obstacle(self) -> str:
+        """Why the two cannot be compared; empty if they can."""
+        baseline = f"the baseline {self.baseline.label}"
+        if not self.baseline.rows:
+            return f"{baseline} has no finished run"
+        if not self.runs.rows.keys() & self.baseline.rows.keys():
+            return f"no run of the same seed is finished for {baseline}"
+        if not self.scores:
+            return f"no score in common with {baseline} in every seed"
+        return "" if self.accuracy.count else f"no accuracy in common with {baseline}"
+
+    def keeps_accuracy(self, margin: float) -> bool:
+        """Whether the point loses at most this fraction of accuracy on the mean; false if its accuracy is unknown."""
+        return self.accuracy.mean >= -margin - _ROUNDING
+
+
+def point_comparison(
+    runs: PointRuns, baseline: PointRuns, scores: Sequence[ScoreColumn], accuracy: str
+) -> PointComparison:
+    """Compare a point with its baseline, seed by seed.
+
+    A score that some seed lacks is left out: seeds with different scores would make a mean of unlike things.
+
+    Args:
+        runs: The runs of the point.
+        baseline: The runs of its baseline.
+        scores: The scores whose mean is the gain.
+        accuracy: Column of the accuracy.
+    """
+    pairs = [(row, baseline.rows[seed]) for seed, row in runs.rows.items() if seed in baseline.rows]
+    of_scores = [(score.direction, _differences(pairs, score.column)) for score in scores]
+    shared = [[sign * each for each in found] for sign, found in of_scores if found and len(found) == len(pairs)]
+    gains = [statistics.fmean(of_seed) for of_seed in zip(*shared, strict=True)]
+    return PointComparison(runs, baseline, Estimate.of(gains), len(shared), Estimate.of(_differences(pairs, accuracy)))
+
+
+def in_points(estimate: Estimate) -> str:
+    """A difference of fractions in percentage points, with its interval if there are several seeds.
+
+    Example:
+        >>> in_points(Estimate.of([0.01, 0.02, 0.03])), in_points(Estimate.of([0.5]))
+        ('+2.00 points (95 % interval -0.48 to +4.48, 3 seeds)', '+50.00 points (1 seed)')
+    """
+    interval = estimate.interval
+    seeds = f"{estimate.count} seed{'s' * (estimate.count != 1)}"
+    mean = f"{100 * estimate.mean:+.2f} points"
+    if interval is None:
+        return f"{mean} ({seeds})"
+    return f"{mean} (95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}, {seeds})"
+
+
+def _differences(pairs: Sequence[tuple[Row, Row]], column: str) -> list[float]:
+    """First minus second for each pair in which both have a number."""
+    found = [(number(mine, column), number(theirs, column)) for mine, theirs in pairs]
+    return [mine - theirs for mine, theirs in found if mine is not None and theirs is not None]

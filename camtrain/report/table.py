@@ -1,0 +1,62 @@
+"""A table of texts: in a terminal, in a notebook, in Markdown and in LaTeX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import escape
+from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
+
+_LATEX = {"λ": r"$\lambda$", "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "−": "$-$"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows and columns.
+
+    Attributes:
+        title: What the table shows.
+        headings: The heading of each column.
+        rows: The rows, each as long as the headings.
+        best: Index of the row that the answer names; `None` if it names none.
+    """
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+    best: int | None = None
+
+    def __str__(self) -> str:
+        return self.plain()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.title)}</p>\n{self._made('html')}"
+
+    def plain(self) -> str:
+        """The table for a terminal."""
+        return f"{self.title}\n\n{self._made('simple')}"
+
+    def markdown(self) -> str:
+        r"""The table for a README.
+
+        Example:
+            >>> print(Table("title", ["point"], [["a | b"]]).markdown())
+            ### title
+            <BLANKLINE>
+            | point   |
+            |---------|
+            | a \| b  |
+        """
+        escaped = Table(self.title, self.headings, [[cell.replace("|", r"\|") for cell in row] for row in self.rows])
+        return f"### {self.title}\n\n{escaped._made('github')}"
+
+    def latex(self) -> str:
+        """The table for a paper; it needs the LaTeX package booktabs."""
+        made = self._made("latex_booktabs")
+        title = self.title.replace("%", r"\%")
+        for symbol, command in _LATEX.items():
+            made, title = made.replace(symbol, command), title.replace(symbol, command)
+        return f"% {self.title}\n\\begin{{table}}\n\\centering\n\\caption{{{title}}}\n{made}\n\\end{{table}}"
+
+    def _made(self, form: str) -> str:
+        return str(tabulate(self.rows, self.headings, tablefmt=form, disable_numparse=True))
