@@ -23,7 +23,7 @@ ROWS = [
     {"attributions"},
     {"cams"},
     {"gradients", "networks"},
-    {"batch", "regions", "pictures", "files", "nearest_names"},
+    {"batch", "regions", "pictures", "files", "nearest_names", "positive_integer"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.

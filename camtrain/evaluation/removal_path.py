@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from camtrain.gradients import positive_integer
+from camtrain.positive_integer import positive_integer
 
 
 def removal_ranks(cams: Tensor) -> Tensor:

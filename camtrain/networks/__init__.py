@@ -7,10 +7,8 @@ from camtrain.networks.attention_head import AttentionHead, AttentionOutput, att
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
-from camtrain.networks.map_layout import MapLayout, PixelLayout, TokenLayout, map_layout
 from camtrain.networks.small_image_stem import with_small_image_stem
-from camtrain.networks.target_layer import last_spatial_layer, target_layer_of
-from camtrain.networks.uncompiled import uncompiled
+from camtrain.networks.target_layer import last_spatial_layer
 
 __all__ = [
     "LFICAM",
@@ -21,16 +19,10 @@ __all__ = [
     "AttentionOutput",
     "CIFARResNet",
     "FeatureImportanceHead",
-    "MapLayout",
-    "PixelLayout",
     "Stem",
-    "TokenLayout",
     "attention_heads",
     "build_network",
     "last_spatial_layer",
     "layer_before_last_stage",
-    "map_layout",
-    "target_layer_of",
-    "uncompiled",
     "with_small_image_stem",
 ]
