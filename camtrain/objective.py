@@ -12,16 +12,9 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camtrain.gradients import (
-    Engine,
-    EngineOutput,
-    FrozenGates,
-    InputGradientPenalty,
-    gradients_enabled,
-    left_as_found,
-    not_inference,
-)
+from camtrain.gradients import Engine, EngineOutput, FrozenGates, InputGradientPenalty, gradients_enabled, left_as_found
 from camtrain.gradients.engine import ClassificationLoss, forward_pass, input_gradients, penalties
+from camtrain.gradients.not_inference import not_inference
 from camtrain.regularizers import (
     InputGradientRegularizer,
     PassRegularizer,

@@ -14,8 +14,10 @@ import camtrain
 # From the top down. A new module of the package gets its place here first.
 ROWS = [
     {"cli"},
-    {"ablation", "report"},
-    {"study"},
+    {"ablation"},
+    {"report"},
+    {"loading", "runs"},
+    {"explanation", "study"},
     {"classifier", "callbacks", "data"},
     {"objective", "evaluation"},
     {"regularizers", "metrics"},
@@ -24,7 +26,7 @@ ROWS = [
     {"cams"},
     {"gradients", "networks"},
     {"batch", "regions", "pictures", "files"},
-    {"nearest_names"},
+    {"nearest_names", "positive_integer", "camtrain_warning"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.

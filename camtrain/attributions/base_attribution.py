@@ -7,15 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from camtrain.gradients import (
-    ClassIndex,
-    class_score,
-    fixed_class,
-    gradients_enabled,
-    input_gradient,
-    left_as_found,
-    not_inference,
-)
+from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, input_gradient, left_as_found
+from camtrain.gradients.not_inference import not_inference
 
 
 class BaseAttribution(ABC):

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
-from camtrain.gradients import ClassIndex, NoisyImages, positive_integer
+from camtrain.gradients import ClassIndex, NoisyImages
+from camtrain.positive_integer import positive_integer
 
 Statistic = Literal["mean", "square", "variance"]
 """Of the gradients at noisy images: their mean, the mean of their squares, or their variance."""

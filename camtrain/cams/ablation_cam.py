@@ -11,7 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 from camtrain.cams.partial_pass import PartialPass
 from camtrain.cams.perturbation_cam import PerturbationCAM, strongest_channels
 from camtrain.gradients import ClassIndex, class_score, fixed_class, repeated_class, selected_class
-from camtrain.networks import map_layout
+from camtrain.networks.map_layout import map_layout
 
 
 def ablation_weights(scores: Tensor, ablated_scores: Tensor) -> Tensor:

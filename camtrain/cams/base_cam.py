@@ -13,14 +13,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from camtrain.gradients import (
     CapturedActivations,
     ClassIndex,
-    LayoutOf,
     captured_activations,
     evaluation_mode,
     gradients_enabled,
     left_as_found,
-    not_inference,
 )
-from camtrain.networks import last_spatial_layer, map_layout, target_layer_of, uncompiled
+from camtrain.gradients.captured_activations import LayoutOf
+from camtrain.gradients.not_inference import not_inference
+from camtrain.networks import last_spatial_layer
+from camtrain.networks.map_layout import map_layout
+from camtrain.networks.target_layer import target_layer_of
+from camtrain.networks.uncompiled import uncompiled
 
 
 class BaseCAM(ABC):

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from camtrain.gradients import LayoutOf, channels_first
+from camtrain.gradients.captured_activations import LayoutOf, channels_first
+from camtrain.gradients.checked_logits import checked_logits
 
 Function = Callable[..., Any]
 Arguments = tuple[Any, ...]
@@ -146,10 +147,7 @@ class PartialPass:
                 f"`target_layer`: expected a layer that runs once in a forward pass, it ran {len(outputs)} times"
                 + ("; choose the block around it" if outputs else "")
             )
-        if not isinstance(logits, Tensor) or logits.dim() != 2:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"`network`: expected (N, K) logits from it, got {got}")
-        return logits
+        return checked_logits(logits)
 
     def _second_recording(self) -> _Recording:
         """A recording whose pass ends at the layer, so that nothing behind it could work on the values in place."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camtrain.cams.base_cam import BaseCAM
-from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found, not_inference
+from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found
+from camtrain.gradients.not_inference import not_inference
 
 Score = Literal["probability", "log_probability", "logit"]
 """What is differentiated twice: the class probability, its logarithm, or the logit."""

@@ -8,7 +8,8 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from camtrain.gradients import positive_integer
+from camtrain.gradients.checked_logits import checked_logits
+from camtrain.positive_integer import positive_integer
 
 
 class ClassProbabilities:
@@ -71,8 +72,4 @@ class ClassProbabilities:
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
 
     def _logits(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"`network`: expected ({len(images)}, K) logits from it, got {got}")
-        return logits
+        return checked_logits(self.network(images), len(images))

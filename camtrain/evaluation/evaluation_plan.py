@@ -10,8 +10,8 @@ from torch import nn
 
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.metric_specs import METRICS, metric_names
-from camtrain.gradients.positive_integer import positive_integer
 from camtrain.methods import method_names, methods_for
+from camtrain.positive_integer import positive_integer
 
 Split = Literal["test", "val"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.evaluation.need import MapNeed
-from camtrain.gradients import positive_integer
 from camtrain.gradients.randomness import left_randomness
+from camtrain.positive_integer import positive_integer
 
 
 def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from camtrain.gradients.checked_logits import checked_logits
 from camtrain.gradients.not_inference import not_inference
 
 
@@ -117,9 +118,7 @@ def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contra
         >>> fixed_class(logits, Contrast(1))
         Contrast(class_idx=tensor([1, 1]), against=tensor([2, 0]))
     """
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"`network`: expected (N, K) logits from it, got {got}")
+    logits = checked_logits(logits)
     match class_idx:
         case Contrast():
             index = _index(logits, class_idx.class_idx)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from camtrain.gradients.batch_norm import BatchNormStatistics, running_batch_norm
 from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.input_gradient import input_gradient
+from camtrain.gradients.per_network import PerNetwork, modes
 from camtrain.gradients.randomness import Randomness
 
 ClassificationLoss = Callable[[Tensor], Tensor]
@@ -72,25 +72,17 @@ class EngineOutput:
 
 
 class CheckedNetworks:
-    """Networks that an engine has looked at, each in its modes; a copy or a pickle of the engine starts anew."""
+    """The networks that an engine has checked, each in certain modes of its modules."""
 
     def __init__(self) -> None:
-        self._modes: weakref.WeakKeyDictionary[nn.Module, set[tuple[bool, ...]]] = weakref.WeakKeyDictionary()
+        self._modes = PerNetwork[set[tuple[bool, ...]]]()
 
     def __contains__(self, network: nn.Module) -> bool:
         return modes(network) in self._modes.get(network, set())
 
     def add(self, network: nn.Module) -> None:
-        """Remember the network in the mode that it is in."""
+        """Remember the network in its current modes."""
         self._modes.setdefault(network, set()).add(modes(network))
-
-    def __reduce__(self) -> tuple[type[CheckedNetworks], tuple[()]]:
-        return type(self), ()
-
-
-def modes(network: nn.Module) -> tuple[bool, ...]:
-    """Of each module, whether it is in training mode."""
-    return tuple(module.training for module in network.modules())
 
 
 class Engine(ABC):

@@ -1,18 +1,18 @@
-"""The fast engine: the gradient of L_R from first-order passes."""
+"""The fast engine: the gradient of L_R from first-order passes.
+
+`FrozenGates` explains the idea and its two words, *held* and *carried*. `FrozenGates.__call__` is one training step
+from top to bottom. Its parts are in files of their own: `recorded_gates` (recording and holding gates), `step_sizes`
+(the choice of h), `surrogate_terms` (the loss), `second_pass` (the second pass, and whether a network allows one).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
-from torch.autograd.function import once_differentiable
 
-from camtrain.gradients.batch_norm import frozen_batch_norm, running_batch_norm
 from camtrain.gradients.engine import (
     CheckedNetworks,
     ClassificationLoss,
@@ -26,69 +26,69 @@ from camtrain.gradients.engine import (
     input_gradients,
     penalties,
 )
-from camtrain.gradients.gates import RecordedGates, ReplayedGates
-from camtrain.gradients.graph import graph_nodes
 from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.image_mixing import ImageMixing
-from camtrain.gradients.randomness import Randomness
+from camtrain.gradients.recorded_gates import RecordedGates
 from camtrain.gradients.scaled_gradients import in_float16, scaled_gradients
-from camtrain.gradients.step_sizes import StepRule, one_step_size, step_size_of_each
-
-_STEP = {torch.float64: 1e-6, torch.float32: 3e-4}
-_COARSE_STEP = 1e-2
-# Of L_C by the step: the relative error of the gradient's norm was found to be half to twice as large. In a coarse
-# precision a step as small as that would be lost in rounding.
-_LARGEST_CHANGE, _LARGEST_COARSE_CHANGE = 5e-3, 0.1
-_LARGEST_DIFFERENCE = 0.02  # of the logits of two equal passes: rounding, of bfloat16 too
+from camtrain.gradients.second_pass import check_modules, check_second_pass, second_pass
+from camtrain.gradients.step_sizes import StepRule, StepSizes, one_step_size, step_size_of_each
+from camtrain.gradients.surrogate_terms import times_factors, with_row_factors, zero_with_gradients
 
 
 class FrozenGates(Engine):
     """Gradient of L = L_C + λ L_R without a second derivative: one forward and one backward pass more.
 
-    With u_i = ∂E_i/∂δ_i, a constant, the gradient of L_R is a directional derivative of that of L_C,
+    With u_i = ∂E_i/∂δ_i, a constant, the gradient of L_R is a directional derivative of the gradient of L_C,
 
         ∇_θ L_R = d/dh ∇_θ L_C(x + h u) at h = 0
 
-    and the double backward of autograd holds every gate of the network: the masks of ReLU, the choices of max
-    pooling. So the gates of the pass at x are recorded and held in a second pass at x + h u, which is smooth in h, and
+    and the double backward of autograd holds every gate of the network constant: the masks of ReLU, the choices of max
+    pooling. So the engine records the gates in a first pass at x and holds them in a second pass at x + h u: there they
+    are *held*, each ReLU applies the mask of the first pass, whatever its new input. With its gates held the network is
+    smooth in h, and
 
         L ≃ (1 − λ/h) L_C(x) + (λ/h) L_C^held(x + h u)
 
-    has the gradient of L_C + λ L_R up to a relative error of the order of ρ = h ‖u_i‖ / ‖x‖, ‖x‖ the root mean square
-    norm of the batch. At h = λ the first term vanishes. That *one-term* form is used where its ρ is at most
-    `one_term_limit`, the *two-term* form with ρ = `step` elsewhere; a step that would change L_C by more than half a
-    percent, as those of MAE, MSE and gradient norms do late in training, is shortened.
+    has the gradient of L_C + λ L_R up to a relative error of the order of ρ = h ‖u_i‖ / ‖x‖, where ‖x‖ is the root mean
+    square norm of the batch. The gradient of the first term is computed before the second pass, so that the graph of
+    the first pass can be freed. It is then *carried* as numbers, in a term of the loss that has the value zero and adds
+    these numbers to the parameters' gradients in the backward pass.
 
-    Where the network mixes the images of a batch (BatchNorm in training mode) all have one h, set by the longest u_i.
-    Elsewhere each image has its own, and its row of the loss the factor λ/h_i.
+    At h = λ the first term vanishes. This *one-term* form is used where its ρ is at most `one_term_limit`, the
+    *two-term* form with ρ = `step` elsewhere. A step that would change L_C by more than half a percent, as those of
+    MAE, MSE and gradient norms do late in training, is shortened.
 
-    It trains networks whose operations have no second derivative: hardsigmoid (MobileNet-V3), fused attention,
+    Where the network mixes the images of a batch (BatchNorm in training mode), all images share one h, which the
+    longest u_i determines. Elsewhere each image has its own h_i, and its row of the loss has the factor λ/h_i.
+
+    The engine trains networks whose operations have no second derivative: hardsigmoid (MobileNet-V3), fused attention,
     SyncBatchNorm.
 
-    Not for, and refused in the first step: float16, since λ/h amplifies its rounding; `spectral_norm`, whose power
-    iteration goes on in the second pass, and all else that changes from pass to pass; activation checkpointing and
-    `torch.compile`, which hide the gates. The gradient of L_R is approximate in bfloat16 and TF32, and in batches of a
-    few images under BatchNorm, whose curvature is large (`experiments/engine_agreement/`). What a network computes
-    under `torch.no_grad()` from its images is not held: write `detach()`.
+    The first step refuses what the engine cannot train: float16, whose rounding λ/h amplifies; `spectral_norm`, whose
+    power iteration goes on in the second pass, and everything else that changes from pass to pass; activation
+    checkpointing and `torch.compile`, which hide the gates. The gradient of L_R is approximate in bfloat16 and TF32,
+    and in batches of a few images under BatchNorm, whose curvature is large (`experiments/engine_agreement/`). What a
+    network computes from its images under `torch.no_grad()` is not held: write `detach()` instead.
 
-    Noted for the log: `two_terms`, the share of images that needed that form; `step`, the largest ρ; `floored`, the
-    number of images whose u_i was cut to `longest` (a confident classifier has δ → 0, and u grows as 1/‖δ‖).
+    The output's notes are `two_terms`, the fraction of images that needed the two-term form; `step`, the largest ρ; and
+    `floored`, the number of images whose u_i was cut to `longest` (a confident classifier has δ → 0, and u grows as
+    1/‖δ‖).
 
     Args:
-        one_term_limit: largest ρ of the one-term form.
-        step: ρ of the two-term form; null takes 3e-4 in float32, 1e-6 in float64 and 1e-2 in bfloat16 or TF32, between
-            the errors of curvature, which grow with it, and of rounding, which shrink.
-        longest: largest ‖u_i‖ / ‖x‖ of an image where all have one h; longer ones are cut to it.
+        one_term_limit: The largest ρ of the one-term form.
+        step: ρ of the two-term form. `None` takes 3e-4 in float32, 1e-6 in float64 and 1e-2 in bfloat16 or TF32: a
+            balance between the error of curvature, which grows with ρ, and that of rounding, which shrinks.
+        longest: The largest ‖u_i‖ / ‖x‖ of an image where all images share one h; a longer u_i is cut to it.
 
     Raises:
-        ValueError: if a setting is not positive, or the images are computed with in float16; in the first step of a
-            network, if it has a kink or a module that cannot be held.
+        ValueError: If a setting is not positive, or the network computes in float16; in the first step of a network, if
+            it has a kink or a module that cannot be held.
 
     Cost:
-        In backward-to-the-input units, of which a plain step takes 3 (a forward pass, a backward pass of 2): 6 with one
-        term; with two terms 7, or 8 where each image has its own step. Without a guided gradient one less. Double
-        backpropagation takes more than 7, and a second graph in memory; here the graph of the first pass is freed
-        before the second, and a byte is kept for each element of an activation function's output.
+        In units of a backward pass to the input, of which a plain step takes 3 (a forward pass, and a backward pass of
+        2): 6 with one term; with two terms 7, or 8 where each image has its own step. Without a guided gradient one
+        less. Double backpropagation takes more than 7, and a second graph in memory. Here the graph of the first pass
+        is freed before the second pass, and one byte is kept for each element of an activation function's output.
 
     Example:
         >>> from camtrain.networks import CIFARResNet
@@ -125,74 +125,69 @@ class FrozenGates(Engine):
         keep_classification_graph: bool = False,
         beside: TermOfPass | None = None,
     ) -> EngineOutput:
-        """See `Engine`."""
-        gates = RecordedGates()
-        forward = self._checked_pass(network, images, classification_loss, penalty, gates, beside)
-        further = forward.beside
-        plan = self._plan(
-            network, forward, classification_loss, penalty, weight, gates,
-            keep_classification_graph=keep_classification_graph,
-        )  # fmt: skip
-        del forward  # and with it the graph of the first pass, where nothing else needs it
+        """See `Engine`. The numbered comments lead through one training step."""
         explained_loss = penalty.explained or classification_loss
-        with _held(network, penalty, plan.randomness, gates):
-            loss = explained_loss(_rows_scaled(network(plan.displaced), plan.factors))
-        if plan.carried:
-            loss = loss + _carried(plan.carried)
-        if plan.kept is not None and plan.adds_kept:
-            loss = loss + plan.kept
-        # The value that L has, with the gradient found above; of two terms that almost cancel little would be left.
-        loss = (loss - loss.detach()) + (plan.classification + weight * plan.regularization)
+
+        # 1. The first pass, at x. It records the gates.
+        gates = RecordedGates()
+        first = self._first_pass(network, images, classification_loss, penalty, gates, beside)
+        mixes = self._mixing(network, first, explained_loss)
+
+        # 2. The input gradients δ_i, the penalties E_i on them and their derivatives u_i, all without a graph. If the
+        # previous step had two terms and all images share one h, the same backward pass also gives the parameters'
+        # gradients that the first term needs. With an h_i of its own for each image, they depend on step 3.
+        parameters = _trained(network)
+        total_gradients: list[Tensor | None] | None = None
+        if mixes and self._two_terms_expected:
+            found, total_gradients = _all_gradients(first, penalty, parameters)
+        else:
+            found = input_gradients(first, penalty, create_graph=False)
+        each_penalty, directions = _penalties_and_directions(penalty, found)
+        regularization = each_penalty.mean().detach()
+
+        # 3. The steps h_i, and the images of the second pass, x_i + h_i u_i.
+        steps = self._steps(network, first, penalty, weight, found, directions, gates, mixes=mixes)
+        displaced = first.images.detach()
+        displaced = displaced + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(displaced.dtype)
+        factors = weight / steps.sizes  # λ/h_i
+
+        # 4. The gradient of the first term, to be carried. Where the explained scalar S is not L_C, the loss is
+        # L_C(x) + (λ/h_i) (S^held(x + h u) − S(x)); L_C(x) keeps its graph, and the first term is −(λ/h_i) S(x).
+        adds_classification = first.explains_another
+        has_first_term = adds_classification or bool(steps.two_terms.any())
+        self._two_terms_expected = has_first_term
+        carried: list[tuple[nn.Parameter, Tensor]] = []
+        if has_first_term:
+            row_factors = -factors if adds_classification else torch.where(steps.two_terms, 1 - factors, 0.0)
+            carried = _first_term_gradients(first, parameters, row_factors, total_gradients, mixes=mixes)
+
+        # 5. The end of the first pass. Its graph is freed here, unless L_C or `beside` keeps it.
+        keeps_graph = adds_classification or keep_classification_graph
+        classification = first.classification if keeps_graph else first.classification.detach()
+        logits, randomness, further = first.logits.detach(), first.randomness, first.beside
+        notes = {
+            "two_terms": 1.0 if adds_classification else float(steps.two_terms.float().mean()),
+            "step": steps.relative,
+            "floored": float(steps.floored),
+        }
+        del first, found, total_gradients, each_penalty, directions, steps
+
+        # 6. The second pass, at x + h u, with the gates held.
+        with second_pass(network, penalty, randomness, gates):
+            loss = explained_loss(with_row_factors(network(displaced), factors))
+
+        # 7. The loss. Its gradient is the sum of the terms' gradients. Its value is set to L_C + λ L_R: the values of
+        # two terms that almost cancel would have few correct digits.
+        if carried:
+            loss = loss + zero_with_gradients(carried)
+        if adds_classification:
+            loss = loss + classification
+        loss = (loss - loss.detach()) + (classification.detach() + weight * regularization)
         if further is not None:
             loss = loss + further
-        classification = plan.classification if plan.kept is None else plan.kept
-        return EngineOutput(loss, classification, plan.regularization, plan.logits, plan.notes)
+        return EngineOutput(loss, classification, regularization, logits, notes)
 
-    def _plan(
-        self,
-        network: nn.Module,
-        forward: ForwardPass,
-        classification_loss: ClassificationLoss,
-        penalty: InputGradientPenalty,
-        weight: float,
-        gates: RecordedGates,
-        *,
-        keep_classification_graph: bool,
-    ) -> _Plan:
-        """All that the second pass needs of the first."""
-        images = forward.images.detach()
-        parameters = _trained(network)
-        mixes = self._mixing(network, forward, penalty.explained or classification_loss)
-        found, of_total = self._first_gradients(forward, penalty, parameters, together=mixes)
-        each, directions = _directions(penalty, found)
-        rule = self._rule(weight, images, coarse=_is_coarse(images, forward.explained_logits, gates))
-        of_step = images, directions, found.gradients, _size(forward, penalty)
-        steps = one_step_size(rule, *of_step, network) if mixes else step_size_of_each(rule, *of_step)
-        factors = weight / steps.sizes  # λ/h_i; so often a row of the second pass counts
-        two_terms = forward.explains_another or bool(steps.two_terms.any())
-        self._two_terms_expected = two_terms
-        carried: list[tuple[nn.Parameter, Tensor]] = []
-        if two_terms:
-            of_rows = -factors if forward.explains_another else torch.where(steps.two_terms, 1 - factors, 0.0)
-            carried = _first_term(forward, parameters, of_rows, of_total, mixes=mixes)
-        return _Plan(
-            displaced=images + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(images.dtype),
-            factors=factors,
-            carried=carried,
-            kept=forward.classification if keep_classification_graph or forward.explains_another else None,
-            adds_kept=forward.explains_another,
-            classification=forward.classification.detach(),
-            regularization=each.mean().detach(),
-            logits=forward.logits.detach(),
-            randomness=forward.randomness,
-            notes={
-                "two_terms": 1.0 if forward.explains_another else float(steps.two_terms.float().mean()),
-                "step": steps.relative,
-                "floored": float(steps.floored),
-            },
-        )
-
-    def _checked_pass(
+    def _first_pass(
         self,
         network: nn.Module,
         images: Tensor,
@@ -201,120 +196,45 @@ class FrozenGates(Engine):
         gates: RecordedGates,
         beside: TermOfPass | None,
     ) -> ForwardPass:
-        """The first pass; the first one in a mode with a look at whether a second can be made of it."""
+        """The pass at x. For a network in new modes, also check that a second pass is possible."""
         is_new = network not in self._checked
         if is_new:
-            _check_modules(network)
-        forward = forward_pass(network, images, classification_loss, penalty, gates, beside)
-        if in_float16(images) or torch.float16 in (forward.logits.dtype, *gates.dtypes):
+            check_modules(network)
+        first = forward_pass(network, images, classification_loss, penalty, watching=gates, beside=beside)
+        if in_float16(images) or torch.float16 in (first.logits.dtype, *gates.dtypes):
             raise ValueError(
                 "`images`: FrozenGates cannot hold its precision in float16; train in bfloat16 or float32, or with "
                 "engine=DoubleBackprop()"
             )
         if is_new:
-            gates.check(forward.explained)
-            _check_leaves(network, forward)
-            again = images.detach()
-            with torch.no_grad(), _held(network, penalty, forward.randomness, gates):
-                logits = network(again)
-                (penalty.explained or classification_loss)(logits)
-            _check_repetition(forward.explained_logits, logits)
+            check_second_pass(network, first, penalty, penalty.explained or classification_loss, gates)
             self._checked.add(network)
-        return forward
+        return first
 
-    def _rule(self, weight: float, images: Tensor, *, coarse: bool) -> StepRule:
-        step = self.step or (_COARSE_STEP if coarse else _STEP[images.dtype])
-        change = _LARGEST_COARSE_CHANGE if coarse else _LARGEST_CHANGE
-        return StepRule(weight, self.one_term_limit, step, self.longest, change)
-
-    def _first_gradients(
-        self, forward: ForwardPass, penalty: InputGradientPenalty, parameters: list[nn.Parameter], *, together: bool
-    ) -> tuple[InputGradients, list[Tensor | None] | None]:
-        """Gradients at the input and, where the last step needed two terms, of n L_C at the parameters.
-
-        Both from one backward pass: taken apart, the part of it that leads to the input would be run twice. Where each
-        image has its own step, that of the parameters has to wait for it.
-        """
-        if not (together and self._two_terms_expected):
-            return input_gradients(forward, penalty, create_graph=False), None
-        guided = guided_gradient(forward.total, forward.images) if penalty.needs_guided_gradient else None
-        with _without_hooks(parameters):
-            gradients, *of_total = scaled_gradients(forward.total, [forward.images, *parameters], forward.images)
-        assert gradients is not None  # the graph was checked with the guided gradient, or the network has no input
-        return InputGradients(gradients, guided), of_total
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the second pass needs of the first.
-
-    Attributes:
-        displaced: x_i + h_i u_i.
-        factors: λ/h_i.
-        carried: parameters with their part of the gradient that is known already, that of the first term.
-        kept: L_C in its graph, where that lives on; `adds_kept` if L's gradient comes through it.
-        classification: L_C, a value.
-        regularization: L_R, a value.
-        logits: (N, K), detached.
-        randomness: of the first pass.
-        notes: for the log.
-    """
-
-    displaced: Tensor
-    factors: Tensor
-    carried: list[tuple[nn.Parameter, Tensor]]
-    kept: Tensor | None
-    adds_kept: bool
-    classification: Tensor
-    regularization: Tensor
-    logits: Tensor
-    randomness: Randomness
-    notes: dict[str, float]
-
-
-def _check_modules(network: nn.Module) -> None:
-    for name, module in network.named_modules():
-        if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
-            raise ValueError(
-                f"`network`: FrozenGates cannot hold the gates inside of {name or 'a network'} that torch.compile made "
-                "one graph of; train the network as it was before compiling"
+    def _steps(
+        self,
+        network: nn.Module,
+        first: ForwardPass,
+        penalty: InputGradientPenalty,
+        weight: float,
+        found: InputGradients,
+        directions: Tensor,
+        gates: RecordedGates,
+        *,
+        mixes: bool,
+    ) -> StepSizes:
+        """h_i of each image, by the settings of this engine and the precision of the pass."""
+        images = first.images.detach()
+        dtypes = {first.explained_logits.dtype, *gates.dtypes}
+        rule = StepRule.of_precision(weight, self.one_term_limit, self.step, self.longest, images, dtypes)
+        # The change of the explained scalar is relative to its value, or, for a score that may be zero, to at least 1.
+        value = first.explained.detach()
+        scale = value if penalty.explained is None else value.abs().clamp(min=1.0)
+        if mixes:
+            return one_step_size(
+                rule, images=images, directions=directions, gradients=found.gradients, scale=scale, network=network
             )
-        normalizers = (module, *module._forward_pre_hooks.values())
-        if {type(each).__name__ for each in normalizers} & {"SpectralNorm", "_SpectralNorm"}:
-            raise ValueError(
-                f"`network`: FrozenGates cannot hold the power iteration of spectral_norm at "
-                f"{name.split('.param')[0]}; use engine=DoubleBackprop()"
-            )
-
-
-def _check_leaves(network: nn.Module, forward: ForwardPass) -> None:
-    """A parameter that is not the network's, say one of the loss, would get no gradient of L_R."""
-    known = {id(forward.images), *(id(parameter) for parameter in network.parameters())}
-    for node in graph_nodes(forward.explained):
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in known:
-            raise ValueError(
-                f"`network`: the loss depends on a tensor of shape {tuple(leaf.shape)} that requires grad and is not "
-                "among network.parameters(); register it there, or use engine=DoubleBackprop()"
-            )
-
-
-def _check_repetition(first: Tensor, second: Tensor) -> None:
-    """With the same gates and random numbers, on the same images, the pass has to be the same."""
-    scale = first.detach().abs().max().clamp(min=torch.finfo(first.dtype).tiny)
-    difference = float((second - first.detach()).abs().max() / scale)
-    if not difference <= _LARGEST_DIFFERENCE:
-        raise ValueError(
-            f"`network`: a second pass on the same images gave other logits (by {difference:.0e} of the largest). "
-            "FrozenGates cannot hold what changes from pass to pass, as the power iteration of spectral_norm and "
-            "random numbers other than torch's do; use engine=DoubleBackprop()"
-        )
-
-
-def _size(forward: ForwardPass, penalty: InputGradientPenalty) -> Tensor:
-    """What a change of the explained scalar is compared with, L_C, or, of a score that may be zero, at least 1."""
-    explained = forward.explained.detach()
-    return explained if penalty.explained is None else explained.abs().clamp(min=1.0)
+        return step_size_of_each(rule, images=images, directions=directions, gradients=found.gradients, scale=scale)
 
 
 def _trained(network: nn.Module) -> list[nn.Parameter]:
@@ -324,53 +244,64 @@ def _trained(network: nn.Module) -> list[nn.Parameter]:
     return parameters
 
 
-def _directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[Tensor, Tensor]:
-    """Penalty of each image, (N,), and its derivative at the image's gradient, u, (N, 3, H, W)."""
+def _all_gradients(
+    first: ForwardPass, penalty: InputGradientPenalty, parameters: list[nn.Parameter]
+) -> tuple[InputGradients, list[Tensor | None]]:
+    """The input gradients and the gradients of n L_C at the parameters, from one backward pass.
+
+    Two backward passes would run the part that leads to the input twice.
+    """
+    guided = guided_gradient(first.total, first.images) if penalty.needs_guided_gradient else None
+    with _without_hooks(parameters):
+        gradients, *total_gradients = scaled_gradients(first.total, [first.images, *parameters], first.images)
+    assert gradients is not None  # The guided gradient checked the graph, or the network has no input.
+    return InputGradients(gradients, guided), total_gradients
+
+
+def _penalties_and_directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[Tensor, Tensor]:
+    """The penalty E_i of each image, (N,), and its derivative u_i at the image's gradient, (N, 3, H, W)."""
     gradients = found.gradients.detach().requires_grad_()
     each = penalties(penalty, InputGradients(gradients, found.guided_gradients))
     (directions,) = torch.autograd.grad(each.sum(), gradients)
     return each.detach(), directions
 
 
-def _is_coarse(images: Tensor, logits: Tensor, gates: RecordedGates) -> bool:
-    """Whether the network computes with 10 bits or fewer: in bfloat16, or in float32 by TF32 tensor cores."""
-    dtypes = {images.dtype, logits.dtype, *gates.dtypes}
-    by_tensor_cores = images.device.type == "cuda" and torch.float32 in dtypes and torch.backends.cudnn.allow_tf32
-    return by_tensor_cores or torch.is_autocast_enabled(images.device.type) or not dtypes <= set(_STEP)
-
-
-def _first_term(
-    forward: ForwardPass,
+def _first_term_gradients(
+    first: ForwardPass,
     parameters: list[nn.Parameter],
-    of_rows: Tensor,
-    of_total: list[Tensor | None] | None,
+    row_factors: Tensor,
+    total_gradients: list[Tensor | None] | None,
     *,
     mixes: bool,
 ) -> list[tuple[nn.Parameter, Tensor]]:
-    """The parameters' gradient of the first pass's L_C, each image counted so often; `of_total` may be known."""
+    """The gradient of the first term at each parameter that it depends on.
+
+    Args:
+        first: The first pass.
+        parameters: The parameters that are trained.
+        row_factors: The factor of each image in the term, (N,); all are equal if images are mixed.
+        total_gradients: Gradients of n times the explained scalar at the parameters, if they are known already.
+        mixes: Whether the network mixes images.
+    """
     with _without_hooks(parameters):
-        if mixes:  # all rows count alike, and the numbers are the same whether they were expected or not
-            of_total = of_total or scaled_gradients(forward.total, parameters, forward.images)
-            found = [None if g is None else of_rows[0] / len(forward.images) * g for g in of_total]
+        if mixes:
+            # The gradients are computed in the same way if they are not known yet, so the numbers are the same.
+            total_gradients = total_gradients or scaled_gradients(first.total, parameters, first.images)
+            found = [None if g is None else row_factors[0] / len(first.images) * g for g in total_gradients]
         else:
-            (of_logits,) = torch.autograd.grad(forward.explained, forward.explained_logits, retain_graph=True)
+            (of_logits,) = torch.autograd.grad(first.explained, first.explained_logits, retain_graph=True)
             found = list(
                 torch.autograd.grad(
-                    forward.explained_logits, parameters, _each_row(of_logits, of_rows), allow_unused=True,
+                    first.explained_logits, parameters, times_factors(of_logits, row_factors), allow_unused=True,
                     retain_graph=True,
                 )
             )  # fmt: skip
     return [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
 
 
-def _each_row(rows: Tensor, factors: Tensor) -> Tensor:
-    """Rows times their factors, in the precision of the factors: in bfloat16 λ/h would be rounded to 8 bits."""
-    return (rows.to(torch.promote_types(rows.dtype, factors.dtype)) * factors.view(-1, 1)).to(rows.dtype)
-
-
 @contextmanager
 def _without_hooks(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Hooks on parameters are for the gradient of the step; they run in its backward pass, and only there."""
+    """Suspend the hooks on parameters, which are meant for the step's own backward pass and run only there."""
     hooks = [(each._backward_hooks, dict(each._backward_hooks)) for each in parameters if each._backward_hooks]
     for live, _ in hooks:
         live.clear()
@@ -379,54 +310,3 @@ def _without_hooks(parameters: list[nn.Parameter]) -> Iterator[None]:
     finally:
         for live, kept in hooks:
             live.update(kept)
-
-
-@contextmanager
-def _held(
-    network: nn.Module, penalty: InputGradientPenalty, randomness: Randomness, gates: RecordedGates
-) -> Iterator[None]:
-    """The second pass: as the first in mode, masks and gates, and without a trace in the running statistics."""
-    statistics = running_batch_norm if penalty.batch_norm_statistics == "running" else frozen_batch_norm
-    with statistics(network), randomness.replayed(), ReplayedGates(gates):
-        yield
-
-
-class _RowsScaled(torch.autograd.Function):
-    """The logits themselves; the gradient of each row is multiplied by its factor."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, factors: Tensor) -> Tensor:
-        ctx.save_for_backward(factors)
-        return logits.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _each_row(gradient, ctx.saved_tensors[0]), None
-
-
-def _rows_scaled(logits: Tensor, factors: Tensor) -> Tensor:
-    """(N, K) logits, from which any mean over the images has a gradient that weights these by `factors`, (N,)."""
-    scaled: Tensor = _RowsScaled.apply(logits, factors)
-    return scaled
-
-
-class _Carried(torch.autograd.Function):
-    """Zero, with gradients that were found before."""
-
-    @staticmethod
-    def forward(ctx: Any, count: int, *parameters_and_gradients: Tensor) -> Tensor:
-        ctx.save_for_backward(*parameters_and_gradients[count:])
-        return parameters_and_gradients[0].new_zeros(())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, factor: Tensor) -> Any:
-        gradients = ctx.saved_tensors
-        return None, *(factor * gradient for gradient in gradients), *(None for _ in gradients)
-
-
-def _carried(pairs: list[tuple[nn.Parameter, Tensor]]) -> Tensor:
-    """Zero, 0-dim, whose gradient with respect to each parameter is the given one."""
-    carried: Tensor = _Carried.apply(len(pairs), *(p for p, _ in pairs), *(g for _, g in pairs))
-    return carried

@@ -1,39 +1,39 @@
-"""The kinks of a network: which side of each a forward pass was on, and the same pass again with the sides held.
+"""The functions of torch that have kinks, and how each is computed with its kinks held.
 
-A ReLU, a hard activation or a max pooling is linear (or smooth) on each side of its kinks. `RecordedGates` watches a
-forward pass and notes for each element on which side it was, that is how the gates stood; `ReplayedGates` makes another
-pass of the same network on other images with the same gates. With its gates held, a ReLU network is a smooth function.
+A ReLU, a hard activation or a max pooling is linear, or smooth, on each side of its kinks. Such a function is a *gate*.
+`Gate.record` computes it as usual and notes for each element on which side of the kinks it is; `Gate.replay` computes
+the piece that belongs to the noted side, whatever the new input is. `GATES` lists the gates by the name of their
+function; `recorded_gates` records and replays those of a whole forward pass.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.overrides import TorchFunctionMode
-
-from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
 
 Memory = tuple[Tensor, ...]
-"""What is kept of one call: sides or indices."""
+"""What is remembered of one call: the sides of the kinks, or indices."""
 
 
 class Gate(ABC):
-    """A function with kinks: how to note its sides, and how to compute it with the sides given."""
+    """A function with kinks: how its sides are recorded, and how it is computed with given sides.
+
+    Attributes:
+        parameters: Names of the function's arguments after the input, in order.
+        defaults: Values of the arguments that a caller may leave out.
+    """
 
     parameters: tuple[str, ...] = ()
-    """Names of the arguments after the input, in their order, with `defaults` where they may be left out."""
     defaults: Mapping[str, Any] = {}
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        """The input, and the other arguments by name."""
+        """The input of a call, and its other arguments by name."""
         named = dict(zip(("input", *self.parameters), args, strict=False))
         named = {**self.defaults, **named, **kwargs}
         # Tensor methods call their tensor `self`.
@@ -42,24 +42,31 @@ class Gate(ABC):
 
     @abstractmethod
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """Output of the call, and what to keep of it."""
+        """The output of the call, and its memory for `replay`."""
 
     @abstractmethod
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """Output of the call with the sides held; `in_place` if the function's name says so, not its arguments."""
+        """The output of the call with the recorded sides.
+
+        Args:
+            memory: What `record` returned for the corresponding call of the first pass.
+            args: Positional arguments of the call.
+            kwargs: Keyword arguments of the call.
+            in_place: Whether the function's name says that it works in place, as `relu_` does.
+        """
 
 
 class PointwiseGate(Gate):
-    """A pointwise function of up to three pieces: below its first kink, between, and above its second.
+    """A pointwise function of up to three pieces: below its low kink, between its kinks, and above its high kink.
 
     Args:
-        kinks: from the arguments to (low, high); `None` where there is no such kink.
-        below: value where the input is at or below the low kink.
-        above: value where the input is at or above the high kink.
-        between: value between the kinks.
-        parameters: names of the arguments after the input.
-        defaults: of these.
-        open_at_kinks: whether torch's derivative at a kink is that of the piece between.
+        kinks: From the arguments to the kinks (low, high); `None` for a kink that the function does not have.
+        below: The function where the input is at or below the low kink.
+        above: The function where the input is at or above the high kink.
+        between: The function between the kinks.
+        parameters: Names of the function's arguments after the input, in order.
+        defaults: Values of the arguments that a caller may leave out.
+        open_at_kinks: Whether torch's derivative at a kink is that of the piece between.
     """
 
     def __init__(
@@ -77,7 +84,7 @@ class PointwiseGate(Gate):
         self.open_at_kinks = open_at_kinks
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """On which piece each element is, found before the call, which may work in place."""
+        """Record the piece of each element, before the call, which may overwrite its input."""
         x, arguments = self.arguments(args, kwargs)
         low, high = self.kinks(arguments)
         x = x.detach()
@@ -86,12 +93,12 @@ class PointwiseGate(Gate):
             side = above
         elif above is None:
             side = x < low if self.open_at_kinks else x <= low
-        else:  # 0, 1 or 2: one byte an element instead of two masks
+        else:  # 0, 1 or 2: one byte for each element instead of two masks
             side = (x >= low if self.open_at_kinks else x > low).view(torch.uint8).add_(above.view(torch.uint8))
         return function(*args, **kwargs), () if side is None else (side,)
 
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The pieces, put together by the sides."""
+        """Combine the pieces by the recorded sides."""
         x, arguments = self.arguments(args, kwargs)
         low, high = self.kinks(arguments)
         y = self.between(x, arguments)
@@ -103,17 +110,17 @@ class PointwiseGate(Gate):
             y = _filled(_filled(y, memory[0] == 0, below), memory[0] == 2, above)
         elif memory:
             y = _filled(y, memory[0], above if below is None else below)
-        # In place is what the caller may rely on: it may look at its input afterwards.
+        # The caller may rely on work in place and read its input afterwards.
         return x.copy_(y) if in_place or arguments.get("inplace", False) else y
 
 
 def _filled(y: Tensor, mask: Tensor, value: Tensor | float | None) -> Tensor:
-    assert value is not None  # there is a mask only where there is a kink
+    assert value is not None  # There is a mask only where there is a kink.
     return torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
 
 
 class _Saturated(torch.autograd.Function):
-    """Constant below and above; for the backward pass it keeps the sides alone, which are kept anyway."""
+    """A function that is constant below and above; it saves only the sides for its backward pass, no new tensor."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
@@ -133,12 +140,12 @@ def _saturated(y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
 
 
 def _per_channel(weight: Tensor, x: Tensor) -> Tensor:
-    """Slopes of a PReLU, to be multiplied with (N, C, ...)."""
+    """The slopes of a PReLU in a shape that broadcasts against (N, C, ...)."""
     return weight if weight.numel() == 1 else weight.view(-1, *[1] * (x.dim() - 2))
 
 
 class MaxPool(Gate):
-    """A max pooling, whose sides are the indices of the pixels that it took."""
+    """A max pooling; its sides are the indices of the maxima."""
 
     def __init__(
         self, with_indices: Callable[..., tuple[Tensor, Tensor]], spatial: int, adaptive: bool, gives_both: bool
@@ -148,14 +155,14 @@ class MaxPool(Gate):
         self.parameters = ("output_size",) if adaptive else window
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """The indices, which the pooling finds anyway."""
+        """Record the indices, which the pooling finds anyway."""
         x, arguments = self.arguments(args, kwargs)
         both = arguments.pop("return_indices", False) or self.gives_both
         y, indices = self.with_indices(x, **arguments)
         return ((y, indices) if both else y), (indices,)
 
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The pixels at the indices."""
+        """Take the pixels at the recorded indices."""
         x, arguments = self.arguments(args, kwargs)
         (indices,) = memory
         y = x.flatten(-self.spatial).gather(-1, indices.flatten(-self.spatial)).view_as(indices)
@@ -163,40 +170,41 @@ class MaxPool(Gate):
 
 
 class StepFunction(Gate):
-    """A function that is constant between its kinks: `where(x > 0, ...)` and `x * (x > 0)` are gates too.
+    """A function that is constant between its kinks, such as a comparison.
 
-    So is what has no gradient by the network's own will, `detach`.
+    It makes `where(x > 0, ...)` and `x * (x > 0)` gates. `detach` is one too: the network gives its values no gradient.
     """
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """The values, a copy that later work in place does not change."""
+        """Record a copy of the values, which later work in place does not change."""
         output = function(*args, **kwargs)
         return output, ((output.detach().clone(),) if isinstance(output, Tensor) else ())
 
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The same values again."""
+        """Return the recorded values."""
         if not memory:
             return NotImplemented
         return args[0].copy_(memory[0]) if in_place else memory[0].clone()
 
 
 class Choice(Gate):
-    """A function that says which elements it chose; what is done with their indices is held.
+    """A function that chooses elements, such as `max` or `topk`: the recorded values and indices are returned.
 
-    Where the *values* have a gradient, `RecordedGates.check` finds their node, and says that it cannot be held.
+    That is right where the network uses the indices. Where it uses the *values*, which have a gradient,
+    `RecordedGates.check` finds their node and reports that it cannot be held.
     """
 
     def __init__(self, name: str) -> None:
         self.returned = getattr(torch.return_types, name)
 
     def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """Values and indices; `max` and its like without a dimension have values alone."""
+        """Record values and indices; `max` and the like have only values if no dimension is given."""
         output = function(*args, **kwargs)
         found = output if isinstance(output, tuple) else (output,)
         return output, tuple(each.detach().clone() for each in found)
 
     def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The same again."""
+        """Return the recorded values and indices."""
         return memory[0].clone() if len(memory) == 1 else self.returned([each.clone() for each in memory])
 
 
@@ -209,7 +217,7 @@ _HARDTANH = PointwiseGate(
     defaults={"min_val": -1.0, "max_val": 1.0},
 )
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-# Torch's derivative at zero is zero.
+# Torch's derivative at zero is zero, which is why the piece between the two kinks at zero is a constant.
 _ABS = PointwiseGate(
     lambda _: (0.0, 0.0), below=lambda x, _: -x, between=lambda x, _: torch.zeros_like(x), open_at_kinks=True
 )
@@ -262,7 +270,7 @@ GATES: dict[str, Gate] = {
     "hardswish": PointwiseGate(
         lambda _: (-3.0, 3.0),
         below=lambda x, _: 0.0,
-        # A product keeps its factors for the backward pass; in place, x would not be what it kept.
+        # A product saves its factors for the backward pass, and work in place would overwrite x. Hence the clone.
         between=lambda x, _: x.clone() * (x + 3) / 6,
         parameters=("inplace",),
     ),
@@ -291,173 +299,4 @@ GATES: dict[str, Gate] = {
     **{name: StepFunction() for name in _STEP_FUNCTIONS},
     **{name: Choice(name) for name in _CHOICES},
 }
-"""By the name of the torch function, without the underscores of its in-place or operator form."""
-
-# Nodes of the graph that have kinks, and which of `GATES` should have seen them.
-_SEEN_AS: dict[str, tuple[str, ...]] = {
-    "Relu": ("relu",),
-    "Hardtanh": ("hardtanh", "relu6"),
-    "LeakyRelu": ("leaky_relu",),
-    "PreluKernel": ("prelu",),
-    "Threshold": ("threshold",),
-    "Hardswish": ("hardswish",),
-    "Hardsigmoid": ("hardsigmoid",),
-    "Elu": ("elu", "selu"),
-    "Abs": ("abs", "absolute"),
-    "Clamp": ("clamp", "clip"),
-    "ClampMin": ("clamp_min", "clamp", "clip"),
-    "ClampMax": ("clamp_max", "clamp", "clip"),
-    "MaxPool2DWithIndices": ("max_pool2d", "max_pool2d_with_indices", "max_pool1d", "max_pool1d_with_indices"),
-    "MaxPool3DWithIndices": ("max_pool3d", "max_pool3d_with_indices"),
-    "AdaptiveMaxPool2D": ("adaptive_max_pool2d", "adaptive_max_pool2d_with_indices", "adaptive_max_pool1d",
-                          "adaptive_max_pool1d_with_indices"),
-    "AdaptiveMaxPool3D": ("adaptive_max_pool3d", "adaptive_max_pool3d_with_indices"),
-}  # fmt: skip
-# Nodes with kinks that nobody can hold.
-_UNKNOWN = (
-    "Amax", "Amin", "Aminmax", "Cummax", "Cummin", "FakeQuantizePerChannelAffineCachemask",
-    "FakeQuantizePerTensorAffineCachemask", "Fmax", "Fmin", "FractionalMaxPool2D", "FractionalMaxPool3D",
-    "GridSampler2D", "GridSampler3D", "Hardshrink", "Kthvalue", "Max", "Maximum", "Median", "Min", "Minimum", "Mode",
-    "Nanmedian", "RreluWithNoise", "Softshrink", "Sort", "Topk",
-)  # fmt: skip
-# Autograd functions of torch itself, that are smooth.
-_SMOOTH = (
-    "BackwardHookFunctionBackward", "SyncBatchNormBackward", "_AllGatherBackward", "_AllReduceBackward",
-    "_DDPSinkBackward",
-)  # fmt: skip
-_GUARD = 1e-6  # a clamp at less than this above zero protects a division; it is never a kink that matters
-
-
-class RecordedGates(TorchFunctionMode):
-    """Watches a forward pass and keeps how its gates stood.
-
-    Memory: one byte per element of an activation function's output, and the indices of max pooling.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[str, Memory]] = []
-        self.dtypes: set[torch.dtype] = set()
-        """Precisions in which gates computed: autocast may be the network's own affair."""
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Called by torch for each of its functions."""
-        name = _name(function)
-        if name not in GATES:
-            return function(*args, **(kwargs or {}))
-        if _checkpointed():
-            raise ValueError(
-                "`network`: FrozenGates cannot hold the gates of a block that torch.utils.checkpoint runs once more; "
-                "train without activation checkpointing, or with engine=DoubleBackprop()"
-            )
-        output, memory = GATES[name].record(function, args, kwargs or {})
-        self.calls.append((name, memory))
-        if isinstance(output, Tensor) and output.is_floating_point():
-            self.dtypes.add(output.dtype)
-        return output
-
-    def check(self, loss: Tensor) -> None:
-        """Make sure that every kink in the graph of `loss` was seen.
-
-        Raises:
-            ValueError: where one was not: a function with kinks that is not in `GATES`, a gate inside a scripted or
-                compiled region, an autograd function of one's own.
-        """
-        nodes = list(graph_nodes(loss))
-        unseen = [*_hidden(nodes), *_uncounted(nodes, Counter(name for name, _ in self.calls))]
-        if unseen:
-            raise ValueError(
-                f"`network`: FrozenGates cannot hold {', '.join(unseen)}. Use the uncompiled network with functions of "
-                "torch.nn.functional or torch.nn, or engine=DoubleBackprop()."
-            )
-
-
-class ReplayedGates(TorchFunctionMode):
-    """Makes a forward pass with the gates as another one of the same network left them.
-
-    Raises:
-        RuntimeError: if it does not call the same functions in the same order.
-    """
-
-    def __init__(self, recorded: RecordedGates) -> None:
-        super().__init__()
-        self._calls = iter(recorded.calls)
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Called by torch for each of its functions."""
-        name = _name(function)
-        if name not in GATES:
-            return function(*args, **(kwargs or {}))
-        recorded, memory = next(self._calls, ("nothing", ()))
-        if recorded != name:
-            raise RuntimeError(
-                f"`network`: its second pass called {name} where its first called {recorded}. {_NOT_THE_SAME}"
-            )
-        return GATES[name].replay(memory, args, kwargs or {}, in_place=_works_in_place(function))
-
-    def __exit__(self, *exception: Any) -> None:
-        """Make sure that no gate was left out."""
-        super().__exit__(*exception)  # type: ignore[no-untyped-call]
-        left_out = [name for name, _ in self._calls]
-        if left_out and exception[0] is None:
-            raise RuntimeError(
-                f"`network`: its second pass did not call {left_out[0]}, which its first called. {_NOT_THE_SAME}"
-            )
-
-
-_NOT_THE_SAME = "FrozenGates needs a forward that does the same in both; use engine=DoubleBackprop()."
-
-
-def _checkpointed() -> bool:
-    """Whether the tensors saved here will be computed again, by non-reentrant checkpointing."""
-    if torch.compiler.is_compiling():  # which cannot look; `check` finds compiled regions
-        return False
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    return hooks is not None and "checkpoint" in getattr(hooks[0], "__module__", "")
-
-
-def _name(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__name__", "")
-    if name == "__get__":  # of an attribute, such as `data`
-        name = getattr(getattr(function, "__self__", None), "__name__", "")
-    return name.strip("_")
-
-
-def _works_in_place(function: Callable[..., Any]) -> bool:
-    return function.__name__.endswith("_") and not function.__name__.endswith("__")
-
-
-def _hidden(nodes: list[Any]) -> Iterator[str]:
-    for node in nodes:
-        name = node.name()
-        if name in OPAQUE_REGIONS:
-            yield f"what is inside a {name} node"
-        elif isinstance(node, torch.autograd.function.BackwardCFunction) and name not in _SMOOTH:
-            yield f"the kinks, if any, of the autograd function {name.removesuffix('Backward')}"
-
-
-def _uncounted(nodes: list[Any], seen: Counter[str]) -> Iterator[str]:
-    kinked = Counter(_kind(node) for node in nodes if not _is_guard(node))
-    for kind, count in kinked.items():
-        if kind in _UNKNOWN:
-            yield f"{count} {kind}"
-        elif kind in _SEEN_AS and (missing := count - sum(seen[name] for name in _SEEN_AS[kind])) > 0:
-            yield f"{missing} {kind} that torch's function mode does not see"
-
-
-def _kind(node: Any) -> str:
-    """Name of a node without its number; of a norm, the kind of its kinks."""
-    name: str = node.name()
-    if name.startswith(("LinalgVectorNorm", "Norm")):
-        order = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2))
-        return {1: "Abs", math.inf: "Max", -math.inf: "Min"}.get(order, "Norm")
-    return name.rstrip("0123456789").removesuffix("Backward")
-
-
-def _is_guard(node: Any) -> bool:
-    low = getattr(node, "_saved_min", None)
-    return _kind(node) in ("Clamp", "ClampMin") and isinstance(low, (int, float)) and 0 < low <= _GUARD
+"""The gates by the name of their torch function, without the underscores of its in-place or operator form."""

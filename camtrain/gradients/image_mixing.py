@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from camtrain.gradients.engine import ClassificationLoss, ForwardPass, modes
+from camtrain.gradients.engine import ClassificationLoss, ForwardPass
+from camtrain.gradients.per_network import PerNetwork, modes
 from camtrain.gradients.randomness import left_randomness
 
 
@@ -25,11 +25,7 @@ class ImageMixing:
     """
 
     def __init__(self) -> None:
-        self._known: weakref.WeakKeyDictionary[nn.Module, dict[tuple[bool, ...], _Knowledge]]
-        self._known = weakref.WeakKeyDictionary()
-
-    def __reduce__(self) -> tuple[type[ImageMixing], tuple[()]]:
-        return type(self), ()
+        self._known = PerNetwork[dict[tuple[bool, ...], _Knowledge]]()
 
     def __call__(self, network: nn.Module, forward: ForwardPass, loss: ClassificationLoss) -> bool:
         """Whether images are mixed in a pass; its graph is kept.

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 
 from camtrain.gradients.image_mixing import batch_normalizing_layers
 
+_RELATIVE_STEP = {torch.float64: 1e-6, torch.float32: 3e-4}
+_COARSE_RELATIVE_STEP = 1e-2
+# Largest relative change of L_C by the step. The measured relative error of the gradient's norm is half to twice as
+# large. In a coarse precision, rounding would swallow a step as small as that.
+_LARGEST_CHANGE, _LARGEST_COARSE_CHANGE = 5e-3, 0.1
+
 
 @dataclass(frozen=True)
 class StepSizes:
@@ -18,9 +24,9 @@ class StepSizes:
     Attributes:
         sizes: h_i, (N,).
         directions: u_i, (N, 3, H, W), cut where they were too long.
-        relative: the largest h_i ‖u_i‖ / ‖x‖.
-        two_terms: (N,) bool, the images for which the first pass is needed too: those with h_i other than λ.
-        floored: the number of images whose u_i was cut.
+        relative: The largest h_i ‖u_i‖ / ‖x‖.
+        two_terms: (N,) bool, the images that need the two-term form: those with h_i other than λ.
+        floored: The number of images whose u_i was cut.
     """
 
     sizes: Tensor
@@ -32,14 +38,14 @@ class StepSizes:
 
 @dataclass(frozen=True)
 class StepRule:
-    """What the steps are chosen by.
+    """The limits by which steps are chosen.
 
     Attributes:
         weight: λ.
-        one_term_limit: largest relative step at which h = λ is accurate.
-        relative: relative step elsewhere.
-        longest: largest ‖u_i‖ / ‖x‖ where all images have one h.
-        largest_change: of L_C by the step, relative.
+        one_term_limit: The largest relative step at which h = λ is accurate.
+        relative: The relative step where h = λ is not accurate.
+        longest: The largest ‖u_i‖ / ‖x‖ where all images share one h.
+        largest_change: The largest relative change of L_C by the step.
     """
 
     weight: float
@@ -48,28 +54,52 @@ class StepRule:
     longest: float
     largest_change: float
 
+    @classmethod
+    def of_precision(
+        cls,
+        weight: float,
+        one_term_limit: float,
+        step: float | None,
+        longest: float,
+        images: Tensor,
+        dtypes: set[torch.dtype],
+    ) -> StepRule:
+        """The rule for the precision that a network computes in.
+
+        Args:
+            weight: λ.
+            one_term_limit: See `StepRule`.
+            step: The relative step; `None` takes one that suits the precision.
+            longest: See `StepRule`.
+            images: The images, whose device and dtype count.
+            dtypes: The dtypes of the logits and of the gates.
+        """
+        coarse = _is_coarse(images, {images.dtype, *dtypes})
+        step = step or (_COARSE_RELATIVE_STEP if coarse else _RELATIVE_STEP[images.dtype])
+        return cls(weight, one_term_limit, step, longest, _LARGEST_COARSE_CHANGE if coarse else _LARGEST_CHANGE)
+
 
 def one_step_size(
-    rule: StepRule, images: Tensor, directions: Tensor, gradients: Tensor, classification: Tensor, network: nn.Module
+    rule: StepRule, images: Tensor, directions: Tensor, gradients: Tensor, scale: Tensor, network: nn.Module
 ) -> StepSizes:
-    """The same h for all images, for a network that mixes them: a step of one image is felt by all.
+    """The same h for all images, for a network that mixes them, so that the step of one image affects all.
 
-    The longest u_i decides. One that is `longest` times the norm of an image would leave no step for the others, and
-    is cut. Where SyncBatchNorm mixes the images of several processes, these agree on h.
+    The longest u_i determines h. A u_i of `longest` times the norm of an image would leave no step for the others, so
+    it is cut. Where SyncBatchNorm mixes the images of several processes, the processes agree on h.
 
     Args:
-        rule: what it is chosen by.
+        rule: The limits of the step.
         images: (N, 3, H, W).
         directions: u_i, (N, 3, H, W).
         gradients: δ_i, (N, 3, H, W).
-        classification: L_C, 0-dim.
-        network: the network.
+        scale: The value that the change of the explained scalar is relative to, usually L_C, 0-dim.
+        network: The network.
     """
     lengths = _lengths(images, directions)
     cut = (rule.longest / lengths).clamp(max=1.0)
     directions = directions * cut.view(-1, 1, 1, 1)
-    # How fast the step changes L_C. What cosine penalizes does not: its u_i is orthogonal to δ_i.
-    change = (directions * gradients).flatten(1).sum(1).abs().mean() / classification.abs()
+    # The rate at which the step changes L_C. It is zero for a cosine penalty, whose u_i is orthogonal to δ_i.
+    change = (directions * gradients).flatten(1).sum(1).abs().mean() / scale.abs()
     of_all = torch.stack([lengths.clamp(max=rule.longest).max(), change.to(lengths.dtype)])
     longest, change = _over_processes(network, of_all).unbind()
     sizes, two_terms = _sizes(rule, longest, change)
@@ -79,25 +109,31 @@ def one_step_size(
 
 
 def step_size_of_each(
-    rule: StepRule, images: Tensor, directions: Tensor, gradients: Tensor, classification: Tensor
+    rule: StepRule, images: Tensor, directions: Tensor, gradients: Tensor, scale: Tensor
 ) -> StepSizes:
-    """Each image's own h_i, for a network that does not mix images.
+    """A separate h_i for each image, for a network that does not mix images.
 
-    The u_i of a confident image is longer than that of an uncertain one by orders of magnitude: with one h for both,
-    the step of the uncertain one drowns in rounding. Arguments as for `one_step_size`; nothing is cut.
+    The u_i of a confident image is longer than that of an uncertain one by orders of magnitude. With one h for both,
+    rounding would swallow the step of the uncertain image. The arguments are those of `one_step_size`; no u_i is cut.
     """
     lengths = _lengths(images, directions)
-    change = (directions * gradients).flatten(1).sum(1).abs() / classification.abs()
+    change = (directions * gradients).flatten(1).sum(1).abs() / scale.abs()
     sizes, two_terms = _sizes(rule, lengths, change.to(lengths.dtype))
     return StepSizes(sizes, directions, float((sizes * lengths).max()), two_terms, 0)
 
 
+def _is_coarse(images: Tensor, dtypes: set[torch.dtype]) -> bool:
+    """Whether a network computes with 10 bits or fewer: in bfloat16, or in float32 by TF32 tensor cores."""
+    by_tensor_cores = images.device.type == "cuda" and torch.float32 in dtypes and torch.backends.cudnn.allow_tf32
+    return by_tensor_cores or torch.is_autocast_enabled(images.device.type) or not dtypes <= set(_RELATIVE_STEP)
+
+
 def _sizes(rule: StepRule, lengths: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:
-    # A division by zero is infinity, which is what is meant: no limit to the step.
+    # A division by zero gives infinity: no limit to the step.
     unchanged = rule.largest_change / changes.nan_to_num(nan=0.0)
     limit = torch.minimum(rule.one_term_limit / lengths, unchanged)
     elsewhere = rule.relative / lengths
-    # Not below what rounding would swallow: of a classifier that is sure beyond its precision, L_C is zero.
+    # Not so short that rounding swallows it: L_C is zero for a classifier that is confident beyond its precision.
     elsewhere = torch.maximum(torch.minimum(elsewhere, unchanged), elsewhere / 1e3)
     elsewhere = elsewhere.clamp(max=1.0 / torch.finfo(lengths.dtype).eps)
     two_terms = ~(rule.weight <= limit) | (rule.weight == 0)
@@ -105,7 +141,7 @@ def _sizes(rule: StepRule, lengths: Tensor, changes: Tensor) -> tuple[Tensor, Te
 
 
 def _lengths(images: Tensor, directions: Tensor) -> Tensor:
-    """‖u_i‖ over the root mean square ‖x‖ of the batch: an image that happens to be blank sets no scale."""
+    """‖u_i‖ / ‖x‖, (N,), with the root mean square norm ‖x‖ of the batch, since a single image may be blank."""
     norms = torch.linalg.vector_norm(images.detach().flatten(1), dim=1, dtype=directions.dtype)
     size = norms.square().mean().sqrt().clamp(min=torch.finfo(norms.dtype).tiny)
     lengths: Tensor = torch.linalg.vector_norm(directions.flatten(1), dim=1) / size
@@ -113,7 +149,7 @@ def _lengths(images: Tensor, directions: Tensor) -> Tensor:
 
 
 def _over_processes(network: nn.Module, largest: Tensor) -> Tensor:
-    """The largest over the processes whose images are mixed."""
+    """The elementwise maximum over the processes whose images are mixed."""
     synchronized = [layer for layer in batch_normalizing_layers(network) if isinstance(layer, nn.SyncBatchNorm)]
     if synchronized and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX, group=synchronized[0].process_group)

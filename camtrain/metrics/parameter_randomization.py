@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtrain.gradients import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.map_similarity import Similarity, map_similarity
+from camtrain.positive_integer import positive_integer
 
 
 class ParameterRandomization(AdditiveScore):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtrain.gradients import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.region_score import regions_of
+from camtrain.positive_integer import positive_integer
 from camtrain.regions import Annotation
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtrain.gradients import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.probabilities import checked_probabilities
+from camtrain.positive_integer import positive_integer
 
 
 def road(most_relevant_first: Tensor, least_relevant_first: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtrain.gradients import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.average_drop import drop
 from camtrain.metrics.mean_score import MeanScore
 from camtrain.metrics.probabilities import checked_probabilities
+from camtrain.positive_integer import positive_integer
 
 TIE = 1e-4  # drops that differ by less are equal
 

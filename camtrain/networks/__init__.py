@@ -8,12 +8,10 @@ from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.loaded_network import LoadedNetwork
-from camtrain.networks.map_layout import MapLayout, PixelLayout, TokenLayout, map_layout
-from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing
 from camtrain.networks.module_of import module_of
+from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing
 from camtrain.networks.small_image_stem import with_small_image_stem
-from camtrain.networks.target_layer import last_spatial_layer, target_layer_of
-from camtrain.networks.uncompiled import uncompiled
+from camtrain.networks.target_layer import last_spatial_layer
 
 __all__ = [
     "LFICAM",
@@ -26,18 +24,12 @@ __all__ = [
     "FeatureImportanceHead",
     "GivenPreprocessing",
     "LoadedNetwork",
-    "MapLayout",
-    "PixelLayout",
     "Preprocessing",
     "Stem",
-    "TokenLayout",
     "attention_heads",
     "build_network",
     "last_spatial_layer",
     "layer_before_last_stage",
-    "map_layout",
     "module_of",
-    "target_layer_of",
-    "uncompiled",
     "with_small_image_stem",
 ]

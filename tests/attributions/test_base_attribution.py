@@ -146,7 +146,7 @@ def test_integer_images(method, network):
 
 def test_network_without_logits(method, network, images):
     network.head.append(nn.Unflatten(1, (2, 2)))
-    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits from it, got"):
+    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got"):
         method(network)(images)
 
 

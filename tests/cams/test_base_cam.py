@@ -128,7 +128,7 @@ def test_network_without_logits(images, output):
         def forward(self, images: Tensor) -> Tensor:
             return output(super().forward(images))
 
-    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits from it, got"):
+    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got"):
         SignedCAM(Network(), "conv2")(images)
 
 

@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
 
 from camtrain.cams.partial_pass import PartialPass
-from camtrain.networks import map_layout, uncompiled
+from camtrain.networks.map_layout import map_layout
+from camtrain.networks.uncompiled import uncompiled
 
 ROWS = 5
 
@@ -491,7 +492,7 @@ def test_network_without_logits(output, got):
             return output(super().forward(images))
 
     network = Network(functional)
-    with pytest.raises(ValueError, match=rf"`network`: expected \(N, K\) logits from it, got {got}"):
+    with pytest.raises(ValueError, match=rf"`network`: expected \(N, K\) logits, got {got}"):
         PartialPass(network, network.target, torch.rand(1, 3, 8, 8))
 
 

@@ -66,5 +66,5 @@ def test_no_graph_and_at_least_float32(network):
 def test_bad_input_is_named(network):
     with pytest.raises(ValueError, match="`max_batch`"):
         ClassProbabilities(network, 0)
-    with pytest.raises(ValueError, match=r"`network`: expected \(2, K\) logits from it, got \(2, 3, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"`network`: expected \(2, K\) logits, got \(2, 3, 8, 8\)"):
         ClassProbabilities(nn.Identity()).of_all(torch.zeros(2, 3, 8, 8))

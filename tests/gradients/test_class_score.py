@@ -158,9 +158,9 @@ def test_no_class(class_idx):
 
 
 def test_no_logits():
-    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits from it, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got \(3,\)"):
         class_score(torch.zeros(3))
-    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits from it, got tuple"):
+    with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got tuple"):
         fixed_class((torch.zeros(3, 2),))
 
 

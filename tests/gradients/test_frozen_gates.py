@@ -23,7 +23,7 @@ from torchvision.ops import StochasticDepth
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, FrozenGates, InputGradientPenalty
-from camtrain.gradients.frozen_gates import ReplayedGates
+from camtrain.gradients.recorded_gates import ReplayedGates
 from camtrain.regularizers import InputGradientRegularizer, InterpretableGradient
 from camtrain.regularizers.distances import cosine
 
@@ -615,7 +615,7 @@ def test_a_kink_that_cannot_be_held_stops_the_first_step():
 
 
 def test_a_network_is_checked_once(monkeypatch):
-    from camtrain.gradients.gates import RecordedGates
+    from camtrain.gradients.recorded_gates import RecordedGates
 
     checks, check = [], RecordedGates.check
     monkeypatch.setattr(RecordedGates, "check", lambda gates, loss: (checks.append(1), check(gates, loss))[1])

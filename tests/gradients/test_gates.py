@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camtrain.gradients.gates import GATES, RecordedGates, ReplayedGates
+from camtrain.gradients.gates import GATES
+from camtrain.gradients.recorded_gates import RecordedGates, ReplayedGates
 
 SLOPES = torch.tensor([0.1, 0.3, -0.5], dtype=torch.float64)
 STEEP = 1.6732632423543772
@@ -450,7 +451,7 @@ def test_the_smooth_functions_of_torch_have_the_names_that_are_let_through():
     from torch.nn.parallel.distributed import _DDPSink
     from torch.utils.hooks import BackwardHook  # noqa: F401  (the hook's function is checked above, by its graph)
 
-    from camtrain.gradients.gates import _SMOOTH
+    from camtrain.gradients.unseen_kinks import _SMOOTH
 
     for function in (SyncBatchNorm, _DDPSink):
         assert f"{function.__name__}Backward" in _SMOOTH

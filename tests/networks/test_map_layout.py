@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from camtrain.networks import PixelLayout, TokenLayout, map_layout
+from camtrain.networks.map_layout import PixelLayout, TokenLayout, map_layout
 
 FIRST, LAST = PixelLayout(channel_axis=1), PixelLayout(channel_axis=3)
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import SwinTransformer, VisionTransformer
 
-from camtrain.networks import CIFARResNet, build_network, last_spatial_layer, target_layer_of
+from camtrain.networks import CIFARResNet, build_network, last_spatial_layer
+from camtrain.networks.target_layer import target_layer_of
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from camtrain.networks import uncompiled
+from camtrain.networks.uncompiled import uncompiled
 
 
 def test_what_was_compiled_is_run_as_it_was_before_and_stays_compiled():

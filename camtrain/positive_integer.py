@@ -1,13 +1,13 @@
-"""A check that settings of many methods share."""
+"""A check that the settings of many classes share."""
 
 from __future__ import annotations
 
 
 def positive_integer(name: str, value: int) -> int:
-    """The value of the argument of that name.
+    """The value itself, if it is a positive integer.
 
     Raises:
-        ValueError: if it is not one; a bool is none.
+        ValueError: If it is anything else, a bool included.
 
     Example:
         >>> positive_integer("max_batch", 0)
