@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from camtrain.ablation import Ablation, ablate
+    from camtrain.ablation import Ablation
+    from camtrain.ablation.ablate import ablate
     from camtrain.batch import Batch
     from camtrain.camtrain_warning import CamtrainWarning
     from camtrain.classifier import Classifier

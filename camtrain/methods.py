@@ -33,10 +33,11 @@ from camtrain.cams.smooth_grad_cam_plus_plus import SmoothGradCAMPlusPlus
 from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
-from camtrain.gradients import Against, ClassIndex, Contrast, evaluation_mode, positive_integer
+from camtrain.gradients import Against, ClassIndex, Contrast, evaluation_mode
 from camtrain.nearest_names import nearest_names
 from camtrain.networks import attention_heads
 from camtrain.networks.module_of import module_of
+from camtrain.positive_integer import positive_integer
 
 Method: TypeAlias = BaseCAM | BaseAttribution
 """A method: called with images and a class, it returns maps at a layer, (N, h, w), or attributions, (N, 3, H, W)."""
@@ -137,6 +138,36 @@ def method_named(name: str, network: nn.Module, target_layer: Any = None, **opti
             raise TypeError(f"`{option}`: no method has an option of that name")
     given = {"target_layer": target_layer} | options
     return method(network, **{option: value for option, value in given.items() if option in _parameters(method)})
+
+
+def methods_named(
+    names: str | Sequence[str], network: nn.Module, target_layer: str | None = None, **options: Any
+) -> dict[str, Method]:
+    """The methods of several names for a network.
+
+    Args:
+        names: As a sequence or separated by commas. `all` is all methods but those that want a network built for them.
+        network: From (N, 3, H, W) to (N, K) logits.
+        target_layer: The dotted name of a layer; several names are separated by commas.
+        options: As for `method_named`; those that are `None` are left out.
+
+    Raises:
+        ValueError: If a name is unknown, or the network has no such layer.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> list(methods_named("grad_cam,layer_cam", CIFARResNet(depth=8), "layer2", max_batch=16))
+        ['grad_cam', 'layer_cam']
+    """
+    words = names.split(",") if isinstance(names, str) else list(names)
+    chosen = method_names(names)
+    if "all" in [word.strip() for word in words]:
+        meant = methods_for(network)
+        chosen = [name for name in chosen if name in meant]
+    layers = [name.strip() for name in target_layer.split(",")] if target_layer else [None]
+    given = {name: value for name, value in options.items() if value is not None}
+    layer = layers[0] if len(layers) == 1 else layers
+    return {name: method_named(name, network, layer, **given) for name in chosen}
 
 
 def methods_for(network: nn.Module) -> list[str]:

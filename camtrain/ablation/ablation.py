@@ -56,7 +56,7 @@ class Ablation:
             ModuleNotFoundError: If pandas is not installed.
         """
         try:
-            import pandas as pd
+            import pandas as pd  # type: ignore[import-untyped, unused-ignore]
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("`to_frame` needs pandas: `pip install pandas`") from error
         return pd.DataFrame(self.rows)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from camtrain.study import StudyPlan
+import yaml  # type: ignore[import-untyped, unused-ignore]
+
+from camtrain.files import write_whole
+from camtrain.study import Axis, Study, StudyPlan, Trial
 
 
 def sweep_config(plan: StudyPlan, command: Sequence[str]) -> dict[str, Any]:
@@ -27,3 +32,48 @@ def sweep_config(plan: StudyPlan, command: Sequence[str]) -> dict[str, Any]:
         "parameters": parameters | {"seed": {"values": list(plan.seeds)}},
         "command": [*command, "--point", "${args_no_hyphens}"],
     }
+
+
+def write_sweep(study: Study, words: Sequence[str]) -> str:
+    """Write `sweep.yaml` to the folder of a study.
+
+    Args:
+        study: The study, written to disk.
+        words: The words of `camtrain ablate` that made the study.
+
+    Returns:
+        What to do with the file, in words.
+    """
+    folder, project = study.folder.absolute(), study.plan.project
+    # Agents may be started in any folder.
+    places = ["--config", str(Path(study.plan.config).absolute()), "--out", str(folder)]
+    command = ["camtrain", "ablate", *words, *places, "--threads", str(study.plan.threads), "--wandb", "online"]
+    path = study.folder / "sweep.yaml"
+    write_whole(path, yaml.safe_dump(sweep_config(study.plan, command), sort_keys=False))
+    return (
+        f"{path}: make the sweep once, and start agents wherever {study.folder} is under the same path:\n\n"
+        f"  wandb sweep --project {project} {shlex.quote(str(path))}\n"
+        f"  wandb agent ENTITY/{project}/SWEEP_ID\n\n"
+        f"Once they are done: {shlex.join(['camtrain', 'ablate', *words])}"
+    )
+
+
+def point_of(study: Study, words: Sequence[str]) -> Trial:
+    """The trial that an agent of a sweep is to run.
+
+    Args:
+        study: The study.
+        words: `KEY=VALUE` for each key of the grid, and `seed=S`.
+
+    Raises:
+        ValueError: If no trial has these values.
+    """
+    chosen = {}
+    for word in words:
+        key, _, text = word.partition("=")
+        # W&B's agent writes values as Python does.
+        chosen[key] = None if text == "None" else Axis.parsed(f"{key}={text}").values[0]
+    for trial in study.trials:
+        if {**trial.point, "seed": trial.seed}.items() <= chosen.items():
+            return trial
+    raise ValueError(f"`point`: expected a value of the grid for each key and a seed, got {' '.join(words)}")

@@ -34,8 +34,8 @@ def main(words: list[str] | None = None) -> int:
     """Run the trial that the words name.
 
     Args:
-        words: The folder of a study, the name of a trial, and `offline`, `online` or `disabled` if W&B's mode is another
-            one than the study's. `None` takes them from the command line.
+        words: The folder of a study, the name of a trial, and `offline`, `online` or `disabled` if W&B's mode is
+            another one than the study's. `None` takes them from the command line.
 
     Returns:
         The exit status.
@@ -43,7 +43,7 @@ def main(words: list[str] | None = None) -> int:
     folder, name, *mode = sys.argv[1:] if words is None else words
     study = Study.opened(Path(folder))
     try:
-        finish_trial(study, study.trial_named(name), *mode)
+        finish_trial(study, study.trial_named(name), mode[0] if mode else None)
     except TrainingStoppedError as error:
         print(error, file=sys.stderr)
         return STOPPED

@@ -15,26 +15,27 @@ _COMMANDS = {
     "validate": "score a checkpoint on the validation images",
     "test": "score a checkpoint on the test images",
     "predict": "write the class probabilities of images",
-    "explain": "show what a network looks at in photos, as PNG",
+    "explain": "show what a network looks at in photographs, as PNG",
     "evaluate": "score what it looks at, method by method, as tables",
     "ablate": "train a grid of settings with several seeds, and score each",
     "report": "say which of them is best, and what it costs, on one page",
 }
 
-# Those that are not Lightning's; each is the function of its name in the module of its name.
+# Those that are not Lightning's; each is `<name>_command` in the module of its name.
 _OWN = ("explain", "evaluate", "ablate", "report")
 
 
-def main(args: list[str] | None = None) -> None:
+def main(words: list[str] | None = None) -> None:
     """Run `camtrain <subcommand> ...`.
 
     Args:
-        args: the words after `camtrain`; `None` takes them from the command line.
+        words: The words after `camtrain`; `None` takes them from the command line.
 
     Raises:
-        SystemExit: with the status of the subcommand, if that is not 0.
+        SystemExit: With the status of the subcommand, if that is not 0.
     """
-    words = sys.argv[1:] if args is None else args
+    args = words
+    words = sys.argv[1:] if words is None else words
     if words == ["--version"]:
         print(f"camtrain {version('camtrain')}")
         return
@@ -51,14 +52,14 @@ def main(args: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     if words[0] in _OWN:
         # Each takes a second or more to import.
-        command = getattr(import_module(f"camtrain.cli.{words[0]}"), words[0])
+        command = getattr(import_module(f"camtrain.cli.{words[0]}"), f"{words[0]}_command")
         if status := command(words[1:]):
             raise SystemExit(status)
         return
     if not words[0].startswith("-") and words[0] not in _COMMANDS:
         print(f"camtrain: no subcommand is called {words[0]!r}; {nearest_names(words[0], _COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
-    from camtrain.cli.training_cli import TrainingCLI  # W&B takes a second
+    from camtrain.runs.training_cli import TrainingCLI  # Lightning and W&B take seconds
 
     TrainingCLI(args)
 

@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from camtrain.cli.report_parser import report_parser
-from camtrain.cli.say import say
-from camtrain.report import Rule, write_report
-from camtrain.study import Study
+from camtrain.ablation import Ablation
+from camtrain.cli.command_parser import CommandParser
+from camtrain.cli.messages import say
+
+_EXAMPLES = """
+examples:
+  camtrain report study
+  camtrain report study --margin 0.5 --score insertion_auc
+
+In DIR: report.html, one page that needs no network; results.md and results.tex; figures/ as PNG and SVG, maps as PNG.
+
+exit status: 0; 1 if no run is finished; 2 if an argument is wrong.
+"""
 
 
-def report(words: Sequence[str]) -> int:
+def report_command(words: Sequence[str]) -> int:
     """Run `camtrain report <words>`.
 
     Args:
-        words: what follows the subcommand.
+        words: The words after the subcommand.
 
     Returns:
         The exit status: 0, or 1 if no run is finished.
 
     Raises:
-        SystemExit: with status 2 if an argument is wrong, with 0 after the help.
+        SystemExit: With status 2 if an argument is wrong, with 0 after the help.
     """
-    parser = report_parser()
-    settings = parser.parse_args(words)
+    parser = CommandParser("report", "One page that says which point of a study is best, and what it costs.", _EXAMPLES)
+    parser.add_argument("folder", type=str, metavar="DIR", help="The folder of `camtrain ablate`.")
+    add_rule(parser)
+    settings = parser.parsed(words)
     try:
-        study = Study.opened(settings.folder)
-        rule = Rule(settings.margin / 100, settings.score)
-        if not study.rows():
+        ablation = Ablation.opened(settings.folder)
+        if not ablation.rows:
             say("report", f"no run of {settings.folder} is finished; `camtrain ablate` goes on with it")
             return 1
-        study.write_results()
-        print_report(study, rule)
+        print(f"\n{ablation.report(**rule_of(parser, settings))}")
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return 0
 
 
-def print_report(study: Study, rule: Rule) -> list[Path]:
-    """Write the report, and print its table, its answer, what it leaves out and where it is.
+def add_rule(parser: CommandParser) -> None:
+    """Add what makes a point the best one; the margin is typed in points of percent."""
+    margin = {
+        "type": float,
+        "default": 1.0,
+        "metavar": "POINTS",
+        "help": "The accuracy that the best point may lose against the baseline, in points of percent.",
+    }
+    parser.add_parameters("report", Ablation.report, ["margin", "score"], margin=margin)
 
-    Returns:
-        The figures as PNG.
-    """
-    written = write_report(study, rule)
-    parts = [written.table, written.answer, *written.notes, str(written.page)]
-    print("\n" + "\n\n".join(parts))
-    return written.pictures
+
+def rule_of(parser: CommandParser, settings: Any) -> dict[str, Any]:
+    """The rule that was typed, as arguments of `Ablation.report`."""
+    typed = parser.arguments(settings, Ablation.report)
+    return {**typed, "margin": typed["margin"] / 100}

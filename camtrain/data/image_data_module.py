@@ -18,10 +18,9 @@ from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels
 from camtrain.data.transformed_samples import Samples, TransformedSamples
+from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 Split = Literal["train", "val", "test"]
-
-from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "val"),

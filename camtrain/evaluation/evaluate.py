@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.score import ScoreTable
-from camtrain.methods import Method, method_named
+from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
 
 
@@ -58,8 +59,8 @@ def evaluate(
         split: The images of a data module that are evaluated.
         num_images: The number of images, evenly spaced over the data set. The default is all.
         settings: The choices that change the numbers.
-        target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is the
-            last one with more than one pixel.
+        target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is
+            the last one with more than one pixel.
         num_channels: Measure only this number of strongest channels in Score-CAM, SS-CAM and Ablation-CAM, which
             otherwise take a pass for each. The default is all.
         max_batch: The largest number of images in one forward pass, which bounds the memory.
@@ -68,8 +69,8 @@ def evaluate(
         num_panel_maps: The number of best, and of worst, maps of each method that a metric's panel shows; 0 makes none.
         num_gallery_images: The number of images that are also written with their maps as arrays, `gallery.npz`, to be
             shown elsewhere.
-        folder: Where all is written, and parts are kept, so that the same call goes on where an earlier one was stopped.
-            The default keeps everything in memory.
+        folder: Where all is written, and parts are kept, so that the same call goes on where an earlier one was
+            stopped. The default keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show a progress bar.
 
@@ -221,7 +222,15 @@ class PreparedEvaluation:
         loaded = LoadedNetwork.of(network)
         images = image_source(data, plan.split, plan.num_images, plan.batch_size)
         protocol = _with_classes(plan.settings, images, loaded)
-        made = planned_methods(plan, loaded.network, progress=progress)
+        made = methods_named(
+            plan.methods,
+            loaded.network,
+            plan.target_layer,
+            max_batch=plan.max_batch,
+            num_channels=plan.num_channels,
+            seed=plan.settings.seed,
+            progress=progress and sys.stderr.isatty(),
+        )
         evaluator = Evaluator(loaded.network, made, plan.metrics, protocol, plan.max_batch)
         identity = {
             "weights": weights_hash(loaded.network),
@@ -272,24 +281,6 @@ class PreparedEvaluation:
             evaluation.write(self.folder.path)
         _warn_of_what_is_missing(evaluation)
         return evaluation
-
-
-def planned_methods(plan: EvaluationPlan, network: nn.Module, *, progress: bool = False) -> dict[str, Method]:
-    """The methods of a plan, made for a network.
-
-    Args:
-        plan: Their names and options.
-        network: The network.
-        progress: True shows a bar where one method takes long.
-
-    Raises:
-        ValueError: If the network has no such layer.
-    """
-    layers = [name.strip() for name in plan.target_layer.split(",")] if plan.target_layer else [None]
-    options: dict[str, Any] = {"max_batch": plan.max_batch, "seed": plan.settings.seed, "progress": progress}
-    options |= {} if plan.num_channels is None else {"num_channels": plan.num_channels}
-    layer = layers[0] if len(layers) == 1 else layers
-    return {name: method_named(name, network, layer, **options) for name in plan.methods_for(network)}
 
 
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _DEFAULT_PANEL_MAPS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(ScoreTable):
     """The scores of one network's maps on a set of images.
 
@@ -49,9 +49,9 @@ class Evaluation(ScoreTable):
         folder: Where it was written; `None` if it was kept in memory.
     """
 
-    evaluator: Evaluator = None  # type: ignore[assignment]  # dataclasses want defaults after defaults
-    found: EvaluatedImages = None  # type: ignore[assignment]
-    images: ImageSource = None  # type: ignore[assignment]
+    evaluator: Evaluator
+    found: EvaluatedImages
+    images: ImageSource
     num_resamples: int = 1000
     num_panel_maps: int = _DEFAULT_PANEL_MAPS
     num_gallery_images: int = 0
@@ -71,8 +71,7 @@ class Evaluation(ScoreTable):
             counted = int(metric.image_scores(rows).isfinite().sum())
             interval = score_interval(metric, rows, weights)
             scores.append(Score(method, name, interval, counted, bool(metric.higher_is_better)))
-        about = {"evaluator": evaluator, "found": found, "num_resamples": num_resamples}
-        return cls(title, scores, **about, **rest)
+        return cls(title, scores, evaluator=evaluator, found=found, num_resamples=num_resamples, **rest)
 
     @property
     def accuracy(self) -> float | None:
@@ -177,11 +176,20 @@ class Evaluation(ScoreTable):
             raise ValueError("`metric`: there are no maps to show; two ranked images and kept maps are needed")
         return figure_of(contact_sheet(panels, panels_title(self.evaluator, metric)))
 
+    def written(self) -> list[Path]:
+        """The files that `evaluate` wrote to its folder, in the order in which they are worth a look."""
+        if self.folder is None:
+            return []
+        names = ["scores.csv", "scores.json", "images.csv", "curves.csv", "curves.png"]
+        panels = [f"panels/{metric}.png" for metric in self.evaluator.metrics] if self.num_panel_maps else []
+        gallery = ["gallery.npz"] if self.num_gallery_images else []
+        return [path for name in (*names, *panels, *gallery) if (path := self.folder / name).is_file()]
+
     def write(self, folder: str | Path) -> list[Path]:
         """Write tables and pictures to a folder.
 
-        That is `scores.csv` and `scores.json`, `images.csv` with the scores of each image, `curves.csv` and `curves.png`
-        where there are curves, `panels/<metric>.png`, and `gallery.npz` if it was asked for.
+        That is `scores.csv` and `scores.json`, `images.csv` with the scores of each image, `curves.csv` and
+        `curves.png` where there are curves, `panels/<metric>.png`, and `gallery.npz` if it was asked for.
 
         Args:
             folder: It is made if need be; files of the same names are replaced.

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from torch import nn
-
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.metric_specs import METRICS, metric_names
-from camtrain.methods import method_names, methods_for
+from camtrain.methods import method_names
 from camtrain.positive_integer import positive_integer
 
 Split = Literal["test", "val"]
@@ -71,17 +69,31 @@ class EvaluationPlan:
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}`: expected an integer of at least 0, got {getattr(self, name)}")
 
-    def methods_for(self, network: nn.Module) -> list[str]:
-        """The names of the methods for a network; `all` leaves out those that want a network built for them."""
-        names = method_names(self.methods)
-        meant = methods_for(network) if "all" in self.methods else names
-        return [name for name in names if name in meant]
-
     @property
     def score_names(self) -> list[str]:
         """The names of all scores that it leads to: metrics, and metric/method for those of maps."""
         of_maps = [metric for metric in self.metrics if not METRICS[metric].of_network]
         return [*self.metrics, *(f"{metric}/{method}" for metric in of_maps for method in method_names(self.methods))]
+
+    def __str__(self) -> str:
+        """Methods, metrics and images, and every other choice that is not the default.
+
+        Example:
+            >>> print(EvaluationPlan(metrics="average_drop", num_images=8, settings=EvaluationSettings(num_steps=4)))
+            grad_cam by average_drop on 8 test images, num_steps=4
+        """
+        images = f"{'all' if self.num_images is None else self.num_images} {self.split} images"
+        own, settings = (
+            ("target_layer", "num_channels", "max_batch", "batch_size", "num_resamples"),
+            fields(self.settings),
+        )
+        others = [f"{name}={getattr(self, name)}" for name in own if getattr(self, name) != getattr(_DEFAULT, name)]
+        others += [
+            f"{each.name}={getattr(self.settings, each.name)}"
+            for each in settings
+            if getattr(self.settings, each.name) != getattr(_DEFAULT.settings, each.name)
+        ]
+        return ", ".join([f"{', '.join(self.methods)} by {', '.join(self.metrics)} on {images}", *others])
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of `evaluate`."""
@@ -100,3 +112,6 @@ class EvaluationPlan:
             settings["removed_shares"] = tuple(settings["removed_shares"])
         known = {each.name for each in fields(cls)}
         return cls(**{k: v for k, v in found.items() if k in known} | {"settings": EvaluationSettings(**settings)})
+
+
+_DEFAULT = EvaluationPlan()

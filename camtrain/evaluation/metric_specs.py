@@ -214,7 +214,8 @@ def metric_names(names: str | Sequence[str]) -> list[str]:
     """Names of metrics, without repetition.
 
     Args:
-        names: As a sequence or separated by commas: names of metrics, names of groups, `all`, or `fast`, which means all metrics that are not slow.
+        names: As a sequence or separated by commas: names of metrics, names of groups, `all`, or `fast`, which means
+            all metrics that are not slow.
 
     Raises:
         ValueError: If there is no metric or group of a name; the message suggests the nearest names.

@@ -7,10 +7,11 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
+from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.evaluation.bootstrap import ConfidenceInterval
 from camtrain.evaluation.evaluator import NETWORK
@@ -117,20 +118,19 @@ class ScoreTable(Sequence[Score]):
         Args:
             width: The largest number of characters in a line; metrics that do not fit get a table of their own.
         """
-        tables = []
-        for block in self._blocks(width):
-            tables.append(tabulate(block[1:], headers=block[0], tablefmt="simple", disable_numparse=True))
-        return "\n\n".join(tables)
+        return "\n\n".join(self._tabulated("simple", width))
 
     def _repr_html_(self) -> str:
-        tables = (
-            tabulate(block[1:], headers=block[0], tablefmt="html", disable_numparse=True)
-            for block in self._blocks(_WIDTH)
-        )
-        return f"<p>{_escaped(self.title)}</p>" + "".join(tables)
+        return f"<p>{escape(self.title)}</p>" + "".join(self._tabulated("html", _WIDTH))
 
     def __str__(self) -> str:
         return f"{self.title}\n\n{self.table()}"
+
+    def _tabulated(self, style: str, width: int) -> list[str]:
+        return [
+            tabulate(block[1:], headers=block[0], tablefmt=style, disable_numparse=True)
+            for block in self._blocks(width)
+        ]
 
     def _blocks(self, width: int) -> list[list[list[str]]]:
         """Tables as rows of words, the first of which is the header; each fits the width."""
@@ -159,7 +159,7 @@ class ScoreTable(Sequence[Score]):
             ModuleNotFoundError: If pandas is not installed.
         """
         try:
-            import pandas as pd
+            import pandas as pd  # type: ignore[import-untyped, unused-ignore]
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("`to_frame` needs pandas: `pip install pandas`") from error
         return pd.DataFrame([dict(zip(_COLUMNS, row, strict=True)) for row in map(_row, self.scores)])
@@ -208,7 +208,3 @@ def _fitting(first: list[str], columns: list[list[str]], width: int) -> list[lis
         groups[-1].append(column)
         left -= needed
     return groups
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +10,10 @@ from typing import Any, Literal
 from PIL import Image
 from torch import Tensor, nn
 
-from camtrain.evaluation.evaluate import planned_methods
-from camtrain.evaluation.evaluation_plan import EvaluationPlan
-from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.explanation.explanations import Explanations
 from camtrain.explanation.image_list import image_list
 from camtrain.explanation.questions import RUNNER_UP, Questions, class_index
+from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
 
 
@@ -49,14 +48,14 @@ def explain(
         counterfactual: Also show what speaks against the class.
         contrast: Also show why the class rather than this one, a name or number; `True` is the most probable other
             class.
-        target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is the
-            last one with more than one pixel.
+        target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is
+            the last one with more than one pixel.
         num_channels: Measure only this number of strongest channels in Score-CAM, SS-CAM and Ablation-CAM, which
             otherwise take a pass for each. The default is all.
         max_batch: The largest number of images in one forward pass, which bounds the memory.
         seed: The seed of noise.
-        on_error: "raise" stops at an image that cannot be read or explained; "warn" skips it with a warning and keeps the
-            reason in `problems`.
+        on_error: "raise" stops at an image that cannot be read or explained; "warn" skips it with a warning and keeps
+            the reason in `problems`.
         left_out: A folder whose files are not explained, where what is saved goes.
         progress: Show a progress bar while the result is iterated over.
 
@@ -77,13 +76,6 @@ def explain(
     if on_error not in ("raise", "warn"):
         raise ValueError(f'`on_error`: expected "raise" or "warn", got {on_error!r}')
     loaded = LoadedNetwork.of(network)
-    plan = EvaluationPlan(
-        methods,
-        target_layer=target_layer,
-        num_channels=num_channels,
-        max_batch=max_batch,
-        settings=EvaluationSettings(seed=seed),
-    )
     listed = image_list(loaded, images, on_error, None if left_out is None else Path(left_out))
 
     def index(argument: str, given: Any) -> int | None:
@@ -92,5 +84,13 @@ def explain(
     is_runner_up = contrast is True or contrast == RUNNER_UP
     other = RUNNER_UP if is_runner_up else index("contrast", None if contrast is False else contrast)
     questions = Questions(index("class_", class_), top_k, counterfactual, other)
-    made = planned_methods(plan, loaded.network, progress=progress)
+    made = methods_named(
+        methods,
+        loaded.network,
+        target_layer,
+        max_batch=max_batch,
+        num_channels=num_channels,
+        seed=seed,
+        progress=progress and sys.stderr.isatty(),
+    )
     return Explanations(loaded, made, questions, listed, on_error=on_error, progress=progress)

@@ -139,10 +139,12 @@ class Explanation:
         show_pixels(contact_sheet(self.panels(), self.title or self.name, _SMALLEST_OVERLAY))
 
     def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
-        """Write a picture for each map: `<name>.<method>.png`, and `<name>.<method>.<question>.png` for further questions.
+        """Write a picture for each map.
+
+        That is `<name>.<method>.png`, and `<name>.<method>.<question>.png` for further questions.
 
         Args:
-            folder: It is made if need be; files of the same names are replaced.
+            folder: Where the pictures are written; files of the same names are replaced.
             name: The beginning of the names of the files; `None` is the name of the image without its extension.
 
         Returns:
@@ -161,7 +163,7 @@ class Explanation:
         return paths
 
     def sheet_rows(self) -> dict[str, list[Tile]]:
-        """Rows of contact sheets by what the sheet compares: "" for methods, or a method, for its answers to questions."""
+        """Rows of contact sheets: of that of all methods by "", of those of the questions by the method."""
         image = Tile("image", self.picture, self.name)
         answers = self.by_method
         rows = {"": [image, *(each[0].tile(self.picture) for each in answers.values())]}

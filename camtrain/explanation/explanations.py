@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tabulate import tabulate
+from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 from torch import Tensor
 from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
@@ -84,12 +84,12 @@ class Explanations:
     def save(self, folder: str | Path) -> SavedExplanations:
         """Write a picture for each map, and contact sheets with all of them.
 
-        That is `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions, `contact_sheet.png` with a
-        row for each image, and `contact_sheet_<method>.png` with a column for each question where there are several. A
-        page of a sheet is written as soon as it is full.
+        That is `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions, `contact_sheet.png`
+        with a row for each image, and `contact_sheet_<method>.png` with a column for each question where there are
+        several. A page of a sheet is written as soon as it is full.
 
         Args:
-            folder: It is made if need be; files of the same names are replaced.
+            folder: Where the pictures are written; files of the same names are replaced.
 
         Raises:
             ValueError: If one of the images is a file that would be replaced.
@@ -193,7 +193,8 @@ class SavedExplanations:
     def table(self) -> str:
         """The predicted class, its probability and the files of each image, for a terminal."""
         headers = ("image", "predicted class", "probability", "files")
-        return tabulate(self.rows, headers=headers, tablefmt="simple", disable_numparse=True)
+        table: str = tabulate(self.rows, headers=headers, tablefmt="simple", disable_numparse=True)
+        return table
 
     def __str__(self) -> str:
         sheets = ", ".join(path.name for path in self.sheets)

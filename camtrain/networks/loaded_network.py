@@ -38,9 +38,9 @@ class LoadedNetwork:
     title: str
     preprocessing: Preprocessing
     class_names: Sequence[str] | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     num_classes: int | None = None
-    remarks: Sequence[str] = field(default=())
+    remarks: Sequence[str] = ()
 
     @classmethod
     def of(cls, network: LoadedNetwork | nn.Module) -> LoadedNetwork:

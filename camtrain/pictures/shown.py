@@ -45,6 +45,6 @@ def show_pixels(pixels: npt.NDArray[np.uint8]) -> None:
     if get_ipython is not None and get_ipython() is not None:
         from IPython.display import display
 
-        display(picture)
+        display(picture)  # type: ignore[no-untyped-call, unused-ignore]
     else:
         picture.show()

@@ -89,7 +89,7 @@ def answer_of(study: Study, rule: Rule | None = None) -> Answer:
     points = points_of(study)
     if not any(point.rows for point in points):
         raise ValueError(f"no run of {study.folder} is finished")
-    return answered(points, Rule() if rule is None else rule, study.asked.split)
+    return answered(points, Rule() if rule is None else rule, study.plan.split)
 
 
 def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> Answer:

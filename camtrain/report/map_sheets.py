@@ -72,7 +72,7 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSh
 def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tuple[str, Gallery]]]:
     """The seed for which most points have a gallery, and the label and gallery of each of these points."""
     best: tuple[int, list[tuple[str, Gallery]]] = (0, [])
-    for seed in study.asked.seeds:
+    for seed in study.plan.seeds:
         found = []
         for runs in points:
             path = study.evaluation_of(runs.trials[seed]) / "gallery.npz" if seed in runs.trials else None

@@ -71,7 +71,7 @@ def page(
         trim_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        title=f"Study {study.asked.name}",
+        title=f"Study {study.plan.name}",
         finished=sum(len(runs.rows) for runs in points),
         asked_for=len(study.trials),
         answer=answer,
@@ -79,22 +79,25 @@ def page(
         asked=_asked(study),
         sections=[section for section in sections if section.figures],
         tables=tables,
-        commands=[shlex.join(study.asked.command), f"camtrain report {shlex.quote(str(study.folder))}"],
+        commands=[
+            *([shlex.join(study.plan.command)] if study.plan.command else []),
+            f"camtrain report {shlex.quote(str(study.folder))}",
+        ],
         provenance=_provenance(points),
     )
 
 
 def _on_test(study: Study, answer: Answer) -> bool:
     """Whether the points were compared on test images."""
-    return answer.accuracy.startswith("test/") or (bool(study.asked.evaluation) and study.asked.split == "test")
+    return answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
 
 
 def _asked(study: Study) -> list[tuple[str, str]]:
-    asked = study.asked
-    grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in asked.axes]
-    scores = shlex.join(asked.evaluation) if asked.evaluation else "none"
-    seeds = ", ".join(map(str, asked.seeds))
-    return [("configuration", asked.config), *grid, ("seeds", seeds), ("scores of the maps", scores)]
+    plan = study.plan
+    grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in plan.axes]
+    scores = "none" if plan.evaluation is None else str(plan.evaluation)
+    seeds = ", ".join(map(str, plan.seeds))
+    return [("configuration", plan.config), *grid, ("seeds", seeds), ("scores of the maps", scores)]
 
 
 def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:

@@ -27,8 +27,8 @@ class Study:
 
         study.json               what is run: the plan and its trials
         results.csv              a row for each finished trial
-        trials/<name>/           config.yaml, trial.log, row.json, version_<k>/ with the run that `camtrain.runs.fit` made,
-                                 evaluated_<hash>/ with the files of `camtrain.evaluate`
+        trials/<name>/           config.yaml, trial.log, row.json, version_<k>/ with the run that `camtrain.runs.fit`
+                                 made, evaluated_<hash>/ with the files of `camtrain.evaluate`
 
     Trials of an earlier plan that are not part of the present one stay in `trials`, and are not in the table. Those
     that are, by their whole configuration, belong to the present plan too, in the folders that they have.
