@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.messages import say, warnings_as_lines

@@ -70,7 +70,7 @@ def evaluate(
         num_gallery_images: The number of images that are also written with their maps as arrays, `gallery.npz`, to be
             shown elsewhere.
         folder: Where all is written, and parts are kept, so that the same call goes on where an earlier one was
-            stopped. The default keeps everything in memory.
+            stopped; `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show a progress bar.
 
