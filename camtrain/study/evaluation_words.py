@@ -34,7 +34,6 @@ _OF_SETTINGS: tuple[tuple[str, str, type], ...] = (
     ("tolerance", "tolerance", float),
     ("seed", "seed", int),
 )
-_OLD_MAX_BATCH = 32
 
 
 def plan_of_words(words: Sequence[str]) -> EvaluationPlan:
@@ -51,7 +50,7 @@ def plan_of_words(words: Sequence[str]) -> EvaluationPlan:
     found, _ = parser.parse_known_args(list(words))
     given = {name: value for name, value in vars(found).items() if value is not None}
     settings: dict[str, Any] = {field: given.pop(field) for _, field, _ in _OF_SETTINGS if field in given}
-    return EvaluationPlan(**{"max_batch": _OLD_MAX_BATCH, **given}, settings=EvaluationSettings(**settings))
+    return EvaluationPlan(**given, settings=EvaluationSettings(**settings))
 
 
 def split_of_words(words: Sequence[str]) -> Literal["test", "val"]:

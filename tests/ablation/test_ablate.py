@@ -18,8 +18,8 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 from camtrain.ablation import run_trial
 from camtrain.ablation.trial_lock import trial_lock
 from camtrain.cli import main
-from camtrain.cli.ablate import ablate as run_ablate
-from camtrain.study import Asked, Study, Trial
+from camtrain.cli.ablate import ablate_command
+from camtrain.study import Study, StudyPlan, Trial
 from tests.ablation.studies import WORDS, ablate, command, environment, results
 from tests.offline_run import OfflineRun
 
@@ -43,7 +43,7 @@ def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
     again = ablate(folder, "killed", *WORDS)
     assert again.returncode == 0, again.stderr
     assert "[1/4] regularizer_weight=0,seed=0: was finished before" in again.stderr
-    log = (place / "fit.log").read_text()
+    log = (place / "trial.log").read_text()
     assert "Restored all states from the checkpoint" in log
     assert [path.name for path in place.glob("version_*")] == ["version_0"]
     assert len(results(folder / "killed")) == 4
@@ -73,14 +73,14 @@ def test_ctrl_c_ends_the_running_processes(folder):
 
 def test_a_trial_that_another_call_runs_is_waited_for_and_can_be_given_up(tmp_path):
     trial = Trial({}, 0, {})
-    study = Study(tmp_path, Asked("study", "c.yaml", (), (0,)), [trial])
+    study = Study(tmp_path, StudyPlan("study", "c.yaml", (), (0,)), [trial])
     stop = threading.Event()
     with trial_lock(study.folder_of(trial)):
-        assert run_trial(study, trial, [], wait=False).status == "held"
+        assert run_trial(study, trial, wait=False).status == "held"
         threading.Timer(0.2, stop.set).start()
-        assert run_trial(study, trial, [], wait=True, stop=stop).status == "stopped"
+        assert run_trial(study, trial, wait=True, stop=stop).status == "stopped"
         study.write_row(trial, {})
-    assert run_trial(study, trial, []).status == "was finished"
+    assert run_trial(study, trial).status == "was finished"
 
 
 def _until(is_so, seconds: float = 240) -> None:
@@ -160,15 +160,15 @@ def test_called_again_it_runs_nothing(folder, study):
 
 def test_a_report_that_fails_is_said_and_loses_no_run(folder, study, monkeypatch, capsys):
     def no_report(*arguments):
-        raise ValueError("`--score`: the study has no 'localization_iou_25'")
+        raise ValueError("`score`: the study has no 'localization_iou_25'")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("camtrain.cli.ablate.print_report", no_report)
+    monkeypatch.setattr("camtrain.ablation.ablation.write_report", no_report)
     before = results(study)
-    assert run_ablate(command(folder, "whole", *WORDS)[4:]) == 1
+    assert ablate_command(command(folder, "whole", *WORDS)[4:]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said == (
-        "camtrain ablate: no report: `--score`: the study has no 'localization_iou_25'; `camtrain report whole` makes "
+        "camtrain ablate: no report: --score: the study has no 'localization_iou_25'; `camtrain report whole` makes "
         "it of the finished runs"
     )
     assert results(study) == before
@@ -213,7 +213,7 @@ def test_a_run_that_fails_stops_no_other(folder):
     assert done.returncode == 1
     assert "regularizer_weight=-1,seed=0: FAILED" in done.stderr
     assert "`regularizer_weight`: expected a finite number of at least 0, got -1" in done.stderr
-    assert "fit.log" in done.stderr
+    assert "trial.log" in done.stderr
     (row,) = results(folder / "failing")
     assert row["model.regularizer_weight"] == "0"
     assert "No maps were scored" in done.stdout
@@ -222,7 +222,7 @@ def test_a_run_that_fails_stops_no_other(folder):
 def test_another_number_of_threads_is_refused(folder, study):
     done = ablate(folder, "whole", *WORDS, "--threads", "2")
     assert done.returncode == 2
-    assert "`--threads`: the study in whole began with 1" in done.stderr
+    assert "--threads: the study in whole began with 1" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -230,36 +230,30 @@ def test_another_number_of_threads_is_refused(folder, study):
     [
         (["--set", "model.regularizer_wait=0,1"], "regularizer_wait"),
         (["--set", "model.regularizer_weight=a,b"], "regularizer_weight"),
-        (["--set", "model.regularizer_weight"], "`--set`: expected KEY=VALUE,VALUE,..."),
-        (["--set", "a=1", "--set", "a=2"], "`--set`: expected each key once"),
-        (["--set", "seed_everything=1,2"], "`--set`: seeds are given by --seeds"),
+        (["--set", "model.regularizer_weight"], "--set: expected KEY=VALUE,VALUE,..."),
+        (["--set", "a=1", "--set", "a=2"], "--set: expected each key once"),
+        (["--set", "seed_everything=1,2"], "--set: seeds are given by --seeds"),
         (["--set", "trainer.max_epochs=1", "--seeds", "0,0"], "expected each seed once"),
         (["--set", "trainer.max_epochs=1", "--methods", "grad_kam"], "grad_kam"),
-        (["--set", "trainer.max_epochs=1", "--metrics", "drop"], "`metrics`: none is called 'drop'"),
+        (["--set", "trainer.max_epochs=1", "--metrics", "drop"], "--metrics: none is called 'drop'"),
         (
             ["--set", "trainer.max_epochs=1", "--score", "insertion"],
             "the study will have no 'insertion'; did you mean",
         ),
-        (["--set", "trainer.max_epochs=1", "--score", "insertion_auc/layer_cam"], "`--score`: the study will have no"),
-        (["--set", "trainer.max_epochs=1", "--margin", "-1"], "`--margin`: expected a number of at least 0"),
-        (["--set", "trainer.max_epochs=1", "--evaluate-with=--stages x"], "--stages"),
-        (
-            ["--set", "trainer.max_epochs=1", "--evaluate-with=--checkpoint other.ckpt"],
-            "`--evaluate-with`: --checkpoint is the study's own, got other.ckpt; leave it out",
-        ),
-        (
-            ["--set", "trainer.max_epochs=1", "--evaluate-with=--split val"],
-            "`--evaluate-with`: --split is the study's own, got val; give --split to `camtrain ablate`",
-        ),
+        (["--set", "trainer.max_epochs=1", "--score", "insertion_auc/layer_cam"], "--score: the study will have no"),
+        (["--set", "trainer.max_epochs=1", "--margin", "-1"], "--margin: expected"),
+        (["--set", "trainer.max_epochs=1", "--stages", "x"], "--num_stages: expected a int"),
+        (["--set", "trainer.max_epochs=1", "--num_stages", "0"], "--num_stages: expected a positive integer, got 0"),
+        (["--set", "trainer.max_epochs=1", "--checkpoint", "other.ckpt"], "--checkpoint"),
         (
             ["--set", "trainer.max_epochs=1", "--metrics", "gradient", "--score", "guided_agreement/grad_cam"],
-            "`--score`: the study will have no",
+            "--score: the study will have no",
         ),
-        (["--set", "run.test=false"], "`--set`: run.test changes nothing of what a run learns"),
+        (["--set", "run.test=false"], "--set: run.test changes nothing of what a run learns"),
         (["--set", "trainer.fast_dev_run=true"], "`trainer.fast_dev_run`: a study needs the checkpoints"),
         (["--set", "trainer.enable_checkpointing=false"], "`trainer.enable_checkpointing`: a study needs"),
         (["--set", "trainer.logger=false"], "`trainer.logger`: a study needs"),
-        (["--set", "trainer.max_epochs=1", "--config", "no.yaml"], "`--config`: no such file: no.yaml"),
+        (["--set", "trainer.max_epochs=1", "--config", "no.yaml"], "--config: no such file: no.yaml"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):

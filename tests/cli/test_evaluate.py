@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from camtrain.cli.evaluation_report import compared
+from camtrain.cli.evaluation_run import EvaluatedImages
 from PIL import Image
 
 from camtrain import Classifier
 from camtrain.batch import Batch, collate, evenly_spaced
 from camtrain.cli import main
-from camtrain.cli.evaluation_report import compared
-from camtrain.cli.evaluation_run import EvaluatedImages
 from camtrain.evaluation import EvaluationSettings, Evaluator
 from camtrain.methods import method_named, normalized_maps
 from camtrain.networks import AttentionBranch, CIFARResNet

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from camtrain.cli.ready_network import ready_network
 from PIL import Image
 from torchvision import models
 
 from camtrain.cli import main
-from camtrain.cli.ready_network import ready_network
 from camtrain.gradients import Against
 from camtrain.methods import METHODS, TITLES, method_named, normalized_maps
 from camtrain.pictures import gradient_picture, overlay, shown_pixels

@@ -7,21 +7,24 @@ import json
 
 import numpy as np
 
-from camtrain.study import Asked, Axis, Study, Trial
+from camtrain.evaluation import EvaluationPlan
+from camtrain.study import Axis, Study, StudyPlan, Trial
 
 WEIGHT = "model.regularizer_weight"
+TWO_METRICS = EvaluationPlan(metrics="average_drop,insertion_auc")
 
 
-def made_up(folder, rows, *, more_axes=(), evaluation=("--metrics", "average_drop,insertion_auc")):
+def made_up(folder, rows, *, more_axes=(), evaluation=TWO_METRICS):
     """A study with a row for each (point, seed, scores)."""
     keys = list(dict.fromkeys(key for point, _, _ in rows for key in point))
     # By its JSON, as a value may be a mapping.
     values = [{json.dumps(point[key]): point[key] for point, _, _ in rows} for key in keys]
     axes = [Axis(key, tuple(each.values())) for key, each in zip(keys, values, strict=True)]
     seeds = tuple(sorted({seed for _, seed, _ in rows}))
-    asked = Asked("made_up", "c.yaml", (*axes, *more_axes), seeds, tuple(evaluation), "disabled")
+    split = "test" if evaluation is None else evaluation.split
+    plan = StudyPlan("made_up", "c.yaml", (*axes, *more_axes), seeds, evaluation, split, "disabled")
     trials = [Trial(point, seed, {"point": point, "seed": seed}) for point, seed, _ in rows]
-    study = Study(folder, asked, trials)
+    study = Study(folder, plan, trials)
     study.write()
     for trial, (_, _, scores) in zip(study.trials, rows, strict=True):
         study.write_row(trial, scores)

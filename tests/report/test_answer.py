@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from camtrain.evaluation import EvaluationPlan
 from camtrain.report import Rule, answer_of, answered
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
@@ -241,7 +242,9 @@ def test_the_answer_of_a_study_is_that_of_its_points_on_its_split(tmp_path):
     assert str(answer_of(study)) == str(answered(points_of(study), Rule()))
     assert answer_of(study).best.runs.label == "λ = 1"
     assert answer_of(study, Rule(0.3, "insertion_auc")).best is None
-    on_val = made_up(tmp_path / "val", rows, evaluation=("--metrics", "average_drop,insertion_auc", "--split", "val"))
+    on_val = made_up(
+        tmp_path / "val", rows, evaluation=EvaluationPlan(metrics="average_drop,insertion_auc", split="val")
+    )
     assert answer_of(on_val).best.runs.label == "λ = 0.1"
     with pytest.raises(ValueError, match=f"no run of {tmp_path} is finished"):
         answer_of(unfinished(study, 0, 1, 2))

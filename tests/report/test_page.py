@@ -13,6 +13,7 @@ from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
 from camtrain.cli import main
+from camtrain.evaluation import EvaluationPlan
 from camtrain.report import Rule, answered, write_report
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.points import points_of
@@ -83,7 +84,7 @@ def test_the_command_prints_the_answer(study, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["report", str(study.folder), "--score", "iou"])
     assert stop.value.code == 2
-    assert "score`: the study has no 'iou'" in capsys.readouterr().err
+    assert "--score: the study has no 'iou'" in capsys.readouterr().err
 
 
 def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
@@ -102,18 +103,17 @@ def test_a_study_without_its_baseline_has_a_report(study):
     assert {path.stem for path in written.pictures} == {"score_curves", "removal_curves", "maps_grad_cam"}
 
 
-MAPS = ("--metrics", "average_drop,insertion_auc", "--split")
+MAPS = {split: EvaluationPlan(metrics="average_drop,insertion_auc", split=split) for split in ("test", "val")}
 
 
 @pytest.mark.parametrize(
     ("evaluation", "tested", "accuracy", "warns"),
     [
-        ((*MAPS, "test"), True, "51.0", True),
-        ((*MAPS, "test"), False, "61.0", True),  # the maps are of test images
-        ((*MAPS, "val"), True, "61.0", False),
-        ((*MAPS, "test", "--split", "val"), True, "61.0", False),
-        ((), True, "51.0", True),
-        ((), False, "61.0", False),
+        (MAPS["test"], True, "51.0", True),
+        (MAPS["test"], False, "61.0", True),  # the maps are of test images
+        (MAPS["val"], True, "61.0", False),
+        (None, True, "51.0", True),
+        (None, False, "61.0", False),
     ],
 )
 def test_the_page_warns_where_test_images_were_looked_at(tmp_path, evaluation, tested, accuracy, warns):

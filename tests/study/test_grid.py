@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from camtrain.study import Asked, Axis, Study, Trial, grid
+from camtrain.evaluation import EvaluationPlan, EvaluationSettings
+from camtrain.study import Axis, Study, StudyPlan, Trial, grid
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_values_are_yaml(words, values):
 
 @pytest.mark.parametrize("words", ["", "key", "key=", "=1,2", "key=1,1", "key=[1", "key=0.001,1e-3"])
 def test_other_words_are_refused(words):
-    with pytest.raises(ValueError, match="`--set`: expected"):
+    with pytest.raises(ValueError, match="`grid`: expected"):
         Axis.parsed(words)
 
 
@@ -65,44 +66,38 @@ def test_names_are_folders():
     assert len(Trial({f"key_{number}": number for number in range(50)}, 0, CONFIG).name) < 120
 
 
-def study(folder, weights=(0, 0.1), **asked):
+def study(folder, weights=(0, 0.1), **planned):
     trials = [Trial({"model.regularizer_weight": each}, 0, {"model": {"regularizer_weight": each}}) for each in weights]
-    question = Asked("study", "c.yaml", (Axis("model.regularizer_weight", tuple(weights)),), (0,), **asked)
-    return Study(folder, question, trials)
+    plan = StudyPlan("study", "c.yaml", (Axis("model.regularizer_weight", tuple(weights)),), (0,), **planned)
+    return Study(folder, plan, trials)
 
 
 def test_a_study_is_read_back(tmp_path):
-    written = study(tmp_path, evaluation=("--split", "val"), threads=3)
+    evaluation = EvaluationPlan(
+        "grad_cam, layer_cam",
+        ["average_drop", "road"],
+        "val",
+        num_images=8,
+        settings=EvaluationSettings(num_steps=4, removed_shares=(0.2, 0.4), tolerance=2.5),
+        target_layer="layer2",
+    )
+    written = study(
+        tmp_path, evaluation=evaluation, split="val", threads=3, tags=("a",), command=("camtrain", "ablate")
+    )
     written.write()
     found = Study.opened(tmp_path)
-    assert found.asked == written.asked
+    assert found.plan == written.plan
     assert found.trials == written.trials
-    assert found.asked.split == "val"
-
-
-@pytest.mark.parametrize(
-    ("evaluation", "command", "split"),
-    [
-        (("--methods", "grad_cam"), (), "test"),
-        (("--split", "val", "--limit", "3"), (), "val"),
-        (("--split=val",), (), "val"),
-        (("--split", "test", "--panels", "0", "--split", "val"), (), "val"),  # --evaluate-with may say it again
-        (("--split", "val", "--split=test"), (), "test"),
-        (("--split", "test"), ("camtrain", "ablate", "--split", "val"), "test"),
-        ((), ("camtrain", "ablate", "--metrics", "none"), "test"),
-        ((), ("camtrain", "ablate", "--metrics", "none", "--split", "val"), "val"),  # no maps, but accuracies
-    ],
-)
-def test_the_split_is_the_one_that_counts(tmp_path, evaluation, command, split):
-    assert study(tmp_path, evaluation=evaluation, command=command).asked.split == split
+    assert found.plan.evaluation.methods == ("grad_cam", "layer_cam")
+    assert study(tmp_path).plan == StudyPlan.from_json(study(tmp_path).plan.as_json())
 
 
 def test_a_row_is_of_one_configuration_and_one_evaluation(tmp_path):
-    first = study(tmp_path, evaluation=("--metrics", "win"))
+    first = study(tmp_path, evaluation=EvaluationPlan(metrics="win"))
     first.write_row(first.trials[0], {"test/accuracy": 0.5})
     assert first.row(first.trials[0])["test/accuracy"] == 0.5
     assert first.row(first.trials[1]) is None
-    assert study(tmp_path, evaluation=("--metrics", "road")).row(first.trials[0]) is None
+    assert study(tmp_path, evaluation=EvaluationPlan(metrics="road")).row(first.trials[0]) is None
 
 
 def test_results_hold_the_finished_trials(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from camtrain.study import Asked, Axis, Study, Trial
+from camtrain.study import Axis, Study, StudyPlan, Trial
 
 WEIGHT, DISTANCE = "model.regularizer_weight", "model.regularizer.distance"
 
@@ -18,15 +18,15 @@ def trial(point, weight, distance="cosine"):
 
 
 def narrow(folder):
-    asked = Asked("study", "c.yaml", (Axis(WEIGHT, (0, 0.1)),), (0,))
-    return Study(folder, asked, [trial({WEIGHT: weight}, weight) for weight in (0, 0.1)])
+    plan = StudyPlan("study", "c.yaml", (Axis(WEIGHT, (0, 0.1)),), (0,))
+    return Study(folder, plan, [trial({WEIGHT: weight}, weight) for weight in (0, 0.1)])
 
 
 def wide(folder):
     """With a second key, of which one value is what the narrow one had."""
     axes = (Axis(WEIGHT, (0, 0.1)), Axis(DISTANCE, ("cosine", "mae")))
     trials = [trial({WEIGHT: w, DISTANCE: d}, w, d) for w in (0, 0.1) for d in ("cosine", "mae")]
-    return Study(folder, Asked("study", "c.yaml", axes, (0,)), trials)
+    return Study(folder, StudyPlan("study", "c.yaml", axes, (0,)), trials)
 
 
 def test_a_wider_grid_has_the_runs_that_are_finished(tmp_path):
@@ -76,13 +76,13 @@ def test_rows_of_a_first_version_are_not_mixed_with_others(tmp_path):
 def test_a_test_that_is_now_asked_for_is_not_there_yet(tmp_path):
     study = narrow(tmp_path)
     study.write()
-    study.asked = replace(study.asked, test=False)
+    study.plan = replace(study.plan, test=False)
     study.write_row(study.trials[0], {"val/accuracy": 0.8})
     assert len(study.rows()) == 1
-    study.asked = replace(study.asked, test=True)
+    study.plan = replace(study.plan, test=True)
     assert study.rows() == []
     study.write_row(study.trials[0], {"test/accuracy": 0.8})
-    study.asked = replace(study.asked, test=False)
+    study.plan = replace(study.plan, test=False)
     assert len(study.rows()) == 1, "more than is asked for is enough"
 
 
@@ -90,8 +90,8 @@ def test_what_was_asked_stands_though_a_trial_is_gone(tmp_path):
     study = narrow(tmp_path)
     study.write()
     shutil.rmtree(study.folder_of(study.trials[0]))
-    assert Study.asked_in(tmp_path) == study.asked
+    assert Study.plan_in(tmp_path) == study.plan
     with pytest.raises(FileNotFoundError, match=r"config\.yaml is gone: `camtrain ablate` with the words of the study"):
         Study.opened(tmp_path)
     with pytest.raises(FileNotFoundError, match="holds no study"):
-        Study.asked_in(tmp_path / "trials")
+        Study.plan_in(tmp_path / "trials")

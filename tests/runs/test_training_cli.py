@@ -15,8 +15,8 @@ import yaml
 from camtrain import Classifier
 from camtrain.batch import Batch
 from camtrain.cli import main
-from camtrain.cli.run_settings import open_run
 from camtrain.data import DecoyDigits
+from camtrain.runs.run_loggers import open_run
 from tests.offline_run import OfflineRun
 
 # A run that goes on from another's checkpoint has a folder of its own, and Lightning says so.
