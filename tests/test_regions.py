@@ -1,7 +1,8 @@
-"""Boxes and masks become the same pixels."""
+"""Boxes and masks as pixels."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
@@ -21,19 +22,37 @@ def test_several_boxes_count_as_their_union():
     assert torch.equal(box_regions([each.float() for each in boxes], (4, 4)), expected)
 
 
-def test_a_fractional_box_holds_the_pixels_whose_center_it_holds():
+def test_a_fractional_box_holds_the_pixels_whose_centers_it_holds():
     boxes = [torch.tensor([[0.5, 0.51, 2.5, 3.2]])]
     assert torch.equal(box_regions(boxes, (4, 4))[0], pixels("....", "##..", "##..", "...."))
 
 
-def test_what_is_outside_the_image_is_cut_off():
+def test_a_box_may_leave_the_image_by_one_pixel():
     boxes = [
-        torch.tensor([[-5.0, -5.0, 1.0, 2.0]]),
-        torch.tensor([[3.0, 2.0, 90.0, 90.0]]),
-        torch.tensor([[9.0, 9, 10, 10]]),
+        torch.tensor([[-1.0, -1.0, 1.0, 2.0]]),
+        torch.tensor([[3.0, 2.0, 5.0, 4.0]]),
+        torch.tensor([[4.2, 0.0, 5.0, 3.0]]),
     ]
     counts = box_regions(boxes, (3, 4)).flatten(1).sum(dim=1)
     assert counts.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("corner", range(4))
+def test_a_box_that_leaves_the_image_further_is_an_error(corner):
+    box = [0.0, 0.0, 4.0, 3.0]
+    box[corner] += -1.01 if corner < 2 else 1.01
+    boxes = [torch.zeros(0, 4), torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.0, 0.0, 1.0, 1.0], box])]
+    with pytest.raises(
+        ValueError, match=r"`boxes`: expected boxes on images of width 4 and height 3, got \[.*\] for image 2.* resize"
+    ):
+        box_regions(boxes, (3, 4))
+
+
+def test_boxes_in_the_pixels_of_the_image_on_a_small_map_are_an_error():
+    with pytest.raises(
+        ValueError, match=r"`annotation`: expected boxes .* width 7 and height 7, .*camtrain.cams.resize"
+    ):
+        regions([torch.tensor([[20.0, 30.0, 120.0, 180.0]])], (7, 7))
 
 
 def test_boxes_thinner_than_a_pixel_hold_no_center():
@@ -72,9 +91,10 @@ def test_no_images():
 @pytest.mark.parametrize(
     ("annotation", "message"),
     [
-        (torch.zeros(2, 4, 4), "dtype bool, got torch.float32"),
-        (torch.zeros(2, 4, 4, dtype=torch.uint8), "dtype bool, got torch.uint8"),
-        (torch.zeros(2, 4, 3, dtype=torch.bool), r"\(N, 4, 4\), got \(2, 4, 3\)"),
+        (torch.zeros(2, 4, 4), "bool masks .*, got torch.float32"),
+        (torch.zeros(2, 4), r"list with one \(M, 4\) tensor of boxes per image, got torch.float32 of shape \(2, 4\)"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), "bool masks .*, got torch.uint8"),
+        (torch.zeros(2, 4, 3, dtype=torch.bool), r"\(N, 4, 4\), .*got torch.bool of shape \(2, 4, 3\)"),
         ([torch.zeros(2, 4), torch.zeros(4)], r"got \(4,\) for image 1"),
         ([torch.tensor([[2.0, 0.0, 1.0, 1.0]])], r"got \[2.0, 0.0, 1.0, 1.0\]"),
         ([torch.tensor([[0.0, 0.0, float("nan"), 1.0]])], "expected finite"),
@@ -82,5 +102,25 @@ def test_no_images():
     ],
 )
 def test_bad_annotations(annotation, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"`annotation`: .*{message}"):
         regions(annotation, (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        (torch.zeros(2, 4), r"got Tensor of shape \(2, 4\)"),
+        (np.zeros((2, 1, 4)), "got ndarray"),
+        ("boxes", "got str"),
+        ([torch.zeros(1, 4), [[0, 0, 1, 1]]], "got list for image 1"),
+        ([np.zeros((1, 4))], "got ndarray for image 0"),
+    ],
+)
+def test_boxes_are_a_list_of_tensors(boxes, message):
+    with pytest.raises(
+        TypeError, match=rf"`boxes`: expected a list with one \(M, 4\) tensor of boxes per image, {message}"
+    ):
+        box_regions(boxes, (4, 4))
+    if not isinstance(boxes, torch.Tensor):
+        with pytest.raises(TypeError, match=f"`annotation`: .* {message}"):
+            regions(boxes, (4, 4))

@@ -194,8 +194,7 @@ class MapScores(Callback):
         for start in range(0, len(batch), _BATCH):
             part = batch.subset(range(start, min(start + _BATCH, len(batch))))
             for cell, rows in self._evaluator_for(part)(part).rows.items():
-                metric = self._metrics[cell]
-                metric.total += rows.sum(dim=0).to(metric.total)
+                self._metrics[cell].add_rows(rows)
 
     def _evaluator_for(self, batch: Batch) -> Evaluator:
         assert self._evaluator is not None

@@ -1,4 +1,4 @@
-"""How a map is scored: torchmetrics classes and the pure functions that they use."""
+"""Metrics of maps: torchmetrics classes, and the pure functions that they average."""
 
 from camtrain.metrics.adcc import ADCC, adcc, coherency, complexity
 from camtrain.metrics.additive_score import AdditiveScore
@@ -7,7 +7,6 @@ from camtrain.metrics.average_drop import AverageDrop, drop
 from camtrain.metrics.average_gain import AverageGain, gain
 from camtrain.metrics.average_increase import AverageIncrease, increase
 from camtrain.metrics.class_sensitivity import ClassSensitivity, class_sensitivity
-from camtrain.metrics.component_boxes import ComponentBoxes, component_boxes
 from camtrain.metrics.deletion_auc import DeletionAUC
 from camtrain.metrics.energy_pointing_game import EnergyPointingGame, energy_in_region
 from camtrain.metrics.gradient_noise import GradientNoise, gradient_noise
@@ -34,7 +33,6 @@ __all__ = [
     "AverageGain",
     "AverageIncrease",
     "ClassSensitivity",
-    "ComponentBoxes",
     "DeletionAUC",
     "EnergyPointingGame",
     "GradientNoise",
@@ -56,7 +54,6 @@ __all__ = [
     "class_sensitivity",
     "coherency",
     "complexity",
-    "component_boxes",
     "drop",
     "energy_in_region",
     "gain",

@@ -9,56 +9,55 @@ from torch import Tensor
 
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.average_drop import drop
-from camtrain.metrics.map_similarity import map_similarity
+from camtrain.metrics.checked import check_length, check_shape, checked_tensor, checked_unit_maps
+from camtrain.metrics.map_similarity import named_similarity
 
 
-def coherency(cams: Tensor, cams_of_masked: Tensor) -> Tensor:
-    """How little the map changes where only what it shows is left: correlation of both maps, brought to [0, 1].
+def coherency(cams: Tensor, masked_cams: Tensor) -> Tensor:
+    """How little the map changes if the image is masked with it: the correlation of both maps, scaled to [0, 1].
 
         (1 + ρ(CAM(x), CAM(x ⊙ CAM(x)))) / 2
 
     Args:
         cams: (N, H, W) maps.
-        cams_of_masked: (N, H, W) maps of image ⊙ map, for the same class.
+        masked_cams: (N, H, W) maps of image ⊙ map, for the same class.
 
     Returns:
-        (N,) in [0, 1]; 1 where both are flat, 1/2 where one is.
+        (N,) in [0, 1]; 1 where both maps are constant, 1/2 where only one is.
+
+    Raises:
+        TypeError: If an argument is no tensor.
+        ValueError: If the maps are not (N, H, W), their shapes differ, or a value is not finite.
     """
-    return (1 + map_similarity(cams, cams_of_masked, "pearson")) / 2
+    return (1 + named_similarity("cams", cams, "masked_cams", masked_cams, "pearson")) / 2
 
 
 def complexity(cams: Tensor) -> Tensor:
     """How much of the image the map shows: its mean.
 
     Args:
-        cams: (N, H, W) in [0, 1].
+        cams: (N, H, W) maps in [0, 1].
 
     Returns:
         (N,) in [0, 1].
 
     Raises:
-        ValueError: if the maps are not (N, H, W), or one leaves [0, 1].
+        TypeError: If `cams` is no tensor.
+        ValueError: If the maps are not (N, H, W), or a value is NaN or outside [0, 1].
     """
-    if cams.dim() != 3:
-        raise ValueError(f"`cams`: expected (N, H, W), got {tuple(cams.shape)}")
-    low, high = (cams.amin(), cams.amax()) if cams.numel() else (0.0, 0.0)
-    if not (low >= -1e-6 and high <= 1 + 1e-6):
-        raise ValueError(
-            f"`cams`: expected values in [0, 1], got {float(low):g} to {float(high):g}; normalize the maps first "
-            "(camtrain.cams.normalize)"
-        )
-    return cams.flatten(1).to(torch.promote_types(cams.dtype, torch.float32)).mean(dim=1).clamp(0, 1)
+    maps = checked_unit_maps("cams", cams)
+    return maps.flatten(1).to(torch.promote_types(maps.dtype, torch.float32)).mean(dim=1).clamp(0, 1)
 
 
 def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
-    """Harmonic mean of coherency, 1 - complexity and 1 - drop of each image.
+    """The harmonic mean of coherency, 1 - complexity and 1 - drop of each image.
 
         ADCC = 3 / (1/coherency + 1/(1 - complexity) + 1/(1 - drop))
 
-    The harmonic mean is near the worst of the three. The paper leaves open of what it is taken over a data set: here,
-    as in the authors' code, of each image, and then averaged. That is at most the harmonic mean of the three averages
-    (it is concave), and lower the more the images differ in what they lack. (The code multiplies by 3 where the paper
-    divides 3.)
+    The harmonic mean is close to the worst of the three. The paper does not say whether to average over the data set
+    before or after it. Here, as in the authors' code, each image has its harmonic mean, and these are averaged. The
+    result is at most the harmonic mean of the three averages, and lower the more the images differ in what they lack.
+    (The code multiplies by 3 where the paper divides 3.)
 
     Args:
         coherencies: (N,) in [0, 1].
@@ -69,7 +68,8 @@ def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
         (N,) in [0, 1], higher is better; 0 where one of the three is 0.
 
     Raises:
-        ValueError: if a value leaves [0, 1] by more than rounding.
+        TypeError: If an argument is no tensor.
+        ValueError: If a value is outside [0, 1] by more than rounding, or the shapes differ.
 
     Source:
         Poppi et al., Revisiting the Evaluation of Class Activation Mapping for Explainability, CVPR workshops 2021,
@@ -79,7 +79,10 @@ def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
         >>> adcc(torch.tensor([1.0, 1.0]), torch.tensor([0.5, 0.0]), torch.tensor([0.5, 1.0]))
         tensor([0.6000, 0.0000])
     """
-    parts = torch.stack([coherencies, 1 - complexities, 1 - drops])
+    given = checked_tensor("coherencies", coherencies, "N")
+    for name, other in (("complexities", complexities), ("drops", drops)):
+        check_shape(name, checked_tensor(name, other, "N"), "coherencies", given)
+    parts = torch.stack([given, 1 - complexities, 1 - drops])
     if not bool(((parts >= -1e-6) & (parts <= 1 + 1e-6)).all()):
         raise ValueError("`coherencies`, `complexities` and `drops`: expected values in [0, 1]")
     positive = (parts > 0).all(dim=0)
@@ -87,12 +90,12 @@ def adcc(coherencies: Tensor, complexities: Tensor, drops: Tensor) -> Tensor:
 
 
 class ADCC(AdditiveScore):
-    """Mean over images of the harmonic mean of coherency, 1 - complexity and 1 - drop; higher is better.
+    """The mean over images of the harmonic mean of coherency, 1 - complexity and 1 - drop; higher is better.
 
-    See `adcc`, `coherency`, `complexity` and `camtrain.metrics.drop`. The mean of each of the three is in `parts`.
+    See `adcc`, `coherency`, `complexity` and `camtrain.metrics.drop`. The property `parts` holds the mean of each.
 
     Args:
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Example:
         >>> metric = ADCC()
@@ -104,25 +107,35 @@ class ADCC(AdditiveScore):
     """
 
     higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(row_length=5, **kwargs)
 
-    def rows(self, cams: Tensor, cams_of_masked: Tensor, scores: Tensor, masked_scores: Tensor) -> Tensor:
-        """[ADCC, coherency, complexity, drop, 1] of each image, (N, 5).
+    def update(self, cams: Tensor, masked_cams: Tensor, probabilities: Tensor, masked_probabilities: Tensor) -> None:
+        """Count a batch.
 
         Args:
             cams: (N, H, W) maps in [0, 1].
-            cams_of_masked: (N, H, W) maps of image ⊙ map, for the same class.
-            scores: (N,) probability of the class on the image.
-            masked_scores: (N,) the one on image ⊙ map.
+            masked_cams: (N, H, W) maps of image ⊙ map, for the same class.
+            probabilities: (N,) probability of the explained class on each image.
+            masked_probabilities: (N,) probability of the same class on image ⊙ map.
 
         Raises:
-            ValueError: if maps or scores are out of range, or not of as many images.
+            TypeError: If an argument is no tensor.
+            ValueError: If maps or probabilities are out of range, or describe different numbers of images.
         """
-        if len(scores) != len(cams):
-            raise ValueError(f"`scores`: expected one for each of {len(cams)} maps, got {tuple(scores.shape)}")
-        parts = coherency(cams, cams_of_masked).float(), complexity(cams).float(), drop(scores, masked_scores).float()
+        super().update(cams, masked_cams, probabilities, masked_probabilities)
+
+    def rows(self, cams: Tensor, masked_cams: Tensor, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+        """[ADCC, coherency, complexity, drop, 1] of each image, (N, 5); the arguments are those of `update`."""
+        parts = [
+            coherency(cams, masked_cams).float(),
+            complexity(cams).float(),
+            drop(probabilities, masked_probabilities).float(),
+        ]
+        check_length("probabilities", probabilities, "cams", cams)
         return torch.stack([adcc(*parts), *parts, torch.ones_like(parts[0])], dim=1)
 
     def value(self, total: Tensor) -> Tensor:
@@ -131,6 +144,6 @@ class ADCC(AdditiveScore):
 
     @property
     def parts(self) -> dict[str, float]:
-        """Mean coherency, complexity and drop."""
+        """The mean coherency, complexity and drop."""
         means = (self.total[1:4] / self.total[4]).tolist()
         return dict(zip(("coherency", "complexity", "drop"), means, strict=True))

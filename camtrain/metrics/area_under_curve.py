@@ -1,4 +1,4 @@
-"""The area under the probability of the class along a way from one image to another."""
+"""The area under the probability of the class while an image is changed step by step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def area_under_curve(curves: Tensor) -> Tensor:
         AUC = 1/T (c_0/2 + c_1 + ... + c_(T-1) + c_T/2)
 
     Args:
-        curves: (..., T + 1), with at least two points.
+        curves: (..., T + 1), at least two points.
 
     Returns:
         (...).
 
     Raises:
-        ValueError: if a curve has a single point.
+        TypeError: If `curves` is no tensor.
+        ValueError: If a curve has fewer than two points.
 
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2, and its code.
@@ -33,40 +34,42 @@ def area_under_curve(curves: Tensor) -> Tensor:
         >>> area_under_curve(torch.tensor([[0.0, 1.0], [0.5, 0.5]]))
         tensor([0.5000, 0.5000])
     """
-    if curves.shape[-1] < 2:
+    if not isinstance(curves, Tensor):
+        raise TypeError(f"`curves`: expected a tensor of shape (..., T + 1), got {type(curves).__name__}")
+    if curves.dim() == 0 or curves.shape[-1] < 2:
         raise ValueError(f"`curves`: expected at least two points, got {tuple(curves.shape)}")
     return torch.trapezoid(curves, dim=-1) / (curves.shape[-1] - 1)
 
 
 class AreaUnderCurve(AdditiveScore):
-    """Mean area under curves of T + 1 equally spaced points, each a probability of the explained class.
+    """The mean area under curves of T + 1 equally spaced points, each a probability of the explained class.
 
-    `compute()` gives the area; the mean curve, for a plot, is `curve`.
+    `compute()` returns the mean area; the property `curve` is the mean curve, for a plot. A subclass defines `update`
+    and `rows`, and calls `rows_of_curves`.
 
     Args:
-        num_steps: T.
-        kwargs: passed on to `torchmetrics.Metric`.
+        num_steps: T, the number of steps.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Raises:
-        ValueError: if `num_steps` is no positive integer.
+        ValueError: If `num_steps` is no positive integer.
+
+    Example:
+        >>> from camtrain.metrics import InsertionAUC
+        >>> isinstance(InsertionAUC(num_steps=28), AreaUnderCurve)
+        True
     """
+
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
     def __init__(self, num_steps: int, **kwargs: Any) -> None:
         super().__init__(row_length=positive_integer("num_steps", num_steps) + 2, **kwargs)
         self.num_steps = num_steps
 
-    def rows(self, curves: Tensor) -> Tensor:
-        """[curve, 1] of each image, (N, T + 2).
-
-        Args:
-            curves: (N, T + 1) probabilities.
-
-        Raises:
-            ValueError: if they are no probabilities, or have another number of points.
-        """
-        if curves.dim() != 2 or curves.shape[1] != self.num_steps + 1:
-            raise ValueError(f"`curves`: expected (N, {self.num_steps + 1}), got {tuple(curves.shape)}")
-        curves = checked_probabilities("curves", curves)
+    def rows_of_curves(self, name: str, curves: Tensor) -> Tensor:
+        """[curve, 1] of each image, (N, T + 2), from curves (N, T + 1); `name` is the argument's, for messages."""
+        curves = checked_probabilities(name, curves, f"N, {self.num_steps + 1}")
         return torch.cat([curves, torch.ones_like(curves[:, :1])], dim=1)
 
     def value(self, total: Tensor) -> Tensor:
@@ -74,7 +77,7 @@ class AreaUnderCurve(AdditiveScore):
         return area_under_curve(self.mean_curve(total))
 
     def mean_curve(self, total: Tensor) -> Tensor:
-        """The mean curve of sums of rows, (..., T + 1)."""
+        """The mean curve of sums of rows, (..., S) to (..., T + 1)."""
         return total[..., :-1] / total[..., -1:]
 
     @property

@@ -1,4 +1,4 @@
-"""How much of the class's probability is lost where only what the map shows is left."""
+"""How much of the class's probability is lost on the masked image."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from camtrain.metrics.mean_score import MeanScore
 from camtrain.metrics.probabilities import checked_pair
 
 
-def drop(scores: Tensor, masked_scores: Tensor) -> Tensor:
-    """The share of each image's probability that is lost.
+def drop(probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+    """The fraction of each image's probability that is lost on the masked image.
 
         drop = max(0, Y - O) / Y
 
     where Y is the probability of the explained class on the image, and O the one on image ⊙ map.
 
     Args:
-        scores: (N,), Y, in [0, 1].
-        masked_scores: (N,), O, in [0, 1].
+        probabilities: (N,), Y, in [0, 1].
+        masked_probabilities: (N,), O, in [0, 1].
 
     Returns:
         (N,) in [0, 1], lower is better; 0 where Y = 0, since nothing can be lost.
 
     Raises:
-        ValueError: if they are no probabilities, or not one per image.
+        TypeError: If an argument is no tensor.
+        ValueError: If the arguments are not probabilities, or their shapes differ.
 
     Source:
-        Chattopadhyay et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, section 4.1. Departure: a fraction, in the place
-        of percent.
+        Chattopadhyay et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, section 4.1. Departure: a fraction instead of
+        percent.
 
     Example:
         >>> drop(torch.tensor([0.8, 0.5]), torch.tensor([0.2, 0.9]))
         tensor([0.7500, 0.0000])
     """
-    scores, masked_scores = checked_pair(scores, masked_scores)
-    return (scores - masked_scores).clamp(min=0) / torch.where(scores > 0, scores, 1.0)
+    given, masked = checked_pair(probabilities, masked_probabilities)
+    return (given - masked).clamp(min=0) / torch.where(given > 0, given, 1.0)
 
 
 class AverageDrop(MeanScore):
-    """Mean share of the probability that is lost on image ⊙ map: Average Drop, lower is better.
+    """Average Drop: the mean fraction of the probability that is lost on image ⊙ map; lower is better.
 
-    See `drop` for the formula and its source. It says nothing about how small the map is: a map of ones loses nothing.
+    See `drop` for the formula and its source. The score ignores the size of the map: a map of ones loses nothing.
 
     Args:
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Example:
         >>> metric = AverageDrop()
@@ -53,7 +54,22 @@ class AverageDrop(MeanScore):
     """
 
     higher_is_better = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
-    def scores(self, scores: Tensor, masked_scores: Tensor) -> Tensor:
-        """See `drop`."""
-        return drop(scores, masked_scores)
+    def update(self, probabilities: Tensor, masked_probabilities: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            probabilities: (N,) probability of the explained class on each image.
+            masked_probabilities: (N,) probability of the same class on image ⊙ map.
+
+        Raises:
+            TypeError: If an argument is no tensor.
+            ValueError: If the arguments are not probabilities, or their shapes differ.
+        """
+        super().update(probabilities, masked_probabilities)
+
+    def scores(self, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+        """The drop of each image, (N,)."""
+        return drop(probabilities, masked_probabilities)

@@ -1,4 +1,4 @@
-"""How much of the missing probability is gained where only what the map shows is left."""
+"""How much of the missing probability is gained on the masked image."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from camtrain.metrics.mean_score import MeanScore
 from camtrain.metrics.probabilities import checked_pair
 
 
-def gain(scores: Tensor, masked_scores: Tensor) -> Tensor:
-    """The share of what each image's probability lacks of 1 that is gained.
+def gain(probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+    """The fraction of each image's missing probability that is gained on the masked image.
 
         gain = max(0, O - Y) / (1 - Y)
 
     where Y is the probability of the explained class on the image, and O the one on image ⊙ map.
 
     Args:
-        scores: (N,), Y, in [0, 1].
-        masked_scores: (N,), O, in [0, 1].
+        probabilities: (N,), Y, in [0, 1].
+        masked_probabilities: (N,), O, in [0, 1].
 
     Returns:
         (N,) in [0, 1], higher is better; 0 where Y = 1, since nothing can be gained.
 
     Raises:
-        ValueError: if they are no probabilities, or not one per image.
+        TypeError: If an argument is no tensor.
+        ValueError: If the arguments are not probabilities, or their shapes differ.
 
     Source:
-        Zhang et al., Opti-CAM: Optimizing saliency maps for interpretability, CVIU 2024, arXiv 2301.07002, where it
-        replaces the average increase, as the counterpart of the average drop. Departure: a fraction, in the place of
-        percent.
+        Zhang et al., Opti-CAM: Optimizing saliency maps for interpretability, CVIU 2024, arXiv 2301.07002. It replaces
+        the average increase, as the counterpart of the average drop. Departure: a fraction instead of percent.
 
     Example:
         >>> gain(torch.tensor([0.8, 0.5]), torch.tensor([0.2, 0.9]))
         tensor([0.0000, 0.8000])
     """
-    scores, masked_scores = checked_pair(scores, masked_scores)
-    missing = 1 - scores
-    return (masked_scores - scores).clamp(min=0) / torch.where(missing > 0, missing, 1.0)
+    given, masked = checked_pair(probabilities, masked_probabilities)
+    missing = 1 - given
+    return (masked - given).clamp(min=0) / torch.where(missing > 0, missing, 1.0)
 
 
 class AverageGain(MeanScore):
-    """Mean share of the missing probability that is gained on image ⊙ map: Average Gain, higher is better.
+    """Average Gain: the mean fraction of the missing probability that is gained on image ⊙ map; higher is better.
 
     See `gain` for the formula and its source.
 
     Args:
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Example:
         >>> metric = AverageGain()
@@ -55,7 +55,22 @@ class AverageGain(MeanScore):
     """
 
     higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
-    def scores(self, scores: Tensor, masked_scores: Tensor) -> Tensor:
-        """See `gain`."""
-        return gain(scores, masked_scores)
+    def update(self, probabilities: Tensor, masked_probabilities: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            probabilities: (N,) probability of the explained class on each image.
+            masked_probabilities: (N,) probability of the same class on image ⊙ map.
+
+        Raises:
+            TypeError: If an argument is no tensor.
+            ValueError: If the arguments are not probabilities, or their shapes differ.
+        """
+        super().update(probabilities, masked_probabilities)
+
+    def scores(self, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+        """The gain of each image, (N,)."""
+        return gain(probabilities, masked_probabilities)

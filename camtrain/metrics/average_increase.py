@@ -1,4 +1,4 @@
-"""How often the class's probability rises where only what the map shows is left."""
+"""How often the class's probability rises on the masked image."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from camtrain.metrics.mean_score import MeanScore
 from camtrain.metrics.probabilities import checked_pair
 
 
-def increase(scores: Tensor, masked_scores: Tensor) -> Tensor:
-    """Whether each image's probability rises.
+def increase(probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+    """Whether each image's probability rises on the masked image.
 
         increase = 1[Y < O]
 
     where Y is the probability of the explained class on the image, and O the one on image ⊙ map.
 
     Args:
-        scores: (N,), Y, in [0, 1].
-        masked_scores: (N,), O, in [0, 1].
+        probabilities: (N,), Y, in [0, 1].
+        masked_probabilities: (N,), O, in [0, 1].
 
     Returns:
-        (N,), 0 or 1, higher is better; 0 where they are equal, also where Y = 1 leaves no room.
+        (N,), 0 or 1, higher is better; 0 where Y = O, even if Y = 1 leaves no room.
 
     Raises:
-        ValueError: if they are no probabilities, or not one per image.
+        TypeError: If an argument is no tensor.
+        ValueError: If the arguments are not probabilities, or their shapes differ.
 
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, section 4.1: increase in confidence.
@@ -33,17 +34,18 @@ def increase(scores: Tensor, masked_scores: Tensor) -> Tensor:
         >>> increase(torch.tensor([0.8, 0.5]), torch.tensor([0.2, 0.9]))
         tensor([0., 1.])
     """
-    scores, masked_scores = checked_pair(scores, masked_scores)
-    return (scores < masked_scores).to(scores)
+    given, masked = checked_pair(probabilities, masked_probabilities)
+    return (given < masked).to(given)
 
 
 class AverageIncrease(MeanScore):
-    """Share of images whose probability rises on image ⊙ map: % Increase in Confidence, higher is better.
+    """% Increase in Confidence: the fraction of images whose probability rises on image ⊙ map; higher is better.
 
-    See `increase` for the formula and its source. It counts how often, and not by how much; `AverageGain` does.
+    See `increase` for the formula and its source. It counts how often the probability rises; `AverageGain` measures by
+    how much.
 
     Args:
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -53,7 +55,22 @@ class AverageIncrease(MeanScore):
     """
 
     higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
 
-    def scores(self, scores: Tensor, masked_scores: Tensor) -> Tensor:
-        """See `increase`."""
-        return increase(scores, masked_scores)
+    def update(self, probabilities: Tensor, masked_probabilities: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            probabilities: (N,) probability of the explained class on each image.
+            masked_probabilities: (N,) probability of the same class on image ⊙ map.
+
+        Raises:
+            TypeError: If an argument is no tensor.
+            ValueError: If the arguments are not probabilities, or their shapes differ.
+        """
+        super().update(probabilities, masked_probabilities)
+
+    def scores(self, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
+        """Whether the probability rises on each image, (N,)."""
+        return increase(probabilities, masked_probabilities)

@@ -1,4 +1,4 @@
-"""The connected components of a map at every threshold, at once."""
+"""The connected components of a map at all thresholds, found together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
-_LEVELS = 256  # values of a pixel
+_LEVELS = 256  # the number of values of a pixel
 
 
 class ComponentBoxes(NamedTuple):
     """Connected components, one row for each component at each level.
 
     Attributes:
-        levels: (R,) from 1 to 255; the component is one of {pixels ≥ level}.
-        boxes: (R, 4) around them, xyxy pixels, half-open.
-        areas: (R,) pixels that they have.
+        levels: (R,) levels from 1 to 255; row r describes a component of {pixels ≥ levels[r]}.
+        boxes: (R, 4) boxes around the components, xyxy pixels, half-open.
+        areas: (R,) numbers of pixels of the components.
     """
 
     levels: Integers
@@ -29,18 +29,19 @@ class ComponentBoxes(NamedTuple):
 def component_boxes(pixels: Pixels) -> ComponentBoxes:
     """Boxes around the connected components of {pixels ≥ level}, for every level from 1 to 255.
 
-    Pixels that touch at an edge or a corner are connected. No level is labeled by itself. Every pixel climbs to a peak
-    (its basin); from the bottom of the passes between peaks follows at which level their basins become one; and what a
-    basin has at and above each level is counted once. A smooth map has few peaks.
+    Pixels that touch at an edge or a corner are connected. The function does not label each level separately. It
+    assigns every pixel to the peak that it climbs to; the pixels of one peak are its basin. It counts the pixels of
+    each basin at and above each level once. The highest pass between two basins is the level at which they merge. A
+    smooth map has few peaks.
 
     Args:
-        pixels: (H, W).
+        pixels: (H, W) map.
 
     Returns:
-        The components; none of a map of zeros.
+        The components; none for a map of zeros.
 
     Cost:
-        Some passes over the pixels, and 1280 numbers for each peak. On one core, a map of 224 × 224 takes about 3 ms,
+        A few passes over the pixels, and 1280 numbers for each peak. On one core, a map of 224 × 224 takes about 3 ms,
         and noise, which has 5,600 peaks, 150 ms.
 
     Source:
@@ -54,8 +55,8 @@ def component_boxes(pixels: Pixels) -> ComponentBoxes:
         4 [[0, 0, 1, 1], [3, 0, 4, 1]]
         6 [[0, 0, 1, 1]]
     """
-    # With a column of zeros at its end, a row does not touch the next one: neighbors are neighbors in the flat map.
-    # Zeros are in no component, whatever basin they fall into.
+    # A column of zeros separates the end of each row from the start of the next one, so that neighbors can be found in
+    # the flattened map. Zeros belong to no component, whatever basin they fall into.
     padded = np.pad(pixels, ((0, 0), (0, 1)))
     width = padded.shape[1]
     flat = padded.ravel()
@@ -65,12 +66,12 @@ def component_boxes(pixels: Pixels) -> ComponentBoxes:
 
 
 def _basins(pixels: Pixels, width: int) -> tuple[Integers, Integers]:
-    """The basin of each pixel of a flat map, and the peak of each basin, an index in it.
+    """The basin of each pixel of a flattened map, and the peak of each basin as an index into the map.
 
-    Pixels are ordered by their value, and equal ones by their place, so that every plateau has one peak.
+    Pixels are ordered by value, and equal pixels by position, so that every plateau has one peak.
     """
     bits = pixels.size.bit_length()
-    # 8 bits of value, and the place: 32 bits hold maps of up to 2896 × 2896 pixels.
+    # 8 bits hold the value, the others the position: 32 bits suffice for maps of up to 2896 × 2896 pixels.
     integer: Any = np.int32 if bits <= 23 else np.int64
     highest = (pixels.astype(integer) << bits) | np.arange(pixels.size, dtype=integer)
     for step in (1, width):
@@ -90,14 +91,14 @@ def _basins(pixels: Pixels, width: int) -> tuple[Integers, Integers]:
 
 
 def _passes(pixels: Pixels, width: int, basins: Integers, count: int) -> list[tuple[int, int, int]]:
-    """(level, basin, basin): the highest pass between each two basins that touch, from the highest down."""
+    """The highest pass between every two basins that touch, as (level, basin, basin), from the highest down."""
     found = []
     for step in (1, width - 1, width, width + 1):
         (places,) = np.nonzero(basins[step:] != basins[:-step])
         a, b = basins[places], basins[places + step]
         levels = np.minimum(pixels[places], pixels[places + step])
         found.append((np.minimum(a, b) * count + np.maximum(a, b)) * _LEVELS + levels)
-    # Sorted, the highest pass of two basins is their last.
+    # After sorting, the highest pass of two basins is their last entry.
     pairs, levels = np.divmod(np.sort(np.concatenate(found)), _LEVELS)
     last = np.flatnonzero(np.diff(pairs, append=-1))
     downwards = last[np.argsort(-levels[last], kind="stable")]
@@ -106,7 +107,7 @@ def _passes(pixels: Pixels, width: int, basins: Integers, count: int) -> list[tu
 
 
 def _tables(pixels: Pixels, width: int, basins: Integers, count: int) -> npt.NDArray[np.int32]:
-    """(count, 5, 256): of each basin's pixels at and above a level, the least x, y, -x and -y, and their number."""
+    """The smallest x, y, -x and -y of each basin's pixels at and above a level, and their number, (count, 5, 256)."""
     places = basins * _LEVELS + pixels
     y, x = np.divmod(np.arange(pixels.size, dtype=np.int32), np.int32(width))
     tables = np.empty((count, 5, _LEVELS), dtype=np.int32)
@@ -122,10 +123,10 @@ def _tables(pixels: Pixels, width: int, basins: Integers, count: int) -> npt.NDA
 
 
 def _components(tables: npt.NDArray[np.int32], tops: Integers, passes: list[tuple[int, int, int]]) -> ComponentBoxes:
-    """Every component at every level, from what the basins have and where they become one."""
+    """Every component at every level, from the tables of the basins and the passes where they merge."""
     parent = list(range(len(tables)))
     top = tops.tolist()
-    found: list[tuple[int, int, npt.NDArray[np.int32]]] = []  # lowest level, highest level, what it has at each of them
+    found: list[tuple[int, int, npt.NDArray[np.int32]]] = []  # lowest and highest level, table columns between them
 
     def root(basin: int) -> int:
         while parent[basin] != basin:
@@ -138,10 +139,10 @@ def _components(tables: npt.NDArray[np.int32], tops: Integers, passes: list[tupl
             found.append((lowest, top[basin], tables[basin, :, lowest : top[basin] + 1].copy()))
 
     for level, first, second in passes:
-        if level == 0:  # what is only connected by zeros is connected at no level
+        if level == 0:  # basins that only zeros connect are connected at no level
             break
         a, b = root(first), root(second)
-        if a == b:  # they became one at a higher pass
+        if a == b:  # they merged at a higher pass
             continue
         close(a, level + 1)
         close(b, level + 1)

@@ -1,30 +1,32 @@
-"""How much the input gradient has in common with the guided-backpropagation gradient."""
+"""How much the input gradient agrees with the gradient of guided backpropagation."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from camtrain.metrics.checked import check_finite, check_shape, checked_tensor
 from camtrain.metrics.mean_score import MeanScore
 
-_FLOOR = 1e-8  # as `InterpretableGradient` has it
+_FLOOR = 1e-8  # that of `InterpretableGradient`
 
 
-def guided_agreement(gradients: Tensor, guided_gradients: Tensor, floor: float = _FLOOR) -> Tensor:
-    """1 - L_R of each image with the cosine distance: the cosine of its two gradients.
+def guided_agreement(input_gradients: Tensor, guided_gradients: Tensor, floor: float = _FLOOR) -> Tensor:
+    """The cosine of the two gradients of each image: 1 - L_R with the cosine distance.
 
         ⟨δ, δ^G⟩ / (‖δ‖₂ ‖δ^G‖₂)
 
     Args:
-        gradients: (N, 3, H, W) input gradients δ of the loss of each image.
+        input_gradients: (N, 3, H, W) input gradients δ of the loss of each image.
         guided_gradients: (N, 3, H, W) guided gradients δ^G of the same loss.
-        floor: a gradient of at most this norm has nothing in common with another one, as in the loss.
+        floor: The largest norm of a gradient that is too small to be compared, as in the loss.
 
     Returns:
-        (N,) in [-1, 1], higher is better; 0 for a gradient that is too small.
+        (N,) in [-1, 1], higher is better; 0 if a gradient is too small.
 
     Raises:
-        ValueError: if the shapes differ, or a value is not finite.
+        TypeError: If an argument is no tensor.
+        ValueError: If the gradients are not (N, C, H, W), their shapes differ, or a value is not finite.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, arXiv 2404.15024.
@@ -34,13 +36,13 @@ def guided_agreement(gradients: Tensor, guided_gradients: Tensor, floor: float =
         >>> guided_agreement(gradient, 2 * gradient.relu()), guided_agreement(gradient, gradient.flip(3))
         (tensor([1.]), tensor([0.9600]))
     """
-    if gradients.dim() != 4 or guided_gradients.shape != gradients.shape:
-        shapes = tuple(gradients.shape), tuple(guided_gradients.shape)
-        raise ValueError(f"`guided_gradients`: expected (N, 3, H, W) like `gradients`, got {shapes}")
-    if not bool(gradients.isfinite().all() & guided_gradients.isfinite().all()):
-        raise ValueError("`gradients` and `guided_gradients`: expected finite values, got NaN or infinity")
-    # Double: squares of a confident network's gradients are below what float32 knows.
-    a, b = gradients.flatten(1).double(), guided_gradients.flatten(1).double()
+    gradients = checked_tensor("input_gradients", input_gradients, "N, C, H, W")
+    guided = checked_tensor("guided_gradients", guided_gradients, "N, C, H, W")
+    check_shape("guided_gradients", guided, "input_gradients", gradients)
+    check_finite("input_gradients", gradients)
+    check_finite("guided_gradients", guided)
+    # Double: the squares of a confident network's gradients underflow in float32.
+    a, b = gradients.flatten(1).double(), guided.flatten(1).double()
     norms = torch.linalg.vector_norm(a, dim=1), torch.linalg.vector_norm(b, dim=1)
     alive = (norms[0] > floor) & (norms[1] > floor)
     cosine = (a * b).sum(dim=1) / torch.where(alive, norms[0] * norms[1], 1.0)
@@ -48,12 +50,13 @@ def guided_agreement(gradients: Tensor, guided_gradients: Tensor, floor: float =
 
 
 class GuidedAgreement(MeanScore):
-    """Mean cosine of input gradient and guided gradient, which the interpretable gradient loss raises.
+    """The mean cosine of input gradient and guided gradient, which the interpretable-gradient loss raises.
 
-    See `guided_agreement` for the formula and its source. It is 1 - L_R, whatever the network was trained with.
+    See `guided_agreement` for the formula and its source. The score is 1 - L_R with the cosine distance, however the
+    network was trained. Higher is better.
 
     Args:
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Example:
         >>> metric = GuidedAgreement()
@@ -63,7 +66,22 @@ class GuidedAgreement(MeanScore):
     """
 
     higher_is_better = True
+    plot_lower_bound = -1.0
+    plot_upper_bound = 1.0
 
-    def scores(self, gradients: Tensor, guided_gradients: Tensor) -> Tensor:
-        """See `guided_agreement`."""
-        return guided_agreement(gradients, guided_gradients)
+    def update(self, input_gradients: Tensor, guided_gradients: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            input_gradients: (N, 3, H, W) input gradients of the loss of each image.
+            guided_gradients: (N, 3, H, W) guided gradients of the same loss.
+
+        Raises:
+            TypeError: If an argument is no tensor.
+            ValueError: If the gradients are not (N, C, H, W), their shapes differ, or a value is not finite.
+        """
+        super().update(input_gradients, guided_gradients)
+
+    def scores(self, input_gradients: Tensor, guided_gradients: Tensor) -> Tensor:
+        """The cosine of the gradients of each image, (N,) (see `guided_agreement`)."""
+        return guided_agreement(input_gradients, guided_gradients)

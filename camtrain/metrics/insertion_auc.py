@@ -1,23 +1,25 @@
-"""How soon the class is seen where the most important pixels are brought in first."""
+"""How soon the class appears when the most relevant pixels are inserted first."""
 
 from __future__ import annotations
+
+from torch import Tensor
 
 from camtrain.metrics.area_under_curve import AreaUnderCurve
 
 
 class InsertionAUC(AreaUnderCurve):
-    """Mean area under the probability of the class while a blurred image is made sharp, the most relevant pixels first.
+    """The mean area under the class's probability while a blurred image is sharpened, most relevant pixels first.
 
     Higher is better: few pixels suffice for the class. `camtrain.evaluation.removal_path.path_images` makes the images.
-    Their probabilities depend on the images in which something is missing, which no network was trained on.
+    The network was not trained on such half-blurred images, and its answers to them are part of the score.
 
     Args:
-        num_steps: T, steps of the way; a curve has T + 1 points. RISE changes as many pixels in a step as the image is
-            wide, T = 224.
-        kwargs: passed on to `torchmetrics.Metric`.
+        num_steps: T, the number of steps; a curve has T + 1 points. RISE uses T = 224 at 224 × 224, where a step
+            changes one image row's worth of pixels.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Raises:
-        ValueError: if `num_steps` is no positive integer.
+        ValueError: If `num_steps` is no positive integer.
 
     Source:
         Petsiuk et al., RISE: Randomized Input Sampling for Explanation of Black-box Models, BMVC 2018, arXiv
@@ -33,3 +35,19 @@ class InsertionAUC(AreaUnderCurve):
     """
 
     higher_is_better = True
+
+    def update(self, insertion_curves: Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            insertion_curves: (N, T + 1) probability of the explained class, from the blurred image to the sharp one.
+
+        Raises:
+            TypeError: If the argument is no tensor.
+            ValueError: If the values are not probabilities, or there is another number of points.
+        """
+        super().update(insertion_curves)
+
+    def rows(self, insertion_curves: Tensor) -> Tensor:
+        """[curve, 1] of each image, (N, T + 2); the arguments are those of `update`."""
+        return self.rows_of_curves("insertion_curves", insertion_curves)

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtrain.metrics.region_score import RegionScore, check_maps
-
-# A normalized map that was resized afterwards can exceed 1 by the rounding of its interpolation weights.
-_ROUNDING = 1e-6
+from camtrain.metrics.checked import check_number, check_shape, checked_tensor, checked_unit_maps
+from camtrain.metrics.region_score import RegionScore
 
 
 def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> Tensor:
@@ -18,8 +16,8 @@ def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> 
 
         Loc(δ) = internal / (region + external)
 
-    where `internal` and `external` count the pixels above δ inside and outside the region, and `region` counts the
-    pixels of the region. Departure from the paper: the region may be a mask or the union of several boxes.
+    where `internal` and `external` are the numbers of pixels above δ inside and outside the region, and `region` is the
+    number of pixels in the region. Departure from the paper: the region may be a mask or the union of several boxes.
 
     Args:
         cams: (N, H, W) maps normalized to [0, 1] (`camtrain.cams.normalize`), at the size of the images.
@@ -30,7 +28,8 @@ def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> 
         (N,) in [0, 1], higher is better; 0 for a map that is zero everywhere, NaN where the region is empty.
 
     Raises:
-        ValueError: if a map holds NaN or leaves [0, 1], the shapes differ, or δ is out of range.
+        TypeError: If the maps or regions are no tensors, or the threshold is no number.
+        ValueError: If a map holds NaN or leaves [0, 1], the shapes differ, or the threshold is out of range.
 
     Source:
         Chattopadhyay et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, eq. 26.
@@ -42,9 +41,9 @@ def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> 
         tensor([0.5000])
     """
     _check_threshold(threshold)
-    check_maps(cams, regions, 0.0, 1.0 + _ROUNDING, "normalize the maps first (camtrain.cams.normalize)")
-    marked = (cams > threshold).flatten(1)
-    truth = regions.flatten(1)
+    maps, truth = checked_unit_maps("cams", cams), checked_tensor("regions", regions, "N, H, W", "bool")
+    check_shape("regions", truth, "cams", maps)
+    marked, truth = (maps > threshold).flatten(1), truth.flatten(1)
     internal = (marked & truth).sum(dim=1)
     external = marked.sum(dim=1) - internal
     area = truth.sum(dim=1)
@@ -53,16 +52,17 @@ def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> 
 
 
 class LocalizationIoU(RegionScore):
-    """Mean intersection over union of thresholded maps and annotated objects, Loc(δ) of Grad-CAM++.
+    """Loc(δ) of Grad-CAM++: mean intersection over union of thresholded maps and annotated objects.
 
-    See `localization_iou` for the formula and its source, `RegionScore` for who is counted.
+    See `localization_iou` for the formula and its source, and `RegionScore` for which images count.
 
     Args:
         threshold: δ in [0, 1), on maps normalized to [0, 1].
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `torchmetrics.Metric`.
 
     Raises:
-        ValueError: if δ is out of range.
+        TypeError: If the threshold is no number.
+        ValueError: If the threshold is out of range.
 
     Example:
         >>> metric = LocalizationIoU(threshold=0.5)
@@ -71,15 +71,16 @@ class LocalizationIoU(RegionScore):
     """
 
     def __init__(self, threshold: float = 0.25, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         _check_threshold(threshold)
+        super().__init__(settings=[float(threshold)], **kwargs)
         self.threshold = threshold
 
     def scores(self, cams: Tensor, regions: Tensor) -> Tensor:
-        """See `localization_iou`."""
+        """Loc(δ) of each map (see `localization_iou`)."""
         return localization_iou(cams, regions, self.threshold)
 
 
 def _check_threshold(threshold: float) -> None:
+    check_number("threshold", threshold, "a number in [0, 1)")
     if not 0.0 <= threshold < 1.0:
         raise ValueError(f"`threshold`: expected a number in [0, 1), got {threshold!r}")

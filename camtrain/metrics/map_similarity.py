@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
+
+from camtrain.metrics.checked import check_finite, check_shape, checked_tensor
 
 Similarity = Literal["spearman", "pearson", "ssim"]
 """Rank correlation, correlation, or structural similarity."""
@@ -15,21 +17,22 @@ Similarity = Literal["spearman", "pearson", "ssim"]
 def map_similarity(first: Tensor, second: Tensor, kind: Similarity = "spearman") -> Tensor:
     """How alike the two maps of each image are.
 
-    Rank correlation does not care how values are scaled, correlation not for their range; structural similarity looks
-    at windows, and wants maps in [0, 1]. A map that is the same everywhere has no correlation with anything: two such
-    maps count as alike (1), one of them as unrelated (0).
+    Rank correlation ignores any monotonic rescaling of the values, and correlation any linear one. Structural
+    similarity compares windows, and expects maps in [0, 1]. A constant map has no correlation with anything: two
+    constant maps count as alike (1), one constant map as unrelated to the other (0).
 
     Args:
-        first: (N, H, W).
-        second: (N, H, W).
+        first: (N, H, W) maps.
+        second: (N, H, W) maps of the same images.
         kind: "spearman", with mean ranks for equal values; "pearson"; or "ssim", with torchmetrics' Gaussian window.
 
     Returns:
-        (N,) in [-1, 1], float32 at least.
+        (N,) in [-1, 1], float32 or float64.
 
     Raises:
-        ValueError: if the maps are not (N, H, W) both, are not finite, are too small for the window of SSIM (a side of
-            less than 6), or the kind is another word.
+        TypeError: If a map is no tensor.
+        ValueError: If the maps are not (N, H, W), their shapes differ, a value is not finite, a side is too small for
+            the window of SSIM (less than 6), or there is no such kind.
 
     Source:
         Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292, which uses rank correlation and
@@ -40,11 +43,18 @@ def map_similarity(first: Tensor, second: Tensor, kind: Similarity = "spearman")
         >>> map_similarity(cam, cam.sqrt()), map_similarity(cam, 1 - cam, "pearson")
         (tensor([1.]), tensor([-1.]))
     """
-    if first.dim() != 3 or first.shape != second.shape:
-        raise ValueError(f"`second`: expected (N, H, W) like `first`, got {tuple(first.shape)}, {tuple(second.shape)}")
-    if not bool(first.isfinite().all() & second.isfinite().all()):
-        raise ValueError("`first` and `second`: expected finite values, got NaN or infinity")
-    a, b = (maps.to(torch.promote_types(maps.dtype, torch.float32)) for maps in (first, second))
+    return named_similarity("first", first, "second", second, kind)
+
+
+def named_similarity(first_name: str, first: Tensor, second_name: str, second: Tensor, kind: Similarity) -> Tensor:
+    """`map_similarity` of arguments that a message calls by these names."""
+    check_kind(kind)
+    maps = checked_tensor(first_name, first, "N, H, W")
+    others = checked_tensor(second_name, second, "N, H, W")
+    check_shape(second_name, others, first_name, maps)
+    check_finite(first_name, maps)
+    check_finite(second_name, others)
+    a, b = (each.to(torch.promote_types(each.dtype, torch.float32)) for each in (maps, others))
     match kind:
         case "spearman":
             return _correlation(mean_ranks(a.flatten(1)), mean_ranks(b.flatten(1)))
@@ -52,14 +62,22 @@ def map_similarity(first: Tensor, second: Tensor, kind: Similarity = "spearman")
             return _correlation(a.flatten(1).double(), b.flatten(1).double()).to(a)
         case "ssim":
             if min(a.shape[1:]) < 6:
-                raise ValueError(f"`first` and `second`: expected sides of 6 at least, got {tuple(a.shape[1:])}")
+                raise ValueError(f"`{first_name}`: expected sides of at least 6 pixels, got {tuple(a.shape[1:])}")
             return _structural(a, b)
-        case _:
-            raise ValueError(f"`kind`: expected 'spearman', 'pearson' or 'ssim', got {kind!r}")
+
+
+def check_kind(kind: str) -> None:
+    """Check that there is such a kind of similarity.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if kind not in get_args(Similarity):
+        raise ValueError(f"`kind`: expected 'spearman', 'pearson' or 'ssim', got {kind!r}")
 
 
 def mean_ranks(values: Tensor) -> Tensor:
-    """Ranks of each row from 0, equal values sharing the mean of theirs, (N, M) float64.
+    """The ranks of the values of each row, from 0, (N, M) float64; equal values share their mean rank.
 
     Example:
         >>> mean_ranks(torch.tensor([[3.0, 1.0, 3.0]]))

@@ -11,23 +11,34 @@ from camtrain.metrics.additive_score import AdditiveScore
 
 
 class MeanScore(AdditiveScore):
-    """The mean of one number per image; a subclass gives `scores`, whose arguments are those of `update`.
+    """The mean of one number per image.
 
-    Rows are [score, 1], and zeros for images whose score is NaN, which are not counted.
+    A subclass defines `scores` and `update`, with the same arguments. A row is [score, 1]. An image whose score is NaN
+    is not counted: its row is [0, 0].
 
     Args:
-        kwargs: passed on to `torchmetrics.Metric`.
+        kwargs: Passed on to `AdditiveScore` and `torchmetrics.Metric`.
+
+    Example:
+        >>> class MeanMaximum(MeanScore):
+        ...     def update(self, cams: Tensor) -> None:
+        ...         super().update(cams)
+        ...
+        ...     def scores(self, cams: Tensor) -> Tensor:
+        ...         return cams.flatten(1).amax(dim=1)
+        >>> MeanMaximum()(torch.tensor([[[0.0, 1.0]], [[0.5, 0.0]]]))
+        tensor(0.7500)
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(row_length=2, **kwargs)
 
     def scores(self, *args: Any, **kwargs: Any) -> Tensor:
-        """(N,), NaN for images that are not counted."""
+        """The score of each image, (N,); NaN for images that are not counted."""
         raise NotImplementedError
 
     def rows(self, *args: Any, **kwargs: Any) -> Tensor:
-        """[score, 1] of each image, (N, 2)."""
+        """[score, 1] of each image, (N, 2); the arguments are those of `update`."""
         scores = self.scores(*args, **kwargs)
         counted = ~scores.isnan()
         return torch.stack([torch.where(counted, scores, 0.0), counted.to(scores)], dim=1)
@@ -38,5 +49,5 @@ class MeanScore(AdditiveScore):
 
     @property
     def counted(self) -> Tensor:
-        """Images that have a score, 0-dim int64."""
+        """The number of images that have a score, 0-dim int64."""
         return self.total[1].long()

@@ -1,53 +1,52 @@
-"""What every score of probabilities checks first."""
+"""Checks that metrics of probabilities share."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Softmax in float32 ends a little beyond 1, and in bfloat16 less little.
+from camtrain.metrics.checked import check_shape, checked_tensor
+
+# Softmax exceeds 1 slightly in float32, and more in bfloat16.
 _ROUNDING = 1e-3
 
 
-def checked_probabilities(name: str, values: Tensor, like: Tensor | None = None) -> Tensor:
-    """Probabilities, at least float32 and clamped to [0, 1] against rounding.
+def checked_probabilities(name: str, values: object, dims: str = "N") -> Tensor:
+    """Probabilities in float32 or float64, clamped to [0, 1] against rounding.
 
     Args:
-        name: of the argument, for the message.
-        values: of any shape.
-        like: whose first dimension they must have, if given.
+        name: The name of the argument, for the message.
+        values: The argument.
+        dims: The expected shape (see `checked_tensor`).
 
     Raises:
-        ValueError: if they are no numbers in [0, 1], or not of as many images.
+        TypeError: If the argument is no tensor.
+        ValueError: If the shape or the kind is wrong, or a value is NaN or outside [0, 1] by more than 1e-3.
 
     Example:
-        >>> checked_probabilities("scores", torch.tensor([0.5, 1.0000001]))
+        >>> checked_probabilities("probabilities", torch.tensor([0.5, 1.0000001]))
         tensor([0.5000, 1.0000])
-        >>> checked_probabilities("scores", torch.tensor([12.0]))
+        >>> checked_probabilities("probabilities", torch.tensor([12.0]))
         Traceback (most recent call last):
-        ValueError: `scores`: expected probabilities in [0, 1], got 12; of logits, take softmax(dim=1) first
+        ValueError: `probabilities`: expected probabilities in [0, 1], got 12; apply softmax(dim=1) to logits first
     """
-    if not values.is_floating_point():
-        raise ValueError(f"`{name}`: expected floating-point probabilities, got {values.dtype}")
-    if like is not None and values.shape[:1] != like.shape[:1]:
-        raise ValueError(f"`{name}`: expected {len(like)} images, got {len(values)}")
-    bad = values[~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))]
+    given = checked_tensor(name, values, dims)
+    bad = given[~((given >= -_ROUNDING) & (given <= 1 + _ROUNDING))]
     if len(bad):
         raise ValueError(
-            f"`{name}`: expected probabilities in [0, 1], got {float(bad[0]):g}; of logits, take softmax(dim=1) first"
+            f"`{name}`: expected probabilities in [0, 1], got {float(bad[0]):g}; apply softmax(dim=1) to logits first"
         )
-    return values.to(torch.promote_types(values.dtype, torch.float32)).clamp(0, 1)
+    return given.to(torch.promote_types(given.dtype, torch.float32)).clamp(0, 1)
 
 
-def checked_pair(scores: Tensor, masked_scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities (N,) on images, and those on changed images, (N,) each.
+def checked_pair(probabilities: object, masked_probabilities: object) -> tuple[Tensor, Tensor]:
+    """The probabilities (N,) on images and on masked images.
 
     Raises:
-        ValueError: if they are no probabilities, or not (N,) both.
+        TypeError: If one of them is no tensor.
+        ValueError: If they are not probabilities, not (N,), or have different lengths.
     """
-    if scores.dim() != 1 or masked_scores.shape != scores.shape:
-        raise ValueError(
-            f"`masked_scores`: expected one probability per image, (N,), like `scores`, got {tuple(scores.shape)} and "
-            f"{tuple(masked_scores.shape)}"
-        )
-    return checked_probabilities("scores", scores), checked_probabilities("masked_scores", masked_scores)
+    given = checked_probabilities("probabilities", probabilities)
+    masked = checked_probabilities("masked_probabilities", masked_probabilities)
+    check_shape("masked_probabilities", masked, "probabilities", given)
+    return given, masked

@@ -8,13 +8,13 @@ from torchvision.ops import masks_to_boxes
 
 
 def tight_box(mask: Tensor) -> Tensor:
-    """Smallest half-open box around a mask: `x0 = min x`, `x1 = max x + 1` over its true pixels, and so for y.
+    """The smallest half-open box around a mask: `x0 = min x` and `x1 = max x + 1` over its true pixels; y likewise.
 
     Args:
-        mask: (H, W) bool.
+        mask: (H, W) bool mask.
 
     Returns:
-        (1, 4) float32 xyxy pixels; (0, 4) if the mask is nowhere true.
+        (1, 4) float32 xyxy pixels; (0, 4) if the mask is false everywhere.
 
     Example:
         >>> mask = torch.zeros(4, 6, dtype=torch.bool)
@@ -26,6 +26,6 @@ def tight_box(mask: Tensor) -> Tensor:
     """
     if not mask.any():
         return torch.zeros(0, 4)
-    # torchvision's boxes end on the last true pixel; half-open ones end after it
+    # The boxes of torchvision end on the last true pixel; half-open boxes end after it.
     boxes: Tensor = masks_to_boxes(mask[None])
     return boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])

@@ -13,7 +13,8 @@ def maps(seed, count=6):
 
 
 def test_parts_are_those_of_the_authors_code():
-    """aimagelab/ADCC: (pearsonr + 1) / 2 and |map|.sum() / (H W). (Its `adcc` multiplies where the paper divides.)"""
+    """Compare with aimagelab/ADCC: (pearsonr + 1) / 2 and |map|.sum() / (H W). (Its `adcc` multiplies where the paper
+    divides.)"""
     first, second = maps(0), maps(1)
     correlations = [
         (pearsonr(a, b).statistic + 1) / 2
@@ -40,7 +41,7 @@ def test_it_is_the_harmonic_mean_of_each_image():
 
 
 def test_mean_of_harmonic_means_is_not_the_harmonic_mean_of_means():
-    """The paper leaves it open which one; two images that fail differently tell them apart."""
+    """The paper does not say which of the two it is; they differ for two images that fail in different ways."""
     sure, bent = torch.tensor([0.8, 0.8]), maps(5, 2)
     masked = torch.tensor([0.8, 0.08])  # one image loses nothing, the other 90 %
     metric = ADCC()
@@ -51,7 +52,7 @@ def test_mean_of_harmonic_means_is_not_the_harmonic_mean_of_means():
     assert float(metric.compute()) < hmean([1.0, float(left.mean()), float(kept.mean())]) - 0.02
 
 
-def test_rounding_of_maps_is_forgiven_and_taken_back():
+def test_rounding_of_maps_is_tolerated_and_undone():
     assert complexity(torch.tensor([[[1.0, 1.0000005]], [[0.0, -5e-7]]])).tolist() == [1.0, 0.0]
     for value in (1.001, -0.001):
         with pytest.raises(ValueError, match=r"`cams`: expected values in \[0, 1\]"):
@@ -66,7 +67,7 @@ def test_flat_maps():
     assert adcc(torch.tensor([1.0]), torch.tensor([1.0]), torch.tensor([0.0])).tolist() == [0.0]
 
 
-def test_maps_are_to_be_normalized():
+def test_maps_must_be_normalized():
     with pytest.raises(ValueError, match=r"`cams`: expected values in .*; normalize the maps first"):
         complexity(torch.full((1, 2, 2), 3.0))
     with pytest.raises(ValueError, match="`cams`"):
@@ -74,7 +75,7 @@ def test_maps_are_to_be_normalized():
 
 
 @pytest.mark.parametrize("value", [torch.nan, 12.0, -0.5])
-def test_parts_are_shares(value):
+def test_parts_are_fractions(value):
     half, bad = torch.tensor([0.5]), torch.tensor([value])
     for parts in ((bad, half, half), (half, bad, half), (half, half, bad)):
         with pytest.raises(ValueError, match=r"`coherencies`, `complexities` and `drops`: expected values in \[0, 1\]"):
@@ -82,7 +83,10 @@ def test_parts_are_shares(value):
 
 
 def test_sizes_are_named():
-    with pytest.raises(ValueError, match=r"`cams`: expected \(N, H, W\), got \(4, 4\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"`cams`: expected a floating-point tensor of shape \(N, H, W\), got torch.float32 of shape \(4, 4\)",
+    ):
         complexity(torch.rand(4, 4))
-    with pytest.raises(ValueError, match=r"`scores`: expected one for each of 2 maps, got \(3,\)"):
+    with pytest.raises(ValueError, match="`probabilities`: expected 2 images, as `cams` has, got 3"):
         ADCC().update(torch.rand(2, 4, 4), torch.rand(2, 4, 4), torch.rand(3), torch.rand(3))

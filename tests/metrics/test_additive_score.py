@@ -1,65 +1,11 @@
-"""What every score owes to being a function of a sum over images."""
+"""What every metric inherits from `AdditiveScore`: its score is a function of a sum over images."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 
-from camtrain import metrics
-from camtrain.cams import normalize, resize
-from camtrain.metrics import AdditiveScore
-
-N, SIZE = 12, (24, 30)
-
-
-def example(name: str) -> tuple[AdditiveScore, tuple[Any, ...]]:
-    """A score, and arguments of `update` for N images, all of them tensors or lists of N."""
-    generator = torch.Generator().manual_seed(0)
-
-    def rand(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=generator)
-
-    cams, other = (normalize(resize(rand(N, 4, 4), SIZE)) for _ in range(2))
-    masks = torch.zeros(N, *SIZE, dtype=torch.bool)
-    masks[:10, 5:15, 8:20] = True  # two images are without one
-    boxes = [torch.tensor([[8.0, 5.0, 20.0, 15.0]])] * 10 + [torch.zeros(0, 4)] * 2
-    labels = torch.arange(N) % 3
-    gradients = rand(N, 3, *SIZE) - 0.5
-    examples: dict[str, tuple[AdditiveScore, tuple[Any, ...]]] = {
-        "AverageDrop": (metrics.AverageDrop(), (rand(N), rand(N))),
-        "AverageIncrease": (metrics.AverageIncrease(), (rand(N), rand(N))),
-        "AverageGain": (metrics.AverageGain(), (rand(N), rand(N))),
-        "Win": (metrics.Win(3), (rand(N), rand(N, 3))),
-        "WinShare": (metrics.WinShare(), (rand(N), rand(N, 3), 1)),
-        "InsertionAUC": (metrics.InsertionAUC(4), (rand(N, 5),)),
-        "DeletionAUC": (metrics.DeletionAUC(4), (rand(N, 5),)),
-        "ROAD": (metrics.ROAD(3), (rand(N, 3), rand(N, 3))),
-        "ADCC": (metrics.ADCC(), (cams, other, rand(N), rand(N))),
-        "LocalizationIoU": (metrics.LocalizationIoU(0.5), (cams, boxes)),
-        "EnergyPointingGame": (metrics.EnergyPointingGame(), (cams, masks)),
-        "PointingGame": (metrics.PointingGame(4), (cams, boxes, labels)),
-        "MaxBoxAccuracy": (metrics.MaxBoxAccuracy(), (cams, boxes)),
-        "PixelAveragePrecision": (metrics.PixelAveragePrecision(50), (cams, masks)),
-        "ClassSensitivity": (metrics.ClassSensitivity(), (cams, other)),
-        "ParameterRandomization": (metrics.ParameterRandomization(2), (cams, torch.stack([other, cams], dim=1))),
-        "GradientNoise": (metrics.GradientNoise(), (gradients,)),
-        "GuidedAgreement": (metrics.GuidedAgreement(), (gradients, gradients.relu())),
-    }
-    return examples[name]
-
-
-def of_images(arguments: tuple[Any, ...], chosen: slice) -> tuple[Any, ...]:
-    return tuple(each if isinstance(each, int) else each[chosen] for each in arguments)
-
-
-BASES = ("AdditiveScore", "MeanScore", "RegionScore")
-NAMES = sorted(
-    name
-    for name, each in vars(metrics).items()
-    if isinstance(each, type) and issubclass(each, AdditiveScore) and name not in BASES
-)
+from tests.metrics.examples import NAMES, N, example, of_images
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Proportion of Score-CAM, by hand and by loop."""
+"""The proportion of Score-CAM, compared with values by hand and with a loop."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_large_maps_are_summed_in_double_precision():
         inside = math.fsum(value for value, is_known in zip(cam, known, strict=True) if is_known)
         expected.append(inside / math.fsum(cam))
     assert torch.equal(energy_in_region(cams, truth), torch.tensor(expected))
-    # A sum that float32 can not hold.
+    # A sum that float32 cannot hold.
     left = regions([torch.tensor([[0.0, 0.0, 4.0, 8.0]])], (8, 8))
     assert energy_in_region(torch.full((1, 8, 8), 1e38), left).tolist() == [0.5]
 

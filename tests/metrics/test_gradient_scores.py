@@ -1,4 +1,4 @@
-"""Noise of the input gradient, and its agreement with the guided one."""
+"""The noise of the input gradient, and its agreement with the guided gradient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from camtrain.regularizers import InterpretableGradient
 
 
 def loop_noise(gradient):
-    """Pixel by pixel."""
+    """The noise of one gradient, pixel by pixel."""
     variation = total = 0.0
     for channel in gradient.double().tolist():
         for i, line in enumerate(channel):
@@ -31,17 +31,17 @@ def test_noise_is_that_of_a_loop_whatever_the_scale(scale):
 
 @pytest.mark.parametrize("scale", [1e-44, 2e38])
 def test_noise_of_what_float32_hardly_holds(scale):
-    """In float32 the sum of these is infinite, or has no digits."""
+    """In float32 the sum of these values is infinite, or keeps no digits."""
     signs = torch.randn(1, 3, 7, 9, generator=torch.Generator().manual_seed(0)).sign()
     assert gradient_noise(scale * signs).tolist() == pytest.approx([loop_noise(signs[0])], rel=1e-5)
 
 
 def test_noise_by_hand():
     checkers = torch.where((torch.arange(16).view(16, 1) + torch.arange(16)) % 2 == 0, 1.0, -1.0)
-    # Of 16 rows and columns 15 differences of 2 each way: 2 · 2 · 15/16 / 4.
+    # 16 rows and columns have 15 differences of 2 in each direction: 2 · 2 · 15/16 / 4.
     assert gradient_noise(checkers.view(1, 1, 16, 16)).tolist() == pytest.approx([15 / 16])
     assert gradient_noise(torch.ones(1, 3, 16, 16)).tolist() == [0.0]
-    # It hardly depends on the size of the image.
+    # The noise hardly depends on the size of the image.
     noise = [float(gradient_noise(torch.randn(1, 3, size, size))) for size in (64, 256)]
     assert noise[0] == pytest.approx(noise[1], rel=0.03)
 
@@ -71,8 +71,10 @@ def test_agreement_is_one_minus_the_loss():
 @pytest.mark.parametrize("score", [GradientNoise, GuidedAgreement])
 def test_bad_input_is_named(score):
     bad = torch.full((1, 3, 4, 4), torch.nan)
-    with pytest.raises(ValueError, match="expected finite values"):
+    with pytest.raises(ValueError, match="`input_gradients`: expected finite values"):
         score().update(*([bad] if score is GradientNoise else [bad, bad]))
     flat = torch.zeros(3, 4, 4)
-    with pytest.raises(ValueError, match="gradients`: expected"):
+    with pytest.raises(
+        ValueError, match=r"`input_gradients`: expected a floating-point tensor of shape \(N, C, H, W\)"
+    ):
         score().update(*([flat] if score is GradientNoise else [flat, flat]))

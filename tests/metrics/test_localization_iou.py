@@ -1,4 +1,4 @@
-"""Loc(δ) of Grad-CAM++, by hand and by loop."""
+"""Loc(δ) of Grad-CAM++, compared with values by hand and with a loop."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def test_nothing_counted_is_nan_without_a_warning():
         (torch.full((1, 4, 4), -0.5), "got -0.5 to -0.5"),
         (torch.full((1, 4, 4), float("nan")), "got NaN"),
         (torch.zeros(1, 4, 4, dtype=torch.int64), "floating-point"),
-        (torch.zeros(4, 4), r"shape \(N, H, W\), got \(4, 4\)"),
-        (torch.zeros(2, 4, 4), "`annotation`: expected that of 2 images, got 1"),
+        (torch.zeros(4, 4), r"shape \(N, H, W\), got torch.float32 of shape \(4, 4\)"),
+        (torch.zeros(2, 4, 4), "`annotation`: expected 2 images, as `cams` has, got 1"),
     ],
 )
 def test_bad_maps(cams, message):

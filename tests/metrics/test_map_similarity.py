@@ -38,7 +38,7 @@ def test_ranks_are_scipy_s():
 
 
 def ssim_loop(first, second):
-    """Wang et al. 2004 with a Gaussian window of 11 x 11, sigma 1.5, mirrored at the edges, pixel by pixel."""
+    """SSIM of Wang et al. 2004, pixel by pixel: Gaussian window of 11 x 11, sigma 1.5, mirrored at the edges."""
     weights = [math.exp(-((step / 1.5) ** 2) / 2) for step in range(-5, 6)]
     total = sum(weights)
     a, b = first.double().tolist(), second.double().tolist()
@@ -63,9 +63,9 @@ def ssim_loop(first, second):
     return sum(values) / len(values)
 
 
-def test_ssim_is_that_of_a_loop_with_a_range_of_one():
+def test_ssim_matches_a_loop_with_a_range_of_one():
     first, second = pair(count=2)
-    # Not the range that the values happen to have.
+    # The range is 1, and not the range of these values.
     first, second = 0.3 * first, 0.3 * second
     expected = [ssim_loop(a, b) for a, b in zip(first, second, strict=True)]
     assert map_similarity(first, second, "ssim").tolist() == pytest.approx(expected, abs=1e-5)
@@ -86,7 +86,7 @@ def test_scores_use_the_similarity_that_they_are_given():
     assert float(ClassSensitivity()(first, second)) != pytest.approx(expected, abs=1e-4)
 
 
-def test_ssim_is_that_of_each_image_alone():
+def test_ssim_scores_each_image_alone():
     first, second = pair()
     expected = [
         float(structural_similarity_index_measure(a[None, None], b[None, None], data_range=1.0))
@@ -107,13 +107,13 @@ def test_a_map_is_like_itself_and_flat_maps_are_defined(kind):
 
 def test_bad_input_is_named():
     cam = torch.rand(1, 12, 12)
-    with pytest.raises(ValueError, match=r"`second`: expected \(N, H, W\)"):
+    with pytest.raises(ValueError, match=r"`second`: expected the shape of `first`, \(1, 12, 12\), got \(1, 6, 12\)"):
         map_similarity(cam, cam[:, :6])
-    with pytest.raises(ValueError, match="expected finite values"):
+    with pytest.raises(ValueError, match="`second`: expected finite values"):
         map_similarity(cam, torch.full_like(cam, torch.nan))
     with pytest.raises(ValueError, match="`kind`: expected 'spearman', 'pearson' or 'ssim', got 'hog'"):
         map_similarity(cam, cam, "hog")
-    with pytest.raises(ValueError, match=r"expected sides of 6 at least, got \(5, 12\)"):
+    with pytest.raises(ValueError, match=r"`first`: expected sides of at least 6 pixels, got \(5, 12\)"):
         map_similarity(cam[:, :5], cam[:, :5], "ssim")
 
 
@@ -134,5 +134,7 @@ def test_parameter_randomization_by_hand():
     similar = [spearmanr(a, b).statistic for a, b in flat_pairs(first, second)]
     assert float(metric.compute()) == pytest.approx((0 + sum(1 - one for one in similar) / 5 + 1) / 3, abs=1e-6)
     assert metric.curve.tolist() == pytest.approx([1.0, sum(similar) / 5, -1.0], abs=1e-6)
-    with pytest.raises(ValueError, match=r"`randomized_cams`: expected \(N, 2, H, W\), got \(5, 3, 14, 13\)"):
+    with pytest.raises(
+        ValueError, match=r"`randomized_cams`: .*\(N, 2, H, W\), got torch.float32 of shape \(5, 3, 14, 13\)"
+    ):
         ParameterRandomization(2).update(first, stages)

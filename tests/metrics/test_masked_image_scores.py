@@ -1,4 +1,4 @@
-"""Average drop, increase and gain, wins: values by hand and by loops over images."""
+"""Average drop, increase, gain and wins, compared with values by hand and with loops over images."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_method_without_a_map_is_not_compared():
     metric.update(scores, masked)
     assert float(metric.compute()[1, 2]) == 1.0
     assert metric.total[9:].view(3, 3)[1].tolist() == [2, 0, 1]
-    # One method alone wins against nobody.
+    # A single method has nobody to beat.
     assert WinShare()(scores, masked[:, :1], 0).isnan()
 
 
@@ -60,11 +60,19 @@ def test_a_method_without_a_map_is_not_compared():
 @pytest.mark.parametrize(
     ("scores", "masked", "message"),
     [
-        (torch.tensor([3.0]), torch.tensor([0.5]), r"`scores`: expected probabilities in \[0, 1\], got 3; of logits"),
-        (torch.tensor([0.5]), torch.tensor([math.nan]), "`masked_scores`: expected probabilities .*, got nan"),
+        (
+            torch.tensor([3.0]),
+            torch.tensor([0.5]),
+            r"`probabilities`: expected probabilities in \[0, 1\], got 3; apply softmax",
+        ),
+        (torch.tensor([0.5]), torch.tensor([math.nan]), "`masked_probabilities`: expected probabilities .*, got nan"),
         (torch.tensor([0.5]), torch.tensor([-0.1]), "got -0.1"),
-        (torch.tensor([0.5]), torch.tensor([0.5, 0.5]), r"\(N,\), like `scores`, got \(1,\) and \(2,\)"),
-        (torch.tensor([1]), torch.tensor([1]), "`scores`: expected floating-point probabilities"),
+        (
+            torch.tensor([0.5]),
+            torch.tensor([0.5, 0.5]),
+            r"`masked_probabilities`: expected the shape of `probabilities`, \(1,\), got \(2,\)",
+        ),
+        (torch.tensor([1]), torch.tensor([1]), "`probabilities`: expected a floating-point tensor"),
     ],
 )
 def test_bad_input_is_named(metric, scores, masked, message):
@@ -76,9 +84,12 @@ def test_bad_wins_are_named():
     for count in (0, -1):  # (-1)² methods would be one
         with pytest.raises(ValueError, match="`num_methods`: expected a positive integer"):
             Win(count)
-    with pytest.raises(ValueError, match=r"expected \(N, M\)"):
+    with pytest.raises(ValueError, match=r"`compared_probabilities`: .* of shape \(N, M\)"):
         wins(torch.tensor([0.5]), torch.tensor([0.5]))
-    with pytest.raises(ValueError, match="expected 2 methods"):
+    with pytest.raises(ValueError, match=r"`compared_probabilities`: .* of shape \(N, 2\)"):
         Win(2).update(torch.tensor([0.5]), torch.tensor([[0.5, 0.1, 0.2]]))
-    with pytest.raises(ValueError, match="`masked_scores`: expected 2 images, got 1"):
+    with pytest.raises(ValueError, match="`compared_probabilities`: expected 2 images, as `probabilities` has, got 1"):
         wins(torch.tensor([0.5, 0.5]), torch.tensor([[0.5]]))
+    for method in (2, -1, 0.0, True):
+        with pytest.raises(ValueError, match="`method`: expected an index from 0 to 1, got"):
+            WinShare().update(torch.tensor([0.5]), torch.tensor([[0.5, 0.1]]), method)

@@ -185,10 +185,15 @@ def test_merging_halves_gives_the_whole():
     ("cams", "of_images", "message"),
     [
         (torch.full((1, 4, 4), 2.0), [torch.zeros(1, 4)], "normalize the maps first"),
-        (torch.full((1, 4, 4), torch.nan), [torch.zeros(1, 4)], "normalize the maps first"),
-        (torch.zeros(2, 4, 4), [torch.zeros(1, 4)], "`boxes`: expected those of 2 maps"),
-        (torch.zeros(1, 4, 4), [torch.zeros(4)], r"expected \(M, 4\) for each image, got \(4,\) for image 0"),
+        (torch.full((1, 4, 4), torch.nan), [torch.zeros(1, 4)], r"`cams`: expected values in \[0, 1\], got NaN"),
+        (torch.zeros(2, 4, 4), [torch.zeros(1, 4)], "`annotation`: expected 2 images, as `cams` has, got 1"),
+        (
+            torch.zeros(1, 4, 4),
+            [torch.zeros(4)],
+            r"`annotation`: .*one \(M, 4\) tensor of boxes per image, got \(4,\) for image 0",
+        ),
         (torch.zeros(1, 4, 4), [torch.tensor([[3.0, 0.0, 1.0, 2.0]])], "x0 ≤ x1"),
+        (torch.zeros(1, 4, 4), [torch.tensor([[0.0, 0.0, 3.0, 9.0]])], "width 4 and height 4, .* for image 0"),
     ],
 )
 def test_bad_input_is_named(cams, of_images, message):

@@ -16,7 +16,7 @@ def scene(count=5, size=(20, 30)):
 
 
 def wsol_pxap(cams, masks, ignored=None, interval=0.001):
-    """wsolevaluation's MaskEvaluator, literally."""
+    """The MaskEvaluator of wsolevaluation, line by line."""
     thresholds = list(np.arange(0, 1, interval))
     edges = np.append(thresholds, [1.0, 2.0, 3.0])
     on, beside = np.zeros(len(thresholds) + 2), np.zeros(len(thresholds) + 2)
@@ -51,7 +51,7 @@ def test_ignored_pixels_are_left_out():
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_published_cases_of_wsolevaluation(value):
-    """A perfect map scores 1, whatever it is where nobody knows."""
+    """A perfect map scores 1, whatever its values on ignored pixels."""
     _, masks = scene()
     ignored = (torch.rand(masks.shape, generator=torch.Generator().manual_seed(1)) > 0.8) & ~masks
     metric = PixelAveragePrecision(100)
@@ -69,7 +69,7 @@ def test_it_is_scikit_learn_s_average_precision_of_the_steps():
 
 
 def test_pixels_of_all_images_are_pooled():
-    """A map that is lower on one image than on another is right about each, and not about both."""
+    """Two maps can be perfect for their own images and still have no threshold in common."""
     masks = torch.zeros(2, 4, 4, dtype=torch.bool)
     masks[:, :2] = True
     cams = torch.stack([torch.where(masks[0], 0.3, 0.1), torch.where(masks[1], 0.9, 0.6)])
@@ -101,9 +101,9 @@ def test_bad_input_is_named():
     cams, masks = scene()
     with pytest.raises(ValueError, match="normalize the maps first"):
         PixelAveragePrecision().update(2 * cams, masks)
-    with pytest.raises(ValueError, match="`regions`: expected bool"):
+    with pytest.raises(ValueError, match="`masks`: expected a bool tensor"):
         PixelAveragePrecision().update(cams, masks.float())
-    with pytest.raises(ValueError, match="`ignored`: expected bool"):
+    with pytest.raises(ValueError, match="`ignored`: expected a bool tensor"):
         PixelAveragePrecision().update(cams, masks, masks.float())
     with pytest.raises(ValueError, match="`num_thresholds`"):
         PixelAveragePrecision(0)

@@ -7,7 +7,7 @@ from camtrain.metrics import PointingGame, box_regions, pointing_hits
 
 
 def torchray_hit(mask, point, tolerance):
-    """TorchRay's rule: some pixel of the object lies in the open disk around the point (u, v)."""
+    """The rule of TorchRay: some pixel of the object lies in the open disk around the point (u, v)."""
     v, u = torch.meshgrid(
         (torch.arange(mask.shape[0]).float() - point[1]) ** 2,
         (torch.arange(mask.shape[1]).float() - point[0]) ** 2,
@@ -99,9 +99,9 @@ def test_bad_input_is_named():
     box = [torch.tensor([[0.0, 0.0, 2.0, 2.0]])]
     with pytest.raises(ValueError, match="`tolerance`: expected at least 0 pixels, got -1"):
         PointingGame(tolerance=-1)
-    with pytest.raises(ValueError, match="`labels`: expected 1 classes from 0 to 2"):
+    with pytest.raises(ValueError, match="`labels`: expected classes from 0 to 2, got 3 to 3"):
         PointingGame(3).update(torch.eye(4).unsqueeze(0), box, torch.tensor([3]))
     with pytest.raises(ValueError, match="`cams`: expected finite values, got NaN"):
         PointingGame().update(torch.full((1, 4, 4), torch.nan), box)
-    with pytest.raises(ValueError, match="`annotation`: expected that of 2 images, got 1"):
+    with pytest.raises(ValueError, match="`annotation`: expected 2 images, as `cams` has, got 1"):
         PointingGame().update(torch.zeros(2, 4, 4), box)

@@ -9,15 +9,15 @@ from camtrain.metrics import AverageDrop, AverageIncrease
 from camtrain.metrics.probabilities import checked_probabilities
 
 
-def test_rounding_is_forgiven_and_taken_back():
-    found = checked_probabilities("scores", torch.tensor([-5e-4, 0.0, 0.25, 1.0, 1.0005]))
+def test_rounding_is_tolerated_and_undone():
+    found = checked_probabilities("probabilities", torch.tensor([-5e-4, 0.0, 0.25, 1.0, 1.0005]))
     assert found.tolist() == [0.0, 0.0, 0.25, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("value", [-2e-3, 1.002, math.nan, math.inf, -math.inf])
-def test_more_than_rounding_is_not(value):
-    with pytest.raises(ValueError, match=r"`scores`: expected probabilities in \[0, 1\], got .*take softmax"):
-        checked_probabilities("scores", torch.tensor([0.5, value]))
+def test_more_than_rounding_is_an_error(value):
+    with pytest.raises(ValueError, match=r"`probabilities`: expected probabilities in \[0, 1\], got .*apply softmax"):
+        checked_probabilities("probabilities", torch.tensor([0.5, value]))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_more_than_rounding_is_not(value):
     [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.float64, torch.float64)],
 )
 def test_at_least_float32(given, kept):
-    assert checked_probabilities("scores", torch.tensor([0.5], dtype=given)).dtype == kept
+    assert checked_probabilities("probabilities", torch.tensor([0.5], dtype=given)).dtype == kept
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -44,7 +44,7 @@ def test_many_small_contributions_are_not_lost():
 
 
 def test_a_batch_is_summed_in_float64():
-    """A million times 0.1f: a sum in float32 is off by more than the rounding of one of them."""
+    """A million times 0.1f: the error of a float32 sum exceeds the rounding error of one term."""
     scores = torch.full((1_000_000,), 1.0)
     metric = AverageDrop()
     metric.update(scores, torch.full_like(scores, 0.9))

@@ -24,9 +24,9 @@ def test_by_hand():
 
 @pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # of NumPy, about the library
 def test_it_is_the_library_s_on_the_same_maps():
-    """pytorch-grad-cam's ROADCombined: percentiles of the map, its own imputation, noise of 1 %."""
+    """Compare with ROADCombined of pytorch-grad-cam: percentiles of the map, its own imputation, noise of 1 %."""
     torch.manual_seed(0)
-    # Linear, and with a map of what counts: the score moves by much more than the noise moves it.
+    # A linear network and a map of its weights: the score moves by much more than the noise moves it.
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)).eval()
     images = torch.randn(3, 3, 16, 16)
     cams = network[1].weight[0].detach().view(3, 16, 16).abs()
@@ -38,7 +38,7 @@ def test_it_is_the_library_s_on_the_same_maps():
         for one in removed_and_imputed(images, removal_ranks(cams), SHARES)
     ]
     most, least = torch.stack(ways[:4], dim=1), torch.stack(ways[4:], dim=1)
-    # It takes another noise, and differences of the scores from the image's, which cancel.
+    # The library draws other noise, and subtracts the image's own score, which cancels.
     torch.testing.assert_close(road(most, least), expected.to(torch.float32), atol=5e-3, rtol=0)
     assert float(road(most, least).abs().max()) > 5e-2
 
@@ -53,8 +53,16 @@ def test_curves_end_where_probabilities_do():
 @pytest.mark.parametrize(
     ("most", "least", "message"),
     [
-        (torch.rand(2, 3), torch.rand(2, 4), r"`least_relevant_first`: expected \(N, P\)"),
-        (torch.rand(2, 4), torch.rand(2, 4), "`most_relevant_first`: expected 3 shares, got 4"),
+        (
+            torch.rand(2, 3),
+            torch.rand(2, 4),
+            r"`least_relevant_first`: expected the shape of `most_relevant_first`, \(2, 3\), got \(2, 4\)",
+        ),
+        (
+            torch.rand(2, 4),
+            torch.rand(2, 4),
+            r"`most_relevant_first`: .* of shape \(N, 3\), got torch.float32 of shape \(2, 4\)",
+        ),
         (torch.full((2, 3), 2.0), torch.rand(2, 3), "expected probabilities"),
     ],
 )
