@@ -1,4 +1,4 @@
-"""The target layer of each network that a regularizer has met."""
+"""The last spatial layer of each network that a regularizer has seen."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from camtrain.networks import last_spatial_layer
 
 
 class FoundLayers:
-    """Finds the last spatial layer of a network, once; a copy or a pickle starts anew."""
+    """Finds the last spatial layer of a network once and remembers it. A copy or a pickle starts empty."""
 
     def __init__(self) -> None:
-        # Names, because a module would keep the network alive that is the weak key.
+        # Names and not modules: a module would keep its network, the weak key, alive.
         self._names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
     def __call__(self, network: nn.Module, images: Tensor) -> str:
-        """The layer's dotted name.
+        """The dotted name of the layer.
 
         Cost:
-            One forward pass at the first call for a network.
+            One forward pass in the first call for a network.
         """
         if network not in self._names:
             with left_as_found(network, images.device), evaluation_mode(network):

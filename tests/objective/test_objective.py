@@ -225,7 +225,9 @@ def test_the_values_of_measure_are_those_of_a_step(training, statistics):
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("regularizer", [None, InterpretableGradient(), InterpretableGradient("mse", "running")])
+@pytest.mark.parametrize(
+    "regularizer", [None, InterpretableGradient(), InterpretableGradient("mse", batch_norm_statistics="running")]
+)
 def test_measure_works_where_gradients_are_off(context, regularizer):
     network, (images, labels) = network_of().eval(), batch_of()
     objective = Objective(regularizer, None if regularizer is None else 0.5)
