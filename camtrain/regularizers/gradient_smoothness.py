@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
+from camtrain.regularizers.floor import check_floor
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 from camtrain.regularizers.regularizer import Penalty
 from camtrain.regularizers.total_variation import total_variation
@@ -38,8 +37,7 @@ class GradientSmoothness(InputGradientRegularizer):
 
     def __init__(self, floor: float = 1e-8, batch_norm_statistics: BatchNormStatistics = "batch") -> None:
         super().__init__(batch_norm_statistics)
-        if not (isinstance(floor, Real) and floor >= 0):
-            raise ValueError(f"`floor`: expected a number of at least 0, got {floor!r}")
+        check_floor(floor)
         self.floor = floor
 
     def forward(

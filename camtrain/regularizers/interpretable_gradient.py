@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import ClassVar
 
 from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
 from camtrain.regularizers.distances import DISTANCES, DistanceName
+from camtrain.regularizers.floor import check_floor
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 
 
@@ -54,8 +54,7 @@ class InterpretableGradient(InputGradientRegularizer):
         super().__init__(batch_norm_statistics)
         if distance not in DISTANCES:
             raise ValueError(f"`distance`: expected one of {', '.join(DISTANCES)}, got {distance!r}")
-        if not (isinstance(floor, Real) and floor >= 0):
-            raise ValueError(f"`floor`: expected a number of at least 0, got {floor!r}")
+        check_floor(floor)
         self.distance: DistanceName = distance
         self.floor = floor
 
