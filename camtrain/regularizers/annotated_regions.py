@@ -23,7 +23,7 @@ def annotated_regions(
         boxes: One (M_i, 4) tensor for each image, xyxy pixels, half-open; several boxes count as their union.
         masks: (N, H, W) bool, true on the object.
         size: The height and width of the images, in pixels.
-        kind: The annotation to look at: `masks`, `boxes`, or `any`, masks where an image has one, otherwise its boxes.
+        kind: The annotation to look at: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
 
     Returns:
         (N, H, W) bool, false everywhere for an image without annotation. `None` if the batch has no annotation of that

@@ -42,9 +42,9 @@ class AttentionMining(CAMRegularizer):
     largest value.
 
     Args:
-        method: The method that makes the map, such as `grad_cam`; see `CAMRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
-        annotation: The annotation of the second term: `masks`, `boxes`, or `any`, masks where an image has one,
+        annotation: The annotation of the second term: `masks`, `boxes`, or `any`: masks where an image has one,
             otherwise its boxes.
         mask_weight: w, the weight of the second term. 0 is plain GAIN, which needs no annotation; the paper's extended
             version has 10.
@@ -73,7 +73,7 @@ class AttentionMining(CAMRegularizer):
         super().__init__(method, target_layer)
         check_annotation_kind(annotation)
         if annotation != "any" and mask_weight == 0:
-            raise ValueError(f"`annotation`: expected any while mask_weight is 0 and ignores it, got {annotation!r}")
+            raise ValueError(f"`annotation`: expected any, because mask_weight = 0 ignores it, got {annotation!r}")
         if not mask_weight >= 0:
             raise ValueError(f"`mask_weight`: expected a number of at least 0, got {mask_weight}")
         if not sharpness > 0:

@@ -35,16 +35,18 @@ def energy_outside(cams: Tensor, regions: Tensor) -> Penalty:
 
 
 class EnergyInside(MapRegularizer):
-    """Pulls the positive energy of the map onto the object; see `energy_outside` for the formula.
+    """Pulls the positive energy of the map onto the object.
+
+        E_i = 1 - Σ_object A⁺ / Σ A⁺
 
     The energy may be spread over the object in any way; the map need not fill it, and coarse boxes do little harm.
     Departure from the paper: a map without a positive value does not count; in the paper its loss is 1.
 
     Args:
-        method: The method that makes the map, such as `grad_cam`; see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
-        annotation: Where the object is: `masks`, `boxes`, or `any`, masks where an image has one, otherwise its boxes.
-        class_of: The class whose map is penalized: `label`, or `random` for one drawn anew in each step.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
 
     Source:
         Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023,

@@ -24,10 +24,10 @@ class MapBCE(MapRegularizer):
     at zero is otherwise unbounded (torch bounds it at 10¹²).
 
     Args:
-        method: The method that makes the map, such as `grad_cam`; see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
-        annotation: Where the object is: `masks`, `boxes`, or `any`, masks where an image has one, otherwise its boxes.
-        class_of: The class whose map is penalized: `label`, or `random` for one drawn anew in each step.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
         outside: Whether pixels outside the object count.
         floor: The smallest value of which the logarithm is taken, in [1e-6, 0.5).
 

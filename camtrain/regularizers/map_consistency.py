@@ -28,7 +28,7 @@ class MapConsistency(CAMRegularizer):
     compares the normalized maps of the label; Guo et al. compare the maps of all classes without normalizing them.
 
     Args:
-        method: The method that makes the map, such as `grad_cam`; see `CAMRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
         transform: T: `flip`, `crop`, or `flip_crop`.
         smallest_crop: The smallest height and width of a crop, as a fraction of the image's, in (0, 1].

@@ -34,9 +34,9 @@ class MapRegularizer(CAMRegularizer):
             `input_gradient`.
         target_layer: The layer of the map, by its dotted name, or several names for a method that fuses layers; null is
             the last layer with pixels or tokens.
-        annotation: Where the object is, for penalties that need it: `masks`, `boxes`, or `any`, masks where an image
+        annotation: Where the object is, for penalties that need it: `masks`, `boxes`, or `any`: masks where an image
             has one, otherwise its boxes. Several boxes count as their union.
-        class_of: The class whose map is penalized: `label`, or `random` for one drawn for each image in each step.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
             Pixels outside the object can speak for the label by speaking against all other classes. The label's own map
             does not show that; the maps of other classes do.
 

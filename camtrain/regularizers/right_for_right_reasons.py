@@ -19,9 +19,9 @@ class RightForRightReasons(InputGradientRegularizer):
 
     Args:
         explained: The scalar whose gradient is penalized. `log_probabilities`, as in the paper: their sum over all
-            classes. `loss`: L_C, whose gradient vanishes where the classifier is confident, and costs less, because
+            classes. `loss`: L_C. Its gradient vanishes where the classifier is confident, and costs less, because
             training computes it anyway.
-        annotation: Where the object is: `masks`, `boxes`, or `any`, masks where an image has one, otherwise its boxes.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
         batch_norm_statistics: The statistics of BatchNorm while δ is taken: `batch`, or `running`, as at test time,
             which costs a second forward pass.
 

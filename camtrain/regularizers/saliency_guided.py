@@ -38,9 +38,9 @@ def without_least_salient(images: Tensor, saliency: Tensor, share: float, noise:
 
 
 class SaliencyGuided(PassRegularizer):
-    """Pulls the predictions on an image and on the same image without its least salient pixels together.
+    """Penalizes a change of the prediction when noise replaces the least salient pixels of an image.
 
-        E_i = KL(p(x_i) ‖ p(x̃_i)),    x̃_i: x_i with noise in the pixels with the smallest max_c |∂y/∂x_c|
+        E_i = KL(p(x_i) ‖ p(x̃_i)),    x̃_i: x_i with noise where max_c |∂y/∂x_c| is smallest
 
     y is the label's logit. The choice of pixels is treated as a constant; the gradient runs through both predictions.
     Needs no annotation.

@@ -81,11 +81,11 @@ class Term:
 class Sum(Regularizer):
     """Several regularizers, each with its weight and schedule: L_R = Σ_t w_t L_t, from one pass and one backward.
 
-    All terms use the same forward pass, and terms on the input gradient share the second pass of the engine. These may
-    penalize the gradients of different scalars: `RightForRightReasons` of the log-probabilities, `EnergyInside` with
-    `method="input_gradient"` of a logit. The engine then takes those of the loss, or else those of the first term, and
-    the others are differentiated twice in the same pass. A term that needs predictions on other images
-    (`AttentionMining`, `SaliencyGuided`, `MapConsistency`) runs its own pass on them.
+    All terms use the same forward pass, and terms on the input gradient share the second pass of the engine. Such terms
+    may penalize gradients of different scalars: `RightForRightReasons` of the log-probabilities, `EnergyInside` with
+    `method="input_gradient"` of a logit. The engine then takes the terms on the gradient of the loss or, if there is
+    none, those on the same scalar as the first term; the other terms are differentiated twice in the first pass. A term
+    that needs predictions on other images (`AttentionMining`, `SaliencyGuided`, `MapConsistency`) runs its own pass.
 
     Args:
         terms: The regularizers with their weights and schedules, at least one.

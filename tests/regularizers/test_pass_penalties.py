@@ -210,7 +210,7 @@ def test_the_loss_of_an_attention_branch():
     ("make", "message"),
     [
         (lambda: AttentionMining(mask_weight=-1), "`mask_weight`: expected a number of at least 0, got -1"),
-        (lambda: AttentionMining(annotation="boxes"), "`annotation`: expected any while mask_weight is 0"),
+        (lambda: AttentionMining(annotation="boxes"), "`annotation`: expected any, because mask_weight = 0 ignores it"),
         (lambda: AttentionMining(sharpness=0), "`sharpness`: expected a positive number, got 0"),
         (lambda: AttentionMining(threshold=2), r"`threshold`: expected a number in \[0, 1\], got 2"),
         (lambda: AttentionMining("input_gradient"), "`method`: AttentionMining needs a map at a layer"),
