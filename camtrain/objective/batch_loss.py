@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from camtrain.gradients.checked_logits import checked_logits
 from camtrain.objective.in_float64 import in_float64
-from camtrain.objective.label_checks import check_logits
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class BatchLoss:
         Raises:
             ValueError: If the network's output is not (N, K) logits.
         """
-        check_logits(logits)
-        return self.function(logits, self.labels)
+        return self.function(checked_logits(logits), self.labels)
 
     def precise(self, logits: Tensor) -> Tensor:
         """L_C computed in float64, where its gradient at the input is penalized; see `in_float64`.
@@ -41,8 +40,7 @@ class BatchLoss:
         Raises:
             ValueError: If the network's output is not (N, K) logits.
         """
-        check_logits(logits)
-        return in_float64(self._with_labels_alike)(logits)
+        return in_float64(self._with_labels_alike)(checked_logits(logits))
 
     def _with_labels_alike(self, logits: Tensor) -> Tensor:
         labels = self.labels

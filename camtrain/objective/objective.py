@@ -13,9 +13,9 @@ from camtrain.batch import Batch
 from camtrain.gradients import Engine, FrozenGates, gradients_enabled, left_as_found
 from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.batch_terms import ActiveTerm, BatchTerms
+from camtrain.objective.check_labels import check_labels
 from camtrain.objective.checked_batch import checked_batch, outside_inference
 from camtrain.objective.gradient_share import gradient_share
-from camtrain.objective.label_checks import check_labels
 from camtrain.objective.losses import Losses, losses_with_terms, measure_terms, plain_losses
 from camtrain.objective.needed_annotation import check_annotation, has_annotated_image
 from camtrain.objective.step import Step, TermStep

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
-
 from torch import Tensor, nn
 
 from camtrain.gradients import evaluation_mode, left_as_found
+from camtrain.gradients.per_network import PerNetwork
 from camtrain.networks import last_spatial_layer
 
 
@@ -14,8 +13,7 @@ class FoundLayers:
     """Finds the last spatial layer of a network once and remembers it. A copy or a pickle starts empty."""
 
     def __init__(self) -> None:
-        # Names and not modules: a module would keep its network, the weak key, alive.
-        self._names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+        self._names = PerNetwork[str]()
 
     def __call__(self, network: nn.Module, images: Tensor) -> str:
         """The dotted name of the layer.
@@ -27,6 +25,3 @@ class FoundLayers:
             with left_as_found(network, images.device), evaluation_mode(network):
                 self._names[network] = last_spatial_layer(network, images)
         return self._names[network]
-
-    def __reduce__(self) -> tuple[type[FoundLayers], tuple[()]]:
-        return type(self), ()

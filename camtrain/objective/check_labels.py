@@ -1,20 +1,11 @@
-"""Checks of logits and labels."""
+"""The check that labels are what a cross-entropy takes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-
-def check_logits(logits: Tensor) -> None:
-    """Check that a network gives one row of logits for each image.
-
-    Raises:
-        ValueError: If `logits` is not a tensor of shape (N, K).
-    """
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"`network`: expected (N, K) logits from it, got {got}")
+from camtrain.gradients.checked_logits import checked_logits
 
 
 def check_labels(logits: Tensor, labels: Tensor) -> None:
@@ -27,7 +18,7 @@ def check_labels(logits: Tensor, labels: Tensor) -> None:
     Raises:
         ValueError: If the shapes do not fit, labels have another type, or a class index is not in [0, K).
     """
-    check_logits(logits)
+    checked_logits(logits)
     if labels.shape not in (logits.shape, logits.shape[:1]):
         raise ValueError(
             f"`labels`: expected ({len(logits)},) class indices or {tuple(logits.shape)} probabilities, "
