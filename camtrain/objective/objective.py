@@ -229,7 +229,7 @@ class Objective(nn.Module):
     def _left_out(self, weights: dict[str, float], batch: Batch) -> dict[str, TermStep]:
         """The terms that have nothing to penalize, because no image is annotated; they need not be paid for."""
         # Processes that train together have to run the same passes, with annotation and without.
-        if in_several_processes() or has_annotated_image(batch):
+        if not weights or in_several_processes() or has_annotated_image(batch):
             return {}
         images = batch.images
         zero = images.new_zeros((), dtype=torch.float32)
