@@ -1,36 +1,38 @@
-"""Where a classifier may look, image by image."""
+"""Where the objects of a batch are, as regularizers look at them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from camtrain.regions import box_regions, regions
 
 AnnotationKind = Literal["any", "masks", "boxes"]
-"""`"any"`: the mask of an image that has one, its boxes otherwise."""
+"""The annotation that a regularizer looks at. `"any"`: masks where an image has one, otherwise its boxes."""
 
 
 def annotated_regions(
-    boxes: list[Tensor] | None, masks: Tensor | None, size: tuple[int, int], kind: AnnotationKind = "any"
+    boxes: Sequence[Tensor] | None, masks: Tensor | None, size: tuple[int, int], kind: AnnotationKind = "any"
 ) -> Tensor | None:
-    """Pixels of the objects, from what a batch is annotated with.
+    """The pixels of the objects, from the boxes and masks of a batch.
 
     Args:
-        boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; their union counts.
+        boxes: One (M_i, 4) tensor for each image, xyxy pixels, half-open; several boxes count as their union.
         masks: (N, H, W) bool, true on the object.
-        size: height and width of the images, in pixels.
-        kind: which annotation to look at.
+        size: The height and width of the images, in pixels.
+        kind: The annotation to look at: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
 
     Returns:
-        (N, H, W) bool, nowhere true for an image without annotation; `None` if the batch has none of that kind at all.
+        (N, H, W) bool, false everywhere for an image without annotation. `None` if the batch has no annotation of that
+        kind at all.
 
     Raises:
-        ValueError: if boxes or masks are malformed.
+        ValueError: If boxes or masks are malformed, or of different numbers of images.
 
     Example:
-        >>> import torch
         >>> boxes, masks = [torch.tensor([[0.0, 0.0, 1.0, 1.0]])] * 2, torch.tensor([[[False, True]], [[False, False]]])
         >>> annotated_regions(boxes, masks, (1, 2)).int()
         tensor([[[0, 1]],
@@ -41,5 +43,47 @@ def annotated_regions(
     of_boxes = box_regions(boxes, size) if boxes is not None and kind != "masks" else None
     if of_masks is None or of_boxes is None:
         return of_boxes if of_masks is None else of_masks
+    if len(of_boxes) != len(of_masks):
+        raise ValueError(f"`boxes`: expected one (M, 4) tensor for each of {len(of_masks)} masks, got {len(of_boxes)}")
     has_mask = of_masks.flatten(1).any(dim=1).view(-1, 1, 1)
     return of_masks.where(has_mask, of_boxes)
+
+
+def regions_like(
+    maps: Tensor, boxes: Sequence[Tensor] | None, masks: Tensor | None, kind: AnnotationKind = "any"
+) -> Tensor:
+    """`annotated_regions` for maps or gradients, on their device; false everywhere if there is no annotation.
+
+    Args:
+        maps: (N, ..., H, W), at the size of the images.
+        boxes: As for `annotated_regions`.
+        masks: As for `annotated_regions`.
+        kind: As for `annotated_regions`.
+
+    Returns:
+        (N, H, W) bool.
+
+    Raises:
+        ValueError: As `annotated_regions`, or if boxes or masks are of another number of images than the maps.
+
+    Example:
+        >>> regions_like(torch.zeros(1, 1, 2), [torch.tensor([[0.0, 0.0, 1.0, 1.0]])], None)
+        tensor([[[ True, False]]])
+    """
+    size = (int(maps.shape[-2]), int(maps.shape[-1]))
+    found = annotated_regions(boxes, masks, size, kind)
+    if found is None:
+        return torch.zeros(len(maps), *size, dtype=torch.bool, device=maps.device)
+    if len(found) != len(maps):
+        raise ValueError(f"`boxes` and `masks`: expected those of {len(maps)} images, got {len(found)}")
+    return found.to(maps.device)
+
+
+def check_annotation_kind(annotation: str) -> None:
+    """Check the argument of that name.
+
+    Raises:
+        ValueError: If there is no such kind of annotation.
+    """
+    if annotation not in get_args(AnnotationKind):
+        raise ValueError(f"`annotation`: expected any, masks or boxes, got {annotation!r}")

@@ -18,17 +18,17 @@ class AttentionBranchLoss(PassRegularizer):
 
         E_i = CE(logits of the branch, label)
 
-    so that L = L_per + λ L_att with λ = 1, as in the paper. Needs no annotation.
+    so that L = L_per + λ L_att, with λ = 1 as in the paper. Needs no annotation.
 
     Raises:
-        ValueError: in the first step, if the network has no `AttentionHead` whose output has logits.
+        ValueError: In the first step, if the network has no `AttentionHead` whose output has logits.
 
     Source:
         Fukui et al., Attention Branch Network, CVPR 2019, arXiv 1812.10025, eq. 3.
     """
 
     def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
-        """Captures what the attention head puts out."""
+        """Captures the output of the attention head."""
         return _outputs_of_head(network)
 
     def penalty(self, training_pass: TrainingPass) -> Tensor:
@@ -36,8 +36,8 @@ class AttentionBranchLoss(PassRegularizer):
         logits = training_pass.captured[-1].logits if training_pass.captured else None
         if logits is None:
             raise ValueError(
-                "`network`: AttentionBranchLoss needs an attention head with logits of its own, which AttentionBranch "
-                f"has and {type(training_pass.network).__name__} has not"
+                "`network`: AttentionBranchLoss needs an attention head with its own logits, as AttentionBranch has, "
+                f"got {type(training_pass.network).__name__} without one"
             )
         return F.cross_entropy(logits.float(), training_pass.labels, reduction="none")
 

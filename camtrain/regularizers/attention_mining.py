@@ -1,13 +1,11 @@
-"""Attention mining (GAIN): what is left when the map is erased must not be classifiable."""
+"""Attention mining (GAIN): an image without the pixels of its map must not be recognized."""
 
 from __future__ import annotations
-
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
+from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
@@ -15,13 +13,13 @@ from camtrain.regularizers.regularizer import Penalty
 
 
 def erased(images: Tensor, maps: Tensor, sharpness: float, threshold: float) -> Tensor:
-    """Images without what the maps show, I (1 - T(A)), T(A) = sigmoid(ω (A - σ)).
+    """Images without the pixels that their maps show, I (1 - T(A)), T(A) = sigmoid(ω (A - σ)).
 
     Args:
         images: (N, 3, H, W).
         maps: (N, H, W) in [0, 1].
-        sharpness: ω.
-        threshold: σ.
+        sharpness: ω, the slope of the sigmoid.
+        threshold: σ, the value of the map at which half of a pixel is erased.
 
     Returns:
         (N, 3, H, W), differentiable in the maps.
@@ -34,28 +32,30 @@ def erased(images: Tensor, maps: Tensor, sharpness: float, threshold: float) -> 
 
 
 class AttentionMining(CAMRegularizer):
-    """GAIN: pulls all that speaks for the class into the map, and with masks also the map onto them.
+    """GAIN: pulls all evidence for the class into the map, and on request the map onto the object.
 
         E_i = p_label(erased(x_i)) + w · [annotated] · 1/(HW) Σ (Â - M)²,    Â = A⁺ / max A⁺
 
-    Erased pixels are zero in what the network sees: the mean color of normalized images. Departures from the paper: the
-    softmax probability of the label takes the place of the sigmoid of each class in the image; the map is divided by
-    its largest value. A map without a positive value does not count. With a few annotated images the second term is as
-    small as their share.
+    Erased pixels are zero after normalization, which is the mean color. A map without a positive value does not count.
+    The second term is a mean over all images: where few are annotated, it is small. Departures from the paper: the
+    softmax probability of the label replaces the sigmoid of each class in the image, and the map is divided by its
+    largest value.
 
     Args:
-        method: see `CAMRegularizer`.
-        target_layer: see `CAMRegularizer`.
-        annotation: which annotation the second term looks at; see `MapRegularizer`.
-        mask_weight: w; 0 is plain GAIN, which needs no annotation. The paper's extended version has 10.
-        sharpness: ω, the paper's 10.
-        threshold: σ, in [0, 1].
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: The annotation of the second term: `masks`, `boxes`, or `any`: masks where an image has one,
+            otherwise its boxes.
+        mask_weight: w, the weight of the second term. 0 is plain GAIN, which needs no annotation; the paper's extended
+            version has 10.
+        sharpness: ω, the slope of the sigmoid; 10 in the paper.
+        threshold: σ, in [0, 1]; a pixel whose map is at σ is half erased.
 
     Raises:
-        ValueError: if a setting is out of its range, or an annotation is chosen that is not looked at.
+        ValueError: If a setting is out of its range, or an annotation is chosen while `mask_weight` is 0.
 
     Cost:
-        A second forward and backward pass, of the erased images.
+        A second forward and backward pass, with the erased images.
 
     Source:
         Li et al., Tell Me Where to Look: Guided Attention Inference Network, CVPR 2018, arXiv 1802.10171, eqs. 2 to 6.
@@ -71,10 +71,9 @@ class AttentionMining(CAMRegularizer):
         threshold: float = 0.5,
     ) -> None:
         super().__init__(method, target_layer)
-        if annotation not in get_args(AnnotationKind):
-            raise ValueError(f"`annotation`: expected one of {get_args(AnnotationKind)}, got {annotation!r}")
+        check_annotation_kind(annotation)
         if annotation != "any" and mask_weight == 0:
-            raise ValueError(f"`annotation`: none is looked at where mask_weight is 0, got {annotation!r}")
+            raise ValueError(f"`annotation`: expected any, because mask_weight = 0 ignores it, got {annotation!r}")
         if not mask_weight >= 0:
             raise ValueError(f"`mask_weight`: expected a number of at least 0, got {mask_weight}")
         if not sharpness > 0:
@@ -100,14 +99,12 @@ class AttentionMining(CAMRegularizer):
         probabilities = logits.to(maps.dtype).softmax(dim=1)
         values = probabilities.gather(1, training_pass.labels.unsqueeze(1)).squeeze(1)
         if self.mask_weight:
-            size = (int(maps.shape[-2]), int(maps.shape[-1]))
-            regions = annotated_regions(training_pass.boxes, training_pass.masks, size, self.annotation)
-            if regions is not None:
-                values = values + self.mask_weight * _distance(maps, regions.to(maps.device))
+            regions = regions_like(maps, training_pass.boxes, training_pass.masks, self.annotation)
+            values = values + self.mask_weight * _distance(maps, regions)
         return Penalty(values, alive)
 
 
 def _distance(maps: Tensor, regions: Tensor) -> Tensor:
-    """Mean squared distance of maps in [0, 1] and regions, (N,); 0 where there is no annotation."""
+    """Mean squared distance of maps in [0, 1] and regions, (N,); 0 for images without annotation."""
     distance = (maps - regions.to(maps.dtype)).square().flatten(1).mean(dim=1)
     return distance * regions.flatten(1).any(dim=1)

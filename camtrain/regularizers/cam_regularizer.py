@@ -1,4 +1,4 @@
-"""What all regularizers of maps share: which map, at which layer, and that it comes from the training pass."""
+"""The base of all regularizers of maps: it makes the maps, at a layer, from the training pass."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 class CAMRegularizer(PassRegularizer):
     """L_R as a function of maps of the training pass.
 
-    Maps of activations and gradients (Grad-CAM, Grad-CAM++, XGrad-CAM, HiResCAM, LayerCAM) come from the training pass
-    itself, and their gradient reaches the parameters through activations and weights. So BatchNorm normalizes by the
-    training batch, as it does for L_C. Other methods run a pass of their own.
+    Methods that combine activations and gradients (Grad-CAM, Grad-CAM++, XGrad-CAM, HiResCAM, LayerCAM) take both from
+    the training pass itself. Their gradient reaches the parameters through activations and weights, and BatchNorm
+    normalizes by the training batch, as it does for L_C. Other methods run a pass of their own.
 
-    A subclass implements `penalty`, with the maps that `cams` gives; one that penalizes each map by itself derives from
+    A subclass implements `penalty` and gets its maps from `cams`. To penalize each map by itself, derive from
     `MapRegularizer`.
 
     Args:
-        method: which map, a name of `camtrain.methods.METHODS` that can be trained through.
-        target_layer: dotted name of the layer, or several names for a method that fuses them; null is the last one
-            with pixels or tokens. Where one linear layer follows global average pooling, the weights of Grad-CAM at the
-            last layer are that layer's parameters.
+        method: The method that makes the map, a name in `camtrain.methods.METHODS` that can be trained through.
+        target_layer: The layer of the map, by its dotted name, or several names for a method that fuses layers; null is
+            the last layer with pixels or tokens. Where only global average pooling and one linear layer follow, the
+            weights of Grad-CAM are the parameters of that linear layer.
 
     Raises:
-        ValueError: if there is no such method, it cannot be trained through, or has no layer where one is needed.
+        ValueError: If there is no such method, it cannot be trained through, or `input_gradient` is given where a layer
+            is needed.
     """
 
     takes_input_gradient: ClassVar[bool] = False
@@ -50,7 +51,7 @@ class CAMRegularizer(PassRegularizer):
         self._found = FoundLayers()
 
     def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
-        """Captures the target layers, where the map is made of the training pass."""
+        """Captures the target layers if the map is made from the training pass."""
         method = self.method_of(network, images)
         return _captured(method, images) if isinstance(method, GradientCAM) else nullcontext()
 
@@ -58,8 +59,8 @@ class CAMRegularizer(PassRegularizer):
         """Raw maps, (N, H, W), at the size of the images.
 
         Args:
-            training_pass: the pass.
-            classes: (N,) class indices; `None` is the labels.
+            training_pass: The training pass.
+            classes: (N,) class indices of the maps; `None` is the labels.
         """
         images = training_pass.images
         classes = training_pass.labels if classes is None else classes
@@ -70,7 +71,7 @@ class CAMRegularizer(PassRegularizer):
         return resize(method.maps_of_pass(*of_pass), (int(images.shape[-2]), int(images.shape[-1])))
 
     def method_of(self, network: nn.Module, images: Tensor) -> Method:
-        """The method, for a network."""
+        """The method that makes the maps, set up for a network."""
         layer = self.target_layer
         if layer is None and "target_layer" in inspect.signature(method_class(self.method)).parameters:
             layer = self._found(network, images)
@@ -83,6 +84,6 @@ class CAMRegularizer(PassRegularizer):
 
 @contextmanager
 def _captured(method: GradientCAM, images: Tensor) -> Iterator[CapturedActivations]:
-    # Fused attention has no second derivative; the plain kernel has one.
+    # Fused attention has no second derivative; the plain kernel does.
     with sdpa_kernel(SDPBackend.MATH), method.captured(images) as captured:
         yield captured

@@ -1,8 +1,8 @@
-"""How far one image's gradient is from another gradient of the same image.
+"""The distance between two gradients of the same image.
 
-Each function takes two batches of flattened gradients, (N, D) with D = 3·H·W, and returns one distance per image,
-(N,). Cosine and histogram intersection are undefined for a gradient of norm zero, which is what a fully confident
-classifier has: such an image, of norm at most `floor`, has distance 1 ("nothing in common") and no gradient.
+Each function takes two batches of flattened gradients, (N, D) with D = 3·H·W, and returns one distance for each image,
+(N,). Cosine and histogram intersection are undefined for a gradient of norm zero, which a fully confident classifier
+has. An image whose norm is at most `floor` has distance 1 ("nothing in common") and no gradient.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def cosine(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
         tensor([0., 1.])
     """
     dots = (gradients * targets).sum(dim=1)
-    # vector_norm, not sqrt of a sum of squares: its gradient at zero is zero.
+    # The gradient of vector_norm at zero is zero; that of the root of a sum of squares is NaN.
     norms = torch.linalg.vector_norm(gradients, dim=1), torch.linalg.vector_norm(targets, dim=1)
     alive = (norms[0] > floor) & (norms[1] > floor)
     one = torch.ones_like(dots)
@@ -32,7 +32,7 @@ def cosine(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
 
 
 def mae(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
-    """Mean absolute error 1/D ‖a - b‖₁, in [0, ∞); scales with the gradients. `floor` plays no part.
+    """Mean absolute error 1/D ‖a - b‖₁, in [0, ∞); it scales with the gradients and ignores `floor`.
 
     Example:
         >>> mae(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]), 0.0)
@@ -42,7 +42,7 @@ def mae(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
 
 
 def mse(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
-    """Mean squared error 1/D ‖a - b‖₂², in [0, ∞); scales with the square of the gradients. `floor` plays no part.
+    """Mean squared error 1/D ‖a - b‖₂², in [0, ∞); it scales with the square of the gradients and ignores `floor`.
 
     Example:
         >>> mse(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]), 0.0)
@@ -54,10 +54,11 @@ def mse(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
 def histogram_intersection(gradients: Tensor, targets: Tensor, floor: float) -> Tensor:
     """Histogram intersection distance 1 - Σ_d min(|a_d| / ‖a‖₁, |b_d| / ‖b‖₁), in [0, 1].
 
-    Compares how the magnitude is spread over the pixels; signs do not count. Unchanged when either gradient is scaled.
+    It compares how the magnitude is spread over the pixels and ignores signs. It is unchanged when either gradient is
+    scaled.
 
     Source:
-        Swain and Ballard, Color Indexing, IJCV 1991, on histograms of sum one.
+        Swain and Ballard, Color Indexing, IJCV 1991, for histograms of sum one.
 
     Example:
         >>> histogram_intersection(torch.tensor([[3.0, -1.0]]), torch.tensor([[1.0, 1.0]]), 1e-8)
@@ -67,8 +68,8 @@ def histogram_intersection(gradients: Tensor, targets: Tensor, floor: float) -> 
     sums = first.sum(dim=1, keepdim=True), second.sum(dim=1, keepdim=True)
     alive = (sums[0] > floor) & (sums[1] > floor)
     one = torch.ones_like(sums[0])
-    shares = first / torch.where(alive, sums[0], one), second / torch.where(alive, sums[1], one)
-    overlap = torch.minimum(*shares).sum(dim=1)
+    fractions = first / torch.where(alive, sums[0], one), second / torch.where(alive, sums[1], one)
+    overlap = torch.minimum(*fractions).sum(dim=1)
     return torch.where(alive.squeeze(1), 1 - overlap, torch.ones_like(overlap))
 
 

@@ -1,4 +1,4 @@
-"""Energy loss: the share of a map that is not on the object."""
+"""Energy loss: the fraction of a map that is not on the object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from camtrain.regularizers.regularizer import Penalty
 
 
 def energy_outside(cams: Tensor, regions: Tensor) -> Penalty:
-    """Share of each map's positive energy outside the region, one minus that of the energy pointing game.
+    """Fraction of each map's positive energy outside the region: one minus the score of the energy pointing game.
 
         E_i = 1 - Σ_region A⁺ / Σ A⁺
 
@@ -21,7 +21,7 @@ def energy_outside(cams: Tensor, regions: Tensor) -> Penalty:
         regions: (N, H, W) bool.
 
     Returns:
-        (N,) in [0, 1]; not counted where the region is empty or the map has no positive value.
+        (N,) in [0, 1]. Images with an empty region or a map without a positive value do not count.
 
     Example:
         >>> energy_outside(torch.tensor([[[3.0, 1.0, -9.0]]]), torch.tensor([[[True, False, False]]])).values
@@ -35,16 +35,18 @@ def energy_outside(cams: Tensor, regions: Tensor) -> Penalty:
 
 
 class EnergyInside(MapRegularizer):
-    """Pulls the positive energy of the map onto the object; see `energy_outside` for the formula.
+    """Pulls the positive energy of the map onto the object.
 
-    It says nothing of how the energy is spread on the object, which need not be filled, and coarse boxes do little
-    harm. Departure from the paper: a map without any positive value does not count; there its loss is 1.
+        E_i = 1 - Σ_object A⁺ / Σ A⁺
+
+    The energy may be spread over the object in any way; the map need not fill it, and coarse boxes do little harm.
+    Departure from the paper: a map without a positive value does not count; in the paper its loss is 1.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
-        annotation: see `MapRegularizer`.
-        class_of: see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
 
     Source:
         Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023,

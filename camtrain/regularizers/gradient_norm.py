@@ -1,4 +1,4 @@
-"""The size of the input gradient."""
+"""A penalty on the size of the input gradient."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from camtrain.regularizers.input_gradient_regularizer import InputGradientRegula
 
 
 class GradientNorm(InputGradientRegularizer):
-    """Penalizes the squared norm of the input gradient of the loss: the loss changes little around each image.
+    """Penalizes the squared norm of the input gradient of the loss, so that the loss changes little around each image.
 
         E_i = ‖δ_i‖₂²
 
     Args:
-        batch_norm_statistics: see `InputGradientRegularizer`.
+        batch_norm_statistics: The statistics of BatchNorm while δ is taken: `batch`, or `running`, as at test time,
+            which costs a second forward pass.
 
     Source:
         Drucker and LeCun, Improving Generalization Performance Using Double Backpropagation, IEEE Transactions on

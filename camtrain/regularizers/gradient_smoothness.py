@@ -1,4 +1,4 @@
-"""The noise of the input gradient."""
+"""A penalty on the noise of the input gradient."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import torch
 from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
+from camtrain.regularizers.floor import check_floor
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 from camtrain.regularizers.regularizer import Penalty
 from camtrain.regularizers.total_variation import total_variation
 
 
 class GradientSmoothness(InputGradientRegularizer):
-    """Penalizes how much the input gradient differs between neighboring pixels, whatever its size.
+    """Penalizes the differences of the input gradient between neighboring pixels, relative to its size.
 
         E_i = TV(δ_i) / ‖δ_i‖₁
 
-    in [0, 4]; white noise has about 2.8. TV is the anisotropic total variation of each channel.
+    E_i is in [0, 4]; white noise has about 2.8. TV is the anisotropic total variation, summed over the channels.
 
     Args:
-        floor: sum of magnitudes at or below which an image does not count.
-        batch_norm_statistics: see `InputGradientRegularizer`.
+        floor: The norm ‖δ_i‖₁ at or below which an image does not count.
+        batch_norm_statistics: The statistics of BatchNorm while δ is taken: `batch`, or `running`, as at test time,
+            which costs a second forward pass.
 
     Raises:
-        ValueError: if `floor` is negative.
+        ValueError: If `floor` is negative.
 
     Source:
-        The penalty is camtrain's; the total variation that of Rudin et al., 1992.
+        The penalty is camtrain's own; the total variation is from Rudin et al., 1992.
 
     Example:
         >>> GradientSmoothness()(torch.tensor([[[[1.0, 3.0]]]]), None).values
@@ -35,8 +37,7 @@ class GradientSmoothness(InputGradientRegularizer):
 
     def __init__(self, floor: float = 1e-8, batch_norm_statistics: BatchNormStatistics = "batch") -> None:
         super().__init__(batch_norm_statistics)
-        if not floor >= 0:
-            raise ValueError(f"`floor`: expected a number of at least 0, got {floor}")
+        check_floor(floor)
         self.floor = floor
 
     def forward(

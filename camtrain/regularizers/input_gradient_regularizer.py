@@ -1,4 +1,4 @@
-"""What a penalty on the input gradient is."""
+"""The base of penalties on the input gradient."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from camtrain.gradients import BatchNormStatistics
 from camtrain.regularizers.regularizer import Penalty, Regularizer
 
 ExplainedScalar = Literal["loss", "log_probabilities", "class_score"]
-"""What δ_i is the gradient of: the cross-entropy of image i, Σ_k log p_k, or the logit of its label."""
+"""The scalar whose gradient δ_i is: the loss of image i, Σ_k log p_k, or the logit of its label."""
 
 
 class InputGradientRegularizer(Regularizer):
-    """L_R = 1/n Σ_i penalty_i on the gradients δ_i = n ∂L_C/∂x_i; an engine takes its gradient to the parameters.
+    """L_R = 1/n Σ_i E_i, a penalty on the gradients δ_i = n ∂L_C/∂x_i; an engine takes its gradient to the parameters.
 
-    A regularizer says what is penalized and never sees the network. With the class attribute `explained` it says what
-    δ_i is the gradient of, where that is not the loss.
+    A subclass implements `forward`: it says what is penalized and never sees the network. It may set two class
+    attributes: `needs_guided_gradient = True` asks for the guided gradient, too, and `explained` names the scalar whose
+    gradient δ_i is, if that is not the loss.
 
     Args:
-        batch_norm_statistics: the statistics of BatchNorm while δ is taken. `"batch"`, as in Algorithm 1: those of the
-            training batch, so that δ_i also runs through the other images of the batch. `"running"`: the running
-            averages, so that δ_i is of image i alone, as at test time; costs a second forward pass.
+        batch_norm_statistics: The statistics of BatchNorm while δ is taken. `batch`, as in Algorithm 1: those of the
+            training batch, so that δ_i also depends on the other images of the batch. `running`: the running averages,
+            so that δ_i depends on image i alone, as at test time; this costs a second forward pass.
+
+    Raises:
+        ValueError: If there are no such statistics.
     """
 
     needs_guided_gradient: ClassVar[bool] = False
@@ -47,14 +51,14 @@ class InputGradientRegularizer(Regularizer):
         boxes: list[Tensor] | None = None,
         masks: Tensor | None = None,
     ) -> Tensor | Penalty:
-        """Penalty of each image.
+        """The penalty of each image.
 
         Args:
             gradients: δ, (N, 3, H, W), float32 or float64.
             guided_gradients: δ^G, (N, 3, H, W), detached; `None` unless `needs_guided_gradient`.
-            boxes: one (M_i, 4) tensor per image, xyxy pixels, for penalties that ask where the object is.
-            masks: (N, H, W) bool, likewise.
+            boxes: One (M_i, 4) tensor for each image, xyxy pixels; `None` if the batch has none.
+            masks: (N, H, W) bool; `None` if the batch has none.
 
         Returns:
-            (N,); a `Penalty` where some images do not count.
+            (N,), or a `Penalty` if some images do not count.
         """

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
 from camtrain.regularizers.distances import DISTANCES, DistanceName
+from camtrain.regularizers.floor import check_floor
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 
 
@@ -16,20 +17,20 @@ class InterpretableGradient(InputGradientRegularizer):
 
         L_R = 1/n Σ_i E(δ_i, δ^G_i),   δ_i = n ∂L_C/∂x_i,   δ^G_i = detach(n ∂_G L_C/∂x_i)
 
-    Departure from Algorithm 1: there δ carries the factor 1/n of the mean in L_C; here it does not, so that MAE and MSE
-    do not change their meaning with the batch size. Cosine and histogram intersection are the same either way.
+    Departure from Algorithm 1: there δ carries the factor 1/n of the mean in L_C. Here it does not, so that MAE and MSE
+    do not depend on the batch size. Cosine and histogram intersection are the same either way.
 
     Args:
         distance: E. `cosine`: 1 - cos, in [0, 2], the paper's best. `mae`: mean absolute error. `mse`: mean squared
             error. `histogram_intersection`: 1 - overlap of the normalized magnitudes, in [0, 1]. MAE and MSE scale with
             the gradients, which shrink as the classifier becomes confident; the other two do not.
-        batch_norm_statistics: the statistics of BatchNorm while both gradients are taken: `batch`, as in Algorithm 1,
-            or `running`, as at test time, at the price of a second forward pass.
-        floor: for cosine and histogram intersection, the norm at or below which a gradient counts as zero: such an
+        floor: For cosine and histogram intersection, the norm at or below which a gradient counts as zero. Such an
             image has distance 1 and no gradient. In float32 the direction of a smaller gradient is rounding noise.
+        batch_norm_statistics: The statistics of BatchNorm while both gradients are taken: `batch`, as in Algorithm 1,
+            or `running`, as at test time, which costs a second forward pass.
 
     Raises:
-        ValueError: if a setting is not one of these, or `floor` is negative.
+        ValueError: If there is no such distance or statistics, or `floor` is negative.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, arXiv 2404.15024.
@@ -47,14 +48,13 @@ class InterpretableGradient(InputGradientRegularizer):
     def __init__(
         self,
         distance: DistanceName = "cosine",
-        batch_norm_statistics: BatchNormStatistics = "batch",
         floor: float = 1e-8,
+        batch_norm_statistics: BatchNormStatistics = "batch",
     ) -> None:
         super().__init__(batch_norm_statistics)
         if distance not in DISTANCES:
             raise ValueError(f"`distance`: expected one of {', '.join(DISTANCES)}, got {distance!r}")
-        if not floor >= 0:
-            raise ValueError(f"`floor`: expected a number of at least 0, got {floor}")
+        check_floor(floor)
         self.distance: DistanceName = distance
         self.floor = floor
 
@@ -66,11 +66,11 @@ class InterpretableGradient(InputGradientRegularizer):
         boxes: list[Tensor] | None = None,
         masks: Tensor | None = None,
     ) -> Tensor:
-        """See `InputGradientRegularizer`; here `guided_gradients` must be given."""
+        """See `InputGradientRegularizer`. The guided gradients must be given."""
         if guided_gradients is None:
             raise ValueError("`guided_gradients`: expected (N, 3, H, W), got None")
         return DISTANCES[self.distance](gradients.flatten(1), guided_gradients.flatten(1), self.floor)
 
     def extra_repr(self) -> str:
         """Settings, for printing."""
-        return f"distance={self.distance!r}, batch_norm_statistics={self.batch_norm_statistics!r}, floor={self.floor}"
+        return f"distance={self.distance!r}, floor={self.floor}, batch_norm_statistics={self.batch_norm_statistics!r}"

@@ -1,4 +1,4 @@
-"""Per-pixel cross-entropy of a map and the object's region."""
+"""The cross-entropy of a map and the object's region, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from camtrain.regularizers.regularizer import Penalty
 
 
 class MapBCE(MapRegularizer):
-    """Pulls the map to 1 on the object (PPCE), and on demand to 0 elsewhere.
+    """Pulls the map to 1 on the object (PPCE), and on request to 0 elsewhere.
 
         E_i = -1/|M| Σ_M log Â,    Â = A⁺ / max A⁺
         E_i = -1/(HW) Σ (M log Â + (1 - M) log(1 - Â))    with `outside`
 
-    As in the paper the first form says nothing of what is outside: a map that is the same everywhere has no loss. A map
-    without a positive value does not count. Departure: Â is brought to [floor, 1 - floor] linearly, without which the
-    gradient at zero has no bound (torch's own bound is 10¹²).
+    As in the paper, the first form ignores the pixels outside: a map that is the same everywhere has no loss. A map
+    without a positive value does not count. Departure: Â is scaled linearly to [floor, 1 - floor], because the gradient
+    at zero is otherwise unbounded (torch bounds it at 10¹²).
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
-        annotation: see `MapRegularizer`.
-        class_of: see `MapRegularizer`.
-        outside: whether pixels outside the object count.
-        floor: smallest value that the logarithm is taken of, in [1e-6, 0.5).
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
+        outside: Whether pixels outside the object count.
+        floor: The smallest value of which the logarithm is taken, in [1e-6, 0.5).
 
     Raises:
-        ValueError: if `floor` is out of its range.
+        ValueError: If `floor` is out of its range.
 
     Source:
         Shen et al., Human-AI Interactive and Continuous Sensemaking (HAICS), IUI 2021, and Rao et al., ICCV 2023,
@@ -55,7 +55,7 @@ class MapBCE(MapRegularizer):
         floor: float = 1e-3,
     ) -> None:
         super().__init__(method, target_layer, annotation, class_of)
-        if not 1e-6 <= floor < 0.5:  # less is lost beside 1 in float32
+        if not 1e-6 <= floor < 0.5:  # a smaller one is lost beside 1 in float32
             raise ValueError(f"`floor`: expected a number of at least 1e-6 and below 0.5, got {floor}")
         self.outside = outside
         self.floor = floor
@@ -64,12 +64,12 @@ class MapBCE(MapRegularizer):
         """See `MapRegularizer`."""
         assert regions is not None
         maps, alive = positive_by_maximum(cams)
-        shares = self.floor + (1 - 2 * self.floor) * maps
+        scaled = self.floor + (1 - 2 * self.floor) * maps
         weights = regions.to(maps.dtype)
         annotated = regions.flatten(1).any(dim=1)
-        inside = -(weights * shares.log()).flatten(1)
+        inside = -(weights * scaled.log()).flatten(1)
         if self.outside:
-            each = (inside - ((1 - weights) * torch.log1p(-shares)).flatten(1)).mean(dim=1)
+            each = (inside - ((1 - weights) * torch.log1p(-scaled)).flatten(1)).mean(dim=1)
         else:
             each = inside.sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1)
         return Penalty(each, alive & annotated)

@@ -1,4 +1,4 @@
-"""Consistency: the map of a transformed image is the transformed map."""
+"""Consistency: the map of a transformed image should be the transformed map of the image."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ MapTransform = Literal["flip", "crop", "flip_crop"]
 
 
 class MapConsistency(CAMRegularizer):
-    """Pulls the map of a transformed image to the transformed map of the image.
+    """Pulls the map of a transformed image towards the transformed map of the image.
 
         E_i = 1/(HW) Σ (norm(T A(x_i)) - norm(A(T x_i)))²,    norm: A⁺ / max A⁺
         E_i = -log exp(s_ii/τ) / Σ_j exp(s_ij/τ),    s_ij: cosine of A(T x_i)⁺ and T A(x_j)⁺    with `contrastive`
 
-    T is a horizontal flip, a random crop scaled to the size of the image, or both, drawn for each image. A pair of maps
-    one of which has no positive value does not count. Needs no annotation. Departures: the first form compares maps
-    without their scale and of the label only, where Guo et al. compare those of all classes as they are.
+    T is a horizontal flip, a random crop scaled to the size of the image, or both; each image has its own crop. A pair
+    of maps does not count if one of them has no positive value. Needs no annotation. Departures: the first form
+    compares the normalized maps of the label; Guo et al. compare the maps of all classes without normalizing them.
 
     Args:
-        method: see `CAMRegularizer`.
-        target_layer: see `CAMRegularizer`.
-        transform: T.
-        smallest_crop: of a crop, the smallest share of height and width, in (0, 1].
-        contrastive: whether maps are to be told from those of other images too (Pillai et al.).
-        temperature: τ; the paper's is 0.5.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        transform: T: `flip`, `crop`, or `flip_crop`.
+        smallest_crop: The smallest height and width of a crop, as a fraction of the image's, in (0, 1].
+        contrastive: Whether a map must also differ from the maps of other images (Pillai et al.).
+        temperature: τ; 0.5 in the paper.
 
     Raises:
-        ValueError: if a setting is not one of these, or out of its range.
+        ValueError: If there is no such transform, or a number is out of its range.
 
     Cost:
-        A second forward and backward pass, of the transformed images.
+        A second forward and backward pass, with the transformed images.
 
     Source:
         Guo et al., Visual Attention Consistency under Image Transforms for Multi-Label Image Classification, CVPR 2019;
@@ -59,7 +59,7 @@ class MapConsistency(CAMRegularizer):
         if transform not in get_args(MapTransform):
             raise ValueError(f"`transform`: expected one of {get_args(MapTransform)}, got {transform!r}")
         if not 0 < smallest_crop <= 1:
-            raise ValueError(f"`smallest_crop`: expected a share in (0, 1], got {smallest_crop}")
+            raise ValueError(f"`smallest_crop`: expected a fraction in (0, 1], got {smallest_crop}")
         if not temperature > 0:
             raise ValueError(f"`temperature`: expected a positive number, got {temperature}")
         self.transform: MapTransform = transform
@@ -78,7 +78,7 @@ class MapConsistency(CAMRegularizer):
         return self._of_pairs(moved_cams, resized_maps(method, moved_images, training_pass.labels))
 
     def _of_pairs(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
-        """Penalty of transformed maps and of maps of transformed images, (N, H, W) each."""
+        """The penalty of transformed maps and maps of transformed images, (N, H, W) each."""
         if self.contrastive:
             return self._contrasted(moved_cams.relu(), cams_of_moved.relu())
         (first, first_alive), (second, second_alive) = map(positive_by_maximum, (moved_cams, cams_of_moved))
@@ -88,14 +88,14 @@ class MapConsistency(CAMRegularizer):
         (first, first_alive), (second, second_alive) = map(by_norm, (moved_cams, cams_of_moved))
         alive = first_alive & second_alive
         similarities = second.flatten(1) @ first.flatten(1).T / self.temperature
-        # A map that is zero is nobody's negative. Its own row does not count, but has to stay finite.
+        # A map of zeros is not a negative for other images. Its own row does not count, but has to stay finite.
         others = alive | torch.eye(len(alive), dtype=torch.bool, device=alive.device)
         similarities = similarities.masked_fill(~others, -torch.inf)
         own = torch.arange(len(alive), device=alive.device)
         return Penalty(F.cross_entropy(similarities, own, reduction="none"), alive)
 
     def _grid(self, images: Tensor) -> Tensor:
-        """Where each pixel of T x comes from, (N, H, W, 2) in [-1, 1]."""
+        """The source of each pixel of T x, (N, H, W, 2) in [-1, 1]."""
         count = len(images)
         scale = torch.ones(count)
         if "crop" in self.transform:

@@ -1,4 +1,4 @@
-"""Distillation of maps: the student looks where the teacher looks."""
+"""Distillation of maps: the network learns to look where a trained teacher looks."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ def attention_of_activations(activations: Tensor) -> Tensor:
 
 
 class MapDistillation(CAMRegularizer):
-    """Pulls the map of the network to the map that a trained teacher has of the same image and label.
+    """Pulls the map S of the network towards the map T of a trained teacher, for the same image and label.
 
         E_i = ‖ S / ‖S‖₂ - T / ‖T‖₂ ‖₂²
 
-    in [0, 2] for maps that are not negative. The teacher is run in evaluation mode, gets no gradient, and is not part
-    of checkpoints. A pair one of which is zero does not count. Departure from Zagoruyko and Komodakis: the distance is
-    squared, as in their code; from Grad-CAM++: maps are compared without their scale.
+    E_i is in [0, 2] for maps without negative values. The teacher runs in evaluation mode, gets no gradient, and is not
+    saved in checkpoints. A pair of maps does not count if one of them is zero everywhere. Departures: the distance is
+    squared, as in the code of Zagoruyko and Komodakis but not in their paper; maps are normalized, unlike in
+    Grad-CAM++.
 
     Args:
-        teacher: the trained network, from the same images to logits of the same classes.
-        checkpoint: of the teacher: one of a `Classifier`, or a state dict; null takes the teacher as it is.
-        method: which map of both networks: `activations`, the activation-based attention Σ_c A_c², or as for
-            `CAMRegularizer`.
-        target_layer: of the network; see `CAMRegularizer`.
-        teacher_layer: of the teacher, likewise.
+        teacher: The trained network, from the same images to logits of the same classes.
+        checkpoint: The teacher's weights, a checkpoint of a `Classifier` or a state dict; null takes the teacher as is.
+        method: The method that makes both maps: `activations`, the activation-based attention Σ_c A_c², or a method as
+            for `CAMRegularizer`.
+        target_layer: The layer of the network's map, by its dotted name; null is the last spatial layer.
+        teacher_layer: The layer of the teacher's map, likewise.
 
     Raises:
-        ValueError: as `CAMRegularizer`, or if the checkpoint does not fit the teacher.
-        FileNotFoundError: if there is no such checkpoint.
+        ValueError: As `CAMRegularizer`, or if the checkpoint does not fit the teacher.
+        FileNotFoundError: If there is no such checkpoint.
 
     Cost:
-        A forward pass of the teacher, and for maps of gradients a backward pass to its layer.
+        A forward pass of the teacher, and for methods that use gradients a backward pass to its layer.
 
     Source:
         Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017, arXiv 1612.03928, eq. 2; Chattopadhyay
@@ -75,7 +76,7 @@ class MapDistillation(CAMRegularizer):
         self.teacher_layer = teacher_layer
         if checkpoint is not None:
             _load(teacher, checkpoint)
-        # In a list, so that it is no submodule: it is not trained, and not saved with every checkpoint.
+        # A list hides the teacher from nn.Module, so that it is neither trained nor saved in checkpoints.
         self._teacher = [teacher.eval()]
         self._found_in_teacher = FoundLayers()
 
@@ -85,7 +86,7 @@ class MapDistillation(CAMRegularizer):
         return self._teacher[0]
 
     def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
-        """Captures the network's layer."""
+        """Captures the layer of the network's map."""
         if not self.of_activations:
             return super().watching(network, images)
         method = self.method_of(network, images)
@@ -113,7 +114,7 @@ class MapDistillation(CAMRegularizer):
 
 
 def distance_of_maps(student: Tensor, teacher: Tensor) -> Penalty:
-    """Squared distance of maps of norm one, (N, H, W) each.
+    """Squared distance of maps, (N, H, W) each, after scaling each to norm one.
 
     Example:
         >>> distance_of_maps(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]])).values
@@ -126,7 +127,7 @@ def distance_of_maps(student: Tensor, teacher: Tensor) -> Penalty:
 def _load(teacher: nn.Module, checkpoint: str) -> None:
     path = Path(checkpoint)
     if not path.is_file():
-        raise FileNotFoundError(f"`checkpoint`: looked for {path.absolute()}, which is not there")
+        raise FileNotFoundError(f"`checkpoint`: expected a file, got {path.absolute()}, which does not exist")
     found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     state: dict[str, Any] = found.get("state_dict", found)
     prefix = "network."

@@ -1,4 +1,4 @@
-"""L1 distance of a map and the object's region."""
+"""The L1 distance of a map and the object's region."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class MapL1(MapRegularizer):
 
         E_i = 1/(HW) Σ |M - A⁺ / max A⁺|
 
-    It wants the object filled, uniformly. A map without a positive value does not count.
+    The map has to fill the object uniformly. A map without a positive value does not count.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
-        annotation: see `MapRegularizer`.
-        class_of: see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
 
     Source:
         Gao et al., Going Beyond XAI: A Systematic Survey for Explanation-Guided Learning (GRADIA), and Rao et al., ICCV

@@ -1,4 +1,4 @@
-"""RRR*: the square of a map outside the object."""
+"""RRR*: a penalty on the square of a map outside the object."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from camtrain.regularizers.regularizer import Penalty
 
 
 class MapOutside(MapRegularizer):
-    """Penalizes the map outside the object, whatever its sign, and says nothing of the object itself (RRR*).
+    """Penalizes the map outside the object, whatever its sign, and ignores the map on the object (RRR*).
 
         E_i = 1/(HW) Σ ((1 - M) Â)²,    Â = A / max |A|
 
-    Departure from the paper: the mean over the pixels takes the place of the sum, so that λ does not depend on the size
-    of the images. A map that is zero everywhere does not count.
+    A map that is zero everywhere does not count. Departure from the paper: the mean over the pixels replaces the sum,
+    so that λ does not depend on the size of the images.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
-        annotation: see `MapRegularizer`.
-        class_of: see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
 
     Source:
         Rao et al., ICCV 2023, arXiv 2303.11932, section 3.2, after Ross et al., IJCAI 2017, arXiv 1703.03717.

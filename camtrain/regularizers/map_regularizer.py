@@ -1,4 +1,4 @@
-"""What a penalty on each image's map is."""
+"""The base of penalties on each image's map."""
 
 from __future__ import annotations
 
@@ -9,39 +9,41 @@ import torch
 from torch import Tensor
 
 from camtrain.attributions.saliency_map import saliency_map
-from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
+from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
 from camtrain.regularizers.pass_regularizer import TrainingPass
-from camtrain.regularizers.regularizer import Penalty
+from camtrain.regularizers.regularizer import Penalty, as_penalty
 
 ClassOf = Literal["label", "random"]
 
 
 class MapRegularizer(CAMRegularizer):
-    """L_R as the mean of a penalty on each image's map of a class, at the size of the images.
+    """L_R as the mean of a penalty on each image's map, at the size of the images.
 
-    See `CAMRegularizer` for where maps come from. With `method: input_gradient` it is a penalty on the input gradient,
-    and its gradient reaches the parameters by the engine.
+    `CAMRegularizer` says where the maps come from. With `method: input_gradient` the map is the saliency map of the
+    input gradient, and an engine takes the gradient of the penalty to the parameters.
 
-    Where λ is too large a map evades its penalty by having no positive value at all: such an image does not count, and
-    has no gradient that would bring its map back. Watch `train/regularizer_counted/<term>`, and `flat_maps` of
-    `LocalizationScores`.
+    If λ is too large, a map can evade its penalty by having no positive value at all. Such an image does not count, and
+    no gradient brings its map back. Watch `train/regularizer_counted/<term>`, and `flat_maps` of `LocalizationScores`.
 
-    A subclass implements `forward`, and says with `needs_annotation` whether it asks where the object is.
+    A subclass implements `forward`, and sets `needs_annotation = True` to be told where the object is.
 
     Args:
-        method: see `CAMRegularizer`; or `input_gradient`.
-        target_layer: see `CAMRegularizer`.
-        annotation: where the object is, for penalties that ask: `masks`, `boxes`, or `any`, which is the mask of an
-            image that has one and its boxes otherwise. Several boxes count as their union.
-        class_of: whose map is penalized: that of the `label`, or that of a class drawn at random for each image in each
-            step. What stands outside the object may speak against all other classes and so for the label, which the
-            label's own map does not show.
+        method: The method that makes the map: a name in `camtrain.methods.METHODS` that can be trained through, or
+            `input_gradient`.
+        target_layer: The layer of the map, by its dotted name, or several names for a method that fuses layers; null is
+            the last layer with pixels or tokens.
+        annotation: Where the object is, for penalties that need it: `masks`, `boxes`, or `any`: masks where an image
+            has one, otherwise its boxes. Several boxes count as their union.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
+            Pixels outside the object can speak for the label by speaking against all other classes. The label's own map
+            does not show that; the maps of other classes do.
 
     Raises:
-        ValueError: if there is no such method, it cannot be trained through, a setting has another name, an annotation
-            is chosen for a penalty that does not ask for one, or the input gradient of random classes is asked for.
+        ValueError: If there is no such method, it cannot be trained through, `annotation` or `class_of` has no such
+            value, an annotation is chosen for a penalty that needs none, or `class_of` is random for the input
+            gradient.
     """
 
     takes_input_gradient: ClassVar[bool] = True
@@ -54,10 +56,11 @@ class MapRegularizer(CAMRegularizer):
         class_of: ClassOf = "label",
     ) -> None:
         super().__init__(method, target_layer)
-        if annotation not in get_args(AnnotationKind):
-            raise ValueError(f"`annotation`: expected one of {get_args(AnnotationKind)}, got {annotation!r}")
+        check_annotation_kind(annotation)
         if annotation != "any" and not self.needs_annotation:
-            raise ValueError(f"`annotation`: {type(self).__name__} looks at none, got {annotation!r}")
+            raise ValueError(
+                f"`annotation`: expected any, because {type(self).__name__} ignores annotation, got {annotation!r}"
+            )
         if class_of not in get_args(ClassOf):
             raise ValueError(f"`class_of`: expected one of {get_args(ClassOf)}, got {class_of!r}")
         if class_of == "random" and method == "input_gradient":
@@ -67,15 +70,15 @@ class MapRegularizer(CAMRegularizer):
 
     @abstractmethod
     def forward(self, cams: Tensor, regions: Tensor | None = None) -> Tensor | Penalty:
-        """Penalty of each image.
+        """The penalty of each image.
 
         Args:
             cams: (N, H, W) raw maps at the size of the images, at least float32.
-            regions: (N, H, W) bool, true on the object and nowhere true where that is unknown; `None` unless
+            regions: (N, H, W) bool, true on the object, and false everywhere if its place is unknown; `None` unless
                 `needs_annotation`.
 
         Returns:
-            (N,); a `Penalty` where some images do not count.
+            (N,), or a `Penalty` if some images do not count.
         """
 
     @property
@@ -84,23 +87,25 @@ class MapRegularizer(CAMRegularizer):
         return self.annotation if self.needs_annotation else None
 
     def penalty(self, training_pass: TrainingPass) -> Tensor | Penalty:
-        """Of the maps of the training pass."""
+        """The penalty of the maps of the training pass."""
         classes = training_pass.labels
         if self.class_of == "random":
             classes = torch.randint_like(classes, training_pass.logits.shape[1])
         return self.of_cams(self.cams(training_pass, classes), training_pass.boxes, training_pass.masks)
 
     def of_cams(self, cams: Tensor, boxes: list[Tensor] | None, masks: Tensor | None) -> Tensor | Penalty:
-        """Penalty of maps, (N, H, W), with what the batch is annotated with."""
+        """The penalty of maps, (N, H, W), with the boxes and masks of the batch.
+
+        If the penalty needs annotation, images without one do not count, whatever `forward` says.
+        """
         if not self.needs_annotation:
             return self(cams)  # type: ignore[no-any-return]
-        regions = annotated_regions(boxes, masks, (int(cams.shape[-2]), int(cams.shape[-1])), self.annotation)
-        if regions is None:
-            return Penalty(cams.flatten(1).sum(1) * 0, torch.zeros(len(cams), dtype=torch.bool, device=cams.device))
-        return self(cams, regions.to(cams.device))  # type: ignore[no-any-return]
+        regions = regions_like(cams, boxes, masks, self.annotation)
+        found = as_penalty(self(cams, regions))
+        return Penalty(found.values, found.counted & regions.flatten(1).any(dim=1))
 
     def on_input_gradient(self) -> InputGradientRegularizer | None:
-        """The same penalty for an engine, where the map is the input gradient; `None` where it is another."""
+        """The same penalty as one on the input gradient, for an engine; `None` if `method` is another."""
         return _OnInputGradient(self) if self.method == "input_gradient" else None
 
     def extra_repr(self) -> str:
@@ -109,7 +114,7 @@ class MapRegularizer(CAMRegularizer):
 
 
 class _OnInputGradient(InputGradientRegularizer):
-    """A penalty on the map max_c |∂y/∂x_c| of the label's logit y, as one on the input gradient."""
+    """A penalty on the saliency map max_c |∂y/∂x_c| of the label's logit y, as one on the input gradient."""
 
     explained: ExplainedScalar = "class_score"
 

@@ -1,4 +1,4 @@
-"""The roughness of a map."""
+"""A penalty on the roughness of a map."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from camtrain.regularizers.total_variation import total_variation
 
 
 class MapSmoothness(MapRegularizer):
-    """Penalizes the total variation of the map: fewer and rounder regions.
+    """Penalizes the total variation of the map, for fewer and rounder regions.
 
         E_i = 1/(HW) TV(A⁺ / max A⁺)
 
-    A map without a positive value does not count; one that is the same everywhere has no loss. Needs no annotation.
+    A map without a positive value does not count. A map that is the same everywhere has no loss. Needs no annotation.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
-        annotation: `any`; it looks at none.
-        class_of: see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: Always `any`; this penalty ignores annotation.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
 
     Source:
-        The total variation of Rudin et al., 1992, of a map as in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296.
+        The total variation of Rudin et al., 1992, applied to a map as in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The area of a map."""
+"""A penalty on the area of a map."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from camtrain.regularizers.regularizer import Penalty
 
 
 class MapSparsity(MapRegularizer):
-    """Penalizes the area of the map: the mean of its positive part, relative to its largest value.
+    """Penalizes the area of the map, the mean of its positive part relative to its largest value.
 
         E_i = 1/(HW) Σ A⁺ / max A⁺
 
     A map without a positive value does not count. Needs no annotation.
 
     Args:
-        method: see `MapRegularizer`.
-        target_layer: see `MapRegularizer`.
-        annotation: `any`; it looks at none.
-        class_of: see `MapRegularizer`.
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
+        target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
+        annotation: Always `any`; this penalty ignores annotation.
+        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
 
     Source:
-        The area of a mask as in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296, eq. 3.
+        The area of a mask in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296, eq. 3.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Maps as penalties compare them: without their scale."""
+"""Maps without their scale, as penalties compare them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from torch import Tensor
 
 
 def positive_by_maximum(cams: Tensor) -> tuple[Tensor, Tensor]:
-    """The positive part of each map, divided by its largest value, and which maps have one.
+    """The positive part of each map divided by its largest value, and which maps have a positive value.
 
-    Differentiable, through the largest value too. A map without a positive value becomes zeros with a zero gradient.
+    It is differentiable, also through the largest value. A map without a positive value becomes zeros with a zero
+    gradient.
 
     Args:
         cams: (N, H, W), raw.
@@ -28,12 +29,12 @@ def positive_by_maximum(cams: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_largest_magnitude(cams: Tensor) -> tuple[Tensor, Tensor]:
-    """Each map divided by its largest magnitude, in [-1, 1], and which maps are not zero; likewise."""
+    """Each map divided by its largest magnitude, in [-1, 1], and which maps are not zero; see `positive_by_maximum`."""
     return _divided(cams, cams.abs())
 
 
 def by_norm(cams: Tensor) -> tuple[Tensor, Tensor]:
-    """Each map divided by its Euclidean norm, and which maps are not zero; likewise.
+    """Each map divided by its Euclidean norm, and which maps are not zero; see `positive_by_maximum`.
 
     Example:
         >>> by_norm(torch.tensor([[[3.0, 4.0]]]))[0]
@@ -48,8 +49,8 @@ def _divided(cams: Tensor, magnitudes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _safely(cams: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    # Safe before the division: a NaN in a branch that is not used would still reach the gradient. What is below the
-    # smallest normal number has no direction.
+    # The divisor is made safe before the division: a NaN in an unused branch would still reach the gradient. A map
+    # whose size is below the smallest normal number counts as zero.
     alive = ~(sizes <= torch.finfo(cams.dtype).tiny)
     normalized = torch.where(alive, cams / torch.where(alive, sizes, torch.ones_like(sizes)), torch.zeros_like(cams))
     return normalized, alive.flatten()

@@ -1,4 +1,4 @@
-"""What a penalty on a training pass is."""
+"""The base of penalties on a training pass."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from camtrain.regularizers.regularizer import Penalty, Regularizer
 
 @dataclass(frozen=True)
 class TrainingPass:
-    """One pass of a training step, in its graph.
+    """The forward pass of a training step, with its graph.
 
     Attributes:
-        network: from (N, 3, H, W) to (N, K) logits.
+        network: The network, from (N, 3, H, W) to (N, K) logits.
         images: (N, 3, H, W).
-        labels: (N,) class indices; of soft labels the most probable.
+        labels: (N,) class indices; for soft labels the most probable class.
         logits: (N, K).
-        captured: what the regularizer's own `watching` gave.
-        randomness: of the pass.
-        boxes: one (M_i, 4) tensor per image, xyxy pixels.
-        masks: (N, H, W) bool.
+        captured: The object that the regularizer's own `watching` yielded.
+        randomness: The random state of the pass, which `again` replays.
+        boxes: One (M_i, 4) tensor for each image, xyxy pixels; `None` if the batch has none.
+        masks: (N, H, W) bool; `None` if the batch has none.
     """
 
     network: nn.Module
@@ -39,7 +39,7 @@ class TrainingPass:
     masks: Tensor | None = None
 
     def again(self, images: Tensor) -> Tensor:
-        """Logits of other images, (N, K): the same dropout masks, and no trace in BatchNorm's running statistics.
+        """The logits of other images, (N, K), with the same dropout masks and without updating BatchNorm statistics.
 
         Cost:
             One forward pass.
@@ -50,18 +50,18 @@ class TrainingPass:
 
 
 class PassRegularizer(Regularizer):
-    """L_R as a function of a training pass, whose graph takes its gradient to the parameters.
+    """L_R as a function of a training pass; the graph of the pass takes its gradient to the parameters.
 
-    A subclass implements `penalty`, and `watching` if it needs more of the pass than its logits.
+    A subclass implements `penalty`, and also `watching` if it needs more of the pass than its logits.
     """
 
     needs_images_gradient: ClassVar[bool] = False
-    """Whether the pass's images have to require grad."""
+    """Whether the penalty needs the gradient with respect to the images of the pass."""
 
     def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
-        """A context that the training pass is run in; what it gives is the pass's `captured`."""
+        """A context for the training pass to run in; what it yields becomes `TrainingPass.captured`."""
         return nullcontext()
 
     @abstractmethod
     def penalty(self, training_pass: TrainingPass) -> Tensor | Penalty:
-        """The penalty of each image, (N,); a `Penalty` where some images do not count."""
+        """The penalty of each image, (N,), or a `Penalty` if some images do not count."""

@@ -1,4 +1,4 @@
-"""What every regularizer is."""
+"""The base of all regularizers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from camtrain.regularizers.annotated_regions import AnnotationKind
 
 
 class Penalty(NamedTuple):
-    """The penalty of each image, where some images have none to speak of.
+    """The penalty of each image, where some images do not count.
 
     Attributes:
-        values: (N,); what stands at images that do not count plays no part.
-        counted: (N,) bool: false for an image without annotation, or with a map that is the same everywhere.
+        values: (N,); entries of images that do not count are ignored.
+        counted: (N,) bool, whether an image counts. One without annotation or with a map of zeros does not.
     """
 
     values: Tensor
@@ -26,24 +26,24 @@ class Penalty(NamedTuple):
 class Regularizer(nn.Module, ABC):
     """L_R, the mean of a penalty over the images that count.
 
-    There are two kinds: an `InputGradientRegularizer` penalizes the gradient at the input, and an engine takes its
-    gradient to the parameters; a `PassRegularizer` penalizes what a training pass computes, such as a map. A `Sum`
-    holds several.
+    Derive from one of its two kinds: an `InputGradientRegularizer` penalizes the gradient at the input, and an engine
+    takes its gradient to the parameters; a `PassRegularizer` penalizes what a training pass computes, such as a map. A
+    `Sum` holds several regularizers.
     """
 
     default_weight: ClassVar[float] = 1.0
-    """λ where none is given: that of the method's paper, where it has one."""
+    """λ if none is given; the value of the method's paper, if there is one."""
     needs_annotation: ClassVar[bool] = False
-    """Whether images without a box and a mask have no penalty."""
+    """Whether only images with boxes or a mask have a penalty."""
 
     @property
     def looks_at(self) -> AnnotationKind | None:
-        """The annotation without which it cannot work; `None` if it looks at none."""
+        """The annotation that the regularizer needs; `None` if it needs none."""
         return "any" if self.needs_annotation else None
 
 
 def as_penalty(found: Tensor | Penalty) -> Penalty:
-    """A penalty, of plain values with every image counted.
+    """A `Penalty`; plain values become one in which every image counts.
 
     Example:
         >>> as_penalty(torch.tensor([1.0, 2.0])).counted

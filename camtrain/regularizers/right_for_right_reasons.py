@@ -1,14 +1,13 @@
-"""Right for the right reasons: no input gradient outside the object."""
+"""Right for the right reasons: a penalty on the input gradient outside the object."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
-from camtrain.regularizers.annotated_regions import AnnotationKind, annotated_regions
+from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 from camtrain.regularizers.regularizer import Penalty
 
@@ -19,21 +18,23 @@ class RightForRightReasons(InputGradientRegularizer):
         E_i = Σ_d (A_d δ_id)²,    δ_i = ∂/∂x_i Σ_k log p_ik,    A = 1 outside the object, 0 on it
 
     Args:
-        explained: `log_probabilities`, as in the paper: of all classes. `loss`: the cross-entropy of the label, which
-            vanishes where the classifier is confident, and which costs less, since L_C has that gradient anyway.
-        annotation: where the object is: `masks`, `boxes`, or `any`, which is the mask of an image that has one and its
-            boxes otherwise.
-        batch_norm_statistics: see `InputGradientRegularizer`.
+        explained: The scalar whose gradient is penalized. `log_probabilities`, as in the paper: their sum over all
+            classes. `loss`: L_C. Its gradient vanishes where the classifier is confident, and costs less, because
+            training computes it anyway.
+        annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
+        batch_norm_statistics: The statistics of BatchNorm while δ is taken: `batch`, or `running`, as at test time,
+            which costs a second forward pass.
 
     Raises:
-        ValueError: if a setting is not one of these.
+        ValueError: If a setting has another value.
 
     Source:
         Ross et al., Right for the Right Reasons: Training Differentiable Models by Constraining their Explanations,
-        IJCAI 2017, arXiv 1703.03717, eq. 1. The default λ is that of the authors' code; the paper advises a λ that
-        makes both terms about as large, which `regularizer_balance_steps` does.
+        IJCAI 2017, arXiv 1703.03717, eq. 1. The default λ is from the authors' code. The paper advises a λ that makes
+        both terms about equally large, which `regularizer_balance_steps` does.
 
     Example:
+        >>> import torch
         >>> gradients = torch.tensor([[[[1.0, 2.0]]]])
         >>> RightForRightReasons()(gradients, None, masks=torch.tensor([[[True, False]]])).values
         tensor([4.])
@@ -51,8 +52,7 @@ class RightForRightReasons(InputGradientRegularizer):
         super().__init__(batch_norm_statistics)
         if explained not in ("log_probabilities", "loss"):
             raise ValueError(f"`explained`: expected log_probabilities or loss, got {explained!r}")
-        if annotation not in ("any", "masks", "boxes"):
-            raise ValueError(f"`annotation`: expected any, masks or boxes, got {annotation!r}")
+        check_annotation_kind(annotation)
         self.explained = explained
         self.annotation: AnnotationKind = annotation
 
@@ -70,10 +70,6 @@ class RightForRightReasons(InputGradientRegularizer):
         masks: Tensor | None = None,
     ) -> Penalty:
         """See `InputGradientRegularizer`."""
-        size = (int(gradients.shape[-2]), int(gradients.shape[-1]))
-        regions = annotated_regions(boxes, masks, size, self.annotation)
-        if regions is None:
-            regions = torch.zeros(len(gradients), *size, dtype=torch.bool)
-        regions = regions.to(gradients.device)
+        regions = regions_like(gradients, boxes, masks, self.annotation)
         outside = gradients.masked_fill(regions.unsqueeze(1), 0).square().flatten(1).sum(dim=1)
         return Penalty(outside, regions.flatten(1).any(dim=1))

@@ -1,4 +1,4 @@
-"""Saliency-guided training: the least salient pixels must not matter."""
+"""Saliency-guided training: the least salient pixels should not change the prediction."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 
 
 def without_least_salient(images: Tensor, saliency: Tensor, share: float, noise: Tensor) -> Tensor:
-    """Images whose least salient pixels hold noise instead.
+    """Images with noise in place of their least salient pixels.
 
     Args:
         images: (N, 3, H, W).
         saliency: (N, H, W).
-        share: of the pixels that are replaced, in [0, 1].
-        noise: (N, 3, H, W) in [0, 1], brought to each image's own range in each channel.
+        share: The fraction of the pixels that is replaced, in [0, 1].
+        noise: (N, 3, H, W) in [0, 1]; it is scaled to the range of each channel of each image.
 
     Returns:
         (N, 3, H, W).
@@ -38,18 +38,18 @@ def without_least_salient(images: Tensor, saliency: Tensor, share: float, noise:
 
 
 class SaliencyGuided(PassRegularizer):
-    """Pulls the prediction on an image to that on the image without its least salient pixels.
+    """Penalizes a change of the prediction when noise replaces the least salient pixels of an image.
 
-        E_i = KL(p(x_i) ‖ p(x̃_i)),    x̃_i: the share of pixels with the smallest max_c |∂y/∂x_c| hold random values
+        E_i = KL(p(x_i) ‖ p(x̃_i)),    x̃_i: x_i with noise where max_c |∂y/∂x_c| is smallest
 
-    y is the label's logit. What is replaced is a constant; the gradient runs through both predictions. Needs no
-    annotation.
+    y is the label's logit. The choice of pixels is treated as a constant; the gradient runs through both predictions.
+    Needs no annotation.
 
     Args:
-        share: of the pixels that are replaced, in (0, 1); the paper's is 0.5 on CIFAR-10 and MNIST.
+        share: The fraction of the pixels that is replaced, in (0, 1); 0.5 in the paper on CIFAR-10 and MNIST.
 
     Raises:
-        ValueError: if `share` is out of its range.
+        ValueError: If `share` is out of its range.
 
     Cost:
         A backward pass to the input, and a second forward and backward pass.

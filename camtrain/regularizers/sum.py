@@ -1,4 +1,4 @@
-"""Several regularizers at once."""
+"""A sum of several regularizers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Term:
     """One regularizer of a sum, with its weight and schedule.
 
     Args:
-        regularizer: what is penalized.
-        weight: its λ, at least 0; null is the regularizer's default.
-        name: of its log keys; null is the snake_case of the class.
-        start_epoch: before it, the weight is 0; may be fractional.
-        warmup_epochs: number of epochs over which the weight then rises linearly from 0.
-        end_epoch: from it on, the weight is 0 again; null is never.
+        regularizer: The regularizer.
+        weight: Its λ, at least 0; null is the regularizer's default.
+        name: Its name in log keys; null is the snake_case of the class.
+        start_epoch: The epoch before which the weight is 0; may be fractional.
+        warmup_epochs: The number of epochs after `start_epoch` over which the weight rises linearly from 0.
+        end_epoch: The epoch from which the weight is 0 again; null is never.
 
     Raises:
-        TypeError: if `regularizer` is something else.
-        ValueError: if a number is out of its range.
+        TypeError: If `regularizer` is not a regularizer, or is a `Sum`.
+        ValueError: If a number is out of its range.
     """
 
     regularizer: Regularizer
@@ -39,7 +39,7 @@ class Term:
 
     def __post_init__(self) -> None:
         if not isinstance(self.regularizer, Regularizer) or isinstance(self.regularizer, Sum):
-            raise TypeError(f"`regularizer`: expected a Regularizer that is no Sum, got {self.regularizer!r}")
+            raise TypeError(f"`regularizer`: expected a Regularizer that is not a Sum, got {self.regularizer!r}")
         if self.weight is None:
             self.weight = self.regularizer.default_weight
         for name in ("weight", "start_epoch", "warmup_epochs"):
@@ -60,7 +60,7 @@ class Term:
         """The weight at an epoch, which may be fractional.
 
         Raises:
-            ValueError: if the weight depends on the epoch, and that is not known.
+            ValueError: If the weight depends on the epoch, and the epoch is `None`.
 
         Example:
             >>> from camtrain.regularizers import MapSparsity
@@ -71,7 +71,7 @@ class Term:
         if not self.is_scheduled:
             return self.weight
         if epoch is None:
-            raise ValueError("`epoch`: a term with a schedule needs it; set objective.epoch before each step")
+            raise ValueError("`epoch`: a term with a schedule needs it, got None; set objective.epoch before each step")
         if epoch < self.start_epoch or (self.end_epoch is not None and epoch >= self.end_epoch):
             return 0.0
         risen = (epoch - self.start_epoch) / self.warmup_epochs if self.warmup_epochs else 1.0
@@ -81,18 +81,19 @@ class Term:
 class Sum(Regularizer):
     """Several regularizers, each with its weight and schedule: L_R = Σ_t w_t L_t, from one pass and one backward.
 
-    All terms look at the same forward pass. Terms on the input gradient share the engine's further pass. Where they
-    penalize the gradients of different scalars (`RightForRightReasons` those of log-probabilities, `EnergyInside` with
-    `method="input_gradient"` those of a logit), the engine takes the first kind, of the loss if there is one, and the
-    others are differentiated twice in the same pass. A term that needs predictions on other images (`AttentionMining`,
-    `SaliencyGuided`, `MapConsistency`) runs its own pass of them.
+    All terms use the same forward pass, and terms on the input gradient share the second pass of the engine. Such terms
+    may penalize gradients of different scalars: `RightForRightReasons` of the log-probabilities, `EnergyInside` with
+    `method="input_gradient"` of a logit. The engine then takes the terms on the gradient of the loss or, if there is
+    none, those on the same scalar as the first term; the other terms are differentiated twice in the first pass. A term
+    that needs predictions on other images (`AttentionMining`, `SaliencyGuided`, `MapConsistency`) runs its own pass.
 
     Args:
-        terms: the regularizers, at least one.
+        terms: The regularizers with their weights and schedules, at least one.
 
     Raises:
-        ValueError: if there are none, terms on the input gradient want different BatchNorm statistics, or running ones
-            for gradients of different scalars, which come from one pass.
+        TypeError: If an entry is not a `Term`.
+        ValueError: If there is no term, terms on the input gradient differ in `batch_norm_statistics`, or these are
+            running while terms penalize the gradients of different scalars.
 
     Example:
         >>> from camtrain.regularizers import EnergyInside, InterpretableGradient
@@ -115,7 +116,7 @@ class Sum(Regularizer):
 
     @property
     def named(self) -> dict[str, Term]:
-        """The terms by their names; a second one of a name has a number."""
+        """The terms by their names; the second term of the same name gets `_2`, and so on."""
         named: dict[str, Term] = {}
         for term in self.terms:
             first = term.name or name_of(term.regularizer)
@@ -128,7 +129,7 @@ class Sum(Regularizer):
 
 
 def on_gradient(regularizer: Regularizer) -> InputGradientRegularizer | None:
-    """The regularizer as one on the input gradient, if that is what it penalizes."""
+    """The regularizer as a penalty on the input gradient; `None` if it penalizes something else."""
     if isinstance(regularizer, MapRegularizer):
         return regularizer.on_input_gradient()
     return regularizer if isinstance(regularizer, InputGradientRegularizer) else None
@@ -138,24 +139,24 @@ def _check_statistics(regularizers: list[InputGradientRegularizer | None]) -> No
     present = [each for each in regularizers if each is not None]
     statistics = {each.batch_norm_statistics for each in present}
     if len(statistics) > 1:
-        raise ValueError("`terms`: expected the same batch_norm_statistics of all, got batch and running")
+        raise ValueError("`terms`: expected the same batch_norm_statistics for all, got batch and running")
     scalars = {each.explained for each in present}
     if "running" in statistics and len(scalars) > 1:
         raise ValueError(
-            "`terms`: expected batch_norm_statistics of the batch for gradients of different scalars "
+            "`terms`: expected batch_norm_statistics=batch for gradients of different scalars "
             f"({', '.join(sorted(scalars))}), got running"
         )
 
 
 def named_terms(regularizer: Regularizer) -> dict[str, Term]:
-    """The terms of a sum, or the regularizer itself as the only one, of weight 1, by their names."""
+    """The terms of a sum by their names; another regularizer is the only term, with weight 1."""
     if isinstance(regularizer, Sum):
         return regularizer.named
     return {name_of(regularizer): Term(regularizer, 1.0)}
 
 
 def name_of(regularizer: Regularizer) -> str:
-    """The snake_case of its class.
+    """The name of a regularizer, the snake_case of its class.
 
     Example:
         >>> from camtrain.regularizers import MapL1

@@ -1,4 +1,4 @@
-"""How much neighboring pixels differ."""
+"""The total variation of pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def total_variation(pictures: Tensor) -> Tensor:
-    """Sum of absolute differences of vertical and of horizontal neighbors (anisotropic total variation).
+    """Sum of the absolute differences between vertical and between horizontal neighbors (anisotropic).
 
     Args:
         pictures: (N, ..., H, W).

@@ -58,7 +58,9 @@ def assert_exact(reference, network, distance, statistics="batch"):
 
     twin = copy.deepcopy(network)
     torch.manual_seed(5)
-    step = Objective(InterpretableGradient(distance, statistics), weight, DoubleBackprop())(twin, images, labels)
+    step = Objective(InterpretableGradient(distance, batch_norm_statistics=statistics), weight, DoubleBackprop())(
+        twin, images, labels
+    )
     step.loss.backward()
     found = {name: parameter.grad for name, parameter in twin.named_parameters()}
 

@@ -161,7 +161,7 @@ def test_two_terms_in_float64(name, training):
 @DISTANCES
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 def test_every_distance_with_either_statistics(distance, statistics):
-    regularizer = InterpretableGradient(distance, statistics)
+    regularizer = InterpretableGradient(distance, batch_norm_statistics=statistics)
     error, notes = compared(small_network("batch_norm"), batch(), regularizer, WEIGHTS[distance])
     assert notes["two_terms"] == 1
     assert error < 2e-5

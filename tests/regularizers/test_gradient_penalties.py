@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop
-from camtrain.regularizers import GradientNorm, GradientSmoothness, RightForRightReasons, as_penalty
+from camtrain.regularizers import GradientNorm, GradientSmoothness, RightForRightReasons
+from camtrain.regularizers.regularizer import as_penalty
 from tests.regularizers.smooth_network import batch, smooth_network
 
 GRADIENTS = torch.tensor([[[[1.0, -2.0], [3.0, 0.0]]]])

@@ -10,7 +10,8 @@ import torch
 from camtrain import Objective
 from camtrain.cams import HiResCAM, resize
 from camtrain.metrics import energy_in_region
-from camtrain.regularizers import EnergyInside, MapBCE, MapL1, MapOutside, MapSmoothness, MapSparsity, as_penalty
+from camtrain.regularizers import EnergyInside, MapBCE, MapL1, MapOutside, MapSmoothness, MapSparsity
+from camtrain.regularizers.regularizer import as_penalty
 from tests.regularizers.smooth_network import batch, smooth_network
 
 REGION = torch.tensor([[[True, True], [False, False]]])
@@ -82,10 +83,13 @@ def test_the_best_map_has_no_loss():
     [
         (lambda: EnergyInside("score_cam"), "`method`: score_cam cannot be trained through"),
         (lambda: EnergyInside("gradcam"), "`method`: none is called 'gradcam'"),
-        (lambda: MapSparsity(annotation="boxes"), "`annotation`: MapSparsity looks at none, got 'boxes'"),
+        (
+            lambda: MapSparsity(annotation="boxes"),
+            "`annotation`: expected any, because MapSparsity ignores",
+        ),
         (lambda: MapL1(class_of="prediction"), "`class_of`: expected one of"),
         (lambda: MapL1("input_gradient", class_of="random"), "`class_of`: expected label for the input gradient"),
-        (lambda: MapL1(annotation="polygons"), "`annotation`: expected one of"),
+        (lambda: MapL1(annotation="polygons"), "`annotation`: expected any, masks or boxes, got 'polygons'"),
         (lambda: MapBCE(floor=0.5), "`floor`: expected a number of at least 1e-6 and below 0.5, got 0.5"),
     ],
 )

@@ -154,7 +154,7 @@ def test_the_teacher_is_left_alone(tmp_path):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "d")
     with pytest.raises(ValueError, match=r"`checkpoint`: .* does not fit a Sequential"):
         MapDistillation(smooth_network(), str(tmp_path / "d"))
-    with pytest.raises(FileNotFoundError, match=r"`checkpoint`: looked for .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"`checkpoint`: expected a file, got .*nowhere"):
         MapDistillation(smooth_network(), str(tmp_path / "nowhere"))
 
 
@@ -210,13 +210,13 @@ def test_the_loss_of_an_attention_branch():
     ("make", "message"),
     [
         (lambda: AttentionMining(mask_weight=-1), "`mask_weight`: expected a number of at least 0, got -1"),
-        (lambda: AttentionMining(annotation="boxes"), "`annotation`: none is looked at where mask_weight is 0"),
+        (lambda: AttentionMining(annotation="boxes"), "`annotation`: expected any, because mask_weight = 0 ignores it"),
         (lambda: AttentionMining(sharpness=0), "`sharpness`: expected a positive number, got 0"),
         (lambda: AttentionMining(threshold=2), r"`threshold`: expected a number in \[0, 1\], got 2"),
         (lambda: AttentionMining("input_gradient"), "`method`: AttentionMining needs a map at a layer"),
         (lambda: SaliencyGuided(1.0), "`share`: expected a fraction between 0 and 1, got 1.0"),
         (lambda: MapConsistency(transform="rotate"), "`transform`: expected one of"),
-        (lambda: MapConsistency(smallest_crop=0), r"`smallest_crop`: expected a share in \(0, 1\], got 0"),
+        (lambda: MapConsistency(smallest_crop=0), r"`smallest_crop`: expected a fraction in \(0, 1\], got 0"),
         (lambda: MapConsistency(temperature=0), "`temperature`: expected a positive number, got 0"),
         (lambda: MapConsistency("input_gradient"), "`method`: MapConsistency needs a map at a layer"),
         (lambda: MapDistillation(nn.Identity(), method="input_gradient"), "`method`: MapDistillation needs a map"),

@@ -16,8 +16,8 @@ from camtrain.regularizers import (
     RightForRightReasons,
     Sum,
     Term,
-    named_terms,
 )
+from camtrain.regularizers.sum import named_terms
 from tests.regularizers.smooth_network import batch, smooth_network
 
 
@@ -38,7 +38,7 @@ def test_a_schedule_needs_the_epoch_and_follows_it():
     network, (images, labels, masks) = smooth_network(), batch()
     terms = [Term(GradientNorm(), 1.0), Term(EnergyInside(target_layer="4"), 2.0, start_epoch=1)]
     objective = Objective(Sum(terms), 0.5)
-    with pytest.raises(ValueError, match=r"`epoch`: a term with a schedule needs it; set objective\.epoch"):
+    with pytest.raises(ValueError, match=r"`epoch`: a term with a schedule needs it, got None; set objective\.epoch"):
         objective(network, images, labels, masks=masks)
     objective.epoch = 0.5
     before = objective(network, images, labels, masks=masks)
@@ -74,7 +74,11 @@ def test_a_map_stands_beside_a_gradient_with_running_statistics(engine):
     [
         (lambda: Sum([]), ValueError, "`terms`: expected at least one, got none"),
         (lambda: Sum([GradientNorm()]), TypeError, "`terms`: expected Terms"),
-        (lambda: Term(Sum([Term(GradientNorm())])), TypeError, "`regularizer`: expected a Regularizer that is no Sum"),
+        (
+            lambda: Term(Sum([Term(GradientNorm())])),
+            TypeError,
+            "`regularizer`: expected a Regularizer that is not",
+        ),
         (lambda: Term(GradientNorm(), -1), ValueError, "`weight`: expected a finite number of at least 0, got -1"),
         (lambda: Term(GradientNorm(), warmup_epochs=-1), ValueError, "`warmup_epochs`: expected a finite number"),
         (

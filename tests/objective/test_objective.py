@@ -225,7 +225,9 @@ def test_the_values_of_measure_are_those_of_a_step(training, statistics):
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("regularizer", [None, InterpretableGradient(), InterpretableGradient("mse", "running")])
+@pytest.mark.parametrize(
+    "regularizer", [None, InterpretableGradient(), InterpretableGradient("mse", batch_norm_statistics="running")]
+)
 def test_measure_works_where_gradients_are_off(context, regularizer):
     network, (images, labels) = network_of().eval(), batch_of()
     objective = Objective(regularizer, None if regularizer is None else 0.5)
@@ -454,9 +456,9 @@ class TestBadBatches:
             def forward(self, images):
                 return images.mean((2, 3)), images
 
-        with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits from it, got tuple"):
+        with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got tuple"):
             getattr(objective, call)(Tuple(), *batch_of())
-        with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits from it, got \(6, 6, 6, 6\)"):
+        with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got \(6, 6, 6, 6\)"):
             getattr(objective, call)(network_of()[:3], *batch_of())
 
 

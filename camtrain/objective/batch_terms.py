@@ -1,4 +1,4 @@
-"""The regularizers of one batch: which of them an engine takes, what the others need of the pass, what they came to."""
+"""The regularizers of one batch: which an engine takes, what the others need of the pass, and their values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from camtrain.batch import Batch
 from camtrain.gradients import InputGradientPenalty, TermOfPass, class_score, guided_gradient, input_gradient
 from camtrain.gradients.randomness import Randomness
-from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
-from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
-from camtrain.regularizers.regularizer import Penalty, Regularizer, as_penalty
+from camtrain.objective.in_float64 import in_float64
+from camtrain.regularizers import (
+    ExplainedScalar,
+    InputGradientRegularizer,
+    PassRegularizer,
+    Penalty,
+    Regularizer,
+    TrainingPass,
+)
+from camtrain.regularizers.regularizer import as_penalty
 from camtrain.regularizers.sum import on_gradient
 
 Reduction = Callable[[Penalty], Tensor]
@@ -25,10 +33,10 @@ class ActiveTerm:
     """A regularizer in one step.
 
     Attributes:
-        name: of its log keys.
-        regularizer: what is penalized.
-        weight: what its mean is multiplied by in L.
-        reduction: from its penalty to values whose mean is taken.
+        name: The name of its log keys.
+        regularizer: The regularizer.
+        weight: The factor of its mean in L.
+        reduction: From its penalty to the values whose mean is L_R.
     """
 
     name: str
@@ -42,22 +50,16 @@ class BatchTerms:
     """The active terms of a batch.
 
     Attributes:
-        terms: of this step, at least one.
-        network: from (N, 3, H, W) to (N, K) logits.
-        images: (N, 3, H, W).
-        labels: (N,) class indices, or (N, K) probabilities.
-        boxes: one (M_i, 4) tensor per image.
-        masks: (N, H, W) bool.
-        found: the penalties by the terms' names, filled as they are computed, without a graph.
-        means: L_R of each term, 0-dim, likewise.
+        terms: The active terms, at least one.
+        network: From (N, 3, H, W) to (N, K) logits.
+        batch: The images with labels, boxes and masks.
+        found: The penalty of each term by its name, without a graph; filled as penalties are computed.
+        means: L_R of each term by its name, 0-dim, without a graph; filled likewise.
     """
 
     terms: list[ActiveTerm]
     network: nn.Module
-    images: Tensor
-    labels: Tensor
-    boxes: list[Tensor] | None = None
-    masks: Tensor | None = None
+    batch: Batch
     found: dict[str, Penalty] = field(default_factory=dict)
     means: dict[str, Tensor] = field(default_factory=dict)
 
@@ -70,12 +72,12 @@ class BatchTerms:
                 self._on_gradient.setdefault(regularizer.explained, []).append((term, regularizer))
             elif isinstance(term.regularizer, PassRegularizer):
                 self._of_pass.append((term, term.regularizer))
-        # The engine takes the gradient of the loss, if that is penalized, since it comes with L_C; else the first one.
+        # The gradient of the loss comes with L_C, so the engine takes that one if it is penalized, else the first kind.
         self._of_engine = "loss" if "loss" in self._on_gradient else next(iter(self._on_gradient), None)
 
     @property
     def for_engine(self) -> tuple[InputGradientPenalty, float] | None:
-        """The penalty that an engine takes to the parameters, with its weight; `None` if no term is on the gradient."""
+        """The penalty whose gradient an engine takes to the parameters, and its weight; `None` without such a term."""
         if self._of_engine is None:
             return None
         pairs = self._on_gradient[self._of_engine]
@@ -90,7 +92,7 @@ class BatchTerms:
 
     @property
     def beside_engine(self) -> TermOfPass | None:
-        """All other terms; `None` if there are none."""
+        """All terms that no engine takes; `None` if there are none."""
         if not self._of_pass and len(self._on_gradient) < 2:
             return None
         captured: list[object] = []
@@ -98,9 +100,9 @@ class BatchTerms:
 
         @contextmanager
         def watching() -> Iterator[None]:
-            # All made before the first is entered: making one may run the network, to find its last layer.
-            contexts = [regularizer.watching(self.network, self.images) for _, regularizer in self._of_pass]
-            randomness.append(Randomness.now(self.images.device))
+            # Make all contexts before entering the first: making one may run the network to find its last layer.
+            contexts = [regularizer.watching(self.network, self.batch.images) for _, regularizer in self._of_pass]
+            randomness.append(Randomness.now(self.batch.images.device))
             with ExitStack() as stack:
                 captured.extend(stack.enter_context(context) for context in contexts)
                 yield
@@ -110,8 +112,9 @@ class BatchTerms:
                      if kind != self._of_engine]  # fmt: skip
             for (term, regularizer), of_term in zip(self._of_pass, captured, strict=True):
                 training_pass = TrainingPass(
-                    self.network, images, self._indices, logits, of_term, randomness[0], self.boxes, self.masks
-                )
+                    self.network, images, self._class_indices, logits, of_term, randomness[0],
+                    self.batch.boxes, self.batch.masks,
+                )  # fmt: skip
                 parts.append(term.weight * self._mean(term, regularizer.penalty(training_pass)))
             return torch.stack([part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts]).sum()
 
@@ -119,24 +122,24 @@ class BatchTerms:
 
     @property
     def needs_images_gradient(self) -> bool:
-        """Whether a term of the pass differentiates by the images."""
+        """Whether a term of the pass needs a gradient with respect to the images."""
         return any(regularizer.needs_images_gradient for _, regularizer in self._of_pass)
 
     def explained(self, kind: ExplainedScalar) -> Callable[[Tensor], Tensor] | None:
-        """From logits to the scalar whose gradient is penalized, a mean over the images; `None` is L_C."""
-        # Apple's accelerator has no float64.
-        double = torch.float32 if self.images.device.type == "mps" else torch.float64
+        """From logits to the scalar whose gradient is penalized, a mean over the images; `None` stands for L_C."""
         match kind:
             case "loss":
                 return None
             case "log_probabilities":
-                return lambda logits: _in_precision_of(logits, logits.to(double).log_softmax(dim=1).sum(dim=1).mean())
+                return in_float64(lambda logits: logits.log_softmax(dim=1).sum(dim=1).mean())
             case "class_score":
-                return lambda logits: _in_precision_of(logits, class_score(logits.to(double), self._indices).mean())
+                return in_float64(lambda logits: class_score(logits, self._class_indices).mean())
 
     @property
-    def _indices(self) -> Tensor:
-        return self.labels if self.labels.dim() == 1 else self.labels.argmax(dim=1)
+    def _class_indices(self) -> Tensor:
+        labels = self.batch.labels
+        assert labels is not None  # checked_batch has been given them
+        return labels if labels.dim() == 1 else labels.argmax(dim=1)
 
     def _weighted(
         self,
@@ -148,14 +151,14 @@ class BatchTerms:
         total = torch.zeros(len(gradients), dtype=gradients.dtype, device=gradients.device)
         for term, regularizer in pairs:
             of_term = guided if regularizer.needs_guided_gradient else None
-            penalty = regularizer(gradients, of_term, boxes=self.boxes, masks=self.masks)
+            penalty = regularizer(gradients, of_term, boxes=self.batch.boxes, masks=self.batch.masks)
             values = self._values(term, penalty)
             total = total + (term.weight / weight if weight else 1.0) * values
         return total
 
     def _differentiated_twice(self, kind: ExplainedScalar, images: Tensor, logits: Tensor) -> Tensor:
         explained = self.explained(kind)
-        assert explained is not None  # the loss is the engine's
+        assert explained is not None  # an engine takes the gradient of the loss
         total = explained(logits) * len(images)
         pairs = self._on_gradient[kind]
         needs_guided = any(regularizer.needs_guided_gradient for _, regularizer in pairs)
@@ -170,16 +173,12 @@ class BatchTerms:
 
     def _values(self, term: ActiveTerm, penalty: Tensor | Penalty) -> Tensor:
         found = as_penalty(penalty)
-        if found.values.shape != (len(self.images),):
+        if found.values.shape != (len(self.batch),):
             raise ValueError(
-                f"`regularizer`: expected a penalty for each of {len(self.images)} images from "
+                f"`regularizer`: expected a penalty for each of {len(self.batch)} images from "
                 f"{type(term.regularizer).__name__}, got shape {tuple(found.values.shape)}"
             )
         values = term.reduction(found)
         self.found[term.name] = Penalty(found.values.detach(), found.counted)
         self.means[term.name] = values.detach().mean()
         return values
-
-
-def _in_precision_of(logits: Tensor, scalar: Tensor) -> Tensor:
-    return scalar.to(torch.promote_types(logits.dtype, torch.float32))

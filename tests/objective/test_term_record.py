@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from camtrain import Objective
-from camtrain.regularizers import EnergyInside, InterpretableGradient, MapSparsity, Sum, Term, as_penalty
-from camtrain.regularizers.term_record import TermRecord
+from camtrain.objective.term_record import TermRecord
+from camtrain.regularizers import EnergyInside, InterpretableGradient, MapSparsity, Sum, Term
+from camtrain.regularizers.regularizer import as_penalty
 from tests.regularizers.smooth_network import batch, smooth_network
 
 

@@ -1,0 +1,51 @@
+"""The batch of a step, checked when it comes in."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from camtrain.batch import Batch
+from camtrain.gradients.not_inference import not_inference
+
+
+def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, masks: Tensor | None) -> Batch:
+    """A batch of what a step was called with.
+
+    Args:
+        images: (N, 3, H, W), floating point.
+        labels: (N,) class indices, or (N, K) probabilities. The loss checks them, because it knows K.
+        boxes: One (M_i, 4) tensor for each image, or `None`.
+        masks: (N, H, W) bool, or `None`.
+
+    Raises:
+        ValueError: If the images are no floating point (N, 3, H, W), or `boxes` or `masks` are of another number of
+            images: a list of length 1 would otherwise be broadcast over the batch.
+
+    Example:
+        >>> import torch
+        >>> checked_batch(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]), [torch.zeros(0, 4)], None)
+        Traceback (most recent call last):
+        ValueError: `boxes`: expected one (M, 4) tensor for each of 2 images, got 1
+    """
+    if images.dim() != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"`images`: expected floating point (N, 3, H, W), got {images.dtype} of shape {tuple(images.shape)}"
+        )
+    if boxes is not None and len(boxes) != len(images):
+        raise ValueError(f"`boxes`: expected one (M, 4) tensor for each of {len(images)} images, got {len(boxes)}")
+    if masks is not None and masks.shape[:1] != images.shape[:1]:
+        raise ValueError(f"`masks`: expected (N, H, W) of {len(images)} images, got shape {tuple(masks.shape)}")
+    return Batch(images, labels, boxes, masks)
+
+
+def outside_inference(batch: Batch) -> Batch:
+    """The same batch without inference tensors, which cannot enter a graph.
+
+    Call it where inference mode is off; see `not_inference`.
+    """
+    return Batch(
+        not_inference(batch.images),
+        None if batch.labels is None else not_inference(batch.labels),
+        None if batch.boxes is None else [not_inference(boxes) for boxes in batch.boxes],
+        None if batch.masks is None else not_inference(batch.masks),
+    )

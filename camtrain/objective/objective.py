@@ -1,0 +1,313 @@
+"""The objective: L = L_C + λ L_R of one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camtrain.batch import Batch
+from camtrain.gradients import Engine, FrozenGates, gradients_enabled, left_as_found
+from camtrain.objective.batch_loss import BatchLoss
+from camtrain.objective.batch_terms import ActiveTerm, BatchTerms
+from camtrain.objective.check_labels import check_labels
+from camtrain.objective.checked_batch import checked_batch, outside_inference
+from camtrain.objective.gradient_share import gradient_share
+from camtrain.objective.losses import Losses, losses_with_terms, measure_terms, plain_losses
+from camtrain.objective.needed_annotation import check_annotation, has_annotated_image
+from camtrain.objective.step import Step, TermStep
+from camtrain.objective.term_record import TermRecord, in_several_processes, over_counted
+from camtrain.regularizers import InputGradientRegularizer, PassRegularizer, Regularizer, Sum, Term
+from camtrain.regularizers.sum import named_terms
+
+
+class Objective(nn.Module):
+    """The interpretable gradient loss and its relatives: L = L_C + λ L_R, with L_C the mean cross-entropy.
+
+    With λ = 0, or without a regularizer, it is plain training: the same numbers, bit for bit, at the same cost.
+
+    For another L_C, such as binary cross-entropy, override `classification_loss` in a subclass.
+
+    Args:
+        regularizer: What L_R penalizes; `None` is plain training.
+        weight: λ, at least 0; `None` is the regularizer's `default_weight`.
+        engine: How the gradient of L_R reaches the parameters; `None` is `FrozenGates()`, the fast one.
+        label_smoothing: The label smoothing of the cross-entropy, in [0, 1].
+        every_n_steps: k. Lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
+            training in between (StyleGAN2, arXiv 1912.04958, appendix B). The phase is part of the state dict.
+        balance_steps: The number of steps over which balancing takes the sizes of L_C and L_R at the start of training.
+            It multiplies each term by L_C / L_R, so that λ = 1 makes the two equal there and λ is comparable across
+            regularizers (the rule of thumb of Ross et al., arXiv 1703.03717). Steps in which a term has no penalty do
+            not count. Each of these steps costs a measurement. The sizes are part of the state dict. 0 does not
+            balance.
+
+    Attributes:
+        epoch: The current epoch, which may be fractional, for terms of a `Sum` that have a schedule. Set it before each
+            step, as `Classifier` does.
+
+    Raises:
+        TypeError: If `regularizer` or `engine` is something else.
+        ValueError: If λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1],
+            `every_n_steps` is below 1, or `balance_steps` is below 0.
+
+    Source:
+        Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, Algorithm 1.
+
+    Example:
+        >>> from camtrain.networks import CIFARResNet
+        >>> from camtrain.regularizers import InterpretableGradient
+        >>> network, images, labels = CIFARResNet(depth=8), torch.rand(4, 3, 32, 32), torch.arange(4)
+        >>> objective = Objective(InterpretableGradient(distance="cosine"), weight=7.5e-3)
+        >>> step = objective(network, images, labels)
+        >>> step.loss.backward()
+        >>> torch.allclose(step.loss.detach(), step.classification + 7.5e-3 * step.regularization)
+        True
+    """
+
+    def __init__(
+        self,
+        regularizer: Regularizer | None = None,
+        weight: float | None = None,
+        engine: Engine | None = None,
+        label_smoothing: float = 0.0,
+        every_n_steps: int = 1,
+        balance_steps: int = 0,
+    ) -> None:
+        super().__init__()
+        if not (regularizer is None or isinstance(regularizer, (InputGradientRegularizer, PassRegularizer, Sum))):
+            raise TypeError(
+                "`regularizer`: expected an InputGradientRegularizer, a PassRegularizer, a Sum or None, got "
+                f"{regularizer!r}"
+            )
+        if not (engine is None or isinstance(engine, Engine)):
+            raise TypeError(f"`engine`: expected an Engine or None, got {engine!r}")
+        if regularizer is None and weight:
+            raise ValueError(f"`weight`: expected 0 or None without a regularizer, got {weight}")
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"`label_smoothing`: expected a number in [0, 1], got {label_smoothing}")
+        if every_n_steps < 1:
+            raise ValueError(f"`every_n_steps`: expected at least 1, got {every_n_steps}")
+        if balance_steps < 0:
+            raise ValueError(f"`balance_steps`: expected at least 0, got {balance_steps}")
+        self.regularizer = regularizer
+        self.terms: dict[str, Term] = {} if regularizer is None else named_terms(regularizer)
+        self.records = nn.ModuleDict({name: TermRecord() for name in self.terms})
+        self.register_load_state_dict_pre_hook(_records_that_fit)  # type: ignore[no-untyped-call]
+        self.balance_steps = balance_steps
+        self.epoch: float | None = None
+        self.engine = FrozenGates() if engine is None else engine
+        self.every_n_steps = every_n_steps
+        self._phase = 0
+        self.label_smoothing = label_smoothing
+        if weight is None:
+            weight = 0.0 if regularizer is None else regularizer.default_weight
+        self.weight = weight
+
+    @property
+    def weight(self) -> float:
+        """λ; it may be set between steps, as a warm-up does."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: float) -> None:
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"`weight`: expected a finite number of at least 0, got {weight}")
+        self._weight = weight
+
+    def forward(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        boxes: list[Tensor] | None = None,
+        masks: Tensor | None = None,
+        measure_gradient_share: bool = False,
+    ) -> Step:
+        """The loss of one training step, ready for a single `backward()`.
+
+        Args:
+            network: From (N, 3, H, W) to (N, K) logits, in the mode to train in.
+            images: (N, 3, H, W), floating point.
+            labels: (N,) class indices, or (N, K) probabilities (mixup, distillation).
+            boxes: One (M_i, 4) tensor for each image, for regularizers that need boxes.
+            masks: (N, H, W) bool, for regularizers that need masks.
+            measure_gradient_share: Whether to measure `Step.gradient_share`; this costs two more backward passes.
+
+        Raises:
+            ValueError: If shapes do not fit, a label is not in [0, K), or a regularizer's annotation is missing.
+        """
+        batch = checked_batch(images, labels, boxes, masks)
+        loss = BatchLoss(self.classification_loss, labels)
+        weights = self._weights_of_step(batch)
+        left_out = self._left_out(weights, batch)
+        active = {name: weight for name, weight in weights.items() if name not in left_out}
+        if active:
+            if self.balance_steps:
+                self._balance(network, batch, active)
+            terms = self._training_terms(network, batch, active)
+            losses = losses_with_terms(
+                network, terms, loss, self.engine, keep_classification_graph=measure_gradient_share
+            )
+            term_steps = self._term_steps(terms, active) | left_out
+        else:
+            losses = plain_losses(network, images, loss)
+            term_steps = left_out
+        share = gradient_share(losses.loss, losses.classification, network) if measure_gradient_share else None
+        return Step.of(losses, term_steps, share)
+
+    def measure(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        boxes: list[Tensor] | None = None,
+        masks: Tensor | None = None,
+    ) -> Step:
+        """L_C, L_R and L of a batch as values, for validation.
+
+        L_R is the mean over the images of this batch that count. It is measured whatever λ is, if there is a
+        regularizer. Works under `torch.no_grad()` and `torch.inference_mode()`. The arguments are those of a training
+        step.
+
+        Cost:
+            A forward pass, and the gradients at the input that the regularizer needs.
+        """
+        batch = checked_batch(images, labels, boxes, masks)
+        if self.regularizer is None:
+            with torch.no_grad():
+                return Step.of(plain_losses(network, images, BatchLoss(self.classification_loss, labels)), {})
+        epoch = math.inf if self.epoch is None else self.epoch
+        weights = {name: term.weight_at(epoch) for name, term in self.terms.items()}
+        classification, logits, terms = self._measured(network, batch, weights)
+        term_steps = self._term_steps(terms, weights)
+        scaled = torch.stack([term.weight * term.scale * term.value for term in term_steps.values()]).sum()
+        return Step.of(Losses(classification + self.weight * scaled, classification, logits), term_steps)
+
+    def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """L_C, the mean cross-entropy, 0-dim.
+
+        A subclass may override it; every step and measurement uses it. It has to be a mean over the images to which
+        each image adds what depends on its own logits alone. Where L_R penalizes the gradient of L_C at the input, it
+        is called with float64 logits, and with float64 labels if they are (N, K) probabilities. Bring other tensors,
+        such as class weights, to `logits.dtype`.
+
+        Args:
+            logits: (N, K).
+            labels: (N,) or (N, K).
+
+        Raises:
+            ValueError: If the shapes do not fit, or a label is not in [0, K).
+
+        Example:
+            >>> class BinaryObjective(Objective):
+            ...     def classification_loss(self, logits, labels):
+            ...         targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+            ...         return F.binary_cross_entropy_with_logits(logits, targets)
+            >>> BinaryObjective().classification_loss(torch.zeros(1, 2), torch.tensor([1]))
+            tensor(0.6931)
+        """
+        check_labels(logits, labels)
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def _weights_of_step(self, batch: Batch) -> dict[str, float]:
+        """The weight of each term that is to be trained in this step, by its name; moves the phase on."""
+        is_due = self._phase == 0
+        self._phase = (self._phase + 1) % self.every_n_steps
+        if not (is_due and self.weight > 0):
+            return {}
+        weights = {name: term.weight_at(self.epoch) for name, term in self.terms.items()}
+        weights = {name: weight for name, weight in weights.items() if weight > 0}
+        for name in weights:
+            check_annotation(self.terms[name].regularizer, batch)
+        return weights
+
+    def _left_out(self, weights: dict[str, float], batch: Batch) -> dict[str, TermStep]:
+        """The terms that have nothing to penalize, because no image is annotated; they need not be paid for."""
+        # Processes that train together have to run the same passes, with annotation and without.
+        if not weights or in_several_processes() or has_annotated_image(batch):
+            return {}
+        images = batch.images
+        zero = images.new_zeros((), dtype=torch.float32)
+        left_out = {}
+        for name, weight in weights.items():
+            if self.terms[name].regularizer.needs_annotation:
+                self._record(name).see(torch.zeros(len(images), dtype=torch.bool, device=images.device))
+                left_out[name] = TermStep(zero, weight, self._scale(name), zero.long(), computed=False)
+        return left_out
+
+    def _training_terms(self, network: nn.Module, batch: Batch, weights: dict[str, float]) -> BatchTerms:
+        """The terms of a training step, each with the product of all its factors."""
+        factor = self.weight * self.every_n_steps
+        terms = [
+            ActiveTerm(
+                name,
+                self.terms[name].regularizer,
+                factor * weight * self._scale(name),
+                self._record(name).training_values,
+            )
+            for name, weight in weights.items()
+        ]
+        return BatchTerms(terms, network, batch)
+
+    def _measured(self, network: nn.Module, batch: Batch, names: Iterable[str]) -> tuple[Tensor, Tensor, BatchTerms]:
+        """L_C, logits, and the named terms as values: means over the images of this batch that count."""
+        terms = [ActiveTerm(name, self.terms[name].regularizer, 1.0, over_counted) for name in names]
+        with gradients_enabled(), left_as_found(network, batch.images.device):
+            batch = outside_inference(batch)
+            assert batch.labels is not None
+            found = BatchTerms(terms, network, batch)
+            classification, logits = measure_terms(network, found, BatchLoss(self.classification_loss, batch.labels))
+        return classification, logits, found
+
+    def _balance(self, network: nn.Module, batch: Batch, names: Iterable[str]) -> None:
+        """Note the size of each term that is at its start."""
+        starting = [name for name in names if int(self._record(name).start_steps) < self.balance_steps]
+        if starting:
+            classification, _, found = self._measured(network, batch, starting)
+            for name in starting:
+                self._record(name).note_start(classification, found.means[name])
+
+    def _term_steps(self, terms: BatchTerms, weights: dict[str, float]) -> dict[str, TermStep]:
+        return {
+            name: TermStep(terms.means[name].float(), weight, self._scale(name), terms.found[name].counted.sum())
+            for name, weight in weights.items()
+        }
+
+    def _record(self, name: str) -> TermRecord:
+        record = self.records[name]
+        assert isinstance(record, TermRecord)
+        return record
+
+    def _scale(self, name: str) -> float:
+        return self._record(name).scale if self.balance_steps else 1.0
+
+    def get_extra_state(self) -> Tensor:
+        """The phase of lazy regularization, as a tensor, which a state dict is expected to hold."""
+        return torch.tensor(self._phase)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue the phase of a state dict."""
+        self._phase = int(state) % self.every_n_steps
+
+    def extra_repr(self) -> str:
+        """Settings, for printing."""
+        return (
+            f"weight={self.weight}, engine={self.engine}, label_smoothing={self.label_smoothing}, "
+            f"every_n_steps={self.every_n_steps}, balance_steps={self.balance_steps}"
+        )
+
+
+def _records_that_fit(
+    objective: Objective, state: dict[str, Tensor], prefix: str, *_strictness_and_messages: object
+) -> None:
+    """Make a state dict fit: drop records of unknown regularizers, and add new ones where they are missing."""
+    ours = {f"{prefix}records.{key}": value for key, value in objective.records.state_dict().items()}
+    for key in [key for key in state if key.startswith(f"{prefix}records.") and key not in ours]:
+        del state[key]
+    for key, value in ours.items():
+        state.setdefault(key, value)
