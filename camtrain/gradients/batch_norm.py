@@ -10,25 +10,25 @@ from weakref import WeakKeyDictionary
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-# The running statistics of layers that are frozen, for a `running_batch_norm` inside.
+# The running statistics of frozen layers, for a `running_batch_norm` inside of `frozen_batch_norm`.
 _FROZEN: WeakKeyDictionary[_NormBase, tuple[Tensor | None, Tensor | None]] = WeakKeyDictionary()
 
 BatchNormStatistics = Literal["batch", "running"]
-"""`"batch"`: those of the batch, as in training. `"running"`: the running averages, as in evaluation."""
+"""`"batch"`: the statistics of the batch, as in training. `"running"`: the running averages, as in evaluation."""
 
 
 @contextmanager
 def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
-    """Leave running statistics and `num_batches_tracked` alone; what the layers compute does not change.
+    """Run forward passes that do not update running statistics and `num_batches_tracked`.
 
-    A training-mode layer keeps normalizing by the statistics of its batch: a forward pass in this context gives the
-    same output as one outside it. Covers BatchNorm, SyncBatchNorm and InstanceNorm.
+    A layer in training mode still normalizes by the statistics of its batch, so the output of a pass is the same inside
+    and outside of this context. The context covers BatchNorm, SyncBatchNorm and InstanceNorm.
     """
     layers = _tracking_layers(network)
     for layer in layers:
         _FROZEN[layer] = layer.running_mean, layer.running_var
         layer.track_running_stats = False
-        # InstanceNorm updates the statistics that it has, whatever the flag says.
+        # InstanceNorm updates the statistics that it has, even if the flag is off.
         layer.running_mean = layer.running_var = None
     try:
         yield
@@ -40,7 +40,7 @@ def frozen_batch_norm(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def running_batch_norm(network: nn.Module) -> Iterator[None]:
-    """Put only the normalization layers in evaluation mode, frozen ones too: dropout and the rest stay as they are."""
+    """Put only the normalization layers in evaluation mode, frozen ones included, and leave the others alone."""
     layers = _tracking_layers(network)
     frozen = [layer for layer in network.modules() if isinstance(layer, _NormBase) and _is_frozen(layer)]
     for layer in frozen:

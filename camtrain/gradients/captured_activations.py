@@ -1,4 +1,4 @@
-"""What layers put out, and the handles that gradients with respect to it are taken with."""
+"""The outputs of layers, captured so that gradients with respect to them can be taken."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from torch import Tensor, nn
 
 
 class Layout(Protocol):
-    """Where the maps of a layer lie in what it puts out; `camtrain.networks.map_layout` finds one."""
+    """How a layer's output contains its maps; `camtrain.networks.map_layout` finds the layout of a layer."""
 
     def maps(self, output: Tensor) -> Tensor:
-        """(N, C, h, w), a view of what the layer puts out."""
+        """The maps in the output of a layer, (N, C, h, w), a view."""
 
     def output(self, maps: Tensor, output: Tensor) -> Tensor:
-        """What the layer puts out, with these maps in the place of its own."""
+        """The output of a layer with its maps replaced by these."""
 
 
 LayoutOf: TypeAlias = Callable[[Tensor, nn.Module], Layout]
-"""From what a layer puts out, and the layer, to the layout; raises a ValueError where there is none."""
+"""From the output of a layer, and the layer, to the layout; raises a ValueError if there is none."""
 
 
 class ChannelsFirst:
-    """The layout of a convolution: what it puts out are maps."""
+    """The layout of a convolution, whose output is its maps."""
 
     def maps(self, output: Tensor) -> Tensor:
-        """(N, C, h, w), the output itself."""
+        """The output itself, (N, C, h, w)."""
         return output
 
     def output(self, maps: Tensor, output: Tensor) -> Tensor:
-        """(N, C, h, w), the maps themselves."""
+        """The maps themselves, (N, C, h, w)."""
         return maps
 
 
 def channels_first(output: Tensor, layer: nn.Module) -> Layout:
-    """The layout of a layer that is to put out (N, C, h, w).
+    """The layout of a layer whose output must be (N, C, h, w).
 
     Raises:
-        ValueError: if it does not.
+        ValueError: If the output has another number of axes.
     """
     if output.dim() != 4:
         raise ValueError(f"`target_layer`: expected a layer that puts out (N, C, h, w), got {tuple(output.shape)}")
@@ -48,17 +48,17 @@ def channels_first(output: Tensor, layer: nn.Module) -> Layout:
 
 
 class CapturedActivations:
-    """Filled by the forward pass inside `captured_activations`."""
+    """The activations that a forward pass inside `captured_activations` leaves here."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         self._passes: list[list[Tensor]] = [[] for _ in layers]
 
     @property
     def of_layers(self) -> list[Tensor]:
-        """(N, C, h, w) of each layer, what it put out, in the order in which the layers were given.
+        """The activations of each layer, (N, C, h, w), in the order of the given layers.
 
         Raises:
-            ValueError: if a layer was not run, or run more than once.
+            ValueError: If a layer did not run, or ran more than once.
         """
         for passes in self._passes:
             if len(passes) != 1:
@@ -70,17 +70,17 @@ class CapturedActivations:
 
     @property
     def activations(self) -> Tensor:
-        """(N, C, h, w), what the only layer put out.
+        """The activations of the only layer, (N, C, h, w).
 
         Raises:
-            ValueError: if there are several layers, or the layer was not run, or run more than once.
+            ValueError: If there are several layers, or the layer did not run, or ran more than once.
         """
         if len(self._passes) != 1:
             raise ValueError(f"`target_layer`: expected one layer, got {len(self._passes)}")
         return self.of_layers[0]
 
     def add(self, number: int, activations: Tensor) -> None:
-        """Keep what the layer of that number put out."""
+        """Add the activations of the layer with this number."""
         self._passes[number].append(activations)
 
 
@@ -95,26 +95,26 @@ def captured_activations(
     """Capture the output of layers in the forward pass that runs inside this context.
 
     Args:
-        layers: one module, or several.
-        differentiable: keep what lies before the layers in the graph. Otherwise the graph begins at the captured tensor
-            of the layer that runs first: what lies before it is run without a graph, and takes neither the time nor the
-            memory of one.
-        gradients: False captures for methods that need no gradient at all; the pass is run without a graph.
-        layout_of: how to find maps in what a layer puts out, such as tokens. They flow on in the layer's own layout,
-            so that the score depends on them.
+        layers: One module, or several.
+        differentiable: Whether to keep the part of the network before the layers in the graph. Otherwise the graph
+            begins at the output of the layer that runs first; the part before it runs without a graph, which saves time
+            and memory.
+        gradients: Whether gradients are needed. `False` runs the pass without a graph.
+        layout_of: Finds the maps in the output of a layer, such as tokens. The rest of the network is computed from
+            the captured maps, in the layer's own layout, so that the score depends on them.
 
     Yields:
-        Where the activations are found after the pass.
+        The object that holds the activations after the pass.
 
     Raises:
-        ValueError: inside the pass, if a layer puts out something that is no map; and if `differentiable` is set
+        ValueError: Inside the pass, if the output of a layer contains no maps; at once, if `differentiable` is set
             without `gradients`.
     """
     if differentiable and not gradients:
         raise ValueError("`differentiable`: expected False where no gradients are captured, got True")
     layers = [layers] if isinstance(layers, nn.Module) else list(layers)
     captured = CapturedActivations(layers)
-    begun = differentiable or not gradients  # whether the graph has begun, or is not to begin
+    begun = differentiable or not gradients  # Whether the graph has begun, or must not begin.
 
     def capture(number: int, layer: nn.Module, output: object) -> Tensor | None:
         nonlocal begun
@@ -124,17 +124,17 @@ def captured_activations(
             )
         layout = layout_of(output, layer)
         if not gradients:
-            # A clone, because the next layer may work in place (ReLU) and must not change what was captured.
+            # A clone, because the next layer may work in place (ReLU) and would change the captured activations.
             captured.add(number, layout.maps(output.detach()).clone())
             return None
         if not begun:
             begun = True
             output = output.detach()
             torch.set_grad_enabled(True)
-        # Where the network itself turned gradients off, the captured tensor still needs one.
+        # The captured tensor needs a gradient even where the network itself turns gradients off.
         with torch.enable_grad():
             maps = layout.maps(output)
-            # Behind frozen layers there is no graph to keep; the gradient still needs one that begins here.
+            # After frozen layers there is no graph yet, so one begins here.
             maps = maps if maps.requires_grad else maps.detach().requires_grad_()
             captured.add(number, maps)
             return layout.output(maps, output).clone()
@@ -144,8 +144,8 @@ def captured_activations(
         for number, layer in enumerate(layers)
     ]
     try:
-        # Autocast keeps the weights that it cast. In older versions of torch (2.8 does) those of a pass without a graph
-        # cut the graph of the next one.
+        # Autocast caches the weights that it casts. In older versions of torch (such as 2.8), weights cached in a pass
+        # without a graph cut the graph of the next pass.
         torch.clear_autocast_cache()
         with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
             yield captured

@@ -1,4 +1,4 @@
-"""The number of each image that an explanation is about: a class, a contrast of two, the evidence against one."""
+"""The score of an image that is explained: a class, one class rather than another, or the evidence against one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from camtrain.gradients.not_inference import not_inference
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Why one class rather than another: the score is logit_a - logit_b.
+    """Why class a rather than class b: the score is logit_a - logit_b.
 
-    What speaks for both classes cancels. Where both are the same class, as in `Contrast(None, labels)` for an image
-    that is classified correctly, the score is 0 whatever the image, and its map is flat.
+    Evidence for both classes cancels. Where a and b are the same class, as in `Contrast(None, labels)` for an image
+    that is classified correctly, the score is always 0 and the map is flat.
 
     Args:
-        class_idx: a, one class for all images, or (N,) integers; `None` is the predicted class of each.
-        against: b, likewise; `None` is the runner-up, the class of the highest logit other than a.
+        class_idx: a, one class for all images, or (N,) integers. `None` takes the predicted class of each image.
+        against: b, in the same forms. `None` takes the runner-up, the class with the highest logit other than a.
 
     Source:
         Prabhushankar et al., Contrastive Explanations in Neural Networks, ICIP 2020, arXiv 2008.00178. Departure: the
-        difference of the two logits takes the place of the loss between them.
+        difference of the two logits replaces the loss between them.
 
     Example:
         >>> class_score(torch.tensor([[1.0, 2.0, 5.0], [4.0, 3.0, 0.0]]), Contrast())
@@ -41,14 +41,14 @@ class Contrast:
 
 @dataclass(frozen=True, eq=False)
 class Against:
-    """What speaks against a class: the score is -logit.
+    """The evidence against a class: the score is -logit.
 
     Args:
-        class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each.
+        class_idx: One class for all images, or (N,) integers. `None` takes the predicted class of each image.
 
     Source:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017,
-        arXiv 1610.02391: counterfactual explanations, whose gradients are those of a class with the sign changed.
+        arXiv 1610.02391: counterfactual explanations use the gradients of a class with the opposite sign.
 
     Example:
         >>> class_score(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), Against())
@@ -59,26 +59,26 @@ class Against:
 
 
 ClassIndex: TypeAlias = int | Tensor | Contrast | Against | None
-"""What to explain: one class for all images, (N,) integers, the predicted class (`None`), or one of the above."""
+"""What is explained: one class for all images, (N,) integers, the predicted class (`None`), or one of the above."""
 
 
 def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
-    """Score of what is to be explained, one per image: a logit, the difference of two, or the negative of one.
+    """The explained score of each image: a logit, the difference of two logits, or the negative of a logit.
 
-    For a choice without `None` it is linear in `logits`, so that class probabilities may take their place.
+    If `class_idx` contains no `None`, the score is linear in `logits`, and class probabilities can be given instead.
 
     Args:
         logits: (N, K).
-        class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each. `Contrast` and
-            `Against` are scores of their own.
+        class_idx: One class for all images, or (N,) integers. `None` takes the predicted class of each image. For other
+            scores, a `Contrast` or an `Against`.
 
     Returns:
         (N,), in the graph of `logits`.
 
     Raises:
-        ValueError: if `logits` are not (N, K), a class is not in [0, K), `class_idx` is not one integer per image, or a
-            runner-up is asked for and there is one class only.
-        TypeError: if `class_idx` is something else.
+        ValueError: If `logits` are not (N, K), a class is not in [0, K), `class_idx` is not one integer per image, or a
+            runner-up is needed and there is only one class.
+        TypeError: If `class_idx` has another type.
 
     Example:
         >>> class_score(torch.tensor([[1.0, 2.0], [4.0, 3.0]]))
@@ -96,20 +96,20 @@ def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
 
 
 def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contrast | Against:
-    """The same choice with the classes that these logits predict in the place of every `None`.
+    """The same choice, with every `None` replaced by the classes that these logits predict.
 
-    A network that is run again, on images that were changed, then explains the same class as before.
+    A further pass, on changed images, then explains the same class as before.
 
     Args:
         logits: (N, K).
-        class_idx: as `class_score` has it.
+        class_idx: As in `class_score`.
 
     Returns:
-        (N,) integers, or a `Contrast` or an `Against` of such.
+        (N,) integers, or a `Contrast` or an `Against` of such integers.
 
     Raises:
-        ValueError: as `class_score`.
-        TypeError: as `class_score`.
+        ValueError: As in `class_score`.
+        TypeError: As in `class_score`.
 
     Example:
         >>> logits = torch.tensor([[1.0, 2.0, 5.0], [4.0, 3.0, 0.0]])
@@ -131,19 +131,19 @@ def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contra
 
 
 def repeated_class(class_idx: ClassIndex, repeats: int) -> ClassIndex:
-    """The choice for `repeats` variants of each image, the variants of an image side by side.
+    """The choice for a batch of `repeats` variants of each image, with the variants of an image side by side.
 
-    That is how `variants.flatten(0, 1)` puts (N, repeats, 3, H, W) into one batch.
+    `variants.flatten(0, 1)` makes such a batch of (N, repeats, 3, H, W).
 
     Args:
-        class_idx: without `None`, as `fixed_class` makes it.
-        repeats: number of variants of each image.
+        class_idx: A choice without `None`, as `fixed_class` returns it.
+        repeats: The number of variants of each image.
 
     Returns:
         The same choice for N · repeats images.
 
     Raises:
-        ValueError: if there is a `None`, since each variant would be explained for its own prediction.
+        ValueError: If there is a `None`, since each variant would be explained for its own prediction.
 
     Example:
         >>> repeated_class(torch.tensor([2, 0]), 3)
@@ -156,14 +156,14 @@ def selected_class(class_idx: ClassIndex, images: Tensor | slice) -> ClassIndex:
     """The choice for some of the images.
 
     Args:
-        class_idx: without `None`, as `fixed_class` makes it.
-        images: which ones: a slice, (M,) integers (an image may occur more than once), or an (N,) mask.
+        class_idx: A choice without `None`, as `fixed_class` returns it.
+        images: The selected images: a slice, (M,) integers (an image may occur more than once), or an (N,) mask.
 
     Returns:
         The same choice for these images, in this order.
 
     Raises:
-        ValueError: if there is a `None`, since what it stands for depends on the images.
+        ValueError: If there is a `None`, since its meaning depends on the images.
 
     Example:
         >>> selected_class(Against(torch.tensor([2, 0, 1])), slice(1, 3))
@@ -173,13 +173,13 @@ def selected_class(class_idx: ClassIndex, images: Tensor | slice) -> ClassIndex:
 
 
 def _logit(logits: Tensor, index: int | Tensor | None) -> Tensor:
-    """(N,), of classes that are fixed."""
+    """The logit of each image's class, (N,); the classes are fixed."""
     assert isinstance(index, Tensor)
     return logits.gather(1, index.unsqueeze(1)).squeeze(1)
 
 
 def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
-    """(N,) integers, checked; of the predicted classes for `None`."""
+    """Checked classes, (N,) integers; the predicted classes for `None`."""
     images, classes = logits.shape
     if class_idx is None:
         return logits.detach().argmax(dim=1)
@@ -195,17 +195,17 @@ def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
     outside = index[(index < 0) | (index >= classes)]
     if len(outside):
         raise ValueError(f"`class_idx`: expected classes from 0 to {classes - 1}, got {int(outside[0])}")
-    # Indices made under inference mode, as a test loop's labels are, cannot be kept for the backward; a clone can.
+    # Autograd cannot save an index made under inference mode, such as a test loop's labels; it can save a clone.
     return not_inference(index).long()
 
 
 def _runner_up(logits: Tensor, index: Tensor) -> Tensor:
-    """(N,), the class of the highest logit other than `index`."""
+    """The class with the highest logit other than `index`, (N,)."""
     if logits.shape[1] < 2:
-        raise ValueError("`class_idx`: Contrast needs a second class, and the network has one only")
+        raise ValueError("`class_idx`: Contrast needs a second class, and the network has only one")
     others = logits.detach().clone().scatter_(1, index.unsqueeze(1), -torch.inf)
     runner_up = others.argmax(dim=1)
-    # Logits that are all minus infinity but one leave the class itself on a par with the others.
+    # If all other logits are minus infinity, `argmax` may return the class itself.
     return torch.where(runner_up == index, (index + 1) % logits.shape[1], runner_up)
 
 
@@ -222,6 +222,6 @@ def _changed(class_idx: ClassIndex, change: Callable[[Tensor], Tensor]) -> Class
 def _changed_index(class_idx: int | Tensor | None, change: Callable[[Tensor], Tensor]) -> int | Tensor:
     if class_idx is None:
         raise ValueError("`class_idx`: expected classes, got None; replace it first with `fixed_class`")
-    # One class for all images is one for the others too.
+    # One class for all images holds for any images.
     one_for_all = not isinstance(class_idx, Tensor) or class_idx.dim() == 0
     return class_idx if one_for_all else change(class_idx)  # type: ignore[arg-type]

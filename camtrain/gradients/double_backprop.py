@@ -24,10 +24,10 @@ class DoubleBackprop(Engine):
         δ = n ∂L_C/∂x with its graph,   L_R = 1/n Σ_i E(δ_i, δ^G_i),   ∇_θ L by one `backward()` through both
 
     Every operation of the network must be twice differentiable: SyncBatchNorm, fused attention and hardsigmoid are not.
-    The first step of a network finds out, at the price of one more backward pass.
+    The first step of a network checks this, which costs one more backward pass.
 
     Raises:
-        RuntimeError: in the first step of a network, if an operation has no second derivative.
+        RuntimeError: In the first step of a network, if an operation has no second derivative.
 
     Cost:
         About 3 to 4 plain training steps, and a second graph in memory.

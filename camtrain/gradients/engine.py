@@ -1,4 +1,4 @@
-"""What an engine is: the way in which the gradient of a penalty on the input gradient reaches the parameters."""
+"""The interface of an engine, which takes the gradient of a penalty on the input gradient to the parameters."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from camtrain.gradients.per_network import PerNetwork, modes
 from camtrain.gradients.randomness import Randomness
 
 ClassificationLoss = Callable[[Tensor], Tensor]
-"""From logits (N, K) to L_C, 0-dim: a mean over the images, to which each adds what depends on its own row alone."""
+"""From logits (N, K) to L_C, 0-dim: a mean over the images of a function of each image's own row."""
 
 
 @dataclass(frozen=True)
 class InputGradientPenalty:
-    """What an engine needs to know of a penalty on the input gradient of one batch.
+    """A penalty on the input gradients of one batch, as an engine needs it.
 
     Attributes:
-        of_each_image: from δ and δ^G, (N, 3, H, W) in float32 or float64, to the penalty of each image, (N,).
-        needs_guided_gradient: whether δ^G is looked at; it is `None` otherwise.
-        batch_norm_statistics: the statistics of BatchNorm while δ is taken.
-        explained: from logits to the scalar that δ is the gradient of, 0-dim, a mean over the images as L_C is; `None`
-            is L_C itself.
+        of_each_image: From δ and δ^G, (N, 3, H, W) in float32 or float64, to the penalty of each image, (N,).
+        needs_guided_gradient: Whether the penalty depends on δ^G. If not, δ^G is `None`.
+        batch_norm_statistics: The statistics of BatchNorm in the pass that δ is taken from.
+        explained: From logits to the *explained scalar*, the scalar that δ is the gradient of, 0-dim, a mean over the
+            images like L_C. `None` takes L_C itself.
     """
 
     of_each_image: Callable[[Tensor, Tensor | None], Tensor]
@@ -40,11 +40,11 @@ class InputGradientPenalty:
 
 @dataclass(frozen=True)
 class TermOfPass:
-    """A part of the loss that is computed from the first pass of a step and is no penalty on the input gradient.
+    """A term of the loss that is computed from the first pass of a step and is not a penalty on the input gradient.
 
     Attributes:
-        watching: makes the context that the pass is run in, such as one that captures activations.
-        of_pass: from the images, which require grad, and the logits to a scalar, 0-dim, in the graph, its weight
+        watching: Makes the context that the pass runs in, such as one that captures activations.
+        of_pass: From the images, which require grad, and the logits to the term, 0-dim, in the graph, its weight
             included.
     """
 
@@ -54,14 +54,14 @@ class TermOfPass:
 
 @dataclass(frozen=True)
 class EngineOutput:
-    """What one pass of an engine gives.
+    """The result of one training step of an engine.
 
     Attributes:
-        loss: L_C + λ L_R, 0-dim; one `backward()` gives each parameter the gradient of both.
-        classification: L_C, 0-dim; in the graph if that was asked for.
-        regularization: L_R, 0-dim, a value.
+        loss: L_C + λ L_R, 0-dim. One `backward()` gives each parameter the gradient of both.
+        classification: L_C, 0-dim, in the graph if `keep_classification_graph` was set.
+        regularization: L_R, 0-dim, a value without a graph.
         logits: (N, K).
-        notes: numbers to log about how the engine worked.
+        notes: Numbers to log about how the engine worked.
     """
 
     loss: Tensor
@@ -86,7 +86,7 @@ class CheckedNetworks:
 
 
 class Engine(ABC):
-    """Takes L_C, the gradients of L_C at the input, the penalty L_R on them, and makes L = L_C + λ L_R trainable."""
+    """Computes L_C, the input gradients and the penalty L_R on them, and makes L = L_C + λ L_R trainable."""
 
     @abstractmethod
     def __call__(
@@ -100,32 +100,32 @@ class Engine(ABC):
         keep_classification_graph: bool = False,
         beside: TermOfPass | None = None,
     ) -> EngineOutput:
-        """One forward pass of a batch and what its gradients need.
+        """Run one training step up to its loss; the caller calls `backward()`.
 
         Args:
-            network: from (N, 3, H, W) to (N, K) logits.
-            images: (N, 3, H, W), no gradient with respect to them is left behind.
-            classification_loss: from logits to L_C.
-            penalty: from input gradients to the penalty of each image.
+            network: From (N, 3, H, W) to (N, K) logits.
+            images: (N, 3, H, W). They get no `.grad`.
+            classification_loss: From logits to L_C.
+            penalty: From input gradients to the penalty of each image.
             weight: λ.
-            keep_classification_graph: also keep the graph of L_C, so that its gradient can be told from that of L.
-            beside: what is added to L from the same pass.
+            keep_classification_graph: Whether to keep the graph of L_C, for the gradient of L_C apart from that of L.
+            beside: A further term that is computed from the same pass and added to L.
         """
 
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """A batch on its way through the network.
+    """A forward pass of a batch, with its graph.
 
     Attributes:
         images: (N, 3, H, W), requires grad.
         logits: (N, K).
         classification: L_C, 0-dim, in the graph.
-        explained: the scalar whose gradients are penalized, 0-dim: L_C itself, L_C with running BatchNorm statistics,
-            or what the penalty says.
-        explained_logits: (N, K), those that this scalar was computed from.
-        randomness: of the pass; the same masks of dropout are drawn when it is replayed.
-        beside: what is added to L from the pass, 0-dim, in the graph; `None` if nothing is.
+        explained: The explained scalar, whose gradients are penalized, 0-dim: L_C itself, L_C with running BatchNorm
+            statistics, or the penalty's own scalar.
+        explained_logits: The logits that the explained scalar was computed from, (N, K).
+        randomness: The state of the random generators before the pass. Replayed, it draws the same dropout masks.
+        beside: The term of `TermOfPass`, 0-dim, in the graph; `None` if there is none.
     """
 
     images: Tensor
@@ -138,7 +138,7 @@ class ForwardPass:
 
     @property
     def explains_another(self) -> bool:
-        """Whether the explained scalar is not L_C itself."""
+        """Whether the explained scalar is another one than L_C."""
         return self.explained is not self.classification
 
     @property
@@ -148,7 +148,7 @@ class ForwardPass:
 
     @property
     def total(self) -> Tensor:
-        """The explained loss times n: the mean in it would put a factor 1/n into each image's gradient."""
+        """The explained scalar times n, which cancels the factor 1/n that its mean puts into each image's gradient."""
         return self.explained * len(self.images)
 
 
@@ -160,15 +160,15 @@ def forward_pass(
     watching: AbstractContextManager[object] | None = None,
     beside: TermOfPass | None = None,
 ) -> ForwardPass:
-    """The pass whose gradients are penalized.
+    """Run the pass whose gradients are penalized.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
+        network: From (N, 3, H, W) to (N, K) logits.
         images: (N, 3, H, W).
-        classification_loss: from logits to L_C.
-        penalty: says which BatchNorm statistics to use, and which scalar is explained.
-        watching: entered around the pass whose gradients are penalized, its loss included.
-        beside: what else is computed from the pass that L_C comes from.
+        classification_loss: From logits to L_C.
+        penalty: Says which BatchNorm statistics to use, and which scalar is explained.
+        watching: A context around the pass that the penalized gradients come from, and its loss.
+        beside: A further term that is computed from the pass that L_C comes from.
 
     Cost:
         One forward pass. With running BatchNorm statistics two: the penalized gradients come from the second, L_C from
@@ -179,7 +179,7 @@ def forward_pass(
     leaf = images.detach().requires_grad_()
     randomness = Randomness.now(images.device)
     in_one_pass = penalty.batch_norm_statistics == "batch"
-    # What stands beside goes first: finding a layer may run the network, which is not to be watched.
+    # `beside` is entered first: to find a layer it may run the network, and `watching` must not see that.
     with beside.watching() if beside else nullcontext(), watching if in_one_pass else nullcontext():
         logits = network(leaf)
         if in_one_pass:
@@ -196,11 +196,11 @@ def forward_pass(
 
 @dataclass(frozen=True)
 class InputGradients:
-    """The gradients of one batch at the input.
+    """The input gradients of one batch.
 
     Attributes:
         gradients: δ_i = n ∂L_C/∂x_i, (N, 3, H, W).
-        guided_gradients: δ^G_i, (N, 3, H, W), detached; `None` where the penalty does not need them.
+        guided_gradients: δ^G_i, (N, 3, H, W), detached; `None` if the penalty does not need them.
     """
 
     gradients: Tensor
@@ -208,25 +208,25 @@ class InputGradients:
 
 
 def input_gradients(forward: ForwardPass, penalty: InputGradientPenalty, *, create_graph: bool) -> InputGradients:
-    """The gradients that a penalty is about; the graph of the pass is kept.
+    """The input gradients that a penalty depends on. The graph of the pass is kept.
 
-    The mean in L_C puts a factor 1/n into its gradient; δ_i = n ∂L_C/∂x_i has none, so that a distance between
-    gradients does not depend on the size of the batch, nor on how it is split over devices or accumulated.
+    The mean in L_C puts a factor 1/n into its gradient. δ_i = n ∂L_C/∂x_i has no such factor, so that a distance
+    between gradients does not depend on the batch size, nor on how a batch is split over devices or accumulated.
 
     Args:
-        forward: the pass.
-        penalty: says whether the guided gradient is needed.
-        create_graph: keep δ in the graph.
+        forward: The pass.
+        penalty: Says whether the guided gradient is needed.
+        create_graph: Whether to keep δ in the graph.
 
     Cost:
         One backward pass to the input for δ, another for δ^G.
     """
-    # First, because it says in clear words what is wrong with a compiled network; torch's own words are not.
+    # The guided gradient comes first because its error for a compiled network is clearer than torch's.
     guided = guided_gradient(forward.total, forward.images) if penalty.needs_guided_gradient else None
     return InputGradients(input_gradient(forward.total, forward.images, create_graph=create_graph), guided)
 
 
 def penalties(penalty: InputGradientPenalty, found: InputGradients) -> Tensor:
-    """Penalty of each image, (N,), outside autocast: distances between tiny gradients need float32."""
+    """The penalty of each image, (N,), computed outside autocast: distances between tiny gradients need float32."""
     with torch.autocast(found.gradients.device.type, enabled=False):
         return penalty.of_each_image(found.gradients, found.guided_gradients)

@@ -1,4 +1,4 @@
-"""Autograd inside an evaluation loop."""
+"""Gradients inside an evaluation loop."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 @contextmanager
 def gradients_enabled() -> Iterator[None]:
-    """Make autograd usable, also inside `torch.no_grad()` and `torch.inference_mode()`.
+    """Enable autograd, also inside `torch.no_grad()` and `torch.inference_mode()`.
 
-    Lightning validates, tests and predicts under inference mode, which `torch.enable_grad()` alone cannot undo.
-    Tensors that were made under inference mode stay inference tensors: clone them inside this context before they meet
-    autograd.
+    Lightning validates, tests and predicts under inference mode, which `torch.enable_grad()` alone cannot undo. Tensors
+    that were made under inference mode stay inference tensors: clone them inside this context before autograd uses
+    them.
 
     Example:
         >>> with torch.inference_mode():

@@ -15,7 +15,7 @@ OPAQUE_REGIONS = (
     "CheckpointFunctionBackward",
     "torch::jit::(anonymous namespace)::DifferentiableGraphBackward",
 )
-"""Nodes that stand for a whole region of the network, whose activations cannot be reached."""
+"""The names of nodes that stand for a whole region of the network and hide the activations in it."""
 
 
 def graph_nodes(loss: Tensor) -> Iterator[Node]:

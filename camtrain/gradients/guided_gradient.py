@@ -1,4 +1,4 @@
-"""Guided backpropagation of a loss, through the graph of the forward pass that produced it."""
+"""Guided backpropagation of a loss, through the graph of its forward pass."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ _OTHER_RECTIFIERS = (
 
 
 def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
-    """Guided-backpropagation gradient of a loss with respect to the images, detached.
+    """The guided-backpropagation gradient of a loss with respect to the images, detached.
 
-    A plain backward pass in which each ReLU lets through only what is positive, in the forward *and* in the backward:
+    A backward pass in which each ReLU passes a gradient only where its input *and* the gradient are positive:
 
         R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1}
 
-    It is taken of `loss` itself, as Algorithm 1 says. It is not linear: guided backpropagation of the loss is not minus
-    that of the label's logit.
+    As in Algorithm 1, this is the guided gradient of `loss` itself. Guided backpropagation is not linear: that of the
+    loss is not minus that of the label's logit.
 
-    There is no second network and no surgery on modules: the ReLUs are found in the autograd graph of `loss`, so that
-    modules, functions, in-place and reused ones, ReLU6, `hardtanh(min_val=0)`, `threshold(0)` and `clamp(min=0)` count.
-    Other activations of a network that also has ReLUs (hardswish, SiLU, autograd functions of one's own) pass their
-    plain derivative, with a warning; a ReLU written as `where` or as a product with a mask is not recognized.
+    The ReLUs are found in the autograd graph of `loss`; there is no second network, and no module is changed. Modules
+    and functions, in-place and reused ReLUs, ReLU6, `hardtanh(min_val=0)`, `threshold(0)` and `clamp(min=0)` all count.
+    Other activations of a network that also has ReLUs (hardswish, SiLU, custom autograd functions) pass their plain
+    derivative, with a warning. A ReLU written as `where` or as a product with a mask is not recognized.
 
     Args:
-        loss: 0-dim, computed from `images`; its graph is kept.
+        loss: 0-dim, computed from `images`. Its graph is kept.
         images: (N, 3, H, W), requires grad.
 
     Returns:
         (N, 3, H, W), detached.
 
     Raises:
-        ValueError: if the graph has no ReLU-like node, or hides its nodes (`torch.compile`, reentrant checkpointing, a
+        ValueError: If the graph has no ReLU-like node, or hides its nodes (`torch.compile`, reentrant checkpointing, a
             ReLU that works in place on a view).
 
     Cost:
-        One backward pass to the input over the existing graph, parameters left out.
+        One backward pass to the input over the existing graph, without the parameters.
 
     Source:
         Springenberg et al., Striving for Simplicity: The All Convolutional Net, ICLR workshop 2015, arXiv 1412.6806.
@@ -101,7 +101,7 @@ def _gates(loss: Tensor) -> list[Node]:
                 "use_reentrant=False."
             )
     gates = [node for node in nodes if _is_gate(node)]
-    # Some functions have a node of their own, "...Backward1", for what they do in place.
+    # Some functions have a separate node for their in-place form, "...Backward1".
     counts = {name: names[f"{name}Backward0"] + names[f"{name}Backward1"] for name in _OTHER_RECTIFIERS}
     others = {name: count for name, count in counts.items() if count}
     own = Counter(node.name() for node in nodes if issubclass(type(node), torch.autograd.function.BackwardCFunction))
@@ -122,7 +122,7 @@ def _gates(loss: Tensor) -> list[Node]:
 
 
 def _is_gate(node: Node) -> bool:
-    """Whether the node computes max(x, 0), possibly cut off above."""
+    """Whether the node computes max(x, 0), possibly with an upper limit."""
     saved: Any = node
     match node.name():
         case "ReluBackward0":
@@ -138,9 +138,9 @@ def _is_gate(node: Node) -> bool:
 
 
 def _hides_gate(node: Node) -> bool:
-    """Whether the node stands for an in-place ReLU on a view: autograd calls that ReLU's own node past all hooks."""
+    """Whether the node stands for an in-place ReLU on a view. Autograd then calls the ReLU's own node without hooks."""
     if node.name() != "torch::autograd::CopySlices":
         return False
-    # Without this attribute (torch before 2.14) nobody can tell, and a silent plain gradient is the worse answer.
+    # Torch before 2.14 lacks this attribute. Then assume a ReLU: an error is better than a silent plain gradient.
     inner: Node | None = getattr(node, "_wrapped_node", None)
     return inner is None or _is_gate(inner)

@@ -1,4 +1,4 @@
-"""Whether what a network says of one image depends on the other images of the batch."""
+"""Whether a network's output for one image depends on the other images of the batch."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from camtrain.gradients.randomness import left_randomness
 
 
 class ImageMixing:
-    """Knows of each network, in each of its modes, whether it, or the loss, mixes the images of a batch.
+    """Finds out whether a network, or the loss, mixes the images of a batch, and remembers it for each mode.
 
-    BatchNorm that normalizes by the statistics of the batch does. Other ways are found by gradients, of one image at a
-    time, at the first batch of a network in a mode and again after twice as many batches: what is zero or rare at the
-    start of a training may not stay so. A copy or a pickle starts anew.
+    BatchNorm that normalizes by the statistics of the batch mixes them. Other kinds of mixing are found by the gradient
+    of one image's logits: at the first batch of a network in a mode, and again each time that the number of batches has
+    doubled, because mixing may be zero or rare at the start of a training. A copy or a pickle starts anew.
 
     Cost:
-        One backward pass to the images at each look.
+        One backward pass to the images for each of these checks.
     """
 
     def __init__(self) -> None:
         self._known = PerNetwork[dict[tuple[bool, ...], _Knowledge]]()
 
     def __call__(self, network: nn.Module, forward: ForwardPass, loss: ClassificationLoss) -> bool:
-        """Whether images are mixed in a pass; its graph is kept.
+        """Whether images are mixed in a pass. The graph of the pass is kept.
 
         Args:
-            network: the network, in the mode of the pass.
-            forward: the pass.
-            loss: from logits to L_C.
+            network: The network, in the mode of the pass.
+            forward: The pass.
+            loss: From logits to the explained scalar.
         """
         layers = [] if forward.in_own_pass else batch_normalizing_layers(network)
         if any(isinstance(layer, nn.SyncBatchNorm) for layer in layers):
-            return True  # also where this process has a single image
+            return True  # Also if this process has a single image.
         if len(forward.images) == 1:
             return False
         if layers:
             return True
         known = self._known.setdefault(network, {}).setdefault(modes(network), _Knowledge())
         known.batches += 1
-        if not known.mixes and known.batches & (known.batches - 1) == 0:  # a power of two
+        if not known.mixes and known.batches & (known.batches - 1) == 0:  # A power of two.
             image = (known.batches.bit_length() - 1) % len(forward.images)
             known.mixes = _mixes(forward, image) or _loss_mixes(forward.explained_logits, loss, image)
         return known.mixes
@@ -57,7 +57,7 @@ class _Knowledge:
 
 
 def batch_normalizing_layers(network: nn.Module) -> list[_BatchNorm]:
-    """The layers that normalize by the mean and the variance of the batch."""
+    """The layers that normalize by the mean and the variance of the batch, in their current modes."""
     layers = (module for module in network.modules() if isinstance(module, _BatchNorm))
     return [layer for layer in layers if layer.training or layer.running_mean is None]
 
@@ -65,7 +65,7 @@ def batch_normalizing_layers(network: nn.Module) -> list[_BatchNorm]:
 def _mixes(forward: ForwardPass, image: int) -> bool:
     """Whether the logits of one image depend on the others."""
     row = forward.explained_logits[image]
-    # Weights that differ, because the sum of all logits may be constant (a log-softmax).
+    # Different weights, because the sum of all logits may be constant, as after a log-softmax.
     weights = torch.linspace(1.0, 2.0, len(row), device=row.device, dtype=row.dtype)
     (gradient,) = torch.autograd.grad((row * weights).sum(), forward.images, retain_graph=True)
     others = torch.arange(len(gradient), device=gradient.device) != image

@@ -8,20 +8,20 @@ from camtrain.gradients.scaled_gradients import scaled_gradients
 
 
 def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) -> Tensor:
-    """Gradient ∂loss/∂x of a loss with respect to the images, through the graph that exists.
+    """The gradient ∂loss/∂x of a loss with respect to the images, through the existing graph.
 
-    In float16 it is taken at a scale at which it does not vanish (see `scaled_gradients`).
+    In float16 the gradient is computed at a scale at which it does not vanish (see `scaled_gradients`).
 
     Args:
-        loss: 0-dim, computed from `images`.
+        loss: 0-dim, computed from `images`. Its graph is kept.
         images: (N, 3, H, W), requires grad.
-        create_graph: keep the gradient in the graph, so that a penalty on it can be trained.
+        create_graph: Whether to keep the gradient in the graph, so that a penalty on it can be trained.
 
     Returns:
-        (N, 3, H, W), of the images' precision but at least float32. The graph of `loss` is kept in either case.
+        (N, 3, H, W), in the precision of the images but at least float32.
 
     Raises:
-        ValueError: if `loss` was not computed from `images`, or `images` do not require grad.
+        ValueError: If `loss` was not computed from `images`, or `images` do not require grad.
 
     Example:
         >>> import torch
@@ -37,10 +37,10 @@ def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) 
 
 
 def check_graph(loss: Tensor, images: Tensor) -> None:
-    """Say what is missing where the gradient of `loss` with respect to `images` cannot be taken.
+    """Check that a gradient of `loss` with respect to `images` can be computed.
 
     Raises:
-        ValueError: if `loss` is not 0-dim or has no graph, or if `images` do not require grad.
+        ValueError: If `loss` is not 0-dim or has no graph, or if `images` do not require grad.
     """
     if loss.dim() != 0:
         raise ValueError(f"`loss`: expected one number (0-dim), got shape {tuple(loss.shape)}")

@@ -1,4 +1,4 @@
-"""Explain a network without leaving a trace in it."""
+"""Extra passes of a network that leave no trace in it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from camtrain.gradients.randomness import left_randomness
 def left_as_found(network: nn.Module, device: torch.device) -> Iterator[None]:
     """Run extra passes of `network` without changing its running statistics or the random generators.
 
-    Modes, `requires_grad` and `.grad` need no restoring: nothing in camtrain changes them, since gradients are taken
-    with `torch.autograd.grad` and never with `backward()`.
+    Modes, `requires_grad` and `.grad` need not be restored: camtrain computes gradients with `torch.autograd.grad`,
+    never with `backward()`, and changes none of them.
     """
     with frozen_batch_norm(network), left_randomness(device):
         yield
@@ -25,7 +25,7 @@ def left_as_found(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module in evaluation mode and give each its own mode back, also after an error."""
+    """Put every module in evaluation mode, and restore each module's own mode afterwards, also after an error."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:

@@ -15,16 +15,16 @@ from camtrain.positive_integer import positive_integer
 class NoisyImages:
     """Noisy copies of a batch, x_i + σ (max x_i − min x_i) ε, ε ~ N(0, 1).
 
-    All images share one ε, scaled to the range of each, so that what is made of an image does not depend on what else
-    is in the batch; nor, as ε is drawn copy by copy, on how many copies go into a pass.
+    All images share one ε, scaled to the range of each image, so that an image's copies do not depend on the other
+    images of the batch. ε is drawn copy by copy, so they do not depend on the number of copies in a pass either.
 
     Args:
         noise_level: σ, as a fraction of the range of the image's values.
-        num_samples: how many copies there are.
-        seed: of the noise; `None` takes it from torch's generator.
+        num_samples: The number of copies.
+        seed: The seed of the noise; `None` draws it from torch's global generator.
 
     Raises:
-        ValueError: if `noise_level` is negative, or `num_samples` is no positive integer.
+        ValueError: If `noise_level` is negative, or `num_samples` is not a positive integer.
 
     Source:
         Smilkov et al., SmoothGrad: removing noise by adding noise, 2017, arXiv 1706.03825, section 3.
@@ -45,7 +45,7 @@ class NoisyImages:
             raise ValueError(f"`noise_level`: expected a number of at least 0, got {self.noise_level!r}")
 
     def __call__(self, images: Tensor) -> Iterator[Tensor]:
-        """The copies, (N, 3, H, W) each, in the graph of the images; drawn only as they are needed."""
+        """The copies, (N, 3, H, W) each, in the graph of the images; each is drawn when it is needed."""
         generator = None if self.seed is None else torch.Generator(images.device).manual_seed(self.seed)
         values = images.detach()
         span = values.amax(dim=(1, 2, 3), keepdim=True) - values.amin(dim=(1, 2, 3), keepdim=True)

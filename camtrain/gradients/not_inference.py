@@ -1,4 +1,4 @@
-"""Tensors made under inference mode, outside of it."""
+"""Tensors made under inference mode, for use in a graph."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def not_inference(tensor: Tensor) -> Tensor:
-    """The tensor itself, or, of one made under `torch.inference_mode()`, a clone, which can enter a graph.
+    """The tensor itself, or a clone of a tensor made under `torch.inference_mode()`; the clone can enter a graph.
 
-    Call it where inference mode is off (see `gradients_enabled`).
+    Call this function where inference mode is off (see `gradients_enabled`).
 
     Example:
         >>> import torch

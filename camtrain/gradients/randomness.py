@@ -1,4 +1,4 @@
-"""Repeat a random pass: the same dropout masks, the same dropped paths."""
+"""The state of the random generators, so that a pass can be repeated with the same dropout masks and dropped paths."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Randomness:
 
     @classmethod
     def now(cls, device: torch.device) -> Randomness:
-        """The state of the CPU's generator and, where it is another device, of `device`'s."""
+        """The current state of the CPU's generator and, on a CUDA device, of the device's generator."""
         accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return cls(torch.get_rng_state(), accelerator, device)
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        """Start from this state; afterwards the generators are as they were on entry."""
+        """Start the generators from this state; afterwards they have the state that they had on entry."""
         entry = Randomness.now(self.device)
         self._set()
         try:
@@ -50,6 +50,6 @@ class Randomness:
 
 @contextmanager
 def left_randomness(device: torch.device) -> Iterator[None]:
-    """Draw as one likes; afterwards the generators are as they were on entry."""
+    """Draw random numbers inside; afterwards the generators have the state that they had on entry."""
     with Randomness.now(device).replayed():
         yield

@@ -13,19 +13,20 @@ _FIRST_HALF_PRECISION_SCALE = 2.0**12
 def scaled_gradients(
     loss: Tensor, inputs: Sequence[Tensor], images: Tensor, *, create_graph: bool = False
 ) -> list[Tensor | None]:
-    """Gradients of a loss, taken at a scale at which float16 can hold them; the graph of `loss` is kept.
+    """Gradients of a loss, computed at a scale that float16 can represent. The graph of `loss` is kept.
 
-    In half precision (float16, autocast or not) small gradients vanish between the layers: the loss is scaled up before
-    the pass and the gradients down after it, by less where that overflows. In every other precision nothing is scaled.
+    In float16, with or without autocast, small gradients vanish between the layers. There the loss is scaled up before
+    the pass and the gradients are scaled down after it, with a smaller scale if they overflow. In every other precision
+    nothing is scaled.
 
     Args:
         loss: 0-dim.
-        inputs: what to differentiate by.
-        images: those that the loss was computed from; their device and precision say whether to scale.
-        create_graph: keep the gradients in the graph.
+        inputs: The tensors to differentiate by.
+        images: The images that the loss was computed from. Their device and precision decide whether to scale.
+        create_graph: Whether to keep the gradients in the graph.
 
     Returns:
-        One gradient for each input, at least float32; `None` where the loss does not depend on it.
+        One gradient for each input, at least float32; `None` if the loss does not depend on the input.
 
     Example:
         >>> weight = torch.ones(1, requires_grad=True)
@@ -49,7 +50,7 @@ def _unscaled(gradient: Tensor, scale: float) -> Tensor:
 
 
 def in_float16(images: Tensor) -> bool:
-    """Whether a network computes in float16 on these images, under autocast or because they are float16."""
+    """Whether a network computes in float16 on these images, because of autocast or of their dtype."""
     device = images.device.type
     autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
     return autocast or images.dtype == torch.float16

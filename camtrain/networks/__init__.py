@@ -1,4 +1,4 @@
-"""Which network, and which of its layers is explained."""
+"""Networks by name, networks with an attention head, and the layer that is explained."""
 
 from camtrain.networks.attended_layer import layer_before_last_stage
 from camtrain.networks.attended_network import AttendedNetwork

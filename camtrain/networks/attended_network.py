@@ -1,4 +1,4 @@
-"""What networks with a trained attention head share: the backbone, its attended layer, and the product."""
+"""The base class of networks with a trained attention head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from camtrain.networks.map_layout import map_layout
 from camtrain.networks.target_layer import target_layer_of
 
 FindLayer: TypeAlias = Callable[[nn.Module, Tensor], str]
-"""From a network and images to the name of the layer that is attended where none is named."""
+"""From a network and images to the name of the layer that is attended if none is named."""
 
 
 class AttendedNetwork(nn.Module):
@@ -23,32 +23,32 @@ class AttendedNetwork(nn.Module):
 
         F' = F · (1 + attention(F))
 
-    The backbone stays what it is, with its own names of parameters: what the layer puts out is replaced by a hook that
-    is there while this network's forward runs, and only then. It comes after all other hooks, so that what is captured
-    at the layer, by a CAM for instance, are the features F.
+    The backbone is not changed, and its parameters keep their names. During this network's forward, and only then, a
+    hook replaces the output F of the layer by F'. The hook runs after all other hooks, so whatever else is hooked to
+    the layer, a CAM for instance, captures the features F.
 
-    A subclass makes the head and gives it to `attend`.
+    A subclass creates the head and passes it to `attend`.
 
     Args:
-        backbone: a name that `build_network` knows, or any module from (N, 3, H, W) to (N, K) logits.
+        backbone: A name that `build_network` knows, or any module from (N, 3, H, W) to (N, K) logits.
         num_classes: K.
-        layer: dotted name of the module of the backbone whose output is attended; it runs once and puts out
-            (N, C, h, w), (N, h, w, C) or tokens (see `map_layout`). `None` is what `find_layer` finds.
-        stem: of a backbone given by name.
-        weights: of a backbone given by name.
-        image_size: height and width of the image of zeros that is run once, through a copy, to find the layer and its
-            number of channels. `None`: 32 for the small stem, else 224.
-        find_layer: where no layer is named.
+        layer: The dotted name of the module of the backbone whose output is attended. It must run once and put out
+            (N, C, h, w), (N, h, w, C) or tokens (see `map_layout`). `None` takes the layer that `find_layer` finds.
+        stem: The stem of a backbone given by name.
+        weights: The weights of a backbone given by name.
+        image_size: The height and width of an image of zeros that a copy of the backbone is run on once, to find the
+            layer and its number of channels. `None` takes 32 for the small stem, else 224.
+        find_layer: Finds the layer if none is named.
 
     Attributes:
-        backbone: the classifier.
-        layer: name of the attended layer.
-        channels: C, of the attended layer.
-        attention_head: run once in each forward.
+        backbone: The classifier.
+        layer: The name of the attended layer.
+        channels: C, the number of channels of the attended layer.
+        attention_head: The head, which runs once in each forward pass.
 
     Raises:
-        ValueError: if `build_network` does, a module comes with a stem or weights, no module is called `layer`, it does
-            not put out a map once, or the backbone has another number of classes.
+        ValueError: If `build_network` raises one, a stem or weights are given for a module, there is no module called
+            `layer`, the layer does not put out a map exactly once, or the backbone has another number of classes.
     """
 
     attention_head: AttentionHead
@@ -76,7 +76,7 @@ class AttendedNetwork(nn.Module):
         self.layer, self.channels = _layer_and_channels(backbone, num_classes, layer, size, find_layer)
 
     def attend(self, head: AttentionHead) -> None:
-        """Make this the head, on the device and in the precision of the backbone."""
+        """Set the head, and move it to the device and the precision of the backbone."""
         like = _like(self.backbone)
         self.attention_head = head.to(device=like.device, dtype=like.dtype)
 
@@ -84,7 +84,7 @@ class AttendedNetwork(nn.Module):
         """From (N, 3, H, W) to (N, K) logits of the backbone.
 
         Raises:
-            ValueError: if the layer does not run once.
+            ValueError: If the layer does not run exactly once.
         """
         runs = 0
 
@@ -110,7 +110,7 @@ class AttendedNetwork(nn.Module):
 
 
 def _not_once(layer: str, runs: int) -> str:
-    return f"`layer`: expected one that runs once in a forward pass, {layer!r} ran {runs} times"
+    return f"`layer`: expected a layer that runs once in a forward pass, {layer!r} ran {runs} times"
 
 
 def _like(network: nn.Module) -> Tensor:
@@ -122,7 +122,7 @@ def _like(network: nn.Module) -> Tensor:
 def _layer_and_channels(
     backbone: nn.Module, num_classes: int, layer: str | None, size: int, find_layer: FindLayer
 ) -> tuple[str, int]:
-    """The attended layer and its number of channels, from passes of a copy, which leave the backbone as it is."""
+    """The attended layer and its number of channels, from passes of a copy of the backbone."""
     probed = copy.deepcopy(backbone).eval()
     like = _like(probed)
     image = torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype)
@@ -131,8 +131,8 @@ def _layer_and_channels(
             logits = probed(image)
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
-                f"`image_size`: {type(backbone).__name__} can not be run on images of {size}×{size} pixels, name "
-                f"another size: {error}"
+                f"`image_size`: {type(backbone).__name__} cannot run on images of {size}×{size} pixels; give another "
+                f"size: {error}"
             ) from error
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -153,5 +153,7 @@ def _channels(network: nn.Module, layer: str, image: Tensor) -> int:
         raise ValueError(_not_once(layer, len(outputs)))
     (output,) = outputs
     if not isinstance(output, Tensor):
-        raise ValueError(f"`layer`: expected one that puts out a tensor, {layer!r} puts out a {type(output).__name__}")
+        raise ValueError(
+            f"`layer`: expected a layer that puts out a tensor, {layer!r} puts out a {type(output).__name__}"
+        )
     return map_layout(output, module, image, network).maps(output).shape[1]

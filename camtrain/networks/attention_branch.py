@@ -1,4 +1,4 @@
-"""Attention Branch Network: attention that is trained, beside the classes, on a branch of its own."""
+"""Attention Branch Network: attention from a branch that is trained to classify as well."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camtrain.networks.cifar_resnet import _stage
 
 
 class AttentionBranchHead(AttentionHead):
-    """The attention branch: maps of the classes, their sum as attention and their averages as logits.
+    """The attention branch: one map for each class; their weighted sum is the attention, their averages are logits.
 
         M = ReLU(BN(conv_K(BN(blocks(F)))))    (N, K, h, w), one map per class
         attention = σ(BN(conv_1(M)))           (N, 1, h, w)
@@ -21,18 +21,19 @@ class AttentionBranchHead(AttentionHead):
 
     `blocks` are residual blocks of stride 1, all other convolutions are 1×1, and none has a bias.
 
-    Departures: the paper's blocks are a copy of the last stage of its network, which a backbone of any kind does not
-    have; here they are basic blocks of two 3×3 convolutions. The official code sums the maps by a 3×3 convolution where
-    the paper, and this class, have 1×1.
+    Departures: the paper's blocks are a copy of the last stage of its ResNet. Not every backbone has such a stage, so
+    they are basic blocks of two 3×3 convolutions here. The official code sums the maps by a 3×3 convolution; the paper
+    and this class use a 1×1 convolution.
 
     Args:
-        channels: C, of the features.
+        channels: C, the number of channels of the features.
         num_classes: K.
-        width: channels of the blocks; `None` is 2C, but at most 512: those of the last stage of a ResNet-18.
-        blocks: their number; 2 as in the last stage of a ResNet-18.
+        width: The number of channels of the blocks. `None` takes 2C, but at most 512, as in the last stage of a
+            ResNet-18.
+        blocks: The number of blocks; 2 as in the last stage of a ResNet-18.
 
     Raises:
-        ValueError: if an argument is not positive.
+        ValueError: If an argument is not positive.
 
     Source:
         Fukui et al., Attention Branch Network: Learning of Attention Mechanism for Visual Explanation, CVPR 2019,
@@ -63,7 +64,7 @@ class AttentionBranchHead(AttentionHead):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, features: Tensor, images: Tensor) -> AttentionOutput:
-        """See `AttentionHead`; the images do not matter."""
+        """See `AttentionHead`. The images are not used."""
         maps = self.class_maps(self.blocks_norm(self.blocks(features)))
         maps = self.relu(self.class_maps_norm(maps))
         attention = torch.sigmoid(self.sum_norm(self.sum(maps)))
@@ -73,36 +74,36 @@ class AttentionBranchHead(AttentionHead):
 class AttentionBranch(AttendedNetwork):
     """Attention Branch Network (ABN): a backbone whose features are multiplied by the attention of a trained branch.
 
-        F'_c = (1 + attention) · F_c,    logits = what the backbone makes of F'
+        F'_c = (1 + attention) · F_c,    logits = the backbone's, computed from F'
 
-    This is the paper's residual form, in which attention can emphasize features and not remove them; see
-    `AttentionBranchHead` for the branch. What comes out are the logits of the backbone, the paper's perception branch,
-    so that it is trained, explained and evaluated like any network. The paper's L adds the cross-entropy of the
-    branch's own logits, L_att; these are the `logits` that the module `attention_head` puts out. Without a loss on them
-    the branch is trained by the backbone's loss through its attention alone, and the convolution
-    `attention_head.classifier` gets no gradient (for DDP: `find_unused_parameters=True`).
+    This is the paper's residual form: attention can emphasize features, but not remove them. `AttentionBranchHead`
+    describes the branch. The output is the logits of the backbone, the paper's perception branch, so the network is
+    trained, explained and evaluated like any other. The paper's L adds L_att, the cross-entropy of the branch's own
+    logits, which are the `logits` in the output of the module `attention_head`. Without a loss on them, only the
+    backbone's loss trains the branch, through its attention, and the convolution `attention_head.classifier` gets no
+    gradient (for DDP: `find_unused_parameters=True`).
 
-    `AttentionMap` has the attention as a map; other methods explain the network as a whole.
+    `AttentionMap` returns the attention as a map; other methods explain the network as a whole.
 
     Args:
-        backbone: a network by the name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any
-            module from (N, 3, H, W) to (N, K) logits.
+        backbone: A name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any module from
+            (N, 3, H, W) to (N, K) logits.
         num_classes: K.
-        layer: dotted name of the module of the backbone whose output (N, C, h, w) is attended. `None` is the one in
-            front of the last stage, as in the paper: `layer3` of a ResNet, `layer2` of a `cifar_resnet` (see
+        layer: The dotted name of the module of the backbone whose output (N, C, h, w) is attended. `None` takes the
+            layer before the last stage, as in the paper: `layer3` of a ResNet, `layer2` of a `cifar_resnet` (see
             `layer_before_last_stage`).
-        stem: of a backbone given by name; `small` for images of 32 to 64 pixels.
-        weights: of a backbone given by name, such as `DEFAULT`; the head's are random.
-        width: channels of the branch; `None` is 2C, at most 512.
-        blocks: residual blocks of the branch.
-        image_size: height and width of the image that is run once to find the layer and its channels; `None`: 32 for
-            the small stem, else 224.
+        stem: The stem of a backbone given by name; `small` for images of 32 to 64 pixels.
+        weights: The weights of a backbone given by name, such as `DEFAULT`. The head starts with random weights.
+        width: The number of channels of the branch. `None` takes 2C, but at most 512.
+        blocks: The number of residual blocks of the branch.
+        image_size: The height and width of the image that is run once to find the layer and its channels. `None` takes
+            32 for the small stem, else 224.
 
     Raises:
-        ValueError: as `AttendedNetwork` and `AttentionBranchHead`.
+        ValueError: As in `AttendedNetwork` and `AttentionBranchHead`.
 
     Cost:
-        With a ResNet-18 the branch is a fourth stage once more, at four times its pixels: nearly as many
+        With a ResNet-18 the branch is a second fourth stage with four times as many pixels: nearly as many
         multiplications as the whole ResNet-18.
 
     Source:

@@ -1,4 +1,4 @@
-"""A module that says where a network attends, and how it is found in a network."""
+"""The module that computes where a network attends, and how it is found in a network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 
 class AttentionOutput(NamedTuple):
-    """What an attention head puts out.
+    """The output of an attention head.
 
     Attributes:
-        attention: (N, 1, h, w), in [0, 1], that the features are multiplied by.
-        logits: (N, K) of the head's own classification, for a loss of their own; `None` of a head that has none.
+        attention: (N, 1, h, w), in [0, 1]; the features are multiplied by 1 + attention.
+        logits: The logits of the head's own classifier, (N, K), for a loss on them; `None` if it has no classifier.
     """
 
     attention: Tensor
@@ -21,10 +21,10 @@ class AttentionOutput(NamedTuple):
 
 
 class AttentionHead(nn.Module, ABC):
-    """From the features of a layer to the attention that they get.
+    """From the features of a layer to their attention.
 
-    By this type the head is found wherever it is in a network: by `AttentionMap`, and by a loss on the head's logits.
-    A network of one's own has an attention map if it runs such a module once in its forward.
+    `AttentionMap`, and a loss on the head's logits, find the head by this type, wherever it is in a network. A network
+    of your own has an attention map if its forward runs such a module once.
     """
 
     @abstractmethod
@@ -32,13 +32,13 @@ class AttentionHead(nn.Module, ABC):
         """The attention.
 
         Args:
-            features: (N, C, h, w), what the attended layer puts out.
-            images: (N, 3, H, W), what the network is run on.
+            features: The output of the attended layer, (N, C, h, w).
+            images: The images that the network is run on, (N, 3, H, W).
         """
 
 
 def attention_heads(network: nn.Module) -> dict[str, AttentionHead]:
-    """The attention heads of a network by their dotted names; none in most networks.
+    """The attention heads of a network by their dotted names; most networks have none.
 
     Example:
         >>> attention_heads(nn.Linear(2, 2))

@@ -14,11 +14,11 @@ from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.small_image_stem import with_small_image_stem
 
 Stem = Literal["imagenet", "small"]
-"""`"imagenet"`: as the network's paper. `"small"`: 3×3 without pooling, for images of 32 to 64 pixels."""
+"""`"imagenet"`: as in the network's paper. `"small"`: 3×3 without pooling, for images of 32 to 64 pixels."""
 
 OWN_NETWORKS = {f"cifar_resnet{depth}": depth for depth in (8, 14, 20, 32, 44, 56)}
 TIMM = "timm:"
-# Their auxiliary heads would make the output a tuple in training mode.
+# With their auxiliary heads, the output would be a tuple in training mode.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -30,20 +30,21 @@ def build_network(
     GoogLeNet and Inception come without their auxiliary heads.
 
     Args:
-        name: as `torchvision.models.list_models()` has it, or `timm:` and a name that `timm.list_models()` has, such as
-            `timm:convnext_nano` (`pip install 'camtrain[timm]'`).
-        num_classes: K, the number of logits; `None` is that of the weights, or else what the network comes with.
-        stem: `"small"` changes the first layers for images of 32 to 64 pixels; camtrain's own networks start so anyway.
-        weights: a torchvision weights name, `"DEFAULT"` or `"IMAGENET1K_V1"`; downloaded by torchvision where they are
-            not in its cache. Of timm, `"DEFAULT"` or the tag of a pretrained one. The last linear layer is replaced
-            where it has another number of classes. `None`: random.
+        name: A name from `torchvision.models.list_models()`, a name from `timm.list_models()` with the prefix `timm:`,
+            such as `timm:convnext_nano` (`pip install 'camtrain[timm]'`), or one of camtrain's own.
+        num_classes: K, the number of logits. `None` takes the number of the weights, or else the network's default.
+        stem: `"small"` changes the first layers for images of 32 to 64 pixels. camtrain's own networks always have a
+            small stem.
+        weights: `None` for random weights, or the name of pretrained ones. For torchvision, `"DEFAULT"` or a name such
+            as `"IMAGENET1K_V1"`; torchvision downloads them unless they are in its cache. For timm, `"DEFAULT"` or the
+            tag of pretrained weights. If they have another number of classes, the last linear layer is replaced.
 
     Returns:
         A network from (N, 3, H, W) to (N, K), in training mode.
 
     Raises:
-        ValueError: for an unknown name, stem or weights (with the nearest ones), for those that do not go together, and
-            where timm is not installed.
+        ValueError: If the name, the stem or the weights are unknown (the nearest names are suggested) or cannot be
+            combined, or timm is needed and not installed.
 
     Example:
         >>> build_network("resnet18", 10, stem="small").fc
@@ -62,7 +63,7 @@ def build_network(
         raise ValueError(f"`weights`: {name!r} with stem={stem!r} has no pretrained weights, got {weights!r}")
     classes = {} if num_classes is None else {"num_classes": num_classes}
     if name in OWN_NETWORKS:
-        # Its stem is the small one; there is no other.
+        # Its stem is always the small one.
         return CIFARResNet(OWN_NETWORKS[name], **classes)
     options: dict[str, Any] = {"aux_logits": False} if name in _WITH_AUXILIARY_HEADS else {}
     if weights is not None:

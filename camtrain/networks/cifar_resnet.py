@@ -1,4 +1,4 @@
-"""The small ResNets for small images."""
+"""ResNets for small images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ class CIFARResNet(nn.Module):
     number of channels are 1×1 convolutions (option B) instead of zero padding (option A).
 
     Args:
-        depth: number of weighted layers, 6n + 2: 8, 14, 20, 32, 44, 56.
-        num_classes: size of the output.
-        width: channels of the first stage.
-        stem_stride: stride of the first convolution; 2 makes the network four times cheaper, for images of 64 pixels.
+        depth: The number of weighted layers, 6n + 2: 8, 14, 20, 32, 44, 56.
+        num_classes: K, the number of logits.
+        width: The number of channels of the first stage.
+        stem_stride: The stride of the first convolution; 2 makes the network four times cheaper, for images of 64
+            pixels.
 
     Raises:
-        ValueError: if `depth` is not 6n + 2 with n ≥ 1, or another argument is not positive.
+        ValueError: If `depth` is not 6n + 2 with n ≥ 1, or another argument is not positive.
 
     Source:
         He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.

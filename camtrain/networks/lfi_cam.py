@@ -13,9 +13,9 @@ from camtrain.networks.target_layer import last_spatial_layer
 
 
 def unit_range(maps: Tensor) -> Tensor:
-    """Each map (h, w) of (N, C, h, w) from its minimum to its maximum on [0, 1]; zeros where it is flat.
+    """Each map of (N, C, h, w), rescaled linearly from its minimum and maximum to [0, 1]; a flat map becomes zeros.
 
-    Extrema by max pooling, whose choices `FrozenGates` can hold, as it can not those of `amin` and `amax`.
+    The extrema are found by max pooling, since `FrozenGates` can hold its choices, but not those of `amin` and `amax`.
 
     Example:
         >>> import torch
@@ -30,28 +30,29 @@ def unit_range(maps: Tensor) -> Tensor:
 
 
 class FeatureImportanceHead(AttentionHead):
-    """The feature importance network (FIN), and the map that it weights.
+    """The feature importance network (FIN), and the map that uses its weights.
 
         m_k = unit_range(F_k) · gray(x)                    the image, masked by each channel
         w = softmax(1/(hw) Σ_ij BN(blocks(m))_ij)          (N, C), the importance of each channel
         attention = unit_range(ReLU(Σ_k w_k F_k))          (N, 1, h, w)
 
-    gray(x) is the mean over the colors of the images, as the network gets them, resized to the features; `blocks` are
-    residual blocks of stride 1. So the weights are those of Score-CAM, asked of a small network in one pass rather than
-    of the whole one in as many passes as there are channels. There are no logits, and no loss of the head's own.
+    gray(x) is the mean over the color channels of the network's input, resized to the size of the features; `blocks`
+    are residual blocks of stride 1. The weights play the role of those of Score-CAM, but a small network computes them
+    in one pass, where Score-CAM runs the whole network once for each channel. The head has no logits and no loss of its
+    own.
 
-    Departures from the official code, towards the paper: there the map is detached, so that no gradient reaches the
-    FIN, which the paper says is learned end to end; here it is in the graph. There the minimum and maximum are those of
-    the whole batch, which makes an image's attention depend on the others; here they are those of each map. Where
-    `width` is not C, a 1×1 convolution to C channels follows the blocks.
+    Departures from the official code, in favor of the paper: the official code detaches the map, so that no gradient
+    reaches the FIN, although the paper says that it is learned end to end; here the map is in the graph. The official
+    code takes the minimum and maximum of the whole batch, so that an image's attention depends on the other images;
+    here they are those of each map. If `width` is not C, a 1×1 convolution to C channels follows the blocks.
 
     Args:
-        channels: C, of the features.
-        width: channels of the blocks; `None` is C, but at most 512.
-        blocks: their number; 2 as in a stage of a ResNet-18.
+        channels: C, the number of channels of the features.
+        width: The number of channels of the blocks. `None` takes C, but at most 512.
+        blocks: The number of blocks; 2 as in a stage of a ResNet-18.
 
     Raises:
-        ValueError: if an argument is not positive.
+        ValueError: If an argument is not positive.
 
     Source:
         Lee et al., LFI-CAM: Learning Feature Importance for Better Visual Explanation, ICCV 2021, section 3.2, arXiv
@@ -85,7 +86,7 @@ class FeatureImportanceHead(AttentionHead):
         return AttentionOutput(unit_range(cams), None)
 
     def importance(self, features: Tensor, images: Tensor) -> Tensor:
-        """w, (N, C): that of each channel, with a sum of one."""
+        """The importance w of each channel, (N, C); each row sums to one."""
         gray = images.mean(dim=1, keepdim=True)
         gray = F.interpolate(gray, features.shape[-2:], mode="bilinear", align_corners=False)
         masked = unit_range(features) * gray
@@ -96,30 +97,30 @@ class FeatureImportanceHead(AttentionHead):
 class LFICAM(AttendedNetwork):
     """LFI-CAM: a backbone whose last features are multiplied by 1 + a class activation map with learned weights.
 
-        F'_k = (1 + attention) · F_k,    logits = what the backbone makes of F'
+        F'_k = (1 + attention) · F_k,    logits = the backbone's, computed from F'
 
-    See `FeatureImportanceHead` for the attention. It is trained by the loss of the logits alone. `AttentionMap` has the
-    attention as a map; other methods explain the network as a whole. `CAM` does not know it: its linear layer gets the
-    average of F' and not of F.
+    `FeatureImportanceHead` describes the attention. Only the loss of the logits trains it. `AttentionMap` returns the
+    attention as a map; other methods explain the network as a whole. `CAM` does not apply, because the input of the
+    linear layer is the average of F' and not of F.
 
-    Departure from the official code: there the features go through three more stages of stride 1 in place of the last
-    one of the backbone; here they are those of the backbone as it is.
+    Departure from the official code: it replaces the last stage of the backbone by three stages of stride 1; here the
+    backbone is not changed.
 
     Args:
-        backbone: a network by the name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any
-            module from (N, 3, H, W) to (N, K) logits.
+        backbone: A name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any module from
+            (N, 3, H, W) to (N, K) logits.
         num_classes: K.
-        layer: dotted name of the module of the backbone whose output (N, C, h, w) is attended. `None` is the last
-            spatial layer, as in the paper: `layer4` of a ResNet (see `last_spatial_layer`).
-        stem: of a backbone given by name; `small` for images of 32 to 64 pixels.
-        weights: of a backbone given by name, such as `DEFAULT`; the head's are random.
-        width: channels of the FIN; `None` is C, at most 512.
-        blocks: residual blocks of the FIN.
-        image_size: height and width of the image that is run once to find the layer and its channels; `None`: 32 for
-            the small stem, else 224.
+        layer: The dotted name of the module of the backbone whose output (N, C, h, w) is attended. `None` takes the
+            last spatial layer, as in the paper: `layer4` of a ResNet (see `last_spatial_layer`).
+        stem: The stem of a backbone given by name; `small` for images of 32 to 64 pixels.
+        weights: The weights of a backbone given by name, such as `DEFAULT`. The head starts with random weights.
+        width: The number of channels of the FIN. `None` takes C, but at most 512.
+        blocks: The number of residual blocks of the FIN.
+        image_size: The height and width of the image that is run once to find the layer and its channels. `None` takes
+            32 for the small stem, else 224.
 
     Raises:
-        ValueError: as `AttendedNetwork` and `FeatureImportanceHead`.
+        ValueError: As in `AttendedNetwork` and `FeatureImportanceHead`.
 
     Source:
         Lee et al., LFI-CAM: Learning Feature Importance for Better Visual Explanation, ICCV 2021, arXiv 2105.00937.

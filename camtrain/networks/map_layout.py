@@ -1,4 +1,4 @@
-"""Where the maps of a layer lie in what it puts out: channels first, channels last, or tokens."""
+"""How a layer's output contains its maps: channels first, channels last, or tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PixelLayout:
     """Maps with a row and a column axis, such as (N, C, h, w) of a convolution and (N, h, w, C) of a Swin transformer.
 
     Args:
-        channel_axis: which of the four axes counts channels, 1 or 3.
+        channel_axis: The axis of the channels, 1 or 3.
 
     Example:
         >>> PixelLayout(channel_axis=3).maps(torch.zeros(2, 7, 5, 96)).shape
@@ -28,22 +28,22 @@ class PixelLayout:
     channel_axis: int
 
     def maps(self, output: Tensor) -> Tensor:
-        """(N, C, h, w), a view of what the layer puts out."""
+        """The maps in the output of a layer, (N, C, h, w), a view."""
         return output.movedim(self.channel_axis, 1)
 
     def output(self, maps: Tensor, output: Tensor) -> Tensor:
-        """What the layer puts out, with these maps in the place of its own."""
+        """The output of a layer with its maps replaced by these."""
         return maps.movedim(1, self.channel_axis)
 
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Tokens (N, L, C): some that belong to no place in the image, then one for each place, row by row.
+    """Tokens (N, L, C): first the prefix tokens, which belong to no place in the image, then the map, row by row.
 
     Args:
-        prefix: number of class, distillation and register tokens.
-        height: h, rows of the map.
-        width: w, columns of the map.
+        prefix: The number of prefix tokens: class, distillation and register tokens.
+        height: h, the number of rows of the map.
+        width: w, the number of columns of the map.
 
     Example:
         >>> TokenLayout(prefix=1, height=14, width=14).maps(torch.zeros(2, 197, 192)).shape
@@ -55,12 +55,12 @@ class TokenLayout:
     width: int
 
     def maps(self, output: Tensor) -> Tensor:
-        """(N, C, h, w), a view of what the layer puts out."""
+        """The maps in the output of a layer, (N, C, h, w), a view."""
         tokens = output[:, self.prefix :].transpose(1, 2)
         return tokens.reshape(*tokens.shape[:2], self.height, self.width)
 
     def output(self, maps: Tensor, output: Tensor) -> Tensor:
-        """What the layer puts out, with these maps in the place of its own; the prefix tokens stay."""
+        """The output of a layer with its maps replaced by these; the prefix tokens stay."""
         tokens = maps.flatten(2).transpose(1, 2)
         return torch.cat([output[:, : self.prefix], tokens], dim=1) if self.prefix else tokens
 
@@ -69,28 +69,29 @@ MapLayout: TypeAlias = PixelLayout | TokenLayout
 
 
 def map_layout(output: Tensor, layer: nn.Module, images: Tensor, network: nn.Module) -> MapLayout:
-    """The layout of what a layer puts out, found from its shape and the size of the images.
+    """The layout of a layer's output, found from its shape and the size of the images.
 
-    Four axes are (N, C, h, w), unless the size fits the images only as (N, h, w, C). Where it fits as both (as many
-    channels as rows), it is (N, h, w, C) for a layer of linear layers and layer norms without convolutions.
+    An output of four axes is (N, C, h, w), unless its shape fits the images only as (N, h, w, C). If it fits both ways
+    (as many channels as rows), it is (N, h, w, C) for a layer of linear layers and layer norms without convolutions.
 
-    Three axes are tokens (N, L, C). Their map has one token for each patch of the patch embedding (a convolution whose
-    stride is its size), or for 2×2, 4×4, ... of them; in a network without one, for each of the equal square patches
-    that some size divides the image into. Up to 8 tokens before them are prefix tokens (class, distillation,
-    registers); of several possibilities the one with the fewest is meant.
+    An output of three axes is tokens (N, L, C). Their map has one token for each patch of the patch embedding (a
+    convolution with a stride equal to its kernel size), or for each 2×2, 4×4, ... of these patches. In a network
+    without a patch embedding, it has one token for each of the equal square patches that the image can be divided into.
+    Up to 8 prefix tokens (class, distillation, registers) come before the map. If several maps are possible, the one
+    with the fewest prefix tokens is chosen.
 
     Args:
-        output: what the layer puts out.
-        layer: the module.
-        images: (N, 3, H, W), what the network was run on. Only their shape is used.
-        network: from the images to the logits.
+        output: The output of the layer.
+        layer: The layer.
+        images: The images that the network was run on, (N, 3, H, W). Only their shape is used.
+        network: The network that the layer belongs to.
 
     Returns:
         The layout, with methods from the output to maps (N, C, h, w) and back.
 
     Raises:
-        ValueError: if there is not one output for each image, or it has another number of axes, or no map of the
-            images' shape has that number of tokens.
+        ValueError: If there is not one output for each image, the output has another number of axes, or no map that
+            fits the images has this number of tokens.
 
     Example:
         >>> images = torch.zeros(2, 3, 224, 160)
@@ -121,7 +122,7 @@ def _pixel_layout(shape: tuple[int, ...], layer: nn.Module, size: tuple[int, int
 
 
 def _fits(grid: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether a network with some stride, the same in both directions, makes this grid of images of this size."""
+    """Whether some stride, the same in both directions, turns images of this size into this grid."""
     strides = (
         {stride for stride in range(1, length + 1) if cells in (length // stride, -(-length // stride))}
         for cells, length in zip(grid, size, strict=True)
@@ -130,13 +131,13 @@ def _fits(grid: tuple[int, int], size: tuple[int, int]) -> bool:
 
 
 def _counts_channels_last(layer: nn.Module, channels: int) -> bool:
-    """Whether the layer is made of modules that work on a last axis of that many channels."""
+    """Whether the layer consists of modules that work on a last axis with this number of channels."""
     modules = list(layer.modules())
     if any(isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) for module in modules):
         return False
     return any(
         (isinstance(module, nn.Linear) and module.out_features == channels)
-        # Some layer norms of convolutional networks derive from the one for a last axis.
+        # Compared by name, because some layer norms of convolutional networks derive from `nn.LayerNorm`.
         or (type(module).__name__ == "LayerNorm" and getattr(module, "normalized_shape", None) == (channels,))
         for module in modules
     )
@@ -159,10 +160,10 @@ def _token_layout(shape: tuple[int, ...], size: tuple[int, int], network: nn.Mod
 
 
 def _embedded_grids(size: tuple[int, int], patches: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Grids of more than one token that patch embeddings make, and that merging 2×2 tokens makes of those."""
+    """Grids of more than one token: those of the patch embeddings, and those left after merging 2×2 tokens."""
     for rows, columns in patches:
         while rows <= size[0] and columns <= size[1]:
-            # Some networks leave out a border that fills no patch, others pad it.
+            # Some networks leave out a border that fills no patch; others pad it.
             yield from _larger_than_one(
                 [(size[0] // rows, size[1] // columns), (-(-size[0] // rows), -(-size[1] // columns))]
             )
@@ -179,7 +180,7 @@ def _patch_sizes(network: nn.Module) -> set[tuple[int, int]]:
 
 
 def _divided_grids(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Grids of more than one token whose tokens are equal square patches without a rest."""
+    """Grids of more than one token whose tokens are equal square patches that cover the image."""
     sides = (side for side in range(1, min(size) + 1) if size[0] % side == 0 and size[1] % side == 0)
     return _larger_than_one((size[0] // side, size[1] // side) for side in sides)
 

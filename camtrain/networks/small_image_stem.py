@@ -9,19 +9,21 @@ from torchvision.models import DenseNet, MobileNetV2, ResNet
 
 
 def with_small_image_stem(network: nn.Module) -> nn.Module:
-    """Change a torchvision network, before it is trained, so that small images keep their resolution.
+    """Change an untrained torchvision network so that small images keep their resolution.
 
-    The usual CIFAR variants: ResNet and DenseNet start with a 3×3 convolution of stride 1 and no pooling, MobileNet-V2
-    takes stride 1 instead of 2 in its first convolution and in its second stage. 32×32 images reach the head at 4×4.
+    These are the usual CIFAR variants. ResNet and DenseNet start with a 3×3 convolution of stride 1 and no pooling;
+    MobileNet-V2 has stride 1 instead of 2 in its first convolution and in its second stage. Images of 32×32 pixels
+    reach the head at 4×4.
 
     Args:
-        network: a torchvision ResNet (ResNeXt and Wide ResNet included), DenseNet or MobileNet-V2. Changed in place.
+        network: A torchvision ResNet (ResNeXt and Wide ResNet included), DenseNet or MobileNet-V2. It is changed in
+            place.
 
     Returns:
         The same network.
 
     Raises:
-        ValueError: for any other network.
+        ValueError: If the network is of another kind.
 
     Example:
         >>> from torchvision.models import resnet18
@@ -43,8 +45,8 @@ def with_small_image_stem(network: nn.Module) -> nn.Module:
             stages[2].conv[1][0].stride = (1, 1)
         case _:
             raise ValueError(
-                "`stem`: 'small' is known for torchvision's ResNet, DenseNet and MobileNetV2, "
-                f"got {type(network).__name__}; use stem='imagenet', or your own network by class_path"
+                "`stem`: 'small' is available for torchvision's ResNet, DenseNet and MobileNetV2, "
+                f"got {type(network).__name__}; use stem='imagenet', or a network of your own"
             )
     return network  # type: ignore[no-any-return]  # torchvision is untyped
 

@@ -1,4 +1,4 @@
-"""Which layer a class activation map is taken at."""
+"""The layer that a class activation map is computed at."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from camtrain.networks.uncompiled import uncompiled
 
 
 def target_layer_of(network: nn.Module, name: str) -> nn.Module:
-    """The module of that dotted name, as `network.named_modules()` has it.
+    """The module of a network with this dotted name, as in `network.named_modules()`.
 
     Raises:
-        ValueError: if there is none, with the nearest names.
+        ValueError: If there is no such module; the nearest names are suggested.
 
     Example:
         >>> from torchvision.models import resnet18
@@ -34,30 +34,32 @@ def target_layer_of(network: nn.Module, name: str) -> nn.Module:
 
 
 def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
-    """Name of the module whose output is the last with more than one place in the image that the logits depend on.
+    """Name of the last module whose output has more than one place in the image and determines the logits.
 
-    Places are pixels or tokens (see `map_layout`). Where a block ends with such a layer, it is the block: `layer4` of a
-    ResNet, `features` of VGG or MobileNet. Passed over are pooling layers, modules that run more than once in a pass (a
-    reused ReLU), for their output is not one thing, and what is inside an attention module or an `AttentionHead`.
+    Places are pixels or tokens (see `map_layout`). If a block ends with such a layer, the function returns the block:
+    `layer4` of a ResNet, `features` of VGG or MobileNet. It skips pooling layers, modules that run more than once in a
+    pass (a reused ReLU has several outputs), and the modules inside an attention module or an `AttentionHead`.
 
-    In a convolutional network it is the last such output that nothing goes around: in a ResNet-50 on images of 32
-    pixels that is `layer3`, for `layer4` ends with one pixel, and what is inside of its first block is half of the way
-    only. Where every output is gone around, it is the last one. Where tokens follow the last pixels, a
-    second pass looks for gradients: the class token of a vision transformer alone reaches the head, so that the other
-    tokens that its last block puts out have no influence. There the layer is the normalization that the last block
-    begins with.
+    In a convolutional network the layer is the last output with no skip connection around it. In a ResNet-50 on images
+    of 32 pixels that is `layer3`: `layer4` ends with one pixel, and the layers inside its first block have a skip
+    connection around them. If all outputs have one, the layer is the last of them.
+
+    In a network that works on tokens, a second pass looks for gradients. Only the class token of a vision transformer
+    reaches the head, so the other tokens in the output of its last block have no influence. There the layer is the
+    normalization at the beginning of the last block.
 
     Args:
-        network: run on the first image, as it is; call it inside `left_as_found` and in evaluation mode.
+        network: The network. It is run on the first image; call this function inside `left_as_found` and in evaluation
+            mode.
         images: (N, 3, H, W), N ≥ 1.
 
     Raises:
-        ValueError: if no layer that runs once puts out more than one pixel or token, if tokens that fit no map of the
+        ValueError: If no layer that runs once puts out more than one pixel or token, tokens that fit no map of the
             image follow the last such layer, or the logits depend on none of these layers.
 
     Cost:
-        Two forward passes of one image, and one more for each output that is gone around; where tokens follow the last
-        pixels, two and a few backward passes.
+        Two forward passes of one image, and one more for each output with a skip connection around it. In a network
+        that works on tokens, two forward passes and a few backward passes.
     """
     image = images[:1]
     outputs = _outputs(network, image)
@@ -83,14 +85,14 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
 
 @dataclass(frozen=True)
 class _Output:
-    """What a module put out for one image.
+    """The output of a module for one image.
 
-    Args:
-        name: of the module.
-        shape: of its output, () if that is no tensor.
-        layout: None where there is no map in it.
-        cells: h·w, the number of places in the image; 0 where there is no map.
-        channels: C.
+    Attributes:
+        name: The name of the module.
+        shape: The shape of the output; () if it is not a tensor.
+        layout: The layout of the output's map; `None` if it contains no map.
+        cells: h·w, the number of places in the image; 0 if there is no map.
+        channels: C, the number of channels; 0 if there is no map.
     """
 
     name: str
@@ -105,7 +107,7 @@ class _Output:
 
 
 def _outputs(network: nn.Module, image: Tensor) -> list[_Output]:
-    """What the layers that run once put out, in the order in which they end: a block after its children."""
+    """The outputs of the modules that run once, in the order in which they end: a block after its children."""
     inside_attention = _inside_attention(network)
     outputs: list[_Output] = []
 
@@ -133,10 +135,10 @@ def _described(name: str, module: nn.Module, output: object, image: Tensor, netw
 
 
 def _inside_attention(network: nn.Module) -> set[str]:
-    """Names of the modules inside attention modules: queries, keys and weights have the shape of a map, and are none.
+    """Names of the modules inside attention modules, whose outputs (queries, keys, weights) only look like maps.
 
-    A module with a convolution in it is taken for a part of a convolutional network, whatever it is called, and what is
-    called a block of attention for more than that.
+    A module with a convolution counts as a part of a convolutional network, whatever its name, and a module called an
+    attention *block* or *layer* contains more than attention.
     """
     attentions = [name for name, module in network.named_modules() if name and _is_attention(module)]
     return {name for name, _ in network.named_modules() if name.startswith(tuple(f"{outer}." for outer in attentions))}
@@ -158,7 +160,7 @@ def _last_without_bypass(network: nn.Module, image: Tensor, found: list[_Output]
 
 
 def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
-    """Whether the logits depend on the image by another way than through the output of this module."""
+    """Whether the logits depend on the image other than through the output of this module."""
     cut = network.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: output.detach())
     try:
         with uncompiled(), torch.inference_mode(False), torch.enable_grad():
@@ -174,23 +176,23 @@ def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
 
 def _last_with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> str:
     dependent = _with_gradient(network, image, found)
-    # What is as wide as the last output is a state of the tokens; a wider one is between two layers of a block.
+    # An output as wide as the last one is a state of the tokens; a wider one is between two layers of a block.
     as_wide = [output for output in dependent if output.channels == found[-1].channels]
     if not dependent:
         names = ", ".join(repr(output.name) for output in found[:-6:-1])
         rest = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise ValueError(
-            f"`target_layer`: the logits of {type(network).__name__} have no gradient at the pixels or tokens of the "
-            f"layers that put out such, from the last: {names}{rest}; name the layer to explain"
+            f"`target_layer`: the logits of {type(network).__name__} have no gradient at the pixels or tokens of any "
+            f"layer, from the last: {names}{rest}; name the layer to explain"
         )
     return (as_wide or dependent)[-1].name
 
 
 def _with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> list[_Output]:
-    """Those outputs at whose pixels or tokens a gradient of the logits is not zero.
+    """The outputs at whose pixels or tokens the logits have a gradient other than zero.
 
-    The weights of a head may all be zero before it is trained, as torchvision's vision transformers have them. Then the
-    gradient is that of what goes into the head.
+    The weights of a head may all be zero before it is trained, as in torchvision's vision transformers. Then the
+    gradient of the head's input is used instead.
     """
     tensors: dict[str, Tensor] = {}
     into_heads: list[Tensor] = []
@@ -203,7 +205,7 @@ def _with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> l
             into_heads.append(inputs[0])
 
     names = {output.name for output in found}
-    # Gradients also where the caller has none, as in Lightning's validation.
+    # Gradients must be available here even if the caller disabled them, as Lightning's validation does.
     with torch.inference_mode(False), torch.enable_grad():
         leaf = image.clone().requires_grad_()
         with _hooked(network.named_modules(), note):
@@ -220,7 +222,7 @@ def _with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> l
 def _gradients(end: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if not end.requires_grad or not tensors:
         return {}
-    # Different weights, for the sum of what a layer norm puts out has no gradient.
+    # Different weights, because the sum of a layer norm's output has no gradient.
     weights = torch.arange(1, end.numel() + 1, device=end.device).cos().to(end.dtype).view_as(end)
     gradients = torch.autograd.grad(end, list(tensors.values()), weights, retain_graph=True, allow_unused=True)
     return {name: gradient for name, gradient in zip(tensors, gradients, strict=True) if gradient is not None}
@@ -235,7 +237,7 @@ def _reaches(gradients: dict[str, Tensor], output: _Output) -> bool:
 def _hooked(
     modules: Iterable[tuple[str, nn.Module]], note: Callable[[str, nn.Module, tuple[object, ...], object], None]
 ) -> Iterator[None]:
-    """Call `note` with the name, the module, its inputs and its output at the end of each module's forward."""
+    """Call `note` with name, module, inputs and output at the end of each module's forward."""
     handles = [
         module.register_forward_hook(lambda module, inputs, output, name=name: note(name, module, inputs, output))
         for name, module in modules

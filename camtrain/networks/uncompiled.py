@@ -1,4 +1,4 @@
-"""Look into a network that was compiled."""
+"""Hooks in a network that was compiled."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Run what `torch.compile` made of a network, or of a part of it, as the plain network that it was made of.
+    """Run a network that `torch.compile` compiled, wholly or in part, without its compiled code.
 
-    A compiled network ignores hooks that are added after its first call. What it has compiled stays for later calls.
+    A compiled network ignores hooks that are added after its first call. The compiled code is kept for later calls.
 
     Example:
         >>> with uncompiled():
         ...     torch.nn.Identity()(torch.ones(2))
         tensor([1., 1.])
     """
-    # Nothing was compiled without this module, and it takes long to import.
+    # If this module is not loaded, nothing was compiled, and importing it takes long.
     if "torch._dynamo" not in sys.modules:
         yield
         return

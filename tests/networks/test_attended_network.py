@@ -112,7 +112,7 @@ def test_what_can_not_be_built_is_said(kind):
     with pytest.raises(ValueError, match=r"`layer`: no module is called 'layer9'; did you mean .*'layer1'"):
         kind(backbone, 4, "layer9")
     with pytest.raises(
-        ValueError, match=r"`layer`: expected one that runs once in a forward pass, 'layer1.0.relu' ran 2"
+        ValueError, match=r"`layer`: expected a layer that runs once in a forward pass, 'layer1.0.relu' ran 2"
     ):
         kind(backbone, 4, "layer1.0.relu")
     with pytest.raises(ValueError, match=r"`layer`: expected a layer that puts out .*got \(1, 4\)"):
@@ -121,7 +121,7 @@ def test_what_can_not_be_built_is_said(kind):
         kind(backbone, 5)
     with pytest.raises(ValueError, match=r"`stem`, `weights`: expected .* got 'small' and None"):
         kind(backbone, 4, stem="small")
-    with pytest.raises(ValueError, match=r"`image_size`: Sequential can not be run on images of 224×224 pixels"):
+    with pytest.raises(ValueError, match=r"`image_size`: Sequential cannot run on images of 224×224 pixels"):
         kind(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)), 4)
     for name in ("width", "blocks"):
         with pytest.raises(ValueError, match=f"`{name}`: expected at least 1, got 0"):

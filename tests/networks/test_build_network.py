@@ -97,7 +97,7 @@ def test_unknown_stem():
 
 
 def test_network_without_a_small_stem():
-    with torch.device("meta"), pytest.raises(ValueError, match=r"`stem`: 'small' is known for .* got VGG"):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"`stem`: 'small' is available for .* got VGG"):
         build_network("vgg11", 10, stem="small")
 
 
