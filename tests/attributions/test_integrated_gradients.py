@@ -175,7 +175,7 @@ def test_refinement_is_the_same_as_that_many_steps_at_once():
     x = torch.cat([image(1.0, 1.0), image(3.0, -2.0)])
     expected = IntegratedGradients(network, num_steps=27, tolerance=None)(x)
     assert not torch.allclose(IntegratedGradients(network, num_steps=9, tolerance=None)(x), expected)
-    with pytest.warns(UserWarning, match="integrated gradients"):
+    with pytest.warns(UserWarning, match="Integrated Gradients"):
         found = IntegratedGradients(network, num_steps=3, tolerance=1e-9, max_steps=80)(x)
     torch.testing.assert_close(found, expected)
 

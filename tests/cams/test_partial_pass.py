@@ -427,7 +427,7 @@ class KeepsATensorInAnAttribute(nn.Module):
 def test_whole_passes_and_a_warning_where_the_passes_differ(make, reason, unused):
     torch.manual_seed(0)
     network = make()
-    message = f"`network`: it can not be run from the target layer on alone.*{reason}"
+    message = f"`network`: it cannot be run from the target layer on alone.*{reason}"
     with pytest.warns(UserWarning, match=message):
         counts = _check(network, "target", torch.rand(1, 3, 8, 8))
     assert counts["convolution"] == sum(isinstance(module, nn.Conv2d) for module in network.modules()) - unused
@@ -481,7 +481,7 @@ def test_layer_that_has_no_maps(layer, message):
 
 def test_layer_that_puts_out_something_else():
     network = Blocks()
-    with pytest.raises(ValueError, match=r"`target_layer`: expected a layer that puts out one tensor.*got dict"):
+    with pytest.raises(ValueError, match=r"`target_layer`: expected a layer whose output is one tensor.*got dict"):
         PartialPass(network, network.blocks[1], torch.rand(1, 3, 8, 8))
 
 
