@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
 from camtrain.positive_integer import positive_integer
@@ -208,6 +209,7 @@ class IntegratedGradients(BaseAttribution):
         warnings.warn(
             f"Integrated Gradients: the attributions of {incomplete} of {len(images)} images are not complete to "
             f"{self.tolerance:g}, the worst to {float(error):.1e}; raise `max_steps`, or `tolerance`",
+            CamtrainWarning,
             stacklevel=5,
         )
 

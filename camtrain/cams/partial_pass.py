@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients.captured_activations import LayoutOf, channels_first
 from camtrain.gradients.checked_logits import checked_logits
 
@@ -182,6 +183,7 @@ class PartialPass:
         warnings.warn(
             "`network`: it cannot be run from the target layer on alone, so each pass runs the whole network, which is "
             f"slow. Two passes of one image differ: {reason}",
+            CamtrainWarning,
             stacklevel=2,
         )
 
