@@ -224,7 +224,7 @@ def test_leaves_no_trace(name, differentiable, training, context):
         assert torch.equal(found, of_twin)
 
 
-@pytest.mark.filterwarnings("ignore:`network`. it can not be run from the target layer on alone")
+@pytest.mark.filterwarnings("ignore:`network`. it cannot be run from the target layer on alone")
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_leaves_no_trace_after_an_error_in_the_network(name, differentiable, training):

@@ -1,4 +1,4 @@
-"""What all attributions at the input share: the call, the gradient of the class score, restoring."""
+"""What all attributions at the input share: the call, the gradient of the class score, the restoring."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from camtrain.gradients.not_inference import not_inference
 
 
 class BaseAttribution(ABC):
-    """How much each value of an image, each channel of each pixel, has to do with the score of a class.
+    """An attribution of a class score to each value of an image (each channel of each pixel): the base class.
 
-    A method of the family overrides `attributions`.
+    A subclass overrides `attributions`.
 
-    The network is run as it is, in training or evaluation mode (in training mode BatchNorm mixes the images of a batch,
-    and so do their attributions), and left as found: running statistics, random generators, modes, gradients and hooks,
-    also after an error. It works inside `torch.no_grad()` and `torch.inference_mode()`.
+    The network is run in the mode it is in, training or evaluation; in training mode, BatchNorm mixes the images of a
+    batch, and their attributions depend on each other. The network is left as found, also after an error: running
+    statistics, random generators, modes, gradients and hooks. It works inside `torch.no_grad()` and
+    `torch.inference_mode()`.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        differentiable: keep the attributions in the graph, through the weights and through images that require grad, so
-            that a penalty on them can be trained. The network then has to be twice differentiable.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        differentiable: Whether the attributions stay in the graph, through the weights and through images that require
+            grad, so that a penalty on them can be trained. The network must then be twice differentiable.
     """
 
     def __init__(self, network: nn.Module, *, differentiable: bool = False) -> None:
@@ -31,37 +32,38 @@ class BaseAttribution(ABC):
         self.differentiable = differentiable
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
-        """Attributions of a batch; `saliency_map` makes one map per image of them.
+        """Make the attributions of a batch; `saliency_map` reduces them to one map per image.
 
         Args:
-            images: (N, 3, H, W), as the network expects them.
-            class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each. A `Contrast`
-                shows why one class rather than another, an `Against` what speaks against a class.
+            images: The images as the network expects them, (N, 3, H, W).
+            class_idx: The class to explain: one for all images, or (N,) integers; `None` explains the predicted class
+                of each image. A `Contrast` shows why one class rather than another, an `Against` what speaks against a
+                class.
 
         Returns:
-            (N, 3, H, W), raw and signed, on the images' device; detached unless `differentiable`.
+            (N, 3, H, W), raw and signed, on the device of the images; detached unless `differentiable`.
 
         Raises:
-            ValueError: if a class is out of range, or the logits do not depend on the images.
-            TypeError: if the images are integers.
+            ValueError: If a class is out of range, or the logits do not depend on the images.
+            TypeError: If the images are integers.
         """
         if not images.is_floating_point():
             raise TypeError(f"`images`: expected floating-point images, which have a gradient, got {images.dtype}")
         with gradients_enabled(), left_as_found(self.network, images.device):
-            # Images made under inference mode cannot enter a graph; a clone can.
+            # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)
             attributions = self.attributions(images, class_idx)
         return attributions if self.differentiable else attributions.detach()
 
     @abstractmethod
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Of a batch, (N, 3, H, W); called where gradients are enabled and the network is left as found."""
+        """The attributions of a batch, (N, 3, H, W). Called with gradients enabled; the caller restores the network."""
 
     def gradient(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Gradient of the class score with respect to these images, (N, 3, H, W).
+        """The gradient of the class score with respect to these images, (N, 3, H, W).
 
         Raises:
-            ValueError: if the logits do not depend on the images.
+            ValueError: If the logits do not depend on the images.
 
         Cost:
             One forward pass and one backward pass to the input.
@@ -74,21 +76,21 @@ class BaseAttribution(ABC):
             raise ValueError(f"`network`: expected logits in one graph with the images; {error}") from error
 
     def tracked(self, images: Tensor) -> Tensor:
-        """The images as a gradient can be taken by them: the caller's where the graph is to go on, else a new leaf."""
+        """The images to differentiate by: the caller's own if the graph continues through them, else a new leaf."""
         return images if self.differentiable and images.requires_grad else images.detach().requires_grad_()
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, K), without a graph.
+        """The logits, (N, K), without a graph.
 
         Cost:
             One forward pass.
         """
         with torch.no_grad():
             logits: Tensor = self.network(images)
-        # Autocast keeps the weights that it cast: those of a pass without a graph would cut the next one's.
+        # Autocast caches cast weights: weights from a pass without a graph would cut the graph of the next pass.
         torch.clear_autocast_cache()
         return logits
 
     def fixed_class(self, images: Tensor, class_idx: ClassIndex) -> ClassIndex:
-        """What these images are explained for, also where the network is run on changed ones (see `fixed_class`)."""
+        """The classes to explain for these images, fixed for passes on changed images (see `fixed_class`)."""
         return fixed_class(self.logits(images), class_idx)

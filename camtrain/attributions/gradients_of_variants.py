@@ -1,4 +1,4 @@
-"""Gradients at many variants of each image, with a bound on the memory."""
+"""Gradients at many variants of each image, with bounded memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def gradients_of_variants(
     class_idx: ClassIndex,
     max_batch: int,
 ) -> Iterator[Tensor]:
-    """Gradients at variants of a batch, as many in one pass as the memory may hold.
+    """Take gradients at variants of a batch, with several variants in one pass.
 
     Args:
-        gradient: of images (M, 3, H, W) for M classes, (M, 3, H, W).
-        variants: of the batch, each (N, 3, H, W); drawn one after the other, only as they are needed.
-        class_idx: without `None`, of the N images.
-        max_batch: most images in one pass.
+        gradient: The function from images (M, 3, H, W) and M classes to gradients (M, 3, H, W).
+        variants: The variants of the batch, each (N, 3, H, W). They are drawn one by one, only when they are needed.
+        class_idx: The classes of the N images, without `None`.
+        max_batch: The largest number of images in one pass.
 
     Yields:
-        (s, N, 3, H, W), the gradients at the next s variants, in their order.
+        The gradients at the next s variants, (s, N, 3, H, W), in the order of the variants.
 
     Example:
         >>> def square(images, class_idx):

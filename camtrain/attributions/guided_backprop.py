@@ -9,17 +9,17 @@ from camtrain.gradients import ClassIndex, class_score, guided_gradient
 
 
 def guided_score_gradient(scores: Tensor, images: Tensor) -> Tensor:
-    """Guided gradient of the scores of a batch with respect to its images, detached.
+    """The guided gradient of the scores of a batch with respect to its images, detached.
 
     Args:
-        scores: (N,), computed from `images`; their graph is kept.
-        images: (N, 3, H, W), require grad.
+        scores: The scores, (N,), computed from `images`. Their graph is kept.
+        images: The images, (N, 3, H, W). They require grad.
 
     Returns:
         (N, 3, H, W).
 
     Raises:
-        ValueError: if the graph has no ReLU-like activation or hides them, or there is none (see
+        ValueError: If the graph has no ReLU-like activation, or hides them, or there is no graph (see
             `camtrain.gradients.guided_gradient`).
 
     Example:
@@ -31,28 +31,29 @@ def guided_score_gradient(scores: Tensor, images: Tensor) -> Tensor:
     try:
         return guided_gradient(scores.sum(), images)
     except ValueError as error:
-        raise ValueError(f"`network`: expected one with ReLUs that can be guided; {error}") from error
+        raise ValueError(f"`network`: expected a network with ReLUs that can be guided; {error}") from error
 
 
 class GuidedBackprop(BaseAttribution):
-    """Guided backpropagation of the class score: a backward pass in which ReLUs let only positive gradients through.
+    """Guided backprop: a backward pass of the class score in which ReLUs pass only positive gradients on.
 
         R_l = 1[f_l > 0] · 1[R_{l+1} > 0] · R_{l+1},    a = R_0
 
-    Every ReLU counts, whether it is a module, a function, in place or used twice, and so does ReLU6 (see
-    `camtrain.gradients.guided_gradient`). It is that of the score which is asked for: guided backpropagation is not
-    linear, so that of `Against(c)` is not minus that of c.
+    Every ReLU and ReLU6 is guided, whether it is a module, a function, in place or used twice (see
+    `camtrain.gradients.guided_gradient`). The score that is asked for is propagated: guided backprop is not linear, so
+    the attribution of `Against(c)` is not minus the attribution of c.
 
-    It often looks the same for every class (Nie et al. 2018, arXiv 1805.07039; Adebayo et al. 2018, arXiv 1810.03292).
+    The result often looks the same for every class (Nie et al. 2018, arXiv 1805.07039; Adebayo et al. 2018, arXiv
+    1810.03292).
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
+        network: A network from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
         differentiable: False only.
 
     Raises:
-        ValueError: if `differentiable` is set: the backward pass that is changed at the ReLUs is not the derivative of
-            any function, and camtrain uses it as a fixed target. When called: if there is no ReLU-like activation, so
-            that this would be the plain gradient, or it is hidden.
+        ValueError: If `differentiable` is True: the changed backward pass is not the derivative of any function, and
+            camtrain uses it as a fixed target. When called: if there is no ReLU-like activation, so that the result
+            would be the plain gradient, or the activations are hidden.
 
     Cost:
         One forward pass and one backward pass to the input.
@@ -72,8 +73,8 @@ class GuidedBackprop(BaseAttribution):
     def __init__(self, network: nn.Module, *, differentiable: bool = False) -> None:
         if differentiable:
             raise ValueError(
-                "`differentiable`: expected False, got True. Guided backpropagation is not the derivative of any "
-                "function, and is a fixed target: InputGradient can be trained through"
+                "`differentiable`: expected False, got True. Guided backprop is not the derivative of any function: "
+                "use it as a fixed target, or train through InputGradient"
             )
         super().__init__(network)
 

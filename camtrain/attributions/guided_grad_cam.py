@@ -12,15 +12,15 @@ from camtrain.gradients import ClassIndex, class_score
 
 
 def guided_grad_cam(guided_gradients: Tensor, cams: Tensor) -> Tensor:
-    """Guided gradients, weighted by a map.
+    """Guided Grad-CAM: guided gradients times a map at the size of the image.
 
         a = R_0 ⊙ U(map),    U bilinear interpolation to the size of the image
 
-    The map is taken as it is: not negative, not normalized.
+    The map is used raw: not negative, not normalized.
 
     Args:
-        guided_gradients: (N, 3, H, W).
-        cams: (N, h, w).
+        guided_gradients: The guided gradients, (N, 3, H, W).
+        cams: The maps, (N, h, w).
 
     Returns:
         (N, 3, H, W).
@@ -39,18 +39,19 @@ def guided_grad_cam(guided_gradients: Tensor, cams: Tensor) -> Tensor:
 
 
 class GuidedGradCAM(BaseAttribution):
-    """Guided backpropagation of the class score times Grad-CAM; see `guided_grad_cam` for the formula.
+    """Guided Grad-CAM: guided backprop of the class score times Grad-CAM; see `guided_grad_cam` for the formula.
 
-    The first has the detail, the second the class.
+    Guided backprop adds detail, Grad-CAM depends on the class.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
-        target_layer: of Grad-CAM, dotted name or module; `None` finds the last spatial layer at the first call.
+        network: A network from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
+        target_layer: The layer of Grad-CAM, by its dotted name or as a module. `None` finds the last spatial layer at
+            the first call.
         differentiable: False only.
 
     Raises:
-        ValueError: if `differentiable` is set, since guided backpropagation is not the derivative of any function; if
-            the layer is not in the network. When called: if there is no ReLU-like activation, or it is hidden.
+        ValueError: If `differentiable` is True, since guided backprop is not the derivative of any function, or the
+            layer is not in the network. When called: if there is no ReLU-like activation, or they are hidden.
 
     Cost:
         One forward pass, one backward pass of the layers behind the target layer and one to the input.
@@ -67,8 +68,8 @@ class GuidedGradCAM(BaseAttribution):
     ) -> None:
         if differentiable:
             raise ValueError(
-                "`differentiable`: expected False, got True. Guided backpropagation is not the derivative of any "
-                "function, and is a fixed target: GradCAM and InputGradient can be trained through"
+                "`differentiable`: expected False, got True. Guided backprop is not the derivative of any function: "
+                "use it as a fixed target, or train through GradCAM or InputGradient"
             )
         super().__init__(network)
         self._cam = GradCAM(network, target_layer)
@@ -83,5 +84,7 @@ class GuidedGradCAM(BaseAttribution):
         guided = guided_score_gradient(scores, images)
         (gradients,) = torch.autograd.grad(scores.sum(), activations, allow_unused=True)
         if gradients is None:
-            raise ValueError("`target_layer`: the logits do not depend on what this layer puts out; choose another")
+            raise ValueError(
+                "`target_layer`: the logits do not depend on the output of this layer; choose another layer"
+            )
         return guided_grad_cam(guided, self._cam.combine(activations.detach(), gradients))

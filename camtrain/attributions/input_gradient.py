@@ -9,12 +9,12 @@ from camtrain.gradients import ClassIndex
 
 
 class InputGradient(BaseAttribution):
-    """Gradient of the class score with respect to the image; see `BaseAttribution` for the arguments.
+    """The input gradient of the class score; see `BaseAttribution` for the arguments.
 
         a = ∂y/∂x
 
-    Departure from the paper: it is signed and has three channels; `saliency_map` takes the largest magnitude over the
-    channels, as the paper does.
+    Departure from the paper: the result is signed and has three channels. `saliency_map` takes the largest magnitude
+    over the channels, as the paper does.
 
     Cost:
         One forward pass and one backward pass to the input.

@@ -9,13 +9,13 @@ from camtrain.gradients import ClassIndex
 
 
 def input_x_gradient(images: Tensor, gradients: Tensor) -> Tensor:
-    """Image times gradient, a = x ⊙ ∂y/∂x: what a network that is linear in x adds to the score for each value.
+    """Input × gradient, a = x ⊙ ∂y/∂x: the contribution of each value to the score of a network that is linear in x.
 
-    It depends on where zero is: of normalized images, a value that is the mean of the data set gets nothing.
+    The result depends on where zero is: in normalized images, a value equal to the mean of the data set gets nothing.
 
     Args:
-        images: (N, 3, H, W).
-        gradients: (N, 3, H, W).
+        images: The images x, (N, 3, H, W).
+        gradients: The gradients ∂y/∂x, (N, 3, H, W).
 
     Returns:
         (N, 3, H, W). Differentiable in both arguments.
@@ -33,7 +33,9 @@ def input_x_gradient(images: Tensor, gradients: Tensor) -> Tensor:
 
 
 class InputXGradient(BaseAttribution):
-    """Image times gradient; see `input_x_gradient` for the formula and `BaseAttribution` for the arguments.
+    """Input × gradient: multiplies the image by the input gradient of the class score.
+
+    See `input_x_gradient` for the formula and `BaseAttribution` for the arguments.
 
     Cost:
         One forward pass and one backward pass to the input.

@@ -1,4 +1,4 @@
-"""Integrated Gradients: the gradient, averaged over the way from a baseline to the image."""
+"""Integrated Gradients: the gradient averaged along the line from a baseline to the image."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
 from camtrain.positive_integer import positive_integer
 
-_ROUNDING = 32  # multiples of the precision of the scores that their difference is uncertain by
+_ROUNDING = 32  # the difference of scores is uncertain by this many multiples of their precision
 
 
 def integrated_gradients(images: Tensor, baseline: Tensor, mean_gradients: Tensor) -> Tensor:
-    """Difference to the baseline times the mean gradient on the straight way there.
+    """Integrated Gradients: the difference to the baseline times the mean gradient on the line between them.
 
         a = (x - x') ⊙ ∫₀¹ ∂y/∂x (x' + α (x - x')) dα
 
-    The attributions of an image add up to y(x) - y(x') (completeness), as far as the mean is exact.
+    The attributions of an image add up to y(x) - y(x') (completeness), to the precision of the mean.
 
     Args:
-        images: x, (N, 3, H, W).
-        baseline: x', which broadcasts to the images.
-        mean_gradients: the integral, (N, 3, H, W).
+        images: The images x, (N, 3, H, W).
+        baseline: The baseline x', which broadcasts to the images.
+        mean_gradients: The integral, (N, 3, H, W).
 
     Returns:
         (N, 3, H, W). Differentiable in all arguments.
@@ -43,17 +44,17 @@ def integrated_gradients(images: Tensor, baseline: Tensor, mean_gradients: Tenso
 
 
 def completeness_error(attributions: Tensor, scores: Tensor, baseline_scores: Tensor) -> Tensor:
-    """How far attributions are from adding up to what the score gained since the baseline.
+    """The relative error of the sum of the attributions, compared with the score's gain over the baseline.
 
         |Σ a - (y(x) - y(x'))| / |y(x) - y(x')|
 
     Args:
-        attributions: (N, 3, H, W).
-        scores: y(x), (N,).
-        baseline_scores: y(x'), (N,).
+        attributions: The attributions a, (N, 3, H, W).
+        scores: The score y(x) of each image, (N,).
+        baseline_scores: The score y(x') of each baseline, (N,).
 
     Returns:
-        (N,), at least 0; infinite where the score gained nothing and the attributions add up to something.
+        (N,), at least 0; infinite if the score gained nothing and the attributions do not add up to zero.
 
     Source:
         Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, proposition 1, arXiv 1703.01365.
@@ -64,7 +65,7 @@ def completeness_error(attributions: Tensor, scores: Tensor, baseline_scores: Te
         tensor([0.1250])
     """
     gap, gain = _gap_and_gain(attributions, scores, baseline_scores)
-    # Where both are zero there is no error, and 0/0 must not be computed.
+    # If both are zero, there is no error, and 0/0 must not be computed.
     return torch.where(gap == 0, gap, gap / torch.where(gap == 0, torch.ones_like(gain), gain)).to(scores.dtype)
 
 
@@ -74,37 +75,38 @@ def _gap_and_gain(attributions: Tensor, scores: Tensor, baseline_scores: Tensor)
 
 
 class IntegratedGradients(BaseAttribution):
-    """Integrated Gradients of the class score; see `integrated_gradients` for the formula.
+    """Integrated Gradients: the input gradient of the class score, averaged along the line from a baseline.
 
-    The integral is a midpoint sum. Along the way a network of ReLUs has a gradient that jumps, which no rule of higher
-    order can profit from; at the same number of points the midpoints' attributions were closer to the limit than those
-    of a Gauss-Legendre rule. The paper's remedy for a sum that is too coarse is to check completeness and to take more
-    points, and that is what is done here: an image that is not complete to `tolerance` gets two more points next to
-    each of its own (which are kept, so that nothing is computed twice), up to `max_steps`. If it is not complete then,
-    there is a warning that says how far off it is. `completeness_error` tells it of any attributions. Nothing is kept
-    between calls.
+    See `integrated_gradients` for the formula. The integral is a midpoint sum. The gradient of a ReLU network jumps
+    along the line, so rules of higher order gain nothing: with the same number of points, the attributions of midpoints
+    were closer to the limit than those of a Gauss-Legendre rule.
+
+    As the paper recommends, completeness is checked and more points are taken if the sum is too coarse: an image that
+    is not complete to `tolerance` gets two more points next to each of its points (which are kept, so nothing is
+    computed twice), up to `max_steps`. If it is still not complete, a warning gives the error. `completeness_error`
+    computes the error of any attributions. Nothing is kept between calls.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        baseline: x', in the space of the images that the network gets: a number, one for each channel, or a tensor that
-            broadcasts to the images. For normalized images the default, zero, is the mean color of the data set;
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        baseline: The baseline x', as the network would get it: a number, one number for each channel, or a tensor that
+            broadcasts to the images. For normalized images, the default of zero is the mean color of the data set;
             black is -mean/std of each channel.
-        num_steps: points on the way that each image gets at least.
-        tolerance: relative completeness error above which an image gets more points; with `None` each has `num_steps`.
+        num_steps: The number of points on the line that every image gets.
+        tolerance: The relative completeness error above which an image gets more points; `None` never takes more.
             Choose `None` in training mode, where dropout and BatchNorm make a score depend on more than its image, so
-            that nothing is complete.
-        max_steps: points on the way that no image gets more of.
-        max_batch: most images in one pass. It bounds the memory, except with `differentiable`, where the graphs of all
-            points are kept.
-        differentiable: keep the attributions in the graph (see `BaseAttribution`).
+            that no image is complete.
+        max_steps: The largest number of points that an image can get.
+        max_batch: The largest number of images in one forward pass. Bounds the memory, except with `differentiable`,
+            where the graphs of all points are kept.
+        differentiable: Whether the attributions stay in the graph; see `BaseAttribution`.
 
     Raises:
-        ValueError: if `num_steps`, `max_steps` or `max_batch` is no positive integer, `tolerance` is not positive, or
+        ValueError: If `num_steps`, `max_steps` or `max_batch` is no positive integer, `tolerance` is not positive, or
             `max_steps` is less than `num_steps`. When called: if the baseline does not broadcast to the images.
 
     Cost:
-        `num_steps` forward passes and backward passes to the input, three times as many or nine times where they are
-        needed; one forward pass for the class and one of the baseline.
+        `num_steps` forward passes and backward passes to the input, three or nine times as many for images that need
+        them; one forward pass for the class and one for the baseline.
 
     Source:
         Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, sections 3 and 5, arXiv 1703.01365.
@@ -154,12 +156,12 @@ class IntegratedGradients(BaseAttribution):
         return integrated_gradients(images, baseline, means)
 
     def completeness_error(self, attributions: Tensor, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
-        """Relative completeness error of attributions that this method made; see the function of that name.
+        """The relative completeness error of attributions made by this method; see the function of that name.
 
         Args:
-            attributions: (N, 3, H, W), of these images and this class.
-            images: (N, 3, H, W).
-            class_idx: as for the call.
+            attributions: The attributions of these images for this class, (N, 3, H, W).
+            images: The images, (N, 3, H, W).
+            class_idx: The class to explain, as for the call.
 
         Returns:
             (N,), at least 0.
@@ -178,13 +180,13 @@ class IntegratedGradients(BaseAttribution):
     def _refined(
         self, means: Tensor, images: Tensor, baseline: Tensor, class_idx: ClassIndex, scores: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Mean gradients with three times as many points for the images that are not complete, then nine times."""
+        """The mean gradients, with more points for images that are not complete: three times as many, then nine."""
         steps = self.num_steps
         incomplete = self._incomplete(means, images, baseline, scores)
         while len(incomplete) and 3 * steps <= self.max_steps:
             some, way = images[incomplete], _new_midpoints(steps)
             new = self._mean_gradients(some, baseline[incomplete], selected_class(class_idx, incomplete), way)
-            # The old points are a third of all.
+            # The old points are a third of all points.
             means = means.index_copy(0, incomplete, torch.lerp(new, means[incomplete], 1 / 3))
             steps *= 3
             incomplete = self._incomplete(means, images, baseline, scores)
@@ -193,7 +195,7 @@ class IntegratedGradients(BaseAttribution):
         return means
 
     def _incomplete(self, means: Tensor, images: Tensor, baseline: Tensor, scores: tuple[Tensor, Tensor]) -> Tensor:
-        """Which images are not complete to the tolerance, as far as the precision of the scores can tell."""
+        """Find the images that are not complete to the tolerance, allowing for the precision of the scores."""
         attributions = integrated_gradients(images, baseline, means).detach()
         gap, gain = _gap_and_gain(attributions, *scores)
         size = scores[0].double().abs() + scores[1].double().abs()
@@ -205,8 +207,9 @@ class IntegratedGradients(BaseAttribution):
     ) -> None:
         error = completeness_error(integrated_gradients(images, baseline, means).detach(), *scores).amax()
         warnings.warn(
-            f"integrated gradients: the attributions of {incomplete} of {len(images)} images are not complete to "
+            f"Integrated Gradients: the attributions of {incomplete} of {len(images)} images are not complete to "
             f"{self.tolerance:g}, the worst to {float(error):.1e}; raise `max_steps`, or `tolerance`",
+            CamtrainWarning,
             stacklevel=5,
         )
 
@@ -232,10 +235,10 @@ class IntegratedGradients(BaseAttribution):
 
 
 def _midpoints(steps: int) -> list[float]:
-    """Middles of as many equal parts of the way."""
+    """The midpoints of that number of equal parts of the line."""
     return [(step + 0.5) / steps for step in range(steps)]
 
 
 def _new_midpoints(steps: int) -> list[float]:
-    """Those of three times as many parts that are not among those of `num_steps`."""
+    """The midpoints of three times as many parts that are not midpoints of `steps` parts."""
     return [point for number, point in enumerate(_midpoints(3 * steps)) if number % 3 != 1]

@@ -7,27 +7,27 @@ from typing import Literal
 from torch import Tensor
 
 ChannelReduction = Literal["max", "sum"]
-"""`"max"`: the largest magnitude of the channels. `"sum"`: their sum, with its sign."""
+"""`"max"`: the largest magnitude over the channels. `"sum"`: their sum, with its sign."""
 
 
 def saliency_map(attributions: Tensor, reduction: ChannelReduction = "max") -> Tensor:
-    """How much each pixel counts, from how much each channel of it does. Differentiable.
+    """Reduce attributions to one map per image: one value for each pixel from those of its channels. Differentiable.
 
         "max":  m_ij = max_c |a_cij|,    which is never negative
-        "sum":  m_ij = Σ_c a_cij,        which sums to what the attributions sum to
+        "sum":  m_ij = Σ_c a_cij,        which has the same sum as the attributions
 
-    The first is for gradients, whose sign says little about a pixel; the second for attributions that add up to the
-    score, such as those of `IntegratedGradients`.
+    Use "max" for gradients, whose sign says little about a pixel, and "sum" for attributions that add up to the score,
+    such as those of `IntegratedGradients`.
 
     Args:
-        attributions: (N, C, H, W), signed.
-        reduction: of the channels.
+        attributions: The attributions, (N, C, H, W), signed.
+        reduction: How the channels are reduced, `"max"` or `"sum"`.
 
     Returns:
         (N, H, W), raw.
 
     Raises:
-        ValueError: if the attributions have another shape, or the reduction another name.
+        ValueError: If the attributions have another shape, or `reduction` is another word.
 
     Source:
         "max": Simonyan et al., Deep Inside Convolutional Networks, ICLR workshop 2014, section 3.1, arXiv 1312.6034.

@@ -1,4 +1,4 @@
-"""SmoothGrad: the gradient, averaged over noisy copies of the image."""
+"""SmoothGrad: the gradient averaged over noisy copies of the image."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from camtrain.gradients import ClassIndex, NoisyImages
 from camtrain.positive_integer import positive_integer
 
 Statistic = Literal["mean", "square", "variance"]
-"""Of the gradients at noisy images: their mean, the mean of their squares, or their variance."""
+"""The statistic of the gradients at noisy images: their mean, the mean of their squares, or their variance."""
 
 
 def gradient_statistic(gradients: Iterable[Tensor], statistic: Statistic = "mean") -> Tensor:
-    """Mean, mean square or variance of gradients that come in groups, which are not kept.
+    """The mean, mean square or variance of gradients that come in groups; the groups are not kept.
 
         "mean":      1/n Σ_k g_k                     SmoothGrad
         "square":    1/n Σ_k g_k²                    SmoothGrad-Squared
         "variance":  1/n Σ_k (g_k - 1/n Σ_l g_l)²    VarGrad
 
-    The variance is put together from means and squared deviations of the groups, so that it does not suffer from the
-    cancellation in E[g²] - E[g]².
+    The variance is combined from the means and squared deviations of the groups, which avoids the cancellation in
+    E[g²] - E[g]².
 
     Args:
-        gradients: groups (s, ...) of any sizes, together n ≥ 1.
-        statistic: which.
+        gradients: Groups of gradients, (s, ...) with any s, together n ≥ 1.
+        statistic: The statistic, `"mean"`, `"square"` or `"variance"`.
 
     Returns:
         (...). Differentiable.
@@ -52,43 +52,44 @@ def gradient_statistic(gradients: Iterable[Tensor], statistic: Statistic = "mean
         if statistic == "square":
             group = group.square()
         size, group_mean = len(group), group.mean(dim=0)
-        share = size / (count + size)
+        fraction = size / (count + size)
         if statistic == "variance":
             within = (group - group_mean).square().sum(dim=0)
-            between = (group_mean - mean.to(group)).square() * (count * share)
+            between = (group_mean - mean.to(group)).square() * (count * fraction)
             deviation = deviation.to(group) + within + between
-        mean = torch.lerp(mean.to(group).expand_as(group_mean), group_mean, share)
+        mean = torch.lerp(mean.to(group).expand_as(group_mean), group_mean, fraction)
         count += size
     return deviation / count if statistic == "variance" else mean
 
 
 class SmoothGrad(BaseAttribution):
-    """The gradient of the class score, averaged over noisy copies of the image.
+    """SmoothGrad: the input gradient of the class score, averaged over noisy copies of the image.
 
         a = 1/n Σ_k ∂y/∂x (x + ε_k),    ε_k ~ N(0, σ²),    σ = noise_level · (max x - min x)
 
-    Also the mean of the squared gradients and their variance (VarGrad); see `gradient_statistic`.
+    `statistic` can also be the mean of the squared gradients or their variance (VarGrad); see `gradient_statistic`.
 
-    The class is fixed by the clean image: a noisy copy that is classified otherwise is still explained for it. All
-    images of a batch get the same noise, scaled to the range of each, so that what is said of an image does not depend
-    on its neighbors; nor does it on `max_batch`. Departures from the paper: both are left open there.
+    The class is that of the clean image, even if a noisy copy is classified differently. All images of a batch get the
+    same noise, scaled to the range of each, so the attributions of an image depend neither on its neighbors nor on
+    `max_batch`. The paper leaves both open.
 
-    The noise is that of torch's generator of the images' device, which is left as found: after `torch.manual_seed` the
-    attributions repeat, and a second call without anything random in between repeats the first. `seed` makes them
-    independent of it.
+    By default, the noise comes from torch's generator on the device of the images, which is left as found: the
+    attributions repeat after `torch.manual_seed`, and in a second call if nothing else draws in between. With `seed`
+    they do not depend on that generator.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        noise_level: σ as a fraction of the range of the image's values; the paper recommends 0.1 to 0.2.
-        num_samples: n, noisy copies of each image; the paper sees little gain beyond 50.
-        statistic: "mean" for SmoothGrad, "square" for SmoothGrad-Squared, "variance" for VarGrad.
-        max_batch: most images in one pass. It bounds the memory, except with `differentiable`, where the graphs of all
-            samples are kept.
-        seed: of the noise; `None` takes it from torch's generator.
-        differentiable: keep the attributions in the graph (see `BaseAttribution`). The noise is a constant.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        num_samples: The number n of noisy copies of each image. The paper sees little gain beyond 50.
+        noise_level: The standard deviation σ, as a fraction of the range of the image's values. The paper recommends
+            0.1 to 0.2.
+        statistic: `"mean"` for SmoothGrad, `"square"` for SmoothGrad-Squared, `"variance"` for VarGrad.
+        max_batch: The largest number of images in one forward pass. Bounds the memory, except with `differentiable`,
+            where the graphs of all samples are kept.
+        seed: The seed of the noise; `None` draws from torch's generator.
+        differentiable: Whether the attributions stay in the graph; see `BaseAttribution`. The noise is a constant.
 
     Raises:
-        ValueError: if `noise_level` is negative, `num_samples` or `max_batch` is no positive integer, or `statistic` is
+        ValueError: If `noise_level` is negative, `num_samples` or `max_batch` is no positive integer, or `statistic` is
             another word.
 
     Cost:

@@ -11,10 +11,9 @@ from camtrain.cams.gradient_cam import GradientCAM
 from camtrain.cams.hi_res_cam import HiResCAM, hi_res_cam
 from camtrain.cams.layer_cam import LayerCAM, layer_cam, layer_cam_pyramid
 from camtrain.cams.normalize import normalize
-from camtrain.cams.partial_pass import PartialPass
 from camtrain.cams.perturbation_cam import PerturbationCAM
 from camtrain.cams.resize import resize
-from camtrain.cams.score_cam import ScoreCAM, channel_masks
+from camtrain.cams.score_cam import ScoreCAM
 from camtrain.cams.smooth_grad_cam_plus_plus import SmoothGradCAMPlusPlus, smooth_grad_cam_plus_plus
 from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.strongest_pairs import StrongestPairs, strongest_pairs, strongest_pairs_picture
@@ -33,7 +32,6 @@ __all__ = [
     "GradientCAM",
     "HiResCAM",
     "LayerCAM",
-    "PartialPass",
     "PerturbationCAM",
     "ScoreCAM",
     "SmoothGradCAMPlusPlus",
@@ -42,7 +40,6 @@ __all__ = [
     "XGradCAM",
     "ablation_weights",
     "cam",
-    "channel_masks",
     "eigen_cam",
     "grad_cam",
     "grad_cam_plus_plus",

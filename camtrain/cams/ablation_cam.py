@@ -15,17 +15,17 @@ from camtrain.networks.map_layout import map_layout
 
 
 def ablation_weights(scores: Tensor, ablated_scores: Tensor) -> Tensor:
-    """By which part of itself the score drops when a channel is set to zero.
+    """The relative drop of the score when a channel is set to zero.
 
         w_k = (y - y_k) / |y|
 
-    Departure: the paper divides by y. Where y is positive this is the same; where it is negative, as for an unlikely
-    class or with `Against`, dividing by y would turn the sign round and show what speaks against the score. Where y is
-    exactly zero there is no relative drop, and the weight is the drop itself.
+    Departure: the paper divides by y. For a positive y this is the same. For a negative y, as for an unlikely class or
+    with `Against`, dividing by y would reverse the sign, and the map would show what speaks against the score. If y is
+    exactly zero, there is no relative drop, and the weight is the drop itself.
 
     Args:
-        scores: (N,), y, of each image.
-        ablated_scores: (N, C), y_k, of the image with one channel set to zero.
+        scores: The score y of each image, (N,).
+        ablated_scores: The score y_k of the image with channel k set to zero, (N, C).
 
     Returns:
         (N, C).
@@ -45,23 +45,23 @@ def ablation_weights(scores: Tensor, ablated_scores: Tensor) -> Tensor:
 
 
 class AblationCAM(PerturbationCAM):
-    """Ablation-CAM of a network: how much the class score drops without a channel says what the channel is worth.
+    """Ablation-CAM: weights each channel of a layer by how much the class score drops without it.
 
         w_k = (y - y_k) / |y|,    map = ReLU(Σ_k w_k A^k)
 
-    y_k is the class score (the logit) with channel k of the target layer set to zero; see `ablation_weights` for the
-    departure where y is not positive. Channels that are zero everywhere on an image have the weight 0 without a pass.
-    Of tokens, those that belong to no place in the image (the class token) keep their values.
+    y_k is the class score (the logit) with channel k of the target layer set to zero. See `ablation_weights` for the
+    departure where y is not positive. A channel that is zero everywhere on an image has the weight 0 and costs no pass.
+    In a layer of tokens, a token without a place in the image (the class token) keeps its values.
 
-    Only what lies behind the target layer is run again, see `PartialPass`. Images are taken one at a time, because the
-    variants of one image can share the memory of everything before the layer, those of several can not; with tens of
-    channels at least, the passes are full all the same.
+    Only the layers behind the target layer are run again; see `PartialPass`. Images are explained one at a time: the
+    variants of one image share the memory of everything before the layer, those of several images could not. With tens
+    of channels, the passes are full nevertheless.
 
     See `PerturbationCAM` for the arguments.
 
     Cost:
-        One forward pass of each image, and one pass of what lies behind the target layer for each channel that is not
-        zero, and for two more rows.
+        One forward pass for each image, and one pass through the layers behind the target layer for each channel that
+        is not zero, plus two.
 
     Source:
         Desai and Ramaswamy, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
@@ -74,7 +74,7 @@ class AblationCAM(PerturbationCAM):
     """
 
     def activations_and_weights(self, images: Tensor, class_idx: ClassIndex) -> tuple[Tensor, Tensor]:
-        """Image by image, the activations of the layer and the relative drops."""
+        """The activations of the layer and the relative drops, image by image."""
         if not len(images):
             activations, _ = self.activations_and_logits(images)
             return activations, activations.new_zeros(activations.shape[:2])
@@ -84,7 +84,7 @@ class AblationCAM(PerturbationCAM):
         return activations, weights
 
     def _of_image(self, images: Tensor, number: int, class_idx: ClassIndex, bar: tqdm) -> tuple[Tensor, Tensor]:
-        """(1, C, h, w) and (1, C) of one of the images."""
+        """Activations, (1, C, h, w), and weights, (1, C), of one of the images."""
         image = images[number : number + 1]
         behind = PartialPass(
             self.network,
@@ -93,7 +93,7 @@ class AblationCAM(PerturbationCAM):
             self.max_batch,
             partial(map_layout, images=image, network=self.network),
         )
-        # As if all images were this one, because a choice that holds `None` can not be cut up.
+        # The classes are fixed as if all images were this one: a choice that contains `None` cannot be split.
         classes = fixed_class(behind.logits.expand(len(images), -1), class_idx)
         class_of_image = selected_class(classes, slice(number, number + 1))
         (channels,) = self._channels(behind.activations).nonzero(as_tuple=True)
@@ -106,14 +106,14 @@ class AblationCAM(PerturbationCAM):
         return behind.activations, ablation_weights(score.unsqueeze(0), scores)
 
     def _channels(self, activations: Tensor) -> Tensor:
-        """(C,) bool, those of one image that have to be ablated."""
-        # Where a channel is zero, setting it to zero changes nothing.
+        """Which channels of one image have to be ablated, (C,) bool."""
+        # Setting a channel of zeros to zero changes nothing.
         needed = strongest_channels(activations, self.num_channels) & (activations != 0).any(dim=(-2, -1))
         return needed.squeeze(0)
 
 
 def _ablated(activations: Tensor, channels: Tensor) -> Tensor:
-    """(m, C, h, w) of one image, each with another channel set to zero."""
+    """Copies of the activations of one image, (m, C, h, w), each with another channel set to zero."""
     ablated = activations.repeat(len(channels), 1, 1, 1)
     ablated[torch.arange(len(channels), device=channels.device), channels] = 0
     return ablated

@@ -1,4 +1,4 @@
-"""The attention that a network pays, as it says itself."""
+"""The attention map that a network computes itself."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from camtrain.networks import AttentionHead, AttentionOutput, attention_heads
 
 
 class AttentionMap(BaseCAM):
-    """The attention map of a network with an attention head, such as `AttentionBranch` and `LFICAM`.
+    """The attention map of a network with an attention head, such as `AttentionBranch` or `LFICAM`.
 
-    It is what the features were multiplied by (less one) in the forward pass: nothing is explained after the fact. The
-    head is found by its type, `camtrain.networks.AttentionHead`, wherever it is in the network.
+    The network multiplies its features by this map plus one in the forward pass, so the map is part of the prediction
+    and not an explanation after it. The head is found by its type, `camtrain.networks.AttentionHead`, wherever it is
+    in the network.
 
-    The class does not matter: the map is the same for all, and the argument `class_idx` of the call is checked but has
-    no effect. There is no target layer to choose: the network has the one that it attends.
+    The map is the same for every class: the argument `class_idx` of the call is checked and has no effect. The network
+    decides which layer it attends to, so there is no target layer to choose.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits, with one attention head that runs once.
-        differentiable: see `BaseCAM`. A penalty on the map trains the head and what lies before it; nothing behind the
-            attended layer has a part in the map.
+        network: A network from (N, 3, H, W) to (N, K) logits, with one attention head that runs once.
+        differentiable: Whether the map stays in the graph; see `BaseCAM`. A penalty on the map trains the head and the
+            layers before it; the layers behind the attended one have no part in the map.
 
     Raises:
-        ValueError: at the call, if the network has no attention head or several, or it does not run once.
+        ValueError: When called: if the network has no attention head, or several, or the head does not run once.
 
     Cost:
         One forward pass.
@@ -44,13 +45,13 @@ class AttentionMap(BaseCAM):
         super().__init__(network, differentiable=differentiable)
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Run the network and keep what its head puts out."""
+        """Run the network and keep the output of its head."""
         head = _only_head(self.network)
         found: list[AttentionOutput] = []
         handle = head.register_forward_hook(lambda _module, _inputs, output: found.append(output))
         try:
-            # Autocast keeps the weights that it cast: in older versions of torch those of a pass without a graph cut
-            # the graph of the next one.
+            # Autocast caches cast weights. In older versions of torch, weights cached in a pass without a graph cut the
+            # graph of the next pass.
             torch.clear_autocast_cache()
             with torch.set_grad_enabled(self.differentiable):
                 logits = self.network(images)

@@ -1,4 +1,4 @@
-"""What all maps at a layer share: the call, the target layers, capturing what they put out, restoring."""
+"""What all maps at a layer share: the call, the target layers, the capture of their outputs, the restoring."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ from camtrain.networks.uncompiled import uncompiled
 
 
 class BaseCAM(ABC):
-    """A map at a layer of a network, or at several.
+    """A map at one layer of a network, or at several: the base class of all such methods.
 
-    A method of the family overrides `maps`, or, if it looks at activations and their gradients alone, derives from
-    `GradientCAM`.
+    A subclass overrides `maps`. If it needs only activations and their gradients, it derives from `GradientCAM`.
 
-    The network is run as it is, in training or evaluation mode (in training mode BatchNorm mixes the images of a batch,
-    and so do their maps), and left as found: running statistics, random generators, modes, gradients and hooks, also
-    after an error. A compiled network is run as the plain one that it was made of.
+    The network is run in the mode it is in, training or evaluation; in training mode, BatchNorm mixes the images of a
+    batch, and their maps depend on each other. The network is left as found, also after an error: running statistics,
+    random generators, modes, gradients and hooks. A compiled network is run uncompiled.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: dotted name or module, or several of them for a method that fuses their maps. It puts out
-            (N, C, h, w), (N, h, w, C) as in a Swin transformer, or tokens (N, L, C) as in a vision transformer (see
-            `camtrain.networks.map_layout`). `None` finds the last spatial layer at the first call.
-        differentiable: keep the map in the graph, through the activations and through the weights, so that a penalty on
-            it can be trained.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The layer, by its dotted name or as a module, or several layers for a method that fuses their
+            maps. Its output is (N, C, h, w), (N, h, w, C) as in a Swin transformer, or tokens (N, L, C) as in a vision
+            transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer at the first call.
+        differentiable: Whether the map stays in the graph, through the activations and through the weights, so that a
+            penalty on it can be trained.
 
     Raises:
-        ValueError: if no module has that name (with the nearest ones), the module is not in the network, a layer is
-            named twice, or there is none in the sequence.
-        TypeError: if `target_layer` is something else.
+        ValueError: If no module has that name (the message suggests the nearest ones), the module is not in the
+            network, a layer is named twice, or the sequence of layers is empty.
+        TypeError: If `target_layer` has another type.
     """
 
     def __init__(
@@ -62,44 +61,45 @@ class BaseCAM(ABC):
         self._target_layers = None if target_layer is None else _modules_of(network, target_layer)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
-        """Maps of a batch.
+        """Make the maps of a batch.
 
         Args:
-            images: (N, 3, H, W).
-            class_idx: one class for all images, or (N,) integers; `None` is the predicted class of each. A `Contrast`
-                shows why one class rather than another, an `Against` what speaks against a class.
+            images: The images, (N, 3, H, W).
+            class_idx: The class to explain: one for all images, or (N,) integers; `None` explains the predicted class
+                of each image. A `Contrast` shows why one class rather than another, an `Against` what speaks against a
+                class.
 
         Returns:
-            (N, h, w), raw, on the images' device; detached unless `differentiable`.
+            (N, h, w), raw, on the device of the images; detached unless `differentiable`.
 
         Raises:
-            ValueError: if a class is out of range, a target layer does not put out maps or tokens once, or the logits
-                do not depend on it.
+            ValueError: If a class is out of range, a target layer does not run once and return maps or tokens, or the
+                logits do not depend on it.
         """
-        # Fused attention has no second derivative; the plain kernel has one.
+        # The fused attention kernels have no second derivative; the plain one does.
         attention = sdpa_kernel(SDPBackend.MATH) if self.differentiable else nullcontext()
         with gradients_enabled(), left_as_found(self.network, images.device), uncompiled(), attention:
-            # Images made under inference mode cannot enter a graph; a clone can.
+            # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)
             cams = self.maps(images, class_idx)
         return cams if self.differentiable else cams.detach()
 
     @abstractmethod
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Maps of a batch, (N, h, w); called where gradients are enabled and the network is left as found."""
+        """The maps of a batch, (N, h, w). Called with gradients enabled; the caller restores the network."""
 
     def layers(self, images: Tensor) -> list[nn.Module]:
-        """The target layers; the one found with these images if none was named."""
+        """The target layers. If none was named, the last spatial layer, found with these images."""
         if self._target_layers is None:
             with evaluation_mode(self.network):
                 self._target_layers = [target_layer_of(self.network, last_spatial_layer(self.network, images))]
         return self._target_layers
 
     def layer(self, images: Tensor) -> nn.Module:
-        """The target layer, for a method that works on one.
+        """The target layer, for a method that works on a single one.
 
         Raises:
-            ValueError: if there are several.
+            ValueError: If there are several.
         """
         layers = self.layers(images)
         if len(layers) > 1:
@@ -109,16 +109,17 @@ class BaseCAM(ABC):
     def captured(
         self, images: Tensor, *, gradients: bool = True, differentiable: bool | None = None
     ) -> AbstractContextManager[CapturedActivations]:
-        """A context in which one pass of the network on these images captures what the target layers put out.
+        """Capture the outputs of the target layers in one pass of the network.
 
         Args:
-            images: (N, 3, H, W), what the network is run on.
-            gradients: False for a method that needs none: the pass is run without a graph.
-            differentiable: whether the graph has also what lies before the layers; `None`: as the method was made.
+            images: The images that the network is run on, (N, 3, H, W).
+            gradients: Whether gradients are needed. If not, the pass is run without a graph.
+            differentiable: Whether the graph also contains the layers before the target layers; `None` takes the
+                setting of the method.
 
         Returns:
-            A context; where it ends, its `activations` (of the only layer) or `of_layers` are (N, C, h, w), also those
-            of tokens.
+            A context manager. Run the network inside it; after it ends, its `activations` (of a single layer) or
+            `of_layers` are (N, C, h, w), for tokens too.
         """
         return captured_activations(
             self.layers(images),
@@ -128,14 +129,14 @@ class BaseCAM(ABC):
         )
 
     def layout_of(self, images: Tensor) -> LayoutOf:
-        """From what a layer puts out for these images, and the layer, to its layout, with methods to maps and back."""
+        """The function that finds the layout of a layer's output for these images, which converts to maps and back."""
         return partial(map_layout, images=images, network=self.network)
 
     def activations_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the target layer puts out, (N, C, h, w), and the logits, (N, K); both without a graph.
+        """The output of the target layer, (N, C, h, w), and the logits, (N, K), both without a graph.
 
         Raises:
-            ValueError: if there are several target layers.
+            ValueError: If there are several target layers.
 
         Cost:
             One forward pass.

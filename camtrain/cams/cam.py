@@ -1,4 +1,4 @@
-"""CAM, the first of the family."""
+"""CAM."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from torch import Tensor, nn
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, class_score
 
-# Of the sum of the magnitudes that make up a logit; a matrix product in TF32 keeps about that.
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3  # relative to the sum of the magnitudes of a logit's terms; about the precision of TF32
 
 
 def cam(activations: Tensor, weights: Tensor) -> Tensor:
-    """CAM: the channels, weighted as the linear head weights their averages.
+    """CAM: the sum of the channels, weighted by the linear head.
 
         map = Σ_k w_k A^k
 
-    Where the logit is y = Σ_k w_k · 1/(hw) Σ_ij A^k_ij + b, it is the mean of the map plus b: the map says exactly
-    where the score comes from. Hence no ReLU, as in the paper: negative values are evidence against the class. The ReLU
-    of the map is hw times Grad-CAM.
+    The logit y = Σ_k w_k · 1/(hw) Σ_ij A^k_ij + b is the mean of the map plus b, so the map shows exactly where the
+    score comes from. As in the paper there is no ReLU: negative values are evidence against the class. The ReLU of the
+    map is hw times Grad-CAM.
 
     Args:
-        activations: (N, C, h, w), what is averaged over the pixels and goes into the head.
-        weights: (N, C), those of the head for the class of each image.
+        activations: The activations A that the head averages over the pixels, (N, C, h, w).
+        weights: The weights of the head for the class of each image, (N, C).
 
     Returns:
         (N, h, w), of both signs, not normalized. Differentiable in both arguments.
@@ -43,25 +42,25 @@ def cam(activations: Tensor, weights: Tensor) -> Tensor:
 
 
 class CAM(BaseCAM):
-    """CAM of a network that ends with global average pooling and one linear layer; see `cam` for the formula.
+    """CAM: weights the channels by the linear head of a network that ends with global average pooling; see `cam`.
 
-    The head is the `nn.Linear` that puts out the logits. That it gets the averages of the target layer, and nothing
-    lies between (dropout in evaluation mode aside), is checked by the numbers at each call: the logits must be
-    W · 1/(hw) Σ_ij A_ij + b for these images, up to a thousandth of the terms that make them up. No gradient is taken.
-    A `Contrast` or `Against` is the same combination of the rows of W as it is of the logits.
+    The head is the `nn.Linear` whose output is the logits. It must get the averages of the target layer directly
+    (dropout in evaluation mode aside). Each call checks this by the numbers: the logits of the images must be
+    W · 1/(hw) Σ_ij A_ij + b, up to a thousandth of the sum of the magnitudes of these terms. No gradient is taken. A
+    `Contrast` or `Against` combines the rows of W as it combines the logits.
 
-    ResNets, MobileNetV2, EfficientNets, GoogLeNet and ShuffleNets have such a head behind their last spatial layer;
-    VGG, DenseNets (a ReLU after `features`) and vision transformers do not: use `GradCAM`.
+    ResNets, MobileNetV2, EfficientNets, GoogLeNet and ShuffleNets have such a head behind their last spatial layer.
+    VGG, DenseNets (a ReLU follows `features`) and vision transformers do not: use `GradCAM`.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: see `BaseCAM`; one layer, the one in front of the average pooling.
-        differentiable: see `BaseCAM`.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The layer before the average pooling; see `BaseCAM`. Only one.
+        differentiable: Whether the map stays in the graph; see `BaseCAM`.
 
     Raises:
-        ValueError: as `BaseCAM`, or, at the call, if there are several target layers, or the logits are not a linear
-            layer of the average of what the target layer puts out.
-        TypeError: as `BaseCAM`.
+        ValueError: As for `BaseCAM`. When called: if there are several target layers, or the logits are not a linear
+            layer of the average of the target layer's output.
+        TypeError: As for `BaseCAM`.
 
     Cost:
         One forward pass.
@@ -83,7 +82,7 @@ class CAM(BaseCAM):
 
 
 def _direction(logits: Tensor, class_idx: ClassIndex) -> Tensor:
-    """(N, K), the linear combination of its logits that each image is scored with."""
+    """The coefficients of the logits in the score of each image, (N, K)."""
     logits = logits.detach().requires_grad_() if isinstance(logits, Tensor) else logits
     (direction,) = torch.autograd.grad(class_score(logits, class_idx).sum(), logits)
     return direction
@@ -91,7 +90,7 @@ def _direction(logits: Tensor, class_idx: ClassIndex) -> Tensor:
 
 @contextmanager
 def _linear_outputs(network: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """What the linear layers put out for a batch of vectors, by name, in the order in which they ran."""
+    """Collect the outputs of the linear layers for a batch of vectors, by name, in the order in which they ran."""
     outputs: dict[str, Tensor] = {}
 
     def note(name: str, output: object) -> None:
@@ -112,29 +111,29 @@ def _linear_outputs(network: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def _head(network: nn.Module, outputs: dict[str, Tensor], activations: Tensor, logits: Tensor) -> nn.Linear:
-    """The linear layer that makes the logits of the averages of the activations.
+    """The linear layer that computes the logits from the averages of the activations.
 
     Raises:
-        ValueError: if there is none, with what stands in the way.
+        ValueError: If there is none; the message says why.
     """
     remedy = "CAM needs global average pooling and one nn.Linear behind the target layer; use GradCAM"
     names = [name for name, output in outputs.items() if _same(output, logits)]
     if not names:
-        raise ValueError(f"`network`: its logits are not what an nn.Linear puts out. {remedy}")
+        raise ValueError(f"`network`: its logits are not the output of an nn.Linear. {remedy}")
     head = network.get_submodule(names[-1])
     assert isinstance(head, nn.Linear)
     channels = activations.shape[1]
     if head.in_features != channels:
         raise ValueError(
-            f"`target_layer`: expected a layer that puts out {head.in_features} channels, one for each feature that "
-            f"the head {names[-1]!r} takes, got {channels}. {remedy}"
+            f"`target_layer`: expected a layer with {head.in_features} channels, one for each input feature of the "
+            f"head {names[-1]!r}, got {channels}. {remedy}"
         )
     error = _relative_error(head, activations.mean(dim=(-2, -1)), logits)
     if not error <= max(_TOLERANCE, 4 * torch.finfo(activations.dtype).eps, 4 * torch.finfo(logits.dtype).eps):
         raise ValueError(
-            f"`target_layer`: the head {names[-1]!r} does not get the average over the pixels of what this layer puts "
-            f"out; computed from it, the logits are off by {error:.1g} of the terms that they are the sum of. "
-            "Something lies between: another layer, a ReLU or a normalization, max pooling, dropout in training mode. "
+            f"`target_layer`: the input of the head {names[-1]!r} is not the average of this layer's output over the "
+            f"pixels; logits computed from that average are off by {error:.1g} of the sum of their terms. Something "
+            "lies between: another layer, a ReLU, a normalization, max pooling, or dropout in training mode. "
             f"{remedy}"
         )
     return head
@@ -145,10 +144,10 @@ def _same(output: Tensor, logits: Tensor) -> bool:
 
 
 def _relative_error(head: nn.Linear, averages: Tensor, logits: Tensor) -> float:
-    """How far the logits are from the head of these averages, as a share of the sum of the magnitudes of its terms."""
+    """The error of the logits that the head computes from these averages, relative to the magnitudes of the terms."""
     weight = head.weight.detach()
     bias = None if head.bias is None else head.bias.detach()
     difference = (F.linear(averages.to(weight.dtype), weight, bias) - logits).abs()
     terms = F.linear(averages.to(weight.dtype).abs(), weight.abs(), None if bias is None else bias.abs())
-    shares = torch.where(terms > 0, difference / torch.where(terms > 0, terms, 1.0), difference)
-    return float(shares.nan_to_num().max()) if shares.numel() else 0.0
+    errors = torch.where(terms > 0, difference / torch.where(terms > 0, terms, 1.0), difference)
+    return float(errors.nan_to_num().max()) if errors.numel() else 0.0

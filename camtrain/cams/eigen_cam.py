@@ -12,27 +12,26 @@ from camtrain.gradients import ClassIndex, fixed_class
 
 
 def eigen_cam(activations: Tensor, *, centered: bool = False) -> Tensor:
-    """Eigen-CAM: the activations of each pixel, projected on the direction in which they are largest.
+    """Eigen-CAM: the activations of each pixel, projected onto their dominant direction.
 
         O = U Σ Vᵀ,    map = O v_1
 
     O holds the activations of an image, one row per pixel and one column per channel; v_1 is its first right singular
-    vector. No class and no gradient enter: the map says what the layer responds to, whatever the network concludes.
+    vector. The map depends on no class and no gradient: it shows what the layer responds to, whatever the prediction.
 
-    A singular vector has no sign of its own. Here the pixel of largest magnitude is positive; after a ReLU the
-    uncentered map is then not negative anywhere.
+    The sign of a singular vector is arbitrary. It is chosen so that the pixel of largest magnitude is positive; after a
+    ReLU, the uncentered map is then nowhere negative.
 
-    O is not centered, as in the paper. pytorch-grad-cam subtracts the mean of each channel first, which makes v_1 the
-    first principal component in the usual sense and the map one of both signs; `centered=True` does so too.
+    As in the paper, O is not centered. pytorch-grad-cam subtracts the mean of each channel first, so that v_1 is the
+    first principal component in the usual sense and the map has both signs; so does `centered=True`.
 
-    A dead map, or with `centered` one whose pixels are all alike, is zeros with a zero gradient. Where the two largest
-    singular values are equal the map is not defined; it is then that of one of them, and the turn of the direction is
-    left out of its gradient. Its second derivative is not known: a backward pass with `create_graph` is an
-    error.
+    If all activations are zero, or with `centered` all pixels are equal, the map is zeros with a zero gradient. If the
+    two largest singular values are equal, the map is not defined: one of the two directions is taken, and the gradient
+    leaves out the rotation of the direction. There is no second derivative: a backward pass with `create_graph` raises.
 
     Args:
-        activations: (N, C, h, w).
-        centered: subtract each channel's mean over the pixels first.
+        activations: The activations A of a layer, (N, C, h, w).
+        centered: Whether to subtract the mean of each channel over the pixels first.
 
     Returns:
         (N, h, w), at least float32, not normalized. Differentiable.
@@ -48,11 +47,11 @@ def eigen_cam(activations: Tensor, *, centered: bool = False) -> Tensor:
         tensor([[[2.5000, 2.5000]]])
     """
     pixels = activations.flatten(2).mT.to(torch.promote_types(activations.dtype, torch.float32))
-    # At unit scale no square over- or underflows. What is not finite has no decomposition; its map is NaN.
+    # At unit scale no square over- or underflows. Activations that are not finite have no decomposition: a NaN map.
     scale = pixels.detach().abs().amax(dim=(1, 2), keepdim=True)
     usable = (scale > 0) & scale.isfinite()
     pixels = torch.where(usable, pixels, 0.0) / torch.where(usable, scale, 1.0)
-    # What centering leaves of pixels that are all alike is rounding error; the norm before says how much that can be.
+    # Centering leaves rounding errors of pixels that are all equal; the norm before it bounds them.
     noise = 4 * torch.finfo(pixels.dtype).eps * torch.linalg.vector_norm(pixels.detach(), dim=(1, 2))
     if centered:
         pixels = pixels - pixels.mean(dim=1, keepdim=True)
@@ -69,7 +68,7 @@ def eigen_cam(activations: Tensor, *, centered: bool = False) -> Tensor:
 
 def _refuse_graph(_gradient: Tensor) -> None:
     if torch.is_grad_enabled():
-        raise RuntimeError("eigen_cam: its gradient cannot be differentiated again; go backward without create_graph")
+        raise RuntimeError("eigen_cam: its gradient cannot be differentiated again; run backward without create_graph")
 
 
 def _first_direction(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,8 +78,8 @@ def _first_direction(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
         d v_1 = Σ_{j≥2} v_j v_jᵀ dG v_1 / (λ_1 - λ_j)
 
-    where the v_j of σ_j = 0 are left out: they do not move the projection, O v_j = 0. Torch's own derivative divides by
-    the differences of all pairs of singular values, also by those of two that are zero.
+    The v_j with σ_j = 0 are left out: they do not move the projection, since O v_j = 0. Torch's own derivative divides
+    by the differences of all pairs of singular values, including pairs of zeros.
     """
     _, values, vectors = torch.linalg.svd(pixels.detach(), full_matrices=False)
     first, largest = vectors[:, 0], values[:, 0]
@@ -92,26 +91,26 @@ def _first_direction(pixels: Tensor) -> tuple[Tensor, Tensor]:
     factors = torch.where(equal, 0.0, 1 / torch.where(equal, 1.0, gaps))
     product = pixels.mT @ (pixels @ first.unsqueeze(-1))  # G v_1
     change = vectors[:, 1:].mT @ (factors.unsqueeze(-1) * (vectors[:, 1:] @ product))
-    # Its value is zero but for rounding.
+    # The value of the added term is zero, its derivative is that of the direction.
     return first + (change - change.detach()).squeeze(-1), largest
 
 
 class EigenCAM(BaseCAM):
-    """Eigen-CAM of a network; see `eigen_cam` for the formula.
+    """Eigen-CAM: projects the activations of each pixel onto their dominant direction; see `eigen_cam`.
 
-    The class does not matter: the map is the same for all, and the argument `class_idx` of the call is checked but has
-    no effect.
+    The map is the same for every class: the argument `class_idx` of the call is checked and has no effect.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: see `BaseCAM`; one layer.
-        centered: subtract each channel's mean over the pixels first, as pytorch-grad-cam does and the paper does not.
-        differentiable: see `BaseCAM`. A penalty on the map trains the target layer and what lies before it; nothing
-            behind it has a part in the map.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The target layer; see `BaseCAM`. Only one.
+        centered: Whether to subtract the mean of each channel over the pixels first, as pytorch-grad-cam does and the
+            paper does not.
+        differentiable: Whether the map stays in the graph; see `BaseCAM`. A penalty on the map trains the target layer
+            and the layers before it; the layers behind it have no part in the map.
 
     Raises:
-        ValueError: as `BaseCAM`, or, at the call, if there are several target layers.
-        TypeError: as `BaseCAM`.
+        ValueError: As for `BaseCAM`. When called: if there are several target layers.
+        TypeError: As for `BaseCAM`.
 
     Cost:
         One forward pass, and a singular value decomposition of (hw, C) for each image.

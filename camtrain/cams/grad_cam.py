@@ -8,13 +8,13 @@ from camtrain.cams.gradient_cam import GradientCAM
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Grad-CAM of activations and the gradients of a class score with respect to them.
+    """Grad-CAM: the sum of the channels, each weighted by its mean gradient.
 
         α_k = 1/(hw) Σ_ij ∂y/∂A^k_ij,    map = ReLU(Σ_k α_k A^k)
 
     Args:
-        activations: (N, C, h, w).
-        gradients: (N, C, h, w).
+        activations: The activations A of a layer, (N, C, h, w).
+        gradients: The gradients ∂y/∂A of a class score, (N, C, h, w).
 
     Returns:
         (N, h, w), not negative, not normalized. Differentiable in both arguments.
@@ -35,7 +35,9 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 class GradCAM(GradientCAM):
-    """Grad-CAM of a network; see `grad_cam` for the formula and `BaseCAM` for the arguments.
+    """Grad-CAM: weights each channel of a layer by its mean gradient of the class score.
+
+    See `grad_cam` for the formula and `BaseCAM` for the arguments.
 
     Cost:
         One forward pass and a backward pass of the layers behind the target layer, for the whole batch at once.

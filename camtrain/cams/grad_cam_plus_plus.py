@@ -9,30 +9,30 @@ from camtrain.cams.gradient_cam import GradientCAM
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Grad-CAM++: positive gradients, weighted so that objects of different sizes count alike.
+    """Grad-CAM++: weights positive gradients so that objects of different sizes count equally.
 
         α^k_ij = ∂²Y/∂(A^k_ij)² / (2 ∂²Y/∂(A^k_ij)² + Σ_ab A^k_ab · ∂³Y/∂(A^k_ij)³)
         w_k = Σ_ij α^k_ij ReLU(∂Y/∂A^k_ij),    map = ReLU(Σ_k w_k A^k)
 
-    The paper scores with Y = exp(S) of the logit S, and ReLU networks are piecewise linear in A; with g = ∂S/∂A the
+    The paper uses the score Y = exp(S) of the logit S, and ReLU networks are piecewise linear in A. With g = ∂S/∂A, the
     derivatives of Y are then exp(S) g, exp(S) g² and exp(S) g³, and exp(S) cancels in
 
         α = g² / (2 g² + (Σ_ab A_ab) g³) = 1 / (2 + (Σ_ab A_ab) g)    (eq. 19; 0 where g = 0)
 
-    The second form is the one computed, since g³ underflows where gradients are small.
+    The second form is computed, since g³ underflows for small gradients.
 
-    Departures. Kept is ReLU(g), where the paper has ReLU(∂Y/∂A) = exp(S) ReLU(g): exp(S) is one positive factor for the
-    whole map of an image, overflows float32 at S = 89, and would make a penalty on the map one on the score. So the map
-    of the paper is exp(S) times this one. The authors' code also divides the α of each channel by their sum, which is
-    in none of the equations and not done here.
+    Departures: the weights use ReLU(g) instead of the paper's ReLU(∂Y/∂A) = exp(S) ReLU(g), so the paper's map is
+    exp(S) times this one. exp(S) is one positive factor for the whole map of an image, overflows float32 at S = 89, and
+    would turn a penalty on the map into a penalty on the score. The authors' code also divides the α of each channel by
+    their sum; this is in none of the equations and is not done here.
 
-    The sum over A is over the channel alone, before it meets g³; it is not Σ_ab A_ab g³_ab. After a ReLU it is not
-    negative and the denominator at least 2. Before one the denominator can come near zero, and α is as large as the
-    formula makes it; a pixel at which it is exactly zero gets α = 0.
+    The sum Σ_ab A_ab is taken over the channel before it is multiplied by g³; it is not Σ_ab A_ab g³_ab. After a ReLU
+    it is not negative, and the denominator is at least 2. Without a ReLU, the denominator can come near zero, and α is
+    as large as the formula makes it; a pixel where it is exactly zero gets α = 0.
 
     Args:
-        activations: (N, C, h, w).
-        gradients: (N, C, h, w), of a class score with respect to them.
+        activations: The activations A of a layer, (N, C, h, w).
+        gradients: The gradients ∂y/∂A of a class score, (N, C, h, w).
 
     Returns:
         (N, h, w), at least float32, not negative, not normalized. Differentiable in both arguments.
@@ -58,7 +58,9 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 class GradCAMPlusPlus(GradientCAM):
-    """Grad-CAM++ of a network; see `grad_cam_plus_plus` for the formula and `BaseCAM` for the arguments.
+    """Grad-CAM++: weights each channel of a layer by its positive gradients, independent of the size of the object.
+
+    See `grad_cam_plus_plus` for the formula and `BaseCAM` for the arguments.
 
     Cost:
         One forward pass and a backward pass of the layers behind the target layer, for the whole batch at once.

@@ -1,4 +1,4 @@
-"""What maps made of activations and gradients share: capture, class selection, differentiation, fusion of layers."""
+"""What maps from activations and gradients share: capture, choice of class, differentiation, fusion of layers."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from camtrain.gradients.scaled_gradients import scaled_gradients
 
 
 class GradientCAM(BaseCAM):
-    """A map as a function of a layer's activations and of the gradient of a class score with respect to them.
+    """A map from the activations of a layer and the gradients of a class score: the base class of such methods.
 
-    A method of the family overrides `combine`, and `fuse` where it puts the maps of several layers together in its own
-    way. See `BaseCAM` for the arguments.
+    A subclass overrides `combine`, and `fuse` if it fuses the maps of several layers in its own way. See `BaseCAM` for
+    the arguments.
     """
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Capture, differentiate, combine; fuse where there are several layers."""
+        """Capture, differentiate, combine; fuse if there are several layers."""
         return self._combined(self.derivatives(images, class_idx))
 
     def maps_of_pass(self, activations: list[Tensor], logits: Tensor, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Maps from a pass that was run already, such as that of a training step.
+        """Make maps from a pass that has been run already, such as the pass of a training step.
 
         Args:
-            activations: (N, C, h, w) of each target layer, as `captured` finds them in that pass.
-            logits: (N, K), of that pass.
-            images: (N, 3, H, W), that the pass was run on.
-            class_idx: as for the call.
+            activations: The activations of each target layer in that pass, (N, C, h, w), as `captured` returns them.
+            logits: The logits of that pass, (N, K).
+            images: The images that the pass was run on, (N, 3, H, W).
+            class_idx: The class to explain, as for the call.
 
         Returns:
             (N, h, w), raw; in the graph if the method is `differentiable`.
 
         Raises:
-            ValueError: if a class is out of range, or the logits do not depend on the activations.
+            ValueError: If a class is out of range, or the logits do not depend on the activations.
         """
         return self._combined(self._derivatives_of_pass(activations, logits, images, class_idx))
 
@@ -48,16 +48,17 @@ class GradientCAM(BaseCAM):
 
     @abstractmethod
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """From (N, C, h, w) activations and gradients of one layer to its map, (N, h, w)."""
+        """The map of one layer, (N, h, w), from its activations and gradients, both (N, C, h, w)."""
 
     def fuse(self, maps: list[Tensor]) -> Tensor:
-        """From the maps of several layers to one: the mean of normalized maps, at the size of the largest.
+        """Fuse the maps of several layers: the mean of the normalized maps, at the size of the largest.
 
-        Each map is brought to [0, 1] by `normalize` and then to the size of the one with the most pixels by `resize`,
-        so that no layer counts more for the scale of its map. With one layer this is not called: its map stays raw.
+        Each map is brought to [0, 1] by `normalize` and then to the size of the map with the most pixels by `resize`,
+        so that no layer counts more because of the scale of its map. The map of a single layer is not fused: it stays
+        raw.
 
         Args:
-            maps: (N, h, w) of each layer, of at least two layers.
+            maps: The map of each layer, (N, h, w), of at least two layers.
 
         Returns:
             (N, h, w) in [0, 1].
@@ -66,13 +67,13 @@ class GradientCAM(BaseCAM):
         return torch.stack([resize(normalize(cams), (height, width)) for cams in maps]).mean(dim=0)
 
     def derivatives(self, images: Tensor, class_idx: ClassIndex) -> list[tuple[Tensor, Tensor]]:
-        """Activations and gradients of each target layer, both (N, C, h, w) and at least float32.
+        """The activations and gradients of each target layer, both (N, C, h, w) and at least float32.
 
-        One pass forward and one backward. In half precision the gradients are taken at a scale at which they do not
-        vanish (see `scaled_gradients`).
+        One forward pass and one backward pass. In half precision, the gradients are taken at a scale at which they do
+        not underflow (see `scaled_gradients`).
 
         Raises:
-            ValueError: if the logits do not depend on what a layer puts out.
+            ValueError: If the logits do not depend on the output of a layer.
         """
         return self._derivatives_of_pass(*self._pass(images), images, class_idx)
 
@@ -90,8 +91,8 @@ class GradientCAM(BaseCAM):
             logits = self.network(images)
         activations = captured.of_layers
         if not self.differentiable and isinstance(logits, Tensor) and not logits.requires_grad:
-            # The network itself turns gradients off for the part that the layer is in, and behind it back to what they
-            # were before the layer: off, for want of a graph there. With a graph from the start they are on.
+            # The network disables gradients around the layer and then restores the state from before the layer, which
+            # is disabled too, since there was no graph yet. With a graph from the start, they are enabled again.
             with self.captured(images, differentiable=True) as captured:
                 logits = self.network(images)
             activations = captured.of_layers
@@ -103,5 +104,5 @@ def _all(gradients: list[Tensor | None]) -> list[Tensor]:
     if len(found) < len(gradients):
         number = next(number for number, gradient in enumerate(gradients, start=1) if gradient is None)
         which = "this layer" if len(gradients) == 1 else f"layer {number} of {len(gradients)}"
-        raise ValueError(f"`target_layer`: the logits do not depend on what {which} puts out; choose another")
+        raise ValueError(f"`target_layer`: the logits do not depend on the output of {which}; choose another layer")
     return found

@@ -8,17 +8,17 @@ from camtrain.cams.gradient_cam import GradientCAM
 
 
 def hi_res_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """HiResCAM: each activation times its own gradient, the gradient not averaged over the channel.
+    """HiResCAM: each activation times its own gradient, without averaging the gradient over the channel.
 
         map = Σ_k ∂y/∂A^k ⊙ A^k
 
-    Where the score is a linear function of the target layer (average pooling or flattening, and one linear layer), the
-    map sums to it but for the bias, y = Σ_ij map_ij + b, and says exactly where it comes from. Hence no ReLU, as in the
-    paper and the authors' code: negative values are evidence against the class.
+    If the score is a linear function of the target layer (average pooling or flattening, and one linear layer), the map
+    sums to the score minus the bias, y = Σ_ij map_ij + b, and shows exactly where it comes from. As in the paper and
+    the authors' code there is no ReLU: negative values are evidence against the class.
 
     Args:
-        activations: (N, C, h, w).
-        gradients: (N, C, h, w), of a class score with respect to them.
+        activations: The activations A of a layer, (N, C, h, w).
+        gradients: The gradients ∂y/∂A of a class score, (N, C, h, w).
 
     Returns:
         (N, h, w), of both signs, not normalized. Differentiable in both arguments.
@@ -38,7 +38,9 @@ def hi_res_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 class HiResCAM(GradientCAM):
-    """HiResCAM of a network; see `hi_res_cam` for the formula and `BaseCAM` for the arguments.
+    """HiResCAM: multiplies each activation of a layer by its own gradient of the class score.
+
+    See `hi_res_cam` for the formula and `BaseCAM` for the arguments.
 
     Cost:
         One forward pass and a backward pass of the layers behind the target layer, for the whole batch at once.

@@ -12,16 +12,16 @@ from camtrain.cams.resize import resize
 
 
 def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """LayerCAM: each activation times its own gradient where that is positive.
+    """LayerCAM: each activation times its own gradient, where the gradient is positive.
 
         map = ReLU(Σ_k ReLU(∂y/∂A^k) ⊙ A^k)
 
-    A weight for each pixel, not for each channel, also makes sense in shallow layers, where a channel responds to many
-    things at many places.
+    A weight for each pixel, not for each channel, makes sense in shallow layers too, where a channel responds to
+    different things in different places.
 
     Args:
-        activations: (N, C, h, w).
-        gradients: (N, C, h, w), of a class score with respect to them.
+        activations: The activations A of a layer, (N, C, h, w).
+        gradients: The gradients ∂y/∂A of a class score, (N, C, h, w).
 
     Returns:
         (N, h, w), not negative, not normalized. Differentiable in both arguments.
@@ -39,19 +39,19 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def layer_cam_pyramid(maps: Sequence[Tensor], gamma: float = 2.0) -> Tensor:
-    """The LayerCAM maps of several layers in one: where from any layer there is evidence, sharp as in the shallowest.
+    """Fuse the LayerCAM maps of several layers: evidence from any layer, as sharp as in the shallowest.
 
         map = max_l M̂_l,    M̂_l = tanh(γ M_l / max M_l) if l is shallow, M_l / max M_l otherwise
 
     Most values of a shallow map are far below its maximum; the tanh lifts them. The paper calls the first three of five
-    stages shallow. Here a map is shallow if it has more than four times the pixels of the smallest one, which is the
-    same where the smallest is that of the last stage: stages halve the sides.
+    stages shallow. Here a map is shallow if it has more than four times as many pixels as the smallest one. This is
+    the same if the smallest map is that of the last stage, since each stage halves the sides.
 
-    Each map is brought to the size of the largest before its maximum is taken, so that it counts in full.
+    Each map is resized to the size of the largest one before its maximum is taken.
 
     Args:
-        maps: (N, h, w) of each layer, not negative, of any sizes.
-        gamma: γ, the slope of the tanh; the larger, the more a shallow map counts.
+        maps: The map of each layer, (N, h, w), not negative, of any sizes.
+        gamma: The slope γ of the tanh. The larger it is, the more a shallow map counts.
 
     Returns:
         (N, h, w) in [0, 1], at least float32, of the size of the largest map. Differentiable; a map of zeros adds
@@ -69,7 +69,7 @@ def layer_cam_pyramid(maps: Sequence[Tensor], gamma: float = 2.0) -> Tensor:
     """
     sizes = [cams.shape[-2:] for cams in maps]
     largest, smallest = max(sizes, key=_pixels), min(sizes, key=_pixels)
-    scaled = [_share_of_maximum(resize(cams, (largest[0], largest[1]))) for cams in maps]
+    scaled = [_divided_by_maximum(resize(cams, (largest[0], largest[1]))) for cams in maps]
     lifted = [
         torch.tanh(gamma * cams) if _pixels(size) > 4 * _pixels(smallest) else cams
         for cams, size in zip(scaled, sizes, strict=True)
@@ -81,7 +81,7 @@ def _pixels(size: torch.Size) -> int:
     return size[0] * size[1]
 
 
-def _share_of_maximum(cams: Tensor) -> Tensor:
+def _divided_by_maximum(cams: Tensor) -> Tensor:
     cams = cams.to(torch.promote_types(cams.dtype, torch.float32))
     top = cams.amax(dim=(-2, -1), keepdim=True)
     # The denominator is made safe before the division: a NaN in the unused branch would still reach the gradient.
@@ -90,17 +90,20 @@ def _share_of_maximum(cams: Tensor) -> Tensor:
 
 
 class LayerCAM(GradientCAM):
-    """LayerCAM of a network, at one layer or as a pyramid of several; see `layer_cam` and `layer_cam_pyramid`.
+    """LayerCAM: multiplies each activation by its own positive gradient, at one layer or as a pyramid of several.
+
+    See `layer_cam` and `layer_cam_pyramid` for the formulas.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: see `BaseCAM`. One layer gives its raw map, several give their pyramid, in [0, 1].
-        gamma: γ of the pyramid, greater than zero.
-        differentiable: see `BaseCAM`.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The target layer, or several; see `BaseCAM`. One layer gives its raw map, several layers give
+            their pyramid, in [0, 1].
+        gamma: The slope γ of the pyramid, greater than zero.
+        differentiable: Whether the map stays in the graph; see `BaseCAM`.
 
     Raises:
-        ValueError: if `gamma` is not positive, or as `BaseCAM`.
-        TypeError: as `BaseCAM`.
+        ValueError: If `gamma` is not positive, or as `BaseCAM`.
+        TypeError: As for `BaseCAM`.
 
     Cost:
         One forward pass and a backward pass of the layers behind the first target layer, for the whole batch at once.

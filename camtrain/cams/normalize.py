@@ -1,4 +1,4 @@
-"""Bring maps to [0, 1]."""
+"""Maps in [0, 1]."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def normalize(cams: Tensor) -> Tensor:
-    """Each map from its own minimum to its own maximum, (m - min m) / (max m - min m); a flat map becomes zeros.
+    """Scale each map from its minimum to its maximum, (m - min m) / (max m - min m); a flat map becomes zeros.
 
-    Differentiable. A flat map gets a zero gradient, not NaN. A map that holds a NaN becomes NaN throughout, so that it
-    is not mistaken for a flat one; the other maps of the batch are not touched by it.
+    Differentiable. A flat map gets a zero gradient, not NaN. A map that contains a NaN becomes NaN everywhere, so that
+    it is not mistaken for a flat one; it does not affect the other maps of the batch.
 
     Args:
-        cams: (N, h, w), raw.
+        cams: The maps, (N, h, w), raw.
 
     Returns:
         (N, h, w) in [0, 1].

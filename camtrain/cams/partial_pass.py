@@ -1,12 +1,12 @@
-"""Run again only what lies behind a layer, whatever the network's forward looks like.
+"""Run only the layers behind a given layer again, whatever the network's forward looks like.
 
-`PartialPass` watches one pass of one image and keeps what each module and each torch function put out before the layer.
-A later pass on m variants of the layer's output goes through the same forward, but gets these values handed out instead
-of computing them, as m rows that share their memory. From the layer on everything is computed.
+`PartialPass` watches one pass of one image and keeps the output of each module and each torch function before the
+layer. A later pass on m variants of the layer's output runs the same forward, but the calls before the layer return the
+kept outputs, as m rows that share their memory. From the layer on, everything is computed.
 
-The unit is the outermost call that ended before the layer was reached: of `layer3` of a ResNet, when the target is in
-`layer4`, nothing inside is called again. Functions between modules are units of their own, so that a forward written
-with `torch.nn.functional` is served too.
+The unit is the outermost call that ended before the layer was reached: if the target is in `layer4` of a ResNet,
+nothing inside `layer3` is called again. Functions between modules are units too, so a forward written with
+`torch.nn.functional` works as well.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients.captured_activations import LayoutOf, channels_first
 from camtrain.gradients.checked_logits import checked_logits
 
@@ -39,33 +40,35 @@ _IN_PLACE_OPERATORS = (
 
 
 class PartialPass:
-    """What lies behind a layer, to be run with other activations of that layer than the image's own.
+    """The part of a network behind a layer, run with other activations of that layer than the image's own.
 
-    The network must treat the images of a batch one by one, as in evaluation mode. No gradients are taken. Values that
-    bypass the layer (skip connections, other branches) are those of the image.
+    The network must treat the images of a batch independently, as in evaluation mode. No gradients are taken. Values
+    that bypass the layer (skip connections, other branches) are those of the image.
 
-    Before the first variants are run, the image's own activations are: they have to give the image's own logits. Where
-    they do not, or the network does not do the same in both passes (a forward that depends on the batch size, that
-    keeps tensors in attributes for later layers, that draws random numbers), a warning says so and every pass runs the
-    whole network with the layer's output replaced, which is right but not fast.
+    As a check, the image's own activations are run first: they must give the image's own logits. If they do not, or the
+    network does not make the same calls in both passes (its forward depends on the batch size, keeps tensors in
+    attributes for later layers, or draws random numbers), a warning says so, and every pass runs the whole network with
+    the output of the layer replaced, which is correct but slow.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits; if a part of it was compiled, call this inside `uncompiled`.
-        layer: a module of it that runs once.
-        image: (1, 3, H, W).
-        max_batch: rows that the check may use, at most 2.
-        layout_of: how to find maps in what the layer puts out.
+        network: A network from (N, 3, H, W) to (N, K) logits. If a part of it was compiled, use this inside
+            `uncompiled`.
+        layer: A module of the network that runs once.
+        image: One image, (1, 3, H, W).
+        max_batch: The largest number of rows in the check, which needs at most 2.
+        layout_of: The function that finds the layout of the maps in the output of the layer.
 
     Attributes:
-        logits: (1, K), of the image.
-        activations: (1, C, h, w), of the image at the layer.
+        logits: The logits of the image, (1, K).
+        activations: The activations of the image at the layer, (1, C, h, w).
 
     Raises:
-        ValueError: if the layer is not run, or run more than once, or puts out no maps, or there are no (N, K) logits.
+        ValueError: If the layer does not run exactly once, its output is not a map, or the network does not return
+            (N, K) logits.
 
     Cost:
-        One pass of the image, and one of what lies behind the layer on two. Memory: what the outermost calls before the
-        layer put out for one image.
+        One pass of the image, and one pass of two rows through the layers behind the layer. Memory: the outputs of the
+        outermost calls before the layer, for one image.
 
     Example:
         >>> from camtrain.networks import CIFARResNet
@@ -98,13 +101,13 @@ class PartialPass:
 
     @torch.no_grad()
     def __call__(self, activations: Tensor) -> Tensor:
-        """Logits of the image with these activations in the place of its own.
+        """Run the image with these activations in place of its own.
 
         Args:
-            activations: (m, C, h, w); the layers behind may work on them in place.
+            activations: The activations, (m, C, h, w). The layers behind may change them in place.
 
         Returns:
-            (m, K).
+            The logits, (m, K).
         """
         if self._recording is not None:
             try:
@@ -114,7 +117,7 @@ class PartialPass:
         return self._pass(activations, None)
 
     def _pass(self, activations: Tensor, replay: _Replay | None) -> Tensor:
-        """Logits with these activations, what comes before them handed out or, without a replay, computed."""
+        """The logits with these activations. The layers before are replayed or, without a replay, computed."""
         rows = len(activations)
 
         def replace(_layer: nn.Module, _inputs: object, _output: object) -> Tensor:
@@ -128,16 +131,16 @@ class PartialPass:
         return logits
 
     def _first_pass(self, recording: _Recording, outputs: list[Tensor]) -> Tensor:
-        """Logits of the image; what the layer puts out goes to `outputs`."""
+        """The logits of the image; the output of the layer is appended to `outputs`."""
 
         def note(_layer: nn.Module, _inputs: object, output: object) -> None:
             if not isinstance(output, Tensor):
                 raise ValueError(
-                    "`target_layer`: expected a layer that puts out one tensor (N, C, h, w), got "
+                    "`target_layer`: expected a layer whose output is one tensor (N, C, h, w), got "
                     f"{type(output).__name__}"
                 )
             recording.reach()
-            # A copy, because the next layer may work in place.
+            # A copy, since the next layer may change it in place.
             outputs.append(output.clone())
 
         with _hooked(self._layer, note), recording:
@@ -150,7 +153,7 @@ class PartialPass:
         return checked_logits(logits)
 
     def _second_recording(self) -> _Recording:
-        """A recording whose pass ends at the layer, so that nothing behind it could work on the values in place."""
+        """A recording whose pass ends at the layer, so that no later layer can change the values in place."""
         recording = _Recording(self._network, self._image)
 
         def stop(_layer: nn.Module, _inputs: object, _output: object) -> None:
@@ -165,11 +168,11 @@ class PartialPass:
         return recording
 
     def _check(self, recording: _Recording, rows: int) -> None:
-        """Make sure that the image's own activations give its own logits, or give up."""
+        """Check that the image's own activations give its own logits, or give up."""
         try:
             activations = _of_rows(self.activations, rows).clone()
             agree = _agree(self._pass(activations, _Replay(recording, rows)), self.logits)
-        except Exception as error:  # whatever it is, passes of the whole network avoid it or show it again
+        except Exception as error:  # passes of the whole network avoid it, or raise it again
             self._give_up(str(error))
             return
         if not agree:
@@ -178,14 +181,15 @@ class PartialPass:
     def _give_up(self, reason: str) -> None:
         self._recording = None
         warnings.warn(
-            "`network`: it can not be run from the target layer on alone; each pass runs the whole network, which is "
-            f"slow. Two passes of one image are not alike: {reason}",
+            "`network`: it cannot be run from the target layer on alone, so each pass runs the whole network, which is "
+            f"slow. Two passes of one image differ: {reason}",
+            CamtrainWarning,
             stacklevel=2,
         )
 
 
 def _agree(logits: Tensor, expected: Tensor) -> bool:
-    """Whether logits are the same but for the rounding of kernels for another batch size."""
+    """Whether logits are equal up to the rounding of kernels for another batch size."""
     if logits.shape[1:] != expected.shape[1:]:
         return False
     unit = torch.finfo(expected.dtype).eps
@@ -199,7 +203,7 @@ def _agree(logits: Tensor, expected: Tensor) -> bool:
 
 @dataclass
 class _Call:
-    """A call that came before the layer; `output` is None where it has to be computed again."""
+    """A call before the layer; `output` is None if it has to be computed again."""
 
     callee: object
     output: Any = None
@@ -210,14 +214,14 @@ class _LayerReachedError(Exception):
 
 
 class _OtherCallsError(Exception):
-    """The pass calls something else than the recorded one did."""
+    """The pass makes other calls than the recorded one."""
 
 
 class _WatchedCalls(TorchFunctionMode):
-    """Sees the calls of torch functions, and of the modules whose forward it takes over, while it is active.
+    """Intercepts the calls of torch functions and of the given modules while it is active.
 
-    Only calls that depend on the image matter: a tensor is known to depend on it if it came out of a call that got one
-    that does. What is not known to (inside scripted functions, say) is computed, which is always right.
+    Only calls that depend on the image matter. A tensor is known to depend on it if a call with such a tensor as an
+    argument returned it. Anything else (inside scripted functions, for example) is computed, which is always correct.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -256,10 +260,10 @@ class _WatchedCalls(TorchFunctionMode):
 
     @abstractmethod
     def call(self, callee: object, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-        """Output of a call that depends on the image, before the layer is reached."""
+        """The output of a call that depends on the image, before the layer is reached."""
 
     def computed(self, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-        """Output of a torch function that has to be computed."""
+        """The output of a torch function that has to be computed."""
         return function(*args, **kwargs)
 
     def mark(self, output: Any) -> None:
@@ -272,16 +276,16 @@ class _WatchedCalls(TorchFunctionMode):
 
 
 class _Recording(_WatchedCalls):
-    """Keeps the outermost calls that end before the layer is reached, and what they put out, in their order.
+    """Keeps the outermost calls that end before the layer is reached, with their outputs, in their order.
 
-    A value that was worked on in place later shares its memory with the result, so that it is kept in its last state:
-    the one that the layers from the target layer on see.
+    A value that is changed in place later shares its memory with the result. It is kept in its last state, which is the
+    one that the target layer and the layers behind it see.
     """
 
     def __init__(self, network: nn.Module, image: Tensor) -> None:
-        # Of a scripted module, only a part that can be called has a forward.
+        # Some parts of a scripted module have no forward.
         super().__init__([module for module in network.modules() if hasattr(module, "forward")])
-        # A copy, because the network may work on its input in place.
+        # A copy, since the network may change its input in place.
         self.image = image.clone()
         self.calls: list[_Call] = []
         self._versions: list[tuple[Tensor, int]] = []
@@ -289,17 +293,17 @@ class _Recording(_WatchedCalls):
 
     @property
     def changed(self) -> bool:
-        """Whether something behind the layer worked in place on what came before it."""
+        """Whether something behind the layer changed a value from before it in place."""
         return any(value._version != version for value, version in self._versions)
 
     def reach(self) -> None:
-        """From here on everything is computed."""
+        """Mark the layer as reached: from here on, everything is computed."""
         self.reached = True
         values = [self.image, *(value for call in self.calls for value in _tensors(call.output))]
         self._versions = [(value, value._version) for value in values]
 
     def call(self, callee: object, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-        """Output of the call, which is kept in place of the calls inside."""
+        """The output of the call, which is kept instead of the calls inside it."""
         start = len(self.calls)
         of_torch = not isinstance(callee, nn.Module)
         if of_torch:
@@ -308,7 +312,7 @@ class _Recording(_WatchedCalls):
         if self.reached:
             return output
         with torch._C.DisableTorchFunction():
-            # What a function writes into memory of the network's own, it has to write again.
+            # A function that writes into memory of the network has to write again.
             new = not of_torch or not any(
                 argument is leaf and argument not in self._dependent
                 for leaf in _tensors(output)
@@ -321,7 +325,7 @@ class _Recording(_WatchedCalls):
 
 
 class _Replay(_WatchedCalls):
-    """Hands out what was recorded, for `rows` images that are all the same one."""
+    """Returns the recorded outputs for `rows` copies of the image."""
 
     def __init__(self, recording: _Recording, rows: int) -> None:
         modules = [call.callee for call in recording.calls if isinstance(call.callee, nn.Module)]
@@ -333,10 +337,10 @@ class _Replay(_WatchedCalls):
         self.mark(self.images)
 
     def call(self, callee: object, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-        """The recorded output, with no computation, where there is one."""
+        """The recorded output if there is one, else the computed output."""
         expected = self._calls[self._next] if self._next < len(self._calls) else _Call(None)
         if expected.callee != callee:
-            if isinstance(callee, nn.Module):  # one that the layer is in, or whose output has no row per image
+            if isinstance(callee, nn.Module):  # it contains the layer, or its output has no row per image
                 return function(*args, **kwargs)
             raise _OtherCallsError(f"{_name(callee)} is called where it was {_name(expected.callee)}")
         self._next += 1
@@ -350,7 +354,7 @@ class _Replay(_WatchedCalls):
         return output
 
     def computed(self, function: Function, args: Arguments, kwargs: Keywords) -> Any:
-        """Output of a torch function; what it works on in place gets memory for every row first."""
+        """The output of a torch function. Tensors that it changes in place get memory for every row first."""
         for value in _written(function, args, kwargs):
             if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
                 value.data = value.clone()
@@ -367,7 +371,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _is_one_row(output: Any) -> bool:
-    """Whether this is one tensor or several with one row each, packed in what `_of_rows` can pack again."""
+    """Whether this is a tensor of one row, or a nesting of such tensors that `_of_rows` can rebuild."""
     if isinstance(output, Tensor):
         return output.shape[:1] == (1,)
     if isinstance(output, (tuple, list)):
@@ -376,7 +380,7 @@ def _is_one_row(output: Any) -> bool:
 
 
 def _of_rows(output: Any, rows: int) -> Any:
-    """The same for so many images that are all the one of this output; the rows share their memory."""
+    """The output for that number of copies of the image; the rows share their memory."""
     if isinstance(output, Tensor):
         return output.expand(rows, *output.shape[1:])
     if output is None:

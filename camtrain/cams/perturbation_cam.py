@@ -1,4 +1,4 @@
-"""What maps share whose weights are scores of the network on something that was changed, channel by channel."""
+"""What maps share whose weights are measured channel by channel, with changed images or activations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from camtrain.positive_integer import positive_integer
 
 
 def strongest_channels(activations: Tensor, num_channels: int | None) -> Tensor:
-    """Which channels of each image to look at: those of the largest mean magnitude, 1/(hw) Σ_ij |A^k_ij|.
+    """Find the channels of each image with the largest mean magnitude, 1/(hw) Σ_ij |A^k_ij|.
 
     A map is Σ_k w_k A^k: with weights of bounded size, these are the channels that can contribute most to it.
 
     Args:
-        activations: (N, C, h, w).
-        num_channels: how many of each image; `None`, or more than there are, means all.
+        activations: The activations A of a layer, (N, C, h, w).
+        num_channels: The number of channels to find for each image. `None`, or more than there are, means all.
 
     Returns:
         (N, C), bool.
@@ -37,23 +37,24 @@ def strongest_channels(activations: Tensor, num_channels: int | None) -> Tensor:
 
 
 class PerturbationCAM(BaseCAM):
-    """A sum of a layer's channels, each with a weight that is measured by running the network once more.
+    """A weighted sum of a layer's channels, with weights measured by further forward passes: a base class.
 
-    A method of the family overrides `activations_and_weights`. It takes no gradients, whatever mode the caller is in,
-    and runs the network in evaluation mode. A network that treats the images of a batch one by one gives the same maps
-    for every `max_batch`, up to rounding.
+    A subclass overrides `activations_and_weights`. No gradients are taken, even if the caller enables them, and the
+    network is run in evaluation mode. If the network treats the images of a batch independently, the maps do not depend
+    on `max_batch`, up to rounding.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: dotted name or module; `None` finds the last spatial layer at the first call.
-        max_batch: number of changed images, or changed activations, in one pass; it bounds the memory.
-        num_channels: measure only that many channels of each image, those of the largest mean magnitude (see
-            `strongest_channels`), and leave the others out of the map; `None` measures all.
-        progress: show a progress bar.
-        differentiable: not possible here; there for the sake of one signature.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
+            call.
+        max_batch: The largest number of changed images, or changed activations, in one forward pass; bounds the memory.
+        num_channels: The number of channels to measure for each image: those of the largest mean magnitude (see
+            `strongest_channels`). The others are left out of the map. `None` measures all.
+        progress: Whether to show a progress bar.
+        differentiable: False only; accepted so that all methods have one signature.
 
     Raises:
-        ValueError: if `differentiable` is set, or a number is not positive; and where `BaseCAM` does.
+        ValueError: If `differentiable` is True, a number is not positive, or as for `BaseCAM`.
     """
 
     def __init__(
@@ -79,28 +80,28 @@ class PerturbationCAM(BaseCAM):
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Maps of a batch; see `BaseCAM`."""
-        # Before anything else: of a layer in training mode, the statistics are put aside during the call.
+        # Must come first: the call of the base class sets aside the statistics of layers in training mode.
         with evaluation_mode(self.network):
             return super().__call__(images, class_idx)
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """The weighted sum of the activations, where it is positive."""
+        """The positive part of the weighted sum of the activations."""
         with torch.no_grad():
             activations, weights = self.activations_and_weights(images, class_idx)
-        # A product of matrices would lose precision under autocast.
+        # A matrix product would lose precision under autocast.
         return (weights[..., None, None] * activations).sum(dim=1).relu()
 
     @abstractmethod
     def activations_and_weights(self, images: Tensor, class_idx: ClassIndex) -> tuple[Tensor, Tensor]:
-        """(N, C, h, w) and (N, C); called without gradients, where the network is in evaluation mode."""
+        """Activations, (N, C, h, w), and weights, (N, C). Called without gradients and in evaluation mode."""
 
     def chunks(self, rows: int, bar: tqdm) -> Iterator[slice]:
-        """Slices of at most `max_batch` of so many rows, which advance the bar."""
+        """Split that number of rows into slices of at most `max_batch`; each advances the bar."""
         for start in range(0, rows, self.max_batch):
             stop = min(start + self.max_batch, rows)
             yield slice(start, stop)
             bar.update(stop - start)
 
     def bar(self, rows: int) -> tqdm:
-        """A progress bar, if one is asked for."""
+        """A progress bar; disabled unless `progress`."""
         return tqdm(total=rows, desc=type(self).__name__, unit="pass", leave=None, disable=not self.progress)

@@ -1,4 +1,4 @@
-"""Bring maps to the size of the images."""
+"""Maps at the size of the images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def resize(cams: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear interpolation of maps, corners not aligned. Differentiable.
+    """Resize maps by bilinear interpolation, corners not aligned. Differentiable.
 
     Args:
-        cams: (N, h, w).
-        size: (H, W) in pixels.
+        cams: The maps, (N, h, w).
+        size: The new size, (H, W), in pixels.
 
     Returns:
         (N, H, W).

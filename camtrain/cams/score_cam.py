@@ -15,20 +15,20 @@ from camtrain.gradients import ClassIndex, class_score, fixed_class, selected_cl
 
 Variant = Literal["class_probability", "algorithm_1"]
 Masking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""From images (m, 3, H, W), masks (m, 1, H, W), numbers of channels and of samples, (m,), to the masked images."""
+"""Masks images: from images (m, 3, H, W), masks (m, 1, H, W), indices of channels (m,) and of samples (m,)."""
 
 
 def channel_masks(channels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks of images: each channel brought to their size, then from its own minimum to its own maximum.
+    """Make masks from channels: resize each channel to the images, then scale it from its minimum to its maximum.
 
         M = s(Up(A)),    s(a) = (a - min a) / (max a - min a)
 
     Args:
-        channels: (M, h, w), of any images.
-        size: (H, W) in pixels.
+        channels: Channels of any images, (M, h, w).
+        size: The size of the images, (H, W), in pixels.
 
     Returns:
-        (M, H, W) in [0, 1]; zeros where a channel is flat.
+        (M, H, W) in [0, 1]; zeros for a flat channel.
 
     Example:
         >>> channel_masks(torch.tensor([[[2.0, 6.0]], [[3.0, 3.0]]]), (1, 4))
@@ -40,41 +40,42 @@ def channel_masks(channels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class ScoreCAM(PerturbationCAM):
-    """Score-CAM of a network: a channel is worth what the network says of the image where the channel is active.
+    """Score-CAM: weights each channel of a layer by the class score of the image masked with that channel.
 
         M_k = s(Up(A^k)),    map = ReLU(Σ_k w_k A^k)
 
-    `channel_masks` makes the masks M_k. The paper describes two kinds of weights, and the authors' code has one:
+    `channel_masks` makes the masks M_k. The paper describes two kinds of weights, of which the authors' code has one:
 
     - `class_probability` (§3.2 and the authors' code): w_k = softmax(f(x ∘ M_k))_c, the class probability of the masked
       image, with no baseline and no softmax over channels.
-    - `algorithm_1`: w_k = softmax_k(f_c(x ∘ M_k) - f_c(0)), the increase of the logit over that of the baseline, an
-      image of zeros, with a softmax over channels. The baseline cancels in that softmax.
+    - `algorithm_1`: w_k = softmax_k(f_c(x ∘ M_k) - f_c(0)), the increase of the logit over the logit of the baseline,
+      an image of zeros, with a softmax over channels. The baseline cancels in that softmax.
 
-    A channel that is flat on an image is skipped, without a pass for it. With `class_probability` its weight is 0, as
-    in the authors' code. With `algorithm_1` its mask is zeros, which makes the masked image the baseline: its increase
-    is 0, and its weight what the softmax makes of that.
+    A channel that is flat on an image costs no pass. With `class_probability` its weight is 0, as in the authors' code.
+    With `algorithm_1` its mask is zeros, so the masked image is the baseline and the increase is 0, which enters the
+    softmax.
 
-    Departures: the sum and its ReLU are taken at the layer's resolution and not after upsampling. With a `Contrast` or
-    an `Against` the scores are contrasted likewise, probabilities or logits. With `num_channels`, the softmax of
-    `algorithm_1` is over the channels that are kept.
+    Departures: the sum and the ReLU are taken at the resolution of the layer, not after upsampling. A `Contrast` or an
+    `Against` combines the scores, probabilities or logits. With `num_channels`, the softmax of `algorithm_1` is over
+    the channels that are kept.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: dotted name or module; `None` finds the last spatial layer at the first call.
-        variant: `class_probability` or `algorithm_1`.
-        max_batch: number of masked images in one pass; it bounds the memory.
-        num_channels: measure only that many channels of each image, those of the largest mean magnitude (see
-            `strongest_channels`), and leave the others out of the map; `None` measures all.
-        progress: show a progress bar.
-        differentiable: not possible here; there for the sake of one signature.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
+            call.
+        variant: The kind of weights, `class_probability` or `algorithm_1`.
+        max_batch: The largest number of masked images in one forward pass; bounds the memory.
+        num_channels: The number of channels to measure for each image: those of the largest mean magnitude (see
+            `strongest_channels`). The others are left out of the map. `None` measures all.
+        progress: Whether to show a progress bar.
+        differentiable: False only; accepted so that all methods have one signature.
 
     Raises:
-        ValueError: if `variant` is another one, or `PerturbationCAM` does.
+        ValueError: If `variant` is another word, or as for `PerturbationCAM`.
 
     Cost:
-        One forward pass of each image, and one of a masked image for each of its channels that is not flat, those of
-        several images together in batches of `max_batch`. `algorithm_1`: one more, of the baseline.
+        One forward pass for each image, and one for each of its channels that is not flat; the masked images of several
+        images share batches of `max_batch`. `algorithm_1` needs one more pass, for the baseline.
 
     Source:
         Wang et al., Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks, CVPR workshop
@@ -111,7 +112,7 @@ class ScoreCAM(PerturbationCAM):
         self.num_samples = 1
 
     def activations_and_weights(self, images: Tensor, class_idx: ClassIndex) -> tuple[Tensor, Tensor]:
-        """The activations of the layer, and what the network says of the masked images."""
+        """The activations of the layer, and the weights of its channels from the scores of the masked images."""
         activations, logits = self.activations_and_logits(images)
         classes = fixed_class(logits, class_idx)
         kept = strongest_channels(activations, self.num_channels)
@@ -124,11 +125,11 @@ class ScoreCAM(PerturbationCAM):
         return activations, torch.where(needed, increases, 0.0).masked_fill(~kept, -torch.inf).softmax(dim=1)
 
     def masking(self, channels: int) -> Masking:
-        """How images of one call, with that many channels at the layer, are masked."""
+        """The function that masks the images of one call, with that number of channels at the layer."""
         return lambda images, masks, _channel, _sample: images * masks
 
     def _scores_of_channels(self, images: Tensor, activations: Tensor, classes: ClassIndex, needed: Tensor) -> Tensor:
-        """(N, C), the mean score of the images masked with a channel; 0 where it is not needed."""
+        """The mean score of each image masked with each channel, (N, C); 0 where it is not needed."""
         masking = self.masking(activations.shape[1])
         size = (images.shape[-2], images.shape[-1])
         numbers, channels = needed.nonzero(as_tuple=True)

@@ -14,27 +14,27 @@ from camtrain.positive_integer import positive_integer
 
 
 def smooth_grad_cam_plus_plus(activations: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
-    """Smooth Grad-CAM++: Grad-CAM++ of derivatives averaged over noisy copies of the image.
+    """Smooth Grad-CAM++: Grad-CAM++ with derivatives averaged over noisy copies of the image.
 
         α^k_ij = D₂ / (2 D₂ + Σ_ab A^k_ab · D₃)
         w_k = Σ_ij α^k_ij ReLU(D₁),    map = ReLU(Σ_k w_k A^k)
 
-    D_m is the mean over the noisy copies of the m-th derivative of Y with respect to A^k_ij, and A are the activations
-    of the image itself, without noise. It is not the mean of finished maps.
+    D_m is the mean over the noisy copies of the m-th derivative of Y with respect to A^k_ij; A are the activations of
+    the image itself, without noise. The derivatives are averaged, not the finished maps.
 
-    Departures. The paper prints D₁ in the numerator of α; D₂ is what Grad-CAM++, which it extends, has there, and what
-    makes both agree without noise. With Y = exp(S) of the logit S and g = ∂S/∂A, the derivatives are exp(S) g^m; exp(S)
-    is left out, as in `grad_cam_plus_plus`, so that D_m is the mean of g^m: otherwise the few copies whose noise raises
-    the score would outweigh all others exponentially.
+    Departures: the paper prints D₁ in the numerator of α. D₂ is what Grad-CAM++, which it extends, has there; with D₂
+    both methods agree without noise. With Y = exp(S) of the logit S and g = ∂S/∂A, the derivatives are exp(S) g^m.
+    exp(S) is left out, as in `grad_cam_plus_plus`, so that D_m is the mean of g^m: otherwise the few copies whose noise
+    raises the score would exponentially outweigh all others.
 
-    D₃ may be negative where D₁ is positive, and the denominator then near zero and α as large as the formula makes it;
-    a pixel at which it is exactly zero gets α = 0.
+    D₃ may be negative where D₁ is positive. The denominator can then come near zero, and α is as large as the formula
+    makes it; a pixel where it is exactly zero gets α = 0.
 
     Args:
-        activations: A, (N, C, h, w).
-        first: D₁, (N, C, h, w).
-        second: D₂, (N, C, h, w).
-        third: D₃, (N, C, h, w).
+        activations: The activations A of the image without noise, (N, C, h, w).
+        first: The mean first derivative D₁, (N, C, h, w).
+        second: The mean second derivative D₂, (N, C, h, w).
+        third: The mean third derivative D₃, (N, C, h, w).
 
     Returns:
         (N, h, w), not negative, not normalized. Differentiable in all arguments.
@@ -61,30 +61,31 @@ def smooth_grad_cam_plus_plus(activations: Tensor, first: Tensor, second: Tensor
 
 
 class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
-    """Smooth Grad-CAM++ of a network; see `smooth_grad_cam_plus_plus` for the formula.
+    """Smooth Grad-CAM++: Grad-CAM++ with derivatives averaged over noisy copies of the image.
 
-    The class to explain is chosen on the image without noise. In training mode the noisy images of a pass share the
-    statistics of BatchNorm, so that the map depends a little on `max_batch`; in evaluation mode it does not.
+    See `smooth_grad_cam_plus_plus` for the formula. The class to explain is chosen on the image without noise. In
+    training mode, the noisy images of a pass share the statistics of BatchNorm, so the map depends slightly on
+    `max_batch`; in evaluation mode it does not.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: see `BaseCAM`; the maps of several layers are fused as `GradientCAM.fuse` says.
-        num_samples: n, noisy copies of each image.
-        noise_level: standard deviation of the Gaussian noise, as a fraction of the range (maximum minus minimum) of
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The target layer, or several, whose maps are fused by `GradientCAM.fuse`; see `BaseCAM`.
+        num_samples: The number of noisy copies of each image.
+        noise_level: The standard deviation of the Gaussian noise, as a fraction of the range (maximum minus minimum) of
             each image, as in SmoothGrad.
-        max_batch: the most noisy images in one pass. It bounds the memory, unless the map is differentiable: then the
-            graphs of all passes are kept.
-        seed: of the noise. `None` draws it from torch's generator on the images' device, whose state is left as found:
-            two calls in a row draw the same noise, as long as nothing else draws between them.
-        differentiable: see `BaseCAM`. The noise is a constant.
+        max_batch: The largest number of noisy images in one forward pass. Bounds the memory, except with
+            `differentiable`, where the graphs of all passes are kept.
+        seed: The seed of the noise. `None` draws from torch's generator on the device of the images, whose state is
+            left as found: two calls in a row draw the same noise if nothing else draws in between.
+        differentiable: Whether the map stays in the graph; see `BaseCAM`. The noise is a constant.
 
     Raises:
-        ValueError: if a number is out of range, or as `BaseCAM`.
-        TypeError: as `BaseCAM`.
+        ValueError: If a number is out of range, or as for `BaseCAM`.
+        TypeError: As for `BaseCAM`.
 
     Cost:
-        One forward pass of the images, and for each of the n noisy copies a forward pass and a backward pass of the
-        layers behind the target layer.
+        One forward pass of the images, and for each of the `num_samples` noisy copies a forward pass and a backward
+        pass through the layers behind the target layer.
 
     Example:
         >>> from camtrain.networks import CIFARResNet
@@ -109,7 +110,7 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
         super().__init__(network, target_layer, differentiable=differentiable)
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """Activations of the images, derivatives of their noisy copies, and the maps of both."""
+        """Make the maps from the activations of the images and the derivatives of their noisy copies."""
         with self.captured(images, gradients=self.differentiable) as captured:
             logits = self.network(images)
         sums = [_SummedPowers() for _ in captured.of_layers]
@@ -123,7 +124,7 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
         return maps[0] if len(maps) == 1 else self.fuse(maps)
 
     def _noisy_gradients(self, images: Tensor, class_idx: ClassIndex) -> Iterator[list[Tensor]]:
-        """Gradients of each layer, (k, N, C, h, w), for some of the noisy copies at a time."""
+        """The gradients at each layer, (k, N, C, h, w), for k noisy copies at a time."""
         owner = torch.arange(len(images), device=images.device)
         copies = self.noisy(images)
         at_once = max(1, self.max_batch // max(1, len(images)))
@@ -143,13 +144,13 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
 
 
 def _of_copies(parts: list[Tensor], copies: int) -> Tensor:
-    """(k, N, C, h, w) of k copies, from the parts of (k N, C, h, w)."""
+    """Join parts of (k N, C, h, w) to (k, N, C, h, w), for k copies."""
     together = torch.cat(parts)
     return together.view(copies, len(together) // copies, *together.shape[1:])
 
 
 class _SummedPowers:
-    """Σ g, Σ g² and Σ g³ of one layer's gradients, in units in which they do not underflow."""
+    """The sums Σ g, Σ g² and Σ g³ of one layer's gradients, in units in which they do not underflow."""
 
     def __init__(self) -> None:
         self.unit: Tensor | None = None
@@ -166,7 +167,7 @@ class _SummedPowers:
         self.sums = [total + power for total, power in zip(self.sums, powers, strict=True)] if self.sums else powers
 
     def map(self, activations: Tensor, copies: int) -> Tensor:
-        """The map of the averages over that many copies."""
+        """The map from the averages over that number of copies."""
         assert self.unit is not None
-        # Gradients in units of u and activations in units of 1/u: α is the same, and so is the map.
+        # With gradients in units of u and activations in units of 1/u, α and the map are unchanged.
         return smooth_grad_cam_plus_plus(activations * self.unit, *(total / copies for total in self.sums))

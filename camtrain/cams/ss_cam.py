@@ -14,42 +14,44 @@ NoiseOn = Literal["activation", "input"]
 
 
 class SSCAM(ScoreCAM):
-    """SS-CAM of a network: Score-CAM with each score averaged over noise.
+    """SS-CAM: Score-CAM with each score averaged over noise on the mask or on the masked image.
 
         activation:  (M_k + ε) ∘ x,     input:  M_k ∘ x + ε,     ε ~ N(0, σ²),     M_k = s(Up(A^k))
         map = ReLU(Σ_k w_k A^k)
 
-    w_k is made as in `ScoreCAM`, whose `variant` is chosen here too, from the mean of the scores over `num_samples`
-    draws: of probabilities, or of logits before the softmax over channels. `noise_on` says which of the two kinds of
-    the paper is meant: noise on the activation map, one value per pixel for all colors, or on the masked input, one
-    for each color. Flat channels are skipped as in `ScoreCAM`: there is no mask that noise could smooth.
+    The weights w_k are those of `ScoreCAM`, in either `variant`, computed from the mean of the scores over
+    `num_samples` draws: the mean of probabilities, or of logits before the softmax over channels. `noise_on` chooses
+    between the paper's two kinds of noise: on the activation map, with one value per pixel for all colors, or on the
+    masked input, with one value per pixel and color. Flat channels cost no pass, as in `ScoreCAM`: noise has no mask to
+    smooth there.
 
-    Departures: the noise is added to the normalized map, so that σ means the same for every channel; the authors' code
-    adds it to the raw one, with a standard deviation of (2 / range)², which is largest where the channel is weakest.
-    With the paper's σ of 2, twice the range of the mask, the network sees mostly noise; at 0.2 the mask stays visible.
+    Departures: the noise is added to the normalized map, so that σ means the same for every channel. The authors' code
+    adds it to the raw map, with a standard deviation of (2 / range)², which is largest for the weakest channels. With
+    the paper's σ of 2, twice the range of the mask, the network sees mostly noise; with 0.2 the mask stays visible.
 
-    Draws are the same for each image of a batch, and depend neither on `max_batch` nor on `num_channels`.
+    The draws are the same for each image of a batch, and depend neither on `max_batch` nor on `num_channels`.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: dotted name or module; `None` finds the last spatial layer at the first call.
-        noise_on: `activation` (SS-CAM 1) or `input` (SS-CAM 2).
-        num_samples: draws for each channel.
-        noise_std: σ, in units of the mask, which spans 0 to 1, or of the images.
-        seed: of the draws; `None` takes it from torch's global generator, whose state is left as found, so that two
-            calls one after the other draw the same.
-        variant: `class_probability` or `algorithm_1`, see `ScoreCAM`.
-        max_batch: number of masked images in one pass; it bounds the memory.
-        num_channels: measure only that many channels of each image, those of the largest mean magnitude (see
-            `strongest_channels`), and leave the others out of the map; `None` measures all.
-        progress: show a progress bar.
-        differentiable: not possible here; there for the sake of one signature.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
+            call.
+        noise_on: Where the noise is added: `activation` (SS-CAM 1) or `input` (SS-CAM 2).
+        num_samples: The number of draws for each channel.
+        noise_std: The standard deviation σ of the noise, in units of the mask, which spans 0 to 1, or of the images.
+        seed: The seed of the draws. `None` takes it from torch's global generator, whose state is left as found, so
+            that two calls in a row draw the same noise.
+        variant: The kind of weights, `class_probability` or `algorithm_1`; see `ScoreCAM`.
+        max_batch: The largest number of masked images in one forward pass; bounds the memory.
+        num_channels: The number of channels to measure for each image: those of the largest mean magnitude (see
+            `strongest_channels`). The others are left out of the map. `None` measures all.
+        progress: Whether to show a progress bar.
+        differentiable: False only; accepted so that all methods have one signature.
 
     Raises:
-        ValueError: if `noise_on` is another one, `num_samples` or `noise_std` is not positive, or `ScoreCAM` does.
+        ValueError: If `noise_on` is another word, `num_samples` or `noise_std` is not positive, or as for `ScoreCAM`.
 
     Cost:
-        That of `ScoreCAM` times `num_samples`.
+        The cost of `ScoreCAM` times `num_samples`.
 
     Source:
         Wang, Naidu, et al., SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization, 2020, arXiv 2006.14255.
@@ -94,9 +96,9 @@ class SSCAM(ScoreCAM):
         self.seed = seed
 
     def masking(self, channels: int) -> Masking:
-        """Masking with noise, drawn anew for each channel and sample."""
+        """The function that masks images with noise, drawn anew for each channel and sample."""
         generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
-        # A seed for each draw, so that it does not matter in which batch it is made.
+        # Each draw has its own seed, so that it does not depend on the batch it is made in.
         seeds = torch.randint(2**62, (channels, self.num_samples), generator=generator).tolist()
 
         def masked(images: Tensor, masks: Tensor, channel: Tensor, sample: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ class SSCAM(ScoreCAM):
         return masked
 
     def _noise(self, like: Tensor, seeds: list[int]) -> Tensor:
-        """Noise of this shape, each row drawn with a seed of its own."""
+        """Noise of the shape of a tensor, each row drawn with its own seed."""
         noise = torch.empty_like(like)
         generator = torch.Generator(like.device)
         for row, seed in zip(noise, seeds, strict=True):

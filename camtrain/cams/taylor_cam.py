@@ -1,4 +1,4 @@
-"""Taylor-CAM: how pairs of positions act together."""
+"""Taylor-CAM: how strongly pairs of positions act together on a class score."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_
 from camtrain.gradients.not_inference import not_inference
 
 Score = Literal["probability", "log_probability", "logit"]
-"""What is differentiated twice: the class probability, its logarithm, or the logit."""
+"""The score that is differentiated twice: the class probability, its logarithm, or the logit."""
 
-_ROUNDING = 1e3  # multiples of the precision below which a derivative is a rounding error
+_ROUNDING = 1e3  # a derivative below this many multiples of the precision is a rounding error
 
 
 def interaction_effects(activations: Tensor, cross_derivatives: Tensor) -> Tensor:
-    """Cross-derivatives of a score, weighted by the activations: half of what `taylor_cam` puts together.
+    """Weight cross-derivatives of a score by the activations, as input of `taylor_cam`.
 
         D_ij = Σ_k A^k_i Σ_m ∂²y/∂A^k_i∂A^m_j
 
     Args:
-        activations: A, (N, C, h, w).
-        cross_derivatives: (N, P, C, h, w), the inner sum of P positions j: how the gradient at every position i and
-            channel k changes where all channels of position j rise together.
+        activations: The activations A of a layer, (N, C, h, w).
+        cross_derivatives: The inner sum over m for P positions j, (N, P, C, h, w): how the gradient at position i and
+            channel k changes if all channels of position j rise together.
 
     Returns:
-        (N, P, h, w), of the P positions j and all positions i. Differentiable in both arguments.
+        D for the P positions j and all positions i, (N, P, h, w). Differentiable in both arguments.
 
     Example:
         >>> activations = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1)
@@ -40,15 +40,15 @@ def interaction_effects(activations: Tensor, cross_derivatives: Tensor) -> Tenso
 
 
 def taylor_cam(effects: Tensor) -> Tensor:
-    """Taylor-CAM of the interaction effects of all positions with all positions.
+    """Taylor-CAM: the strength of each pair of positions, from the interaction effects.
 
         T_ij = D_ij² + D_ji²
 
     Args:
-        effects: D, (N, h, w, h, w), see `interaction_effects`; it need not be symmetric.
+        effects: The effects D, (N, h, w, h, w), see `interaction_effects`. They need not be symmetric.
 
     Returns:
-        (N, h, w, h, w), not negative, symmetric: T_ij = T_ji. Differentiable.
+        T, (N, h, w, h, w), not negative and symmetric: T_ij = T_ji. Differentiable.
 
     Source:
         Lerman, Venuto, Kautz, Xu, Explaining Local, Global, and Higher-Order Interactions in Deep Learning, ICCV 2021,
@@ -65,13 +65,13 @@ def taylor_cam(effects: Tensor) -> Tensor:
 
 
 def marginal_map(pairs: Tensor) -> Tensor:
-    """How strongly each position acts together with the others: m_i = Σ_{j ≠ i} T_ij. Differentiable.
+    """Sum up how strongly each position acts together with the others: m_i = Σ_{j ≠ i} T_ij. Differentiable.
 
-    A position's effect on itself, T_ii, is no interaction and does not count; the authors leave it out too, where they
+    The effect of a position on itself, T_ii, is no interaction and is left out. The authors leave it out too when they
     look for the strongest pairs.
 
     Args:
-        pairs: (N, h, w, h, w).
+        pairs: The map of pairs T, (N, h, w, h, w).
 
     Returns:
         (N, h, w).
@@ -87,46 +87,47 @@ def marginal_map(pairs: Tensor) -> Tensor:
 
 
 class TaylorCAM(BaseCAM):
-    """Taylor-CAM of a network: which positions act on the class score together, in pairs.
+    """Taylor-CAM: measures which pairs of positions act together on the class score, by second derivatives.
 
-    `pairs` makes the map of pairs, (N, h, w, h, w); a call makes the map of positions, (N, h, w), `marginal_map` of it.
-    `strongest_pairs_picture` draws the pairs over the image.
+    `pairs` makes the map of pairs, (N, h, w, h, w). A call makes the map of positions, (N, h, w), the `marginal_map` of
+    the pairs. `strongest_pairs_picture` draws the pairs over the image.
 
         D_ij = Σ_k A^k_i Σ_m ∂²y/∂A^k_i∂A^m_j,    T_ij = D_ij² + D_ji²,    m_i = Σ_{j ≠ i} T_ij
 
-    A first-order map such as Σ_k ∂y/∂A^k · A^k is no Taylor-CAM: what two positions do together is in the second
-    derivative alone. So the score has to be curved. Behind the target layer most networks are linear piece by piece
-    (ReLU, max pooling, linear layers), and the second derivative of their logits is zero: `score="logit"` raises there.
-    The score that is curved in every network is the class probability, the default. The logarithm of the probability
-    is curved too, but in such a network its second derivative is -Jᵀ(diag(p) - ppᵀ)J with the Jacobian J of the logits
-    and the probabilities p, the same for every class: choose it only where the layers behind the target layer are
-    smooth. The authors use networks with GELU, and explain the log-probability of the predicted class in one experiment
-    and its probability in the other.
+    A first-order map such as Σ_k ∂y/∂A^k · A^k is no Taylor-CAM: the joint effect of two positions is in the second
+    derivative alone, so the score must be curved. Behind the target layer, most networks are piecewise linear (ReLU,
+    max pooling, linear layers), and the second derivative of their logits is zero: `score="logit"` raises there. The
+    class probability, the default, is curved in every network. The log-probability is curved too, but in a piecewise
+    linear network its second derivative is -Jᵀ(diag(p) - ppᵀ)J, with the Jacobian J of the logits and the probabilities
+    p, which is the same for every class: choose it only if the layers behind the target layer are smooth. The authors
+    use networks with GELU, and explain the log-probability of the predicted class in one experiment and its probability
+    in the other.
 
-    Behind global average pooling and one linear layer, as in the last layer of a ResNet, the second derivative is the
-    same for all pairs of positions, so that D_ij depends on i alone and the pairs say no more than the map of positions
-    does. Choose an earlier layer. Where a LayerNorm follows, as behind a block of a vision transformer or a stage of
-    ConvNeXt, D is zero but for rounding, since a LayerNorm takes away what all channels have in common; that raises.
+    If only global average pooling and one linear layer follow, as after the last layer of a ResNet, the second
+    derivative is the same for all pairs of positions: D_ij depends on i alone, and the pairs show no more than the map
+    of positions. Choose an earlier layer. If a LayerNorm follows, as after a block of a vision transformer or a stage
+    of ConvNeXt, D is zero up to rounding, since a LayerNorm removes what all channels have in common; this raises.
     Choose the LayerNorm itself.
 
-    Departures from the paper: the marginal map is not in it. The formula was taken from the authors' code; the
-    diagonal, which they set to zero before they rank pairs, is kept in `pairs`.
+    Departures from the paper: the marginal map is not in it. The formula is that of the authors' code; they set the
+    diagonal to zero before they rank pairs, and `pairs` keeps it.
 
     Args:
-        network: from (N, 3, H, W) to (N, K) logits.
-        target_layer: dotted name or module (one only); `None` finds the last spatial layer at the first call.
-        score: what is differentiated twice.
-        differentiable: keep the map in the graph, through the activations and through the weights. The layers behind
-            the target layer then have to be three times differentiable, and the graphs of all h·w passes are kept.
+        network: A network from (N, 3, H, W) to (N, K) logits.
+        target_layer: The layer, by its dotted name or as a module; only one. `None` finds the last spatial layer at the
+            first call.
+        score: The score that is differentiated twice.
+        differentiable: Whether the map stays in the graph, through the activations and through the weights. The layers
+            behind the target layer must then be three times differentiable, and the graphs of all h·w passes are kept.
 
     Raises:
-        ValueError: if `score` is another word; if the layer is not in the network. When called: if the second
-            derivative of the score is zero, for which `score="probability"` is the remedy, or a LayerNorm follows.
+        ValueError: If `score` is another word, or the layer is not in the network. When called: if the second
+            derivative of the score is zero (use `score="probability"`), or a LayerNorm follows.
 
     Cost:
-        One forward pass, and 2 + h·w backward passes of the layers behind the target layer, for the whole batch at
-        once; all but the first go through the graph of the first, which makes each about as dear as two. The Hessian,
-        (C·h·w)² numbers an image, is never made.
+        One forward pass, and 2 + h·w backward passes through the layers behind the target layer, for the whole batch at
+        once. All backward passes but the first go through the graph of the first, and each costs about as much as two.
+        The Hessian, (C·h·w)² numbers for an image, is never built.
 
     Source:
         Lerman, Venuto, Kautz, Xu, Explaining Local, Global, and Higher-Order Interactions in Deep Learning, ICCV 2021,
@@ -154,32 +155,32 @@ class TaylorCAM(BaseCAM):
         self.score: Score = score
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """See `marginal_map`."""
+        """The marginal map of the pairs; see `marginal_map`."""
         return marginal_map(self._pairs(images, class_idx))
 
     def pairs(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
-        """How strongly each pair of positions acts on the class score together; see `taylor_cam`.
+        """Make the map of pairs: how strongly each pair of positions acts together; see `taylor_cam`.
 
         Args:
-            images: (N, 3, H, W).
-            class_idx: as for the call.
+            images: The images, (N, 3, H, W).
+            class_idx: The class to explain, as for the call.
 
         Returns:
-            (N, h, w, h, w), raw, not negative and symmetric; detached unless `differentiable`. The diagonal is a
-            position's effect on itself.
+            (N, h, w, h, w), raw, not negative and symmetric; detached unless `differentiable`. The diagonal is the
+            effect of a position on itself.
 
         Raises:
-            ValueError: as the call.
+            ValueError: As for the call.
         """
         with gradients_enabled(), left_as_found(self.network, images.device):
-            # Images made under inference mode cannot enter a graph; a clone can.
+            # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)
             pairs = self._pairs(images, class_idx)
         return pairs if self.differentiable else pairs.detach()
 
     def _pairs(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         self.layer(images)
-        # Fused attention has no second derivative; the plain one has.
+        # The fused attention kernels have no second derivative; the plain one does.
         with self.captured(images) as captured, sdpa_kernel(SDPBackend.MATH):
             logits = self.network(images)
         activations = captured.activations
@@ -188,7 +189,9 @@ class TaylorCAM(BaseCAM):
         if score.requires_grad:
             (gradients,) = torch.autograd.grad(score, activations, create_graph=True, allow_unused=True)
         if gradients is None:
-            raise ValueError("`target_layer`: the logits do not depend on what this layer puts out; choose another")
+            raise ValueError(
+                "`target_layer`: the logits do not depend on the output of this layer; choose another layer"
+            )
         return taylor_cam(self._effects(activations, gradients))
 
     def _scores(self, logits: Tensor) -> Tensor:
@@ -201,36 +204,36 @@ class TaylorCAM(BaseCAM):
                 return logits
 
     def _effects(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """D, (N, h, w, h, w), one position j at a time: the first pair of axes is j, the second i."""
+        """The effects D, (N, h, w, h, w), one position j at a time. The first pair of axes is j, the second is i."""
         height, width = activations.shape[-2:]
         effects, largest = [], activations.new_zeros(())
         for gradient in gradients.sum(dim=1).flatten(1).unbind(1):
             cross_derivatives = _derivatives(gradient.sum(), activations, create_graph=self.differentiable)
             largest = torch.maximum(largest, _largest(cross_derivatives))
             effects.append(interaction_effects(activations, cross_derivatives.unsqueeze(1)))
-        # For comparison: channels that rise and fall by turns.
+        # For comparison: every second channel falls while the others rise.
         signs = 1 - 2 * (torch.arange(activations.shape[1], device=activations.device) % 2)
-        by_turns = _derivatives((gradients * signs.view(-1, 1, 1)).sum(), activations, create_graph=False)
-        self._check(float(largest), float(_largest(by_turns)), torch.finfo(activations.dtype).eps, len(activations))
+        alternating = _derivatives((gradients * signs.view(-1, 1, 1)).sum(), activations, create_graph=False)
+        self._check(float(largest), float(_largest(alternating)), torch.finfo(activations.dtype).eps, len(activations))
         return torch.cat(effects, dim=1).reshape(-1, height, width, height, width)
 
-    def _check(self, largest: float, by_turns: float, precision: float, images: int) -> None:
-        if images and self.score != "probability" and largest == by_turns == 0:
+    def _check(self, largest: float, alternating: float, precision: float, images: int) -> None:
+        if images and self.score != "probability" and largest == alternating == 0:
             raise ValueError(
-                f"`score`: the second derivative of the {self.score} is zero, so that no positions act together: the "
-                "layers behind the target layer are linear piece by piece (ReLU, max pooling, linear layers). Use "
+                f"`score`: the second derivative of the {self.score} is zero, so no positions act together: the "
+                "layers behind the target layer are piecewise linear (ReLU, max pooling, linear layers). Use "
                 "score='probability', or a network with smooth activations behind it (GELU, SiLU)"
             )
-        if largest < _ROUNDING * precision * by_turns:
+        if largest < _ROUNDING * precision * alternating:
             raise ValueError(
-                "`target_layer`: nothing changes where all channels of a position rise together, which is what "
-                "Taylor-CAM looks at: a LayerNorm follows, and takes their mean away. Choose that LayerNorm, or a "
-                "layer behind it"
+                "`target_layer`: the score does not change if all channels of a position rise together, which "
+                "Taylor-CAM measures: a LayerNorm follows and removes their mean. Choose that LayerNorm, or a layer "
+                "behind it"
             )
 
 
 def _derivatives(gradient: Tensor, activations: Tensor, *, create_graph: bool) -> Tensor:
-    """Of a sum of gradients, once more; zeros where it does not depend on the activations."""
+    """The derivatives of a sum of gradients; zeros where it does not depend on the activations."""
     derivatives = None
     if gradient.requires_grad:
         (derivatives,) = torch.autograd.grad(

@@ -9,19 +9,19 @@ from camtrain.cams.gradient_cam import GradientCAM
 
 
 def x_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """XGrad-CAM: the gradients of a channel averaged where the channel is active, not everywhere.
+    """XGrad-CAM: weights each channel by its gradients, averaged in proportion to the activations.
 
         w_k = Σ_ij A^k_ij / (Σ_ab A^k_ab) · ∂y/∂A^k_ij,    map = ReLU(Σ_k w_k A^k)
 
-    Before the ReLU, the map sums to Σ g ⊙ A, as that of HiResCAM does (the axiom that the paper calls conservation).
+    Before the ReLU, the map sums to Σ g ⊙ A, like the map of HiResCAM (the paper calls this axiom conservation).
 
-    Meant for activations that are not negative: with both signs Σ_ab A^k_ab can come near zero, and the weight of such
-    a channel is as large as the formula makes it. A channel that sums to zero, which after a ReLU is a dead one, gets
-    the weight zero; the authors' code adds 1e-6 to the sum instead.
+    The formula is meant for activations that are not negative. With both signs, Σ_ab A^k_ab can come near zero, and the
+    weight of the channel is as large as the formula makes it. A channel that sums to zero (after a ReLU, a dead one)
+    gets the weight zero; the authors' code adds 1e-6 to the sum instead.
 
     Args:
-        activations: (N, C, h, w).
-        gradients: (N, C, h, w), of a class score with respect to them.
+        activations: The activations A of a layer, (N, C, h, w).
+        gradients: The gradients ∂y/∂A of a class score, (N, C, h, w).
 
     Returns:
         (N, h, w), at least float32, not negative, not normalized. Differentiable in both arguments.
@@ -43,13 +43,15 @@ def x_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     total = activations.sum(dim=(-2, -1), keepdim=True, dtype=precision)
     # The denominator is made safe before the division: a NaN in the unused branch would still reach the gradient.
     dead = total.abs() < torch.finfo(total.dtype).tiny
-    shares = torch.where(dead, 0.0, activations / torch.where(dead, 1.0, total))
-    weights = (shares * gradients).sum(dim=(-2, -1), keepdim=True)
+    fractions = torch.where(dead, 0.0, activations / torch.where(dead, 1.0, total))
+    weights = (fractions * gradients).sum(dim=(-2, -1), keepdim=True)
     return (weights * activations).sum(dim=1).relu()
 
 
 class XGradCAM(GradientCAM):
-    """XGrad-CAM of a network; see `x_grad_cam` for the formula and `BaseCAM` for the arguments.
+    """XGrad-CAM: weights each channel of a layer by its gradients, averaged in proportion to the activations.
+
+    See `x_grad_cam` for the formula and `BaseCAM` for the arguments.
 
     Cost:
         One forward pass and a backward pass of the layers behind the target layer, for the whole batch at once.

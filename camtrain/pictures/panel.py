@@ -89,9 +89,9 @@ def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
     """A gray tile with a few lines of text, in place of a picture of the same size as `like`.
 
     Example:
-        >>> print(note_tile("CAM", torch.zeros(3, 8, 8), "the logits are not what an nn.Linear puts out").note)
-        the logits are not what
-        an nn.Linear puts out
+        >>> print(note_tile("CAM", torch.zeros(3, 8, 8), "the logits are not the output of an nn.Linear").note)
+        the logits are not the
+        output of an nn.Linear
     """
     lines = textwrap.wrap(note, _NOTE_WIDTH, max_lines=_NOTE_LINES, placeholder=" …")
     return Tile(kind, torch.full_like(like, 0.85), title, note="\n".join(lines))

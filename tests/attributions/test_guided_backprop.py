@@ -102,6 +102,6 @@ def _with_guided_relu6(network: nn.Module) -> nn.Module:
 def test_network_without_a_gate():
     with pytest.raises(
         ValueError,
-        match=r"`network`: expected one with ReLUs that can be guided; .* no ReLU-like activation.*Found: .*Gelu",
+        match=r"`network`: expected a network with ReLUs that can be guided; .* no ReLU-like activation.*Found: .*Gelu",
     ):
         GuidedBackprop(models.convnext_tiny(weights=None, num_classes=2).eval())(torch.rand(1, 3, 32, 32))

@@ -74,5 +74,5 @@ def test_wrong_layers():
     network.unused = nn.Conv2d(3, 4, 1)
     with pytest.raises(ValueError, match="`target_layer`: no module is called 'layer9'"):
         GuidedGradCAM(network, "layer9")
-    with pytest.raises(ValueError, match="`target_layer`: the logits do not depend on what this layer puts out"):
+    with pytest.raises(ValueError, match="`target_layer`: the logits do not depend on the output of this layer"):
         GuidedGradCAM(network, "unused")(torch.rand(1, 3, 16, 16))

@@ -11,6 +11,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import Tensor, nn
 
 from camtrain.attributions import IntegratedGradients, completeness_error, integrated_gradients
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import Contrast
 from tests.attributions.lifelike_network import lifelike_network, untrained_network
 from tests.attributions.plain_weights import check_gradients
@@ -175,7 +176,7 @@ def test_refinement_is_the_same_as_that_many_steps_at_once():
     x = torch.cat([image(1.0, 1.0), image(3.0, -2.0)])
     expected = IntegratedGradients(network, num_steps=27, tolerance=None)(x)
     assert not torch.allclose(IntegratedGradients(network, num_steps=9, tolerance=None)(x), expected)
-    with pytest.warns(UserWarning, match="integrated gradients"):
+    with pytest.warns(CamtrainWarning, match="Integrated Gradients"):
         found = IntegratedGradients(network, num_steps=3, tolerance=1e-9, max_steps=80)(x)
     torch.testing.assert_close(found, expected)
 
@@ -183,7 +184,7 @@ def test_refinement_is_the_same_as_that_many_steps_at_once():
 def test_attributions_that_stay_incomplete_are_told():
     network = Score(lambda s: torch.relu(s - 0.3), [1.0])
     message = r"attributions of 1 of 2 images are not complete to 0.001, the worst to 4.8e-02; raise `max_steps`"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(CamtrainWarning, match=message):
         IntegratedGradients(network, num_steps=1, max_steps=9)(torch.cat([image(1.0), image(-1.0)]))
 
 

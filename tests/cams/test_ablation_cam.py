@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from camtrain.cams.ablation_cam import AblationCAM, ablation_weights
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import Against, Contrast
 from camtrain.networks import CIFARResNet
 from tests.cams.random_network import PARITY_CASES, random_network
@@ -260,7 +261,7 @@ def test_whole_passes_where_there_is_no_other_way():
     images = torch.rand(2, 3, 12, 12, dtype=torch.float64)
     with torch.no_grad():
         expected = _in_loops(network, "layer2", images, [1, 1])
-    with pytest.warns(UserWarning, match="can not be run from the target layer on alone"):
+    with pytest.warns(CamtrainWarning, match="cannot be run from the target layer on alone"):
         cams = AblationCAM(network, "layer2", max_batch=4)(images, 1)
     torch.testing.assert_close(cams, expected)
 

@@ -204,7 +204,7 @@ class TwoLinear(GapAndLinear):
         return self.hidden(features.mean(dim=(-2, -1)))
 
 
-NOT_THE_AVERAGE = r"`target_layer`: the head 'fc' does not get the average .* off by .*; use GradCAM"
+NOT_THE_AVERAGE = r"`target_layer`: the input of the head 'fc' is not the average .* off by .*; use GradCAM"
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,9 @@ NOT_THE_AVERAGE = r"`target_layer`: the head 'fc' does not get the average .* of
         (MaxPooling, NOT_THE_AVERAGE),
         (DropoutBetween, NOT_THE_AVERAGE),
         (TwoLinear, NOT_THE_AVERAGE),
-        (Temperature, "`network`: its logits are not what an nn.Linear puts out"),
-        (WithoutLinear, "`network`: its logits are not what an nn.Linear puts out"),
-        (Flattened, r"`target_layer`: expected a layer that puts out 8 channels, .* the head 'fc' takes, got 2"),
+        (Temperature, "`network`: its logits are not the output of an nn.Linear"),
+        (WithoutLinear, "`network`: its logits are not the output of an nn.Linear"),
+        (Flattened, r"`target_layer`: expected a layer with 8 channels, .* the head 'fc', got 2"),
     ],
 )
 def test_another_head(network, message):
@@ -236,7 +236,7 @@ def test_dropout_in_evaluation_mode_and_a_relu_that_does_nothing_do_not_matter()
 
 
 def test_wrong_layer():
-    with pytest.raises(ValueError, match=r"`target_layer`: expected a layer that puts out 512 channels.*'fc'.*got 256"):
+    with pytest.raises(ValueError, match=r"`target_layer`: expected a layer with 512 channels.*'fc'.*got 256"):
         CAM(random_network("resnet18"), "layer3")(torch.rand(1, 3, 64, 64))
 
 

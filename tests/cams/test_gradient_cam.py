@@ -129,7 +129,7 @@ def test_a_layer_of_several_that_the_logits_do_not_depend_on(resnet, images):
             self.aside(images)
             return self.resnet(images)
 
-    with pytest.raises(ValueError, match="`target_layer`: the logits do not depend on what layer 2 of 3 puts out"):
+    with pytest.raises(ValueError, match="`target_layer`: the logits do not depend on the output of layer 2 of 3"):
         SignedCAM(Network(), ["resnet.layer1", "aside", "resnet.layer3"])(images)
 
 

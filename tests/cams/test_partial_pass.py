@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
 
 from camtrain.cams.partial_pass import PartialPass
+from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.networks.map_layout import map_layout
 from camtrain.networks.uncompiled import uncompiled
 
@@ -427,8 +428,8 @@ class KeepsATensorInAnAttribute(nn.Module):
 def test_whole_passes_and_a_warning_where_the_passes_differ(make, reason, unused):
     torch.manual_seed(0)
     network = make()
-    message = f"`network`: it can not be run from the target layer on alone.*{reason}"
-    with pytest.warns(UserWarning, match=message):
+    message = f"`network`: it cannot be run from the target layer on alone.*{reason}"
+    with pytest.warns(CamtrainWarning, match=message):
         counts = _check(network, "target", torch.rand(1, 3, 8, 8))
     assert counts["convolution"] == sum(isinstance(module, nn.Conv2d) for module in network.modules()) - unused
 
@@ -440,14 +441,14 @@ def test_larger_batches_that_are_not_alike():
 
     torch.manual_seed(0)
     network = Layers(forward)
-    with pytest.warns(UserWarning, match="contiguous is called where it was Conv2d"):
+    with pytest.warns(CamtrainWarning, match="contiguous is called where it was Conv2d"):
         _check(network, "target", torch.rand(1, 3, 8, 8))
 
 
 def test_random_network_is_warned_of():
     torch.manual_seed(0)
     network = Layers(lambda net, x: net.behind(F.dropout(net.target(net.before(x)), 0.5, training=True)))
-    with pytest.warns(UserWarning, match="its logits differ"):
+    with pytest.warns(CamtrainWarning, match="its logits differ"):
         PartialPass(network, network.target, torch.rand(1, 3, 8, 8))
 
 
@@ -459,7 +460,7 @@ def test_error_of_the_network_itself_is_shown():
 
     network = Layers(fails)
     with torch.no_grad():
-        with pytest.warns(UserWarning, match="more than one image"):
+        with pytest.warns(CamtrainWarning, match="more than one image"):
             behind = PartialPass(network, network.target, torch.rand(1, 3, 8, 8))
         with pytest.raises(KeyError, match="more than one image"):
             behind(behind.activations.repeat(2, 1, 1, 1))
@@ -481,7 +482,7 @@ def test_layer_that_has_no_maps(layer, message):
 
 def test_layer_that_puts_out_something_else():
     network = Blocks()
-    with pytest.raises(ValueError, match=r"`target_layer`: expected a layer that puts out one tensor.*got dict"):
+    with pytest.raises(ValueError, match=r"`target_layer`: expected a layer whose output is one tensor.*got dict"):
         PartialPass(network, network.blocks[1], torch.rand(1, 3, 8, 8))
 
 

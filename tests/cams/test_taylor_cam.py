@@ -189,7 +189,7 @@ def test_vision_transformer():
 def test_layer_in_front_of_a_layer_norm_has_no_effects_but_rounding(dtype):
     network, images = Tiny().to(dtype), torch.randn(2, 3, 16, 16, dtype=dtype)
     for score in ("probability", "logit"):
-        with pytest.raises(ValueError, match=r"`target_layer`: nothing changes where .* a LayerNorm follows"):
+        with pytest.raises(ValueError, match=r"`target_layer`: the score does not change if .* a LayerNorm follows"):
             TaylorCAM(network, "encoder.layers.encoder_layer_0", score=score)(images)
 
 
@@ -353,5 +353,5 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="`target_layer`: TaylorCAM works on one layer, got 2"):
         TaylorCAM(network, ["0", "1"])(torch.zeros(1, 3, 7, 7).double())
     detached = Behind(lambda a: torch.ones(len(a), 2) * nn.Parameter(torch.ones(2)))
-    with pytest.raises(ValueError, match="`target_layer`: the logits do not depend on what this layer puts out"):
+    with pytest.raises(ValueError, match="`target_layer`: the logits do not depend on the output of this layer"):
         TaylorCAM(detached, "target")(torch.zeros(1, 3, 7, 7))

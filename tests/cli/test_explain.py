@@ -222,7 +222,7 @@ def test_a_method_that_can_not_be_used_is_named(explain):
     words = ["--images", "a.png", "--network", "my_code.flat_head", "--size", "16", *PLAIN]
     status, out, err = explain(*words, "--methods", "cam,grad_cam,guided_backprop")
     assert status == 0
-    assert "warning: CAM can not be used here: `target_layer`: expected a layer that puts out 784 channels" in err
+    assert "warning: CAM can not be used here: `target_layer`: expected a layer with 784 channels" in err
     (line,) = [line for line in err.splitlines() if "guided backprop can not be used here" in line]
     assert "no ReLU-like activation" in line
     assert written() == {"a.grad_cam.png", "contact_sheet.png"}
