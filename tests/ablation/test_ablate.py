@@ -241,7 +241,7 @@ def test_another_number_of_threads_is_refused(folder, study):
             "the study will have no 'insertion'; did you mean",
         ),
         (["--set", "trainer.max_epochs=1", "--score", "insertion_auc/layer_cam"], "`--score`: the study will have no"),
-        (["--set", "trainer.max_epochs=1", "--margin", "-1"], "`--margin`: expected a number of at least 0"),
+        (["--set", "trainer.max_epochs=1", "--margin", "-1"], "margin`: expected a fraction in [0, 1)"),
         (["--set", "trainer.max_epochs=1", "--evaluate-with=--stages x"], "--stages"),
         (
             ["--set", "trainer.max_epochs=1", "--evaluate-with=--checkpoint other.ckpt"],
