@@ -1,4 +1,4 @@
-"""The Lightning module does what the same loop by hand does, and what it logs is what happened."""
+"""The Lightning module trains like the same loop written by hand, and logs what happened."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_logged_numbers_are_those_of_the_objective(tmp_path):
     for label in range(CLASSES):
         expected = right[labels == label].mean().item()
         assert math.isclose(logged[f"val/accuracy_per_class/{label}"], expected, rel_tol=1e-6, abs_tol=1e-6)
-    assert "val/accuracy_top5" not in logged  # of three classes, five are always right
+    assert "val/accuracy_top5" not in logged  # with three classes, the top five are always right
 
 
 def test_top5_and_class_names(tmp_path):
@@ -264,7 +264,7 @@ def test_a_checkpoint_made_in_python_loads_with_weights_only(tmp_path):
 
 
 class BrokenAt(nn.Module):
-    """Its logits become NaN at one call."""
+    """A network whose logits become NaN at one call."""
 
     def __init__(self, call: int) -> None:
         super().__init__()

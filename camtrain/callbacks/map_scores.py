@@ -78,7 +78,7 @@ class MapScores(Callback):
             raise ValueError("`methods`: expected at least one, got none")
         self.metrics = metric_names(metrics)
         if num_images is not None and num_images < 0:
-            raise ValueError(f"`num_images`: expected at least 0, or none for all, got {num_images}")
+            raise ValueError(f"`num_images`: expected at least 0, or `None` for all, got {num_images}")
         self.num_images = num_images
         self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer

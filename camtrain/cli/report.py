@@ -59,6 +59,12 @@ def add_rule(parser: CommandParser) -> None:
 
 
 def rule_of(parser: CommandParser, settings: Any) -> dict[str, Any]:
-    """The rule that was typed, as arguments of `Ablation.report`."""
+    """The rule that was typed, as arguments of `Ablation.report`.
+
+    Raises:
+        ValueError: If the margin is out of its range.
+    """
     typed = parser.arguments(settings, Ablation.report)
+    if not 0 <= typed["margin"] < 100:
+        raise ValueError(f"`margin`: expected points of percent in [0, 100), got {typed['margin']:g}")
     return {**typed, "margin": typed["margin"] / 100}

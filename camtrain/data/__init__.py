@@ -1,4 +1,4 @@
-"""Where images come from: Lightning data modules that yield `camtrain.batch.Batch`."""
+"""Lightning data modules, whose loaders yield `camtrain.batch.Batch`."""
 
 from camtrain.data.cifar import CIFAR10, CIFAR100
 from camtrain.data.decoy_digits import DecoyDigits

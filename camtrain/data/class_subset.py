@@ -27,7 +27,7 @@ def class_subset(available: Sequence[str], wanted: Sequence[str] | None) -> list
     if wanted is None:
         return list(available)
     if not wanted:
-        raise ValueError("`classes`: expected at least one class name, or null for all, got an empty list")
+        raise ValueError("`classes`: expected at least one class name, or `None` for all, got an empty list")
     for name in wanted:
         if name not in available:
             raise ValueError(f"`classes`: this data set has no class {name!r}; {nearest_names(name, available)}")

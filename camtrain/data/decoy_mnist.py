@@ -179,7 +179,7 @@ class DecoyMNIST(ImageDataModule):
         if not 0 < val_fraction < 1:
             raise ValueError(f"`val_fraction`: expected a fraction between 0 and 1, got {val_fraction}")
         if num_train is not None and num_train < 1:
-            raise ValueError(f"`num_train`: expected at least 1, or null for all, got {num_train}")
+            raise ValueError(f"`num_train`: expected at least 1, or `None` for all, got {num_train}")
         self.root = root
         self.source_name: DataSet = data_set
         self.download = download

@@ -44,7 +44,7 @@ class Rule:
 
 @dataclass(frozen=True, repr=False)
 class Answer:
-    """What a study says. It prints as a sentence and a table of the points.
+    """The answer of a study. It prints as a sentence and a table of the points.
 
     Attributes:
         best: The best point by the rule; `None` if no point within the margin gains anything.

@@ -30,7 +30,8 @@ def fit(config: str | Path, run: RunSettings) -> Path:
         RuntimeError: If the training left no checkpoint.
         SystemExit: If the configuration is wrong, after a message on stderr.
     """
-    words = [f"--run.{name}={json.dumps(value)}" for name, value in asdict(run).items()]
+    settings = {name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(run).items()}
+    words = [f"--run.{name}={value}" for name, value in settings.items()]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         # Lightning 2.6 calls what torch 2.14 deprecates; nothing that a user could act on.

@@ -18,7 +18,7 @@ from tests.offline_run import OfflineRun
 
 
 class TinyModule(pl.LightningModule):
-    """What the callbacks ask for: a `network`; BatchNorm, dropout and a frozen parameter are to be left as found."""
+    """A module with a `network` of BatchNorm, dropout and a frozen parameter, which callbacks must leave as found."""
 
     def __init__(self, activation=nn.ReLU, classes=3):
         super().__init__()
@@ -58,7 +58,7 @@ class TinyModule(pl.LightningModule):
 
 
 class Squares(torch.utils.data.Dataset):
-    """A bright square somewhere on noise; `annotation` says what is known about where it is."""
+    """A bright square on noise; `annotation` chooses what a batch says about its place."""
 
     def __init__(self, length=10, size=16, annotation=("boxes", "mask"), some_without=False):
         self.length, self.size, self.annotation, self.some_without = length, size, annotation, some_without

@@ -32,7 +32,7 @@ def test_writes_a_sheet(entry, tiny_module, tiny_data, tiny_trainer, run_stage, 
 
 
 class Seen(CAMLogger):
-    """Remembers what it has shown."""
+    """A logger that keeps the panels it has made."""
 
     def __init__(self, **settings):
         super().__init__(**settings)
@@ -98,7 +98,7 @@ def test_validate_shows_its_own_loader_after_a_fit(tiny_module, tiny_data, tiny_
     others = DataLoader(TensorDataset(torch.zeros(2, 3, 16, 16), torch.tensor([2, 2])), batch_size=2)
     trainer.validate(module, others)
     assert callback.seen[-1][0].label == 2
-    assert callback.seen[-1][0].tiles[0].pixels.unique().tolist() == [0.5]  # by the data module, which Lightning keeps
+    assert callback.seen[-1][0].tiles[0].pixels.unique().tolist() == [0.5]  # denormalized by the data module
 
 
 def test_users_own_loaders_without_a_data_module(tiny_module, tiny_trainer):
@@ -150,7 +150,7 @@ def test_sanity_check_makes_none_and_fast_dev_run_writes_none(tiny_module, tiny_
 
 
 def test_training_is_not_changed(tiny_module, tiny_data, tiny_trainer):
-    """Not a weight, not a running statistic, not a random number."""
+    """Neither a weight, nor a running statistic, nor a random number changes."""
     weights, random_numbers = [], []
     for callbacks in ([], [CAMLogger(num_images=2)]):
         torch.manual_seed(0)
@@ -205,7 +205,7 @@ def test_wandb_gets_panels_with_boxes_and_their_epoch(
             assert image.size == (5 * 128 + 4 * 8, 128)
     steps = [row["_step"] for row in run.history]
     assert steps == sorted(set(steps)), "a step that goes back is dropped by W&B"
-    # Beside the panels, every scalar of the module is there: nothing of the epochs was dropped.
+    # Beside the panels, W&B has every scalar of the module, so it dropped nothing.
     assert sum("val/accuracy" in row for row in run.history) == 3
 
 

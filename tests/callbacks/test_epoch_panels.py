@@ -1,4 +1,4 @@
-"""What a panel shows, pixel by pixel."""
+"""The tiles, captions and boxes of a panel, pixel by pixel."""
 
 from __future__ import annotations
 

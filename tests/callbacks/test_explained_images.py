@@ -1,4 +1,4 @@
-"""What a panel shows is what the parts give."""
+"""Explained images have the maps and gradients that the parts of the package compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faithfulness scores in Lightning's loops: the numbers by hand, a fixed set of images, an interval."""
+"""Faithfulness scores in Lightning's loops: the numbers by hand, a fixed set of images, a schedule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def probability(network, image, class_idx):
 
 
 def scores_by_hand(module, samples, indices, stage, steps=6):
-    """Image by image, one pass at a time, with nothing of the callback or the evaluator."""
+    """The scores image by image, one pass at a time, without the callback and the evaluator."""
     network = module.network.eval()
     names = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc")
     values = {name: [] for name in names}
@@ -74,7 +74,7 @@ def test_an_iterable_data_set_gives_its_first_images(tiny_module, tiny_data, tin
     assert callback.scores == pytest.approx(scores_by_hand(module, samples, range(6), "test"), rel=1e-4, abs=1e-6)
 
 
-def test_it_is_due_first_then_in_an_interval_and_last(tiny_module, tiny_data, tiny_trainer, tmp_path):
+def test_it_is_due_first_then_every_n_epochs_and_last(tiny_module, tiny_data, tiny_trainer, tmp_path):
     callback = FaithfulnessScores(num_images=2, every_n_epochs=3, num_steps=2, metrics=["average_drop"])
     tiny_trainer(callback, max_epochs=6).fit(tiny_module(), tiny_data())
     with (tmp_path / "run" / "metrics.csv").open(encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The same few images, whatever draws the batches."""
+"""The same few images for any sampler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camtrain.callbacks import CAMLogger
 
 
 def test_reading_them_changes_no_random_generator(tiny_module, tiny_data, tiny_trainer):
-    """Also not where a data set draws from all of them, and fails."""
+    """Random generators are left as found, also if a data set draws from all of them and fails."""
     data, drawn, before = tiny_data(), [], []
 
     def generators():

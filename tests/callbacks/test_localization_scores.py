@@ -32,7 +32,7 @@ NAMES = (
 
 
 def scores_by_hand(module, loader, stage, annotation="boxes", class_of="label", layer="4"):
-    """Image by image, with nothing of the callback."""
+    """The scores image by image, without the callback."""
     module.eval()
     energies, ious, areas, flats = [], [], [], []
     for batch in loader:
@@ -176,7 +176,7 @@ def test_a_dead_network_has_flat_maps_that_score_zero(tiny_module, tiny_data, ti
 
 
 def test_fit_and_validate_may_alternate(tiny_module, tiny_data, tiny_trainer):
-    """Inference mode leaves nothing behind that a later fit could not use."""
+    """A test, which runs in inference mode, leaves nothing that a later fit cannot use."""
     module, data, callback = tiny_module(), tiny_data(), LocalizationScores()
     trainer = tiny_trainer(callback)
     trainer.validate(module, data)
@@ -197,7 +197,7 @@ def state(module):
 
 
 class Recorder(pl.Callback):
-    """The state of the module before and after another callback's hooks."""
+    """Records the state of the module before and after the hooks of another callback."""
 
     def __init__(self):
         self.states = []
@@ -244,7 +244,7 @@ def test_a_network_that_is_left_in_training_mode_is_scored_in_evaluation_mode(ti
 def test_leaves_the_model_as_found_after_an_error(tiny_module, tiny_data, tiny_trainer):
     module, data = tiny_module(classes=2), tiny_data()
 
-    # A module with a mind of its own: it undoes Lightning's evaluation mode.
+    # This module undoes Lightning's evaluation mode.
     def untidy(*_):
         module.network.train()
         for parameter in module.parameters():
@@ -293,7 +293,7 @@ def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
 
 
 def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
-    """Metrics add up over processes, and the other callbacks write once and wait for nobody."""
+    """Metrics add up over processes; the other callbacks write once, and no process waits for another."""
     script = Path(__file__).with_name("two_processes.py")
     monkeypatch.syspath_prepend(str(script.parent))
     runpy.run_path(str(script))["main"](1, tmp_path / "1")

@@ -1,4 +1,4 @@
-"""Paths of checkpoints in a folder that is called otherwise than before."""
+"""Paths of checkpoints in a folder that has been moved or renamed."""
 
 from __future__ import annotations
 

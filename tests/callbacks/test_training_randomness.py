@@ -1,4 +1,4 @@
-"""Random numbers after a checkpoint are those that would have come."""
+"""Random numbers after resuming are those that an uninterrupted training draws."""
 
 # ruff: noqa: NPY002  NumPy's old generator is what transforms of images may use
 from __future__ import annotations
@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def drawn():
-    """A few numbers of each generator; an odd count of normal ones, one of which is kept for later."""
+    """A few numbers of each generator; an odd count of normal ones, since generators draw them in pairs."""
     return random.random(), random.gauss(0, 1), float(np.random.rand()), float(np.random.randn()), float(torch.rand(()))
 
 
@@ -31,7 +31,7 @@ def test_generators_go_on_from_the_state_that_was_kept(tmp_path):
 
 
 def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
-    """The median of 3, 1 and 1 s; what is around validation is left out."""
+    """The median of 3, 1 and 1 s; the time around validation is left out."""
     clock = iter([10.0, 13.0, 14.0, 100.0, 101.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     logged = {}
@@ -55,10 +55,10 @@ def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
 
 def test_peak_memory_grows_with_what_is_held():
     before = peak_memory(CPU)
-    held = torch.ones(2**28 + int(2**18 * before))  # a GiB and as much as was ever held
+    held = torch.ones(2**28 + int(2**18 * before))  # a GiB more than the peak so far
     assert peak_memory(CPU) >= before + 500
     del held
-    # One that this large process starts is as large as it is itself.
+    # The peak of a process that this large process starts is its own.
     code = "import torch; from camtrain.callbacks.step_cost import peak_memory; print(peak_memory(torch.device('cpu')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 50 < float(done.stdout) < peak_memory(CPU) - 200

@@ -1,4 +1,4 @@
-"""Tests a network in as many processes as the first argument says, with all callbacks, and saves the scores.
+"""Tests a network with all callbacks in a number of processes, the first argument, and saves the scores.
 
 Run as a script, because Lightning starts the other processes by running it again.
 """
@@ -22,7 +22,7 @@ def main(processes: int, folder: Path) -> None:
     torch.manual_seed(0)
     module = TinyModule()
     methods = ["grad_cam", "layer_cam"]
-    # All images as they come by, and some of them by their index.
+    # One scores all images during the stage's batches, the other some images by their index.
     localization = LocalizationScores(methods, ["localization"], target_layer="4")
     faithfulness = FaithfulnessScores(methods, ["fast"], num_images=7, num_steps=4, target_layer="4")
     trainer = pl.Trainer(

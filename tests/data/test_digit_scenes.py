@@ -51,7 +51,7 @@ def test_decoy_that_reveals_nothing_has_the_shade_of_its_own_label(scenes):
 
 
 def test_strength_zero_draws_nothing(scenes):
-    """With nothing drawn, what the decoy's shade would have been cannot be seen."""
+    """At strength 0 nothing is drawn, so the image does not depend on the shade of the decoy."""
     revealing, random = with_strength(0.0), with_strength(0.0, decoy_reveals_label=False)
     assert np.array_equal(revealing.images, random.images)
     for row in range(len(scenes.images)):
@@ -117,7 +117,7 @@ def test_digit_is_brighter_than_everything_but_clutter_and_decoy():
 
 
 def test_clutter_changes_nothing_under_the_digit():
-    """Clutter stays beside the digit: without any, the digit's own pixels are the same but for color."""
+    """Clutter stays beside the digit: without it, the pixels of the digit differ only in color."""
     scenes = with_strength(0.0, settings=SceneSettings(decoy_strength=0.0, clutter=12))
     for image, mask in zip(scenes.images, scenes.masks, strict=True):
         inner = mask[1:-1, 1:-1] & mask[2:, 1:-1] & mask[:-2, 1:-1] & mask[1:-1, 2:] & mask[1:-1, :-2]

@@ -66,7 +66,7 @@ def test_missing_image_is_named(tmp_path, read):
 
 
 def test_sixteen_bits_would_saturate(tmp_path):
-    """The reason for refusing them: should Pillow learn to scale them one day, the refusal can go."""
+    """The reason why they are refused; if Pillow learns to scale them, the refusal can go."""
     _sixteen_bits(tmp_path / "deep.png")
     with Image.open(tmp_path / "deep.png") as image:
         assert np.asarray(image.convert("RGB")).min() == 255

@@ -1,4 +1,4 @@
-"""Where an image goes, its boxes and its mask go."""
+"""Boxes and masks move with their image."""
 
 from __future__ import annotations
 

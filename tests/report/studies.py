@@ -17,7 +17,7 @@ TWO_METRICS = EvaluationPlan(metrics="average_drop,insertion_auc")
 def made_up(folder, rows, *, more_axes=(), evaluation=TWO_METRICS):
     """A study with a row for each (point, seed, scores)."""
     keys = list(dict.fromkeys(key for point, _, _ in rows for key in point))
-    # By its JSON, as a value may be a mapping.
+    # Keyed by JSON, since a value may be a mapping.
     values = [{json.dumps(point[key]): point[key] for point, _, _ in rows} for key in keys]
     axes = [Axis(key, tuple(each.values())) for key, each in zip(keys, values, strict=True)]
     seeds = tuple(sorted({seed for _, seed, _ in rows}))
@@ -67,7 +67,7 @@ def with_pictures(study, methods=("grad_cam",)):
 
 
 def unfinished(study, *places):
-    """The study without what some of its trials came to."""
+    """The study without the rows of some of its trials."""
     for place in places:
         (study.folder_of(study.trials[place]) / "row.json").unlink()
     return study

@@ -120,7 +120,7 @@ def test_a_missing_baseline_leaves_the_others_alone(tmp_path):
 
 
 def test_points_need_no_trials():
-    """As of a table that was read."""
+    """Points that were read from a table."""
     rows = {weight: {0: simple(weight, 0, 0.9, 0.5 - weight, 0.6)[2]} for weight in (0, 0.1)}
     finished = [PointRuns({WEIGHT: weight}, {}, by_seed) for weight, by_seed in rows.items()]
     assert answered(finished, Rule()).best.gain.mean == pytest.approx(0.05)
@@ -146,7 +146,7 @@ def test_a_score_that_only_one_point_has_does_not_count(tmp_path):
 
 
 def test_a_score_that_one_seed_lacks_counts_for_no_seed(tmp_path):
-    """Drop is null in one of three seeds: the gain is of insertion alone, over three seeds as the accuracy is."""
+    """Drop is null in one of three seeds, so the gain is insertion alone, over three seeds like the accuracy."""
     rows = [simple(0, seed, 0.9, 0.5, 0.6) for seed in range(3)]
     rows += [simple(0.1, seed, 0.895, None if seed == 2 else 0.1, 0.63 + seed / 100) for seed in range(3)]
     best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
@@ -155,7 +155,7 @@ def test_a_score_that_one_seed_lacks_counts_for_no_seed(tmp_path):
 
 
 def test_what_cannot_be_compared_is_no_loser(tmp_path):
-    """Three points, each for another reason; a fourth is compared, and loses."""
+    """Three points are left out, each for another reason; a fourth is compared and loses."""
     rows = [
         simple(0, 0, 0.9, 0.5, 0.6),
         simple(0.1, 1, 0.9, 0.1, 0.9),

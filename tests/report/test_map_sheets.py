@@ -37,7 +37,7 @@ def corners(path, rows=2):
 
 @pytest.mark.parametrize("place", [0, 2])
 def test_a_point_without_a_method_has_an_empty_tile(study, place):
-    """Also the first one, which does not say which methods there are."""
+    """Any point may lack a method, also the first one."""
     points = points_of(with_other_gallery(study, place, without("cam/layer_cam")))
     found = map_sheets(study, points, study.folder / "figures")
     assert set(found.paths) == {"grad_cam", "layer_cam"}

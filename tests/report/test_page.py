@@ -50,7 +50,7 @@ def test_the_page_asks_nothing_of_a_network(study):
     assert addresses
     assert {next(filter(None, pair))[:5] for pair in addresses} <= {"data:", *(f"#{name[:4]}" for name in FIGURES)}
     assert "<script" not in text
-    assert "<study>" not in text  # a name is text, whatever is in it
+    assert "<study>" not in text  # a name is escaped
 
 
 def test_ids_are_unique(study):
@@ -96,7 +96,7 @@ def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
 
 
 def test_a_study_without_its_baseline_has_a_report(study):
-    """No gain, no ratio of costs and no plane, instead of those against some other point."""
+    """The report has no gain, no ratio of costs and no plane, rather than those against another point."""
     written = write_report(unfinished(study, 0, 1), Rule())
     (first,) = [line for line in written.table.splitlines() if line.startswith("λ = 0.1")]
     assert re.split(r"  +", first) == ["λ = 0.1", "2", "89.5 ± 0.0", "0.300 ± 0.000", *5 * ["–"]]
@@ -193,5 +193,5 @@ def test_chromium_opens_the_page(study, tmp_path):
 def _requested(log: Path) -> list[str]:
     """Addresses of a network that a page asked for, in Chromium's own log."""
     found = re.findall(r'"url":"((?:https?|wss?)://[^"]+)"', log.read_text())
-    # Chromium asks for things of its own, whatever the page.
+    # Chromium makes requests of its own, whatever the page.
     return [address for address in found if not re.search(r"google|gstatic|chromium", address)]

@@ -1,4 +1,4 @@
-"""What points are called, and that no figure takes two for one."""
+"""The names of points are short and distinct, also in figures."""
 
 from __future__ import annotations
 

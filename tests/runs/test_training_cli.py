@@ -257,9 +257,9 @@ def test_options_are_explained(camtrain, capsys):
     with pytest.raises(SystemExit):
         camtrain("fit", "--help")
     text = " ".join(capsys.readouterr().out.split())
-    assert "what L_R penalizes; null is plain training" in text
+    assert "The penalty L_R; null is plain training" in text
     assert "`offline` writes a run that can be synced later" in text
-    assert "How many images have a panel" in text
+    assert "The number of images that have a panel" in text
 
 
 def test_the_resolved_configuration_is_printed(camtrain, capsys, monkeypatch):
