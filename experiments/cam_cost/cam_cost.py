@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
-import math
 import os
 import platform
-import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,17 +34,21 @@ from scipy.stats import spearmanr
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
-from tqdm import tqdm
 
 from camtrain.attributions import IntegratedGradients, SmoothGrad
 from camtrain.cams import AblationCAM, GradCAM, ScoreCAM, grad_cam, normalize, resize
 from camtrain.cams.score_cam import channel_masks
-from camtrain.cli.ready_network import ready_network
 from camtrain.data.image_data_module import IMAGENET_MEAN, IMAGENET_STD
 from camtrain.gradients import captured_activations, class_score
 from camtrain.networks import build_network
+from experiments.measuring import quartiles, ratios, seconds_by_round
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
+from experiments.trained_runs import checkpoint_network
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/cam_cost"
 OURS, CAPTUM, LIBRARY = "camtrain", "captum", "pytorch-grad-cam"
 MAX_BATCH = 32  # images in one pass
 TOP_K = (8, 32, 128)
@@ -84,19 +86,18 @@ def main() -> None:
     # Of captum, about images that do not require grad, and the like.
     warnings.filterwarnings("ignore", module="captum")
     started = time.perf_counter()
-    if settings.fresh:
-        settings.results.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.figures:
-        known = [case for case in rows if case[: len(Case._fields) - 1] == Case.of(name, "", settings)[:-1]]
-        if known:
+        # The rows of a figure come from the same rounds: either all of them are there, or none.
+        if Case.of(name, "", settings) in {replace(rows.case_of(row), contender="") for row in rows}:
             continue
-        # All rows of a figure are of the same rounds: they come together.
-        for row in measured(name, settings):
-            rows[Case(*row[: len(Case._fields)])] = row
-            append(settings.results, row)
-            print("  ".join(row), flush=True)
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+        found = measured(name, settings)
+        rows.add(*found)
+        for row in found:
+            print(*astuple(row), sep="  ", flush=True)
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
@@ -113,10 +114,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
     settings = parser.parse_args()
     if settings.results is None:
-        settings.results = (Path(tempfile.gettempdir()) / "cam_cost_quick" if settings.quick else HERE) / "results.csv"
+        settings.results = Path(tempfile.gettempdir()) / "cam_cost_quick" / "results.csv" if settings.quick else RESULTS
     if settings.quick:
         settings.rounds = 1
-    settings.results.parent.mkdir(parents=True, exist_ok=True)
     return settings
 
 
@@ -130,7 +130,7 @@ def network_for(name: str, images: Tensor, settings: argparse.Namespace) -> nn.M
     trained one. Biases that are as large as what they are added to calm it.
     """
     if name == "resnet18" and settings.checkpoint is not None:
-        return ready_network(settings.checkpoint).network
+        return checkpoint_network(settings.checkpoint)
     torch.manual_seed(settings.seed)
     network = build_network(name, NUM_CLASSES)
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -421,19 +421,8 @@ def measured(name: str, settings: argparse.Namespace) -> list[Row]:
     contest = figure.contest(network_for(figure.network, batch, settings), batch, settings)
     # The first round is for warming up, and for the maps.
     remarks = contest.remarks({each: call() for each, call in contest.contenders.items()})
-    times: dict[str, list[float]] = {each: [] for each in contest.contenders}
-    for _ in tqdm(range(min(settings.rounds, figure.rounds)), name, disable=None):
-        # In turn, so that whatever else the machine does hits all of them.
-        for each, call in contest.contenders.items():
-            times[each].append(seconds(call))
-    return [row(name, each, times, contest, remarks.get(each, ""), settings) for each in times]
-
-
-def seconds(call: Callable[[], Tensor | None]) -> float:
-    """How long a call takes."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+    times = seconds_by_round(contest.contenders, min(settings.rounds, figure.rounds), title=name)
+    return [result(name, each, times, contest, remarks.get(each, ""), settings) for each in times]
 
 
 def images_of(name: str, settings: argparse.Namespace) -> tuple[int, int]:
@@ -445,7 +434,8 @@ def images_of(name: str, settings: argparse.Namespace) -> tuple[int, int]:
 # Results
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """What was measured."""
 
     figure: str
@@ -467,20 +457,14 @@ class Case(NamedTuple):
         return cls(name, FIGURES[name].network, weights, str(images), str(size), str(settings.threads), contender)
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
-    `seconds` is the median; `ratio` the median over the rounds of the time divided by that of the baseline in the same
-    round, between its quartiles `ratio_low` and `ratio_high`.
+    `seconds` is the median over the rounds. `ratio` is the median over the rounds of the time divided by that of the
+    baseline in the same round, between its quartiles `ratio_low` and `ratio_high`.
     """
 
-    figure: str
-    network: str
-    weights: str
-    images: str
-    size: str
-    threads: str
-    contender: str
     rounds: str
     seconds: str
     seconds_low: str
@@ -496,7 +480,7 @@ class Row(NamedTuple):
     machine: str
 
 
-def row(
+def result(
     name: str,
     contender: str,
     times: dict[str, list[float]],
@@ -504,14 +488,14 @@ def row(
     remark: str,
     settings: argparse.Namespace,
 ) -> Row:
-    """Of one contender."""
-    ratios = [one / base for one, base in zip(times[contender], times[contest.baseline], strict=True)]
+    """Summarize the rounds of one contender."""
+    relative = ratios(times[contender], times[contest.baseline])
     return Row(
-        *Case.of(name, contender, settings),
-        str(len(ratios)),
+        *astuple(Case.of(name, contender, settings)),
+        str(len(relative)),
         *(f"{value:.5f}" for value in quartiles(times[contender])),
         contest.baseline,
-        *(f"{value:.4f}" for value in quartiles(ratios)),
+        *(f"{value:.4f}" for value in quartiles(relative)),
         remark,
         torch.__version__,
         version("captum"),
@@ -520,53 +504,14 @@ def row(
     )
 
 
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile."""
-    if len(values) < 2:
-        return (values * 3)[:3] if values else (math.nan,) * 3  # type: ignore[return-value]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
 
 
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were measured before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
-
-
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
-
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv and, if it has the marker lines, the project's."""
-    found = table(rows)
-    if settings.results.parent == HERE:
-        begin, end = "<!-- cam cost: begin -->", "<!-- cam cost: end -->"
-        for readme in (HERE / "README.md", HERE.parents[1] / "README.md"):
-            text = readme.read_text(encoding="utf-8")
-            before, marker, rest = text.partition(begin)
-            if marker:
-                _, _, after = rest.partition(end)
-                readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
-    return found
-
-
-def table(rows: list[Row]) -> str:
-    """One block of rows for each figure."""
-    lines = [
-        "| figure | | ms | time / baseline (quartiles) | remark |",
-        "|---|---|---|---|---|",
-    ]
+def table(rows: Iterable[Row]) -> str:
+    """Make a table with a block of rows for each figure."""
+    lines = []
     of_figure = ""
     for each in rows:
         images = f"{each.images} image{'s' * (each.images != '1')} of {each.size} px"
@@ -575,11 +520,9 @@ def table(rows: list[Row]) -> str:
         ratio = f"{shortened(each.ratio)} ({shortened(each.ratio_low)} to {shortened(each.ratio_high)})"
         ratio = "baseline" if each.contender == each.baseline else ratio
         milliseconds = f"{1000 * float(each.seconds):.0f}"
-        lines.append(
-            f"| {figure if figure != of_figure else ''} | {each.contender} | {milliseconds} | {ratio} | {each.remark} |"
-        )
+        lines.append([figure if figure != of_figure else "", each.contender, milliseconds, ratio, each.remark])
         of_figure = figure
-    return "\n".join(lines)
+    return markdown_table(["figure", "", "ms", "time / baseline (quartiles)", "remark"], lines)
 
 
 def shortened(ratio: str) -> str:

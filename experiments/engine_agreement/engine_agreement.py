@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +29,12 @@ from camtrain.gradients import FrozenGates, InputGradientPenalty
 from camtrain.gradients.engine import forward_pass, input_gradients, penalties
 from camtrain.networks import build_network
 from camtrain.regularizers import GradientNorm, InterpretableGradient
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE, RUNS = Path(__file__).parent, Path("runs/engine_agreement")
+RESULTS = HERE / "results.csv"
+MARKER = "{} of experiments/engine_agreement"
 CLASSES = ["apple", "bear", "bicycle", "bottle", "bridge", "castle", "clock", "cup", "orchid", "tiger"]
 MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 NETWORKS = ("cifar_resnet8", "resnet18", "mobilenet_v2", "vgg11_bn", "densenet121", "dropout_cnn", "vit")
@@ -65,7 +68,8 @@ class SameMasksDropout(nn.Module):
         return x * kept / (1 - self.p)
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """One gradient that is compared; `relative_step` is what was asked for, empty where the engine chooses."""
 
     network: str
@@ -76,21 +80,16 @@ class Case(NamedTuple):
     relative_step: str
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
     `step` is ρ as the engine reports it. `share` is ‖λ ∇L_R‖ / ‖∇L_C‖. `cosine` and `norm_ratio` are those of λ ∇L_R;
-    `error_of_whole` is ‖found - expected‖ / ‖expected‖ of ∇(L_C + λ L_R). `float32_cosine` and `float32_norm_ratio` are
-    those of ∇L_R by double backpropagation in float32, before any sum: what rounding of activations and gates alone
-    costs. `float32_error_of_whole` is the error of ∇(L_C + λ L_R) by that.
+    `error_of_whole` is ‖found - expected‖ / ‖expected‖ of ∇(L_C + λ L_R). `float32_cosine` and `float32_norm_ratio`
+    compare ∇L_R by double backpropagation in float32, before any sum: the error that the rounding of activations and
+    gates causes alone. `float32_error_of_whole` is the error of ∇(L_C + λ L_R) with that gradient.
     """
 
-    network: str
-    phase: str
-    distance: str
-    form: str
-    weight: str
-    relative_step: str
     loss: str
     steps: str
     images: str
@@ -114,9 +113,9 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     started = time.perf_counter()
     if settings.fresh:
-        for path in (settings.results, *RUNS.glob("*.pt")):
-            path.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+        for path in RUNS.glob("*.pt"):
+            path.unlink()
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.networks:
         network, phases = build(name, settings.seed).to(settings.device), list(settings.phases)
         images, labels = batch(name, settings)
@@ -131,10 +130,11 @@ def main() -> None:
                 network, wanted, images[: settings.images], labels[: settings.images], found, settings
             )
             for row in tqdm(found_rows, f"{name} {phase}", len(wanted), disable=None):
-                rows[Case(*row[: len(Case._fields)])] = row
-                append(settings.results, row)
-                tqdm.write(f"{time.perf_counter() - started:5.0f} s  {'  '.join(row)}")
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+                rows.add(row)
+                tqdm.write(f"{time.perf_counter() - started:5.0f} s  {'  '.join(astuple(row))}")
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{agreement(rows)}\n\n{forced(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
@@ -155,7 +155,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data/cifar100"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="small networks, fewer images and weights")
     parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
     settings = parser.parse_args()
@@ -312,7 +312,7 @@ def compared(
         error = [both - each for both, each in zip(of_both, whole, strict=True)]
         rounding = [a + weight * b - c for a, b, c in zip(loss_in_float32, control, whole, strict=True)]
         yield Row(
-            *case,
+            *astuple(case),
             loss=f"{found[0]:.3g}",
             steps=str(found[1]),
             images=str(len(images)),
@@ -421,55 +421,26 @@ def cosine(first: Gradients, second: Gradients) -> float:
 # Results
 
 
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were computed before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
+def readme_texts() -> dict[str, str]:
+    """Make the two tables of the README beside results.csv."""
+    rows = ResultRows(RESULTS, Row, Case)
+    return {MARKER.format("agreement"): agreement(rows), MARKER.format("thresholds"): forced(rows)}
 
 
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
+def agreement(rows: Iterable[Row]) -> str:
+    """For each network, phase and distance, list the worst over λ with the default settings.
 
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The two tables, after they went into the README beside results.csv."""
-    tables = {"agreement": agreement(rows), "forced": forced(rows)}
-    readme = HERE / "README.md"
-    if settings.results.parent == HERE and readme.is_file():
-        text = readme.read_text(encoding="utf-8")
-        for name, table in tables.items():
-            begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-            before, _, rest = text.partition(begin)
-            _, _, after = rest.partition(end)
-            text = f"{before}{begin}\n{table}\n{end}{after}"
-        readme.write_text(text, encoding="utf-8")
-    return "\n\n".join(tables.values())
-
-
-def agreement(rows: list[Row]) -> str:
-    """For each network, phase and distance the worst over λ, of the default settings.
-
-    Cosine and norm ratio are of those λ at which λ L_R has a part in the gradient: below, the difference of two float32
-    gradients is their rounding, and the whole gradient is right to a few parts in a million.
+    Cosine and norm ratio are those of the λ at which λ L_R is a visible part of the gradient. Below, the difference of
+    two float32 gradients is their rounding, and the whole gradient is right to a few parts in a million.
     """
-    lines = [
-        "| network | phase | L_C | distance | smallest cosine | norm ratio | float32 double backprop | largest error "
-        "of ∇L | two terms at λ | misses the goal at λ | misses it where λ L_R is less than 0.1 % |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    headings = ["network", "phase", "L_C", "distance", "smallest cosine", "norm ratio", "float32 double backprop"]
+    headings += ["largest error of ∇L", "two terms at λ", "misses the goal at λ"]
+    headings += ["misses it where λ L_R is less than 0.1 %"]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.form == "default":
             groups.setdefault((row.network, row.phase, row.distance), []).append(row)
+    lines = []
     for (network, phase, distance), group in groups.items():
         visible = [row for row in group if float(row.share) >= VISIBLE]
         ratios = sorted(float(row.norm_ratio) for row in visible)
@@ -481,23 +452,18 @@ def agreement(rows: list[Row]) -> str:
         smallest = f"{min(float(row.cosine) for row in visible):.5f}" if visible else "–"
         between = f"{ratios[0]:.4f} to {ratios[-1]:.4f}" if visible else "–"
         error = max(float(row.error_of_whole) for row in group)
-        lines.append(
-            f"| {network} | {phase} | {first.loss} | {distance} | {smallest} | {between} | {control} | {error:.1e} "
-            f"| {two} | {beyond} | {hidden} |"
-        )
-    return "\n".join(lines)
+        cells = [smallest, between, control, f"{error:.1e}", two, beyond, hidden]
+        lines.append([network, phase, first.loss, distance, *cells])
+    return markdown_table(headings, lines)
 
 
-def forced(rows: list[Row]) -> str:
-    """Agreement as a function of ρ, where ρ and the form are set; – where λ L_R has no part in the gradient."""
-    lines = [
-        "| network | phase | distance | form | " + " | ".join(f"ρ = {step:g}" for step in RELATIVE_STEPS) + " |",
-        "|---" * (4 + len(RELATIVE_STEPS)) + "|",
-    ]
+def forced(rows: Iterable[Row]) -> str:
+    """List the agreement as a function of ρ, where ρ and the form are set; a dash where λ L_R is not visible."""
     groups: dict[tuple[str, str, str, str], dict[str, Row]] = {}
     for row in rows:
         if row.form != "default":
             groups.setdefault((row.network, row.phase, row.distance, row.form), {})[row.relative_step] = row
+    lines = []
     for key, group in groups.items():
         cells = [
             f"{1 - float(group[step].cosine):.1e}, {float(group[step].norm_ratio):.3f}"
@@ -505,8 +471,10 @@ def forced(rows: list[Row]) -> str:
             else "–"
             for step in (f"{step:g}" for step in RELATIVE_STEPS)
         ]
-        lines.append(f"| {' | '.join((*key, *cells))} |")
-    return "\n".join(lines)
+        lines.append([*key, *cells])
+    return markdown_table(
+        ["network", "phase", "distance", "form", *(f"ρ = {step:g}" for step in RELATIVE_STEPS)], lines
+    )
 
 
 def good(row: Row) -> bool:

@@ -8,11 +8,11 @@ Trainings that are already in results.csv are not run again, unless --fresh is g
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,15 +29,22 @@ from camtrain.gradients import DoubleBackprop, Engine, FrozenGates
 from camtrain.metrics import EnergyPointingGame
 from camtrain.networks import build_network
 from camtrain.regularizers import InterpretableGradient
+from camtrain.report.points import Estimate
+from camtrain.report.tables import shown
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/engine_equivalence"
 CLASSES = ["apple", "bear", "bicycle", "bottle", "bridge", "castle", "clock", "cup", "orchid", "tiger"]
 MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 ENGINES: dict[str, type[Engine]] = {"double backprop": DoubleBackprop, "frozen gates": FrozenGates}
 
 
-class Case(NamedTuple):
-    """One training; `engine` is empty for λ = 0, where none plays a part."""
+@dataclass(frozen=True)
+class Case:
+    """One training. `engine` is empty at λ = 0, where no engine is used."""
 
     data: str
     network: str
@@ -46,18 +53,15 @@ class Case(NamedTuple):
     seed: str
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
-    Scores are of all images after the last step, accuracies and energies in [0, 1]. `energy_in_box` is the share of
-    Grad-CAM's energy in the boxes, empty for data without boxes. `two_terms` is the share of steps with that form.
+    Scores are those of all images after the last step; accuracies and energies are fractions. `energy_in_box` is the
+    fraction of Grad-CAM's energy in the boxes, empty for data without boxes. `two_terms` is the fraction of the steps
+    that took two terms.
     """
 
-    data: str
-    network: str
-    weight: str
-    engine: str
-    seed: str
     epochs: str
     images: str
     accuracy: str
@@ -88,9 +92,7 @@ def main() -> None:
     settings = parsed()
     torch.set_num_threads(settings.threads)
     started = time.perf_counter()
-    if settings.fresh:
-        settings.results.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.data:
         wanted = [case for case in cases(name, settings) if case not in rows]
         if not wanted:
@@ -98,10 +100,12 @@ def main() -> None:
         data = data_module(name, settings)
         train, test = everything(data, "train", settings), everything(data, "test", settings)
         for case in wanted:
-            rows[case] = trained(case, data, train, test, settings)
-            append(settings.results, rows[case])
-            print("  ".join(rows[case]), f" ({time.perf_counter() - started:.0f} s)", flush=True)
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+            row = trained(case, data, train, test, settings)
+            rows.add(row)
+            print(*astuple(row), f"({time.perf_counter() - started:.0f} s)", sep="  ", flush=True)
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
@@ -119,7 +123,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="cifar_resnet8, 1000 images of CIFAR-100, 6 epochs")
     parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
     settings = parser.parse_args()
@@ -170,7 +174,7 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
     generator = torch.Generator().manual_seed(int(case.seed))
     notes: dict[str, list[float]] = {"two_terms": [], "floored": []}
     started = time.perf_counter()
-    for _ in tqdm(range(settings.epochs), " ".join(case), disable=None):
+    for _ in tqdm(range(settings.epochs), " ".join(astuple(case)), disable=None):
         order = torch.randperm(len(images), generator=generator)[: steps * settings.batch_size]
         for indices in order.view(steps, settings.batch_size):
             step = objective(network, augmented(images[indices.to(images.device)], generator), labels[indices])
@@ -184,7 +188,7 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
     network.eval()
     of_test, of_train = scores(network, objective, test, settings), scores(network, objective, train, settings)
     return Row(
-        *case,
+        *astuple(case),
         str(settings.epochs),
         str(len(images)),
         *(f"{of_test[name]:.5f}" for name in ("accuracy", "classification", "regularization")),
@@ -236,51 +240,23 @@ def energy_in_box(network: nn.Module, split: Batch, settings: argparse.Namespace
     return float(metric.compute())
 
 
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were trained before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
 
 
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
-
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv."""
-    found = table(rows)
-    readme = HERE / "README.md"
-    if settings.results.parent == HERE and readme.is_file():
-        begin, end = "<!-- results: begin -->", "<!-- results: end -->"
-        before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
-        _, _, after = rest.partition(end)
-        readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
-    return found
-
-
-def table(rows: list[Row]) -> str:
-    """Mean ± standard deviation over the seeds of each setting; last, the differences between engines, seed by seed."""
-    lines = [
-        f"| data | network | epochs | λ | engine | seeds | {' | '.join(title for title, _, _ in COLUMNS.values())} |",
-        "|---" * (6 + len(COLUMNS)) + "|",
-    ]
-    settings = dict.fromkeys((row.data, row.network, row.epochs, row.weight) for row in rows)
-    for key in settings:
-        group = [row for row in rows if (row.data, row.network, row.epochs, row.weight) == key]
+def table(rows: Iterable[Row]) -> str:
+    """List mean ± standard deviation over the seeds of each setting, and the engines' differences, seed by seed."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.data, row.network, row.epochs, row.weight), []).append(row)
+    lines = []
+    for key, group in groups.items():
         by_engine = {engine: [row for row in group if row.engine == engine] for engine in ("", *ENGINES)}
         for engine, of_engine in by_engine.items():
             if of_engine:
                 cells = [spread([getattr(row, column) for row in of_engine], column) for column in COLUMNS]
-                lines.append(f"| {' | '.join((*key, engine or 'plain', str(len(of_engine)), *cells))} |")
+                lines.append([*key, engine or "plain", str(len(of_engine)), *cells])
         pairs = [
             (slow, fast)
             for slow in by_engine["double backprop"]
@@ -289,24 +265,21 @@ def table(rows: list[Row]) -> str:
         ]
         if pairs:
             cells = [difference(pairs, column) for column in COLUMNS]
-            lines.append(f"| {' | '.join((*key, 'frozen gates − double backprop', str(len(pairs)), *cells))} |")
-    return "\n".join(lines)
+            lines.append([*key, "frozen gates − double backprop", str(len(pairs)), *cells])
+    headings = ["data", "network", "epochs", "λ", "engine", "seeds", *(title for title, _, _ in COLUMNS.values())]
+    return markdown_table(headings, lines)
 
 
 def difference(pairs: list[tuple[Row, Row]], column: str) -> str:
-    """Of two engines, seed by seed."""
+    """Summarize the differences between two engines, seed by seed."""
     values = [(getattr(slow, column), getattr(fast, column)) for slow, fast in pairs]
     return spread([str(float(fast) - float(slow)) for slow, fast in values if slow and fast], column)
 
 
 def spread(texts: list[str], column: str) -> str:
-    """Mean ± standard deviation, or a dash where there is nothing."""
+    """Mean ± standard deviation, or a dash if there is no value."""
     _, factor, digits = COLUMNS[column]
-    values = [factor * float(text) for text in texts if text]
-    if not values:
-        return "–"
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
+    return shown(Estimate.of([factor * float(text) for text in texts if text]), digits)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m experiments.exactness.exactness
 from __future__ import annotations
 
 import copy
-import csv
 import sys
 import time
 import warnings
@@ -32,6 +31,8 @@ from experiments.exactness.reference import (
     reference_step,
     relative_difference,
 )
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import read_rows, write_rows
 
 SEEDS = (0, 1, 2)
 IMAGES, SIZE = 2, 64
@@ -43,7 +44,8 @@ TOLERANCE = 1e-9
 
 PLAIN = "guided gradient vs plain gradient"
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/exactness"
 
 
 class Comparison(NamedTuple):
@@ -67,8 +69,9 @@ def main() -> None:
         for comparison, error in comparisons(seed):
             errors[comparison].append(error)
             print(f"seed {seed}  {'  '.join(filter(None, comparison))}: {error:.1e}", flush=True)
-    table = written(errors)
-    print(f"\n{table}\n\n{time.perf_counter() - started:.0f} s")
+    write(errors)
+    put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{readme_texts()[MARKER]}\n\n{time.perf_counter() - started:.0f} s")
     broken = [comparison for comparison, found in errors.items() if not holds(comparison, found)]
     if broken:
         sys.exit(f"out of bounds: {broken}")
@@ -158,27 +161,23 @@ def guided_and_plain(network: nn.Module, images: Tensor, labels: Tensor, seed: i
     return guided_gradient(loss, leaf), torch.autograd.grad(loss, leaf)[0]
 
 
-def written(errors: dict[Comparison, list[float]]) -> str:
-    """The table, after it went into results.csv and README.md."""
+def write(errors: dict[Comparison, list[float]]) -> None:
+    """Write results.csv."""
     seeds = " ".join(map(str, SEEDS))
-    columns = (*Comparison._fields, "max_relative_error", "seeds")
-    # Of gradients that must differ, the smallest difference is the one that counts.
+    # Where gradients must differ, the smallest difference is the one that counts.
     worst = {case: (min if case.quantity == PLAIN else max)(found) for case, found in errors.items()}
-    with (HERE / "results.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([*case, f"{error:.1e}", seeds] for case, error in worst.items())
-    lines = ["| quantity | network | mode | distance | largest relative error |", "|---|---|---|---|---|"]
-    for case, error in sorted(worst.items(), key=lambda item: item[0].quantity):
-        value = f"at least {error:.2f}" if case.quantity == PLAIN else f"{error:.1e}"
-        lines.append(f"| {case.quantity} | {case.network} | {case.mode} | {case.distance or '–'} | {value} |")
-    table = "\n".join(lines)
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
-    return table
+    columns = (*Comparison._fields, "max_relative_error", "seeds")
+    write_rows(RESULTS, columns, [[*case, f"{error:.1e}", seeds] for case, error in worst.items()])
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    lines = []
+    for row in sorted(read_rows(RESULTS), key=lambda row: row["quantity"]):
+        error = float(row["max_relative_error"])
+        value = f"at least {error:.2f}" if row["quantity"] == PLAIN else f"{error:.1e}"
+        lines.append([row["quantity"], row["network"], row["mode"], row["distance"] or "–", value])
+    return {MARKER: markdown_table(["quantity", "network", "mode", "distance", "largest relative error"], lines)}
 
 
 if __name__ == "__main__":

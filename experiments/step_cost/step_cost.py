@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import json
 import math
 import os
 import platform
-import re
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision.models import VisionTransformer
-from tqdm import tqdm
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, Engine, FrozenGates, InputGradientPenalty, TermOfPass, frozen_batch_norm
@@ -44,8 +39,13 @@ from camtrain.gradients.engine import (
 from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.networks import build_network
 from camtrain.regularizers import GradientNorm, InputGradientRegularizer, InterpretableGradient
+from experiments.measuring import json_of_own_process, quartiles, raised_memory, ratios, seconds_by_round
+from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/step_cost"
 NUM_CLASSES = 100
 WEIGHT = 7.5e-3
 LAZY = 4
@@ -68,22 +68,20 @@ def main() -> None:
         return
     torch.set_num_threads(settings.threads)
     started = time.perf_counter()
-    if settings.fresh:
-        settings.results.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.networks:
-        wanted = [engine for engine in engines_for(name) if Case.of(name, engine, settings) not in rows]
-        if not wanted:
+        if all(Case.of(name, engine, settings) in rows for engine in engines_for(name)):
             continue
         times, notes = step_times(name, settings)
         peaks = {engine: peak_in_own_process(name, engine, settings) for engine in times} if settings.memory else {}
-        for row in summary(name, times, notes, peaks, settings):
-            case = Case(*row[: len(Case._fields)])
-            if case not in rows:
-                rows[case] = row
-                append(settings.results, row)
-            print("  ".join(row), flush=True)
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+        found = summary(name, times, notes, peaks, settings)
+        rows.add(*found)
+        for row in found:
+            print(*astuple(row), sep="  ", flush=True)
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+        put_texts(overview(rows), PROJECT_README)
+    print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
@@ -100,7 +98,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="few images and rounds, and no network at 224 px")
     parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
     parser.add_argument("--measure-memory", nargs=2, metavar=("NETWORK", "ENGINE"), help=argparse.SUPPRESS)
@@ -220,14 +218,12 @@ class Step:
         self.attention: Callable[[], AbstractContextManager[None]] = (
             partial(sdpa_kernel, SDPBackend.MATH) if name == "vit" and "double" in engine else nullcontext
         )
-        self.calls = LAZY if "every" in engine else 1
+        self.steps = LAZY if "every" in engine else 1
         self.notes: dict[str, float] = {}
 
-    def __call__(self, images: Tensor, labels: Tensor) -> float:
-        """Seconds per step."""
-        synchronize(self.settings)
-        started = time.perf_counter()
-        for _ in range(self.calls):
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Take one step, or the steps among which a lazy engine regularizes one."""
+        for _ in range(self.steps):
             self.network.zero_grad(set_to_none=True)
             with self.attention():
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
@@ -235,14 +231,6 @@ class Step:
                 step.loss.backward()
             self.notes = step.notes or self.notes
             del step
-        synchronize(self.settings)
-        return (time.perf_counter() - started) / self.calls
-
-
-def synchronize(settings: argparse.Namespace) -> None:
-    """Wait for the accelerator."""
-    if settings.device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 def network_and_batch(name: str, settings: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
@@ -276,72 +264,56 @@ def step_times(name: str, settings: argparse.Namespace) -> tuple[dict[str, list[
     for _ in range(3):
         steps[PLAIN](images, labels)
         optimizer.step()
-    times: dict[str, list[float]] = {engine: [] for engine in steps}
     remarks = dict.fromkeys(steps, "")
-    for engine, step in list(steps.items()):
+    able = dict(steps)
+    for engine, step in steps.items():
         try:
             for _ in range(settings.warm_up):
                 step(images, labels)
         except (RuntimeError, ValueError) as error:
             remarks[engine] = " ".join(str(error).split())[:200]
             print(f"{name}, {engine}: {remarks[engine]}")
-            del steps[engine]
-    for _ in tqdm(range(settings.steps), name, disable=None):
-        # Alternated, so that whatever else the machine does hits all of them.
-        for engine, step in steps.items():
-            times[engine].append(step(images, labels))
-    for engine, step in steps.items():
+            del able[engine]
+    calls = {engine: partial(step, images, labels) for engine, step in able.items()}
+    seconds = seconds_by_round(calls, settings.steps, title=name, device=settings.device)
+    for engine, step in able.items():
         if step.notes:
             remarks[engine] = f"two terms for {step.notes['two_terms']:.0%}, ρ = {step.notes['step']:.1e}"
+    times = {engine: [each / step.steps for each in seconds.get(engine, [])] for engine, step in steps.items()}
     return times, remarks
 
 
 def peak_in_own_process(name: str, engine: str, settings: argparse.Namespace) -> int | None:
-    """Bytes by which three steps raise the peak memory of a process that does nothing else."""
-    command = [sys.executable, __file__, "--measure-memory", name, engine, "--device", settings.device]
-    command += ["--precision", settings.precision, "--images", str(batch_size(name, settings))]
-    command += ["--threads", str(settings.threads), "--seed", str(settings.seed)]
-    command += ["--channels-last"] * settings.channels_last + ["--compile"] * settings.compile
-    # Freed memory goes back to the system at once: the peak is what is alive.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    return json.loads(done.stdout.splitlines()[-1])["peak"] if done.returncode == 0 else None
+    """Measure by how many bytes three steps raise the peak memory of a process that does nothing else."""
+    arguments = ["--measure-memory", name, engine, "--device", settings.device]
+    arguments += ["--precision", settings.precision, "--images", str(batch_size(name, settings))]
+    arguments += ["--threads", str(settings.threads), "--seed", str(settings.seed)]
+    arguments += ["--channels-last"] * settings.channels_last + ["--compile"] * settings.compile
+    found = json_of_own_process("experiments.step_cost.step_cost", arguments)
+    return None if found is None else found["peak"]
 
 
 def memory(name: str, engine: str, settings: argparse.Namespace) -> dict[str, int]:
-    """The same, in the process itself."""
+    """Measure the same in this process."""
     torch.set_num_threads(settings.threads)
     network, images, labels = network_and_batch(name, settings)
-    if settings.device.startswith("cuda"):
-        Step(name, PLAIN, network, settings)(images[:2], labels[:2])
-        network.zero_grad(set_to_none=True)
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    else:
-        # Libraries load at the first step; a small one keeps them out of the count.
-        Step(name, PLAIN, network, settings)(images[:2], labels[:2])
-        network.zero_grad(set_to_none=True)
-        # The peak so far may be that of building the network.
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = of_process("VmRSS")
-    step = Step(name, engine, network, settings)
-    for _ in range(3):
-        step(images, labels)
-    after = torch.cuda.max_memory_allocated() if settings.device.startswith("cuda") else of_process("VmHWM")
-    return {"peak": after - before}
+    # Libraries load at the first step; a small one keeps them out of the count.
+    Step(name, PLAIN, network, settings)(images[:2], labels[:2])
+    network.zero_grad(set_to_none=True)
 
+    def three_steps() -> None:
+        step = Step(name, engine, network, settings)
+        for _ in range(3):
+            step(images, labels)
 
-def of_process(quantity: str) -> int:
-    """Bytes, as Linux counts them. Not `resource.getrusage`, whose peak a process inherits from its parent."""
-    found = re.search(rf"{quantity}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None  # every Linux has it
-    return int(found.group(1)) * 1024
+    return {"peak": raised_memory(three_steps, settings.device)}
 
 
 # Results
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """What was measured."""
 
     network: str
@@ -369,21 +341,15 @@ class Case(NamedTuple):
         )
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
-    `seconds` is the median; `ratio` the median over the rounds of the time divided by that of the plain step of the
-    same round, between its quartiles `ratio_low` and `ratio_high`; memory in bytes, by which a step raises the peak.
+    `seconds` is the median over the rounds. `ratio` is the median over the rounds of the time divided by that of the
+    plain step in the same round, between its quartiles `ratio_low` and `ratio_high`. `peak_memory` is the number of
+    bytes by which a step raises the peak memory.
     """
 
-    network: str
-    engine: str
-    device: str
-    precision: str
-    layout: str
-    compiled: str
-    images: str
-    threads: str
     rounds: str
     seconds: str
     seconds_low: str
@@ -408,14 +374,14 @@ def summary(
     """A row for each engine."""
     rows = []
     for engine, seconds in times.items():
-        ratios = [one / plain for one, plain in zip(seconds, times[PLAIN], strict=True)] if seconds else []
+        relative = ratios(seconds, times[PLAIN]) if seconds else []
         peak, plain_peak = peaks.get(engine), peaks.get(PLAIN)
         rows.append(
             Row(
-                *Case.of(name, engine, settings),
+                *astuple(Case.of(name, engine, settings)),
                 str(len(seconds)),
                 *(f"{value:.5f}" if seconds else "" for value in quartiles(seconds)),
-                *(f"{value:.3f}" if seconds else "" for value in quartiles(ratios)),
+                *(f"{value:.3f}" if seconds else "" for value in quartiles(relative)),
                 str(peak) if peak and seconds else "",
                 f"{peak / plain_peak:.3f}" if peak and plain_peak and seconds else "",
                 remarks[engine],
@@ -426,51 +392,9 @@ def summary(
     return rows
 
 
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile."""
-    if len(values) < 2:
-        return (values * 3)[:3] if values else (math.nan,) * 3  # type: ignore[return-value]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
-
-
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were measured before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
-
-
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
-
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv, and its summary into the project's."""
-    found = table(rows)
-    if settings.results.parent == HERE:
-        put(found, HERE / "README.md")
-        put(overview(rows), HERE.parents[1] / "README.md")
-    return found
-
-
-def put(lines: str, readme: Path) -> None:
-    """Replace what stands between the markers of a README."""
-    begin, end = "<!-- step cost: begin -->", "<!-- step cost: end -->"
-    text = readme.read_text(encoding="utf-8")
-    before, marker, rest = text.partition(begin)
-    if not marker:
-        raise ValueError(f"{readme}: expected the line {begin}, found none")
-    _, _, after = rest.partition(end)
-    readme.write_text(f"{before}{begin}\n{lines}\n{end}{after}", encoding="utf-8")
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
 
 
 OVERVIEW = {
@@ -481,20 +405,16 @@ OVERVIEW = {
 }
 
 
-def overview(rows: list[Row]) -> str:
-    """A line for each network and device: time, and memory, as multiples of the plain step."""
-    names = [OVERVIEW[engine] for engine in OVERVIEW]
-    lines = [
-        f"| step time (peak memory) / plain step | {' | '.join(names)} |",
-        "|---" * (1 + len(names)) + "|",
-    ]
+def overview(rows: Iterable[Row]) -> dict[str, str]:
+    """Make the table of the project's README: time and memory as multiples of the plain step's, by network."""
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         groups.setdefault((row.network, where(row)), {})[row.engine] = row
-    for (network, device), group in groups.items():
-        cells = [cell(group.get(engine)) for engine in OVERVIEW]
-        lines.append(f"| {network}, {device} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    lines = [
+        [f"{network}, {device}", *(cell(group.get(engine)) for engine in OVERVIEW)]
+        for (network, device), group in groups.items()
+    ]
+    return {MARKER: markdown_table(["step time (peak memory) / plain step", *OVERVIEW.values()], lines)}
 
 
 def cell(row: Row | None) -> str:
@@ -511,21 +431,18 @@ def where(row: Row) -> str:
     return ", ".join(filter(None, (row.device, threads, row.precision, layout, row.compiled)))
 
 
-def table(rows: list[Row]) -> str:
-    """One block of rows for each setting."""
-    lines = [
-        "| network | device | images | engine | ms per step | step / plain step (quartiles) | peak memory / plain |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def table(rows: Iterable[Row]) -> str:
+    """Make the table of this folder's README, with a block of rows for each setting."""
+    headings = ["network", "device", "images", "engine", "ms per step", "step / plain step (quartiles)"]
+    lines = []
     for row in rows:
+        milliseconds, relative = "–", f"cannot: {row.remark.partition('.')[0]}"
         if row.seconds:
-            times = f"{1000 * float(row.seconds):.1f} | {float(row.ratio):.2f} ({float(row.ratio_low):.2f} to "
-            times += f"{float(row.ratio_high):.2f})"
-        else:
-            times = f"– | cannot: {row.remark.partition('.')[0]}"
+            milliseconds = f"{1000 * float(row.seconds):.1f}"
+            relative = f"{float(row.ratio):.2f} ({float(row.ratio_low):.2f} to {float(row.ratio_high):.2f})"
         kept = f"{float(row.memory_ratio):.2f}" if row.memory_ratio else "–"
-        lines.append(f"| {row.network} | {where(row)} | {row.images} | {row.engine} | {times} | {kept} |")
-    return "\n".join(lines)
+        lines.append([row.network, where(row), row.images, row.engine, milliseconds, relative, kept])
+    return markdown_table([*headings, "peak memory / plain"], lines)
 
 
 if __name__ == "__main__":
