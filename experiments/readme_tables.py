@@ -22,7 +22,7 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
             raise ValueError(f"`rows`: expected {len(headings)} cells in each, got {len(row)}: {row}")
     lines = [[cell.replace("|", r"\|") for cell in line] for line in (headings, *rows)]
     lines.insert(1, ["---"] * len(headings))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join("".join(f"| {cell} " if cell else "| " for cell in line) + "|" for line in lines)
 
 
 def put_texts(texts: Mapping[str, str], *readmes: Path) -> None:

@@ -23,7 +23,7 @@ class ResultRows(Generic[Row]):
     Args:
         path: The file. It need not exist.
         row: The dataclass of a row: its fields are the columns, and all of them hold text.
-        case: The dataclass that tells rows apart, a base class of `row`.
+        case: The dataclass that tells rows apart; its fields are fields of `row`.
         fresh: Whether to delete the file first.
 
     Raises:

@@ -36,8 +36,8 @@ def settings_of(script: Path) -> list[str]:
 
 def runs_by_seed(study: Path, setting: str) -> dict[int, Path]:
     """Find the folders `<setting>_seed<seed>` of a study."""
-    found = {int(run.name.rpartition("_seed")[2]): run for run in study.glob(f"{setting}_seed[0-9]*")}
-    return dict(sorted(found.items()))
+    found = {run: re.fullmatch(rf"{setting}_seed(\d+)", run.name) for run in study.glob(f"{setting}_seed*")}
+    return dict(sorted((int(match[1]), run) for run, match in found.items() if match))
 
 
 def trained_network(run: Path, *, last: bool = False) -> nn.Module:

@@ -21,7 +21,7 @@ from camtrain.data import OxfordPet
 from camtrain.methods import resized_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
-from experiments.trained_network import trained_network
+from experiments.trained_runs import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/attention_pets")

@@ -19,7 +19,7 @@ from camtrain.methods import TITLES, method_named, normalized_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
 from camtrain.regions import box_regions
-from experiments.trained_network import trained_network
+from experiments.trained_runs import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/decoy")

@@ -175,7 +175,7 @@ def readme_texts() -> dict[str, str]:
     lines = []
     for row in sorted(read_rows(RESULTS), key=lambda row: row["quantity"]):
         error = float(row["max_relative_error"])
-        value = f"at least {error:.2f}" if row["quantity"] == PLAIN else f"{error:.1e}"
+        value = f"{error:g} (smallest)" if row["quantity"] == PLAIN else f"{error:.1e}"
         lines.append([row["quantity"], row["network"], row["mode"], row["distance"] or "–", value])
     return {MARKER: markdown_table(["quantity", "network", "mode", "distance", "largest relative error"], lines)}
 

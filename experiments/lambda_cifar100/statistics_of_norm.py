@@ -8,7 +8,6 @@ Needs all runs of run.sh.
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from pathlib import Path
 
@@ -22,35 +21,34 @@ from camtrain.report.points import WEIGHT, Estimate
 from camtrain.report.tables import shown
 from camtrain.study import Study
 from experiments.lambda_cifar100.in_memory_cifar import InMemoryCIFAR100
-from experiments.lambda_cifar100.table import HERE, MARKER, NETWORKS, markdown
-from experiments.results_table import put
-from experiments.trained_network import trained_network
+from experiments.lambda_cifar100.table import HERE, MARKER, NETWORKS
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import read_rows, write_rows
+from experiments.trained_runs import trained_network
 
+RESULTS = HERE / "statistics_of_norm.csv"
 BATCH = 64
 COLUMNS: tuple[BatchNormStatistics, ...] = ("batch", "running")
 
 
 def main() -> None:
     """Measure, write, print."""
-    rows = [row for folder in NETWORKS for row in rows_of(folder)]
-    with (HERE / "statistics_of_norm.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["network", "λ", "seed", *COLUMNS])
-        writer.writerows(rows)
-    grouped: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
-    for folder, weight, _, batch, running in rows:
-        grouped[folder, weight].append((batch, running))
-    lines = [
-        [
-            NETWORKS[folder],
-            f"{weight:g}",
-            *(shown(Estimate.of(column), digits=3) for column in zip(*found, strict=True)),
-        ]
-        for (folder, weight), found in grouped.items()
-    ]
-    text = markdown(["network", "λ", *(f"L_R, {each} statistics" for each in COLUMNS)], lines)
-    put(text, HERE / "README.md", MARKER.format("statistics"))
-    print(text)
+    write_rows(RESULTS, ["network", "λ", "seed", *COLUMNS], [row for folder in NETWORKS for row in rows_of(folder)])
+    put_texts(readme_texts(), HERE / "README.md")
+    print(*readme_texts().values())
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the README's table: mean ± standard deviation over the seeds."""
+    grouped: dict[tuple[str, float], list[dict[str, str]]] = defaultdict(list)
+    for row in read_rows(RESULTS):
+        grouped[row["network"], float(row["λ"])].append(row)
+    lines = []
+    for (folder, weight), rows in grouped.items():
+        estimates = [Estimate.of([float(row[column]) for row in rows]) for column in COLUMNS]
+        lines.append([NETWORKS[folder], f"{weight:g}", *(shown(estimate, digits=3) for estimate in estimates)])
+    headings = ["network", "λ", *(f"L_R, {each} statistics" for each in COLUMNS)]
+    return {MARKER.format("statistics"): markdown_table(headings, lines)}
 
 
 def rows_of(folder: str) -> list[tuple[str, float, int, float, float]]:

@@ -10,12 +10,12 @@ time that counts, and are in memory.
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,8 +35,11 @@ from camtrain.metrics import (
     PixelAveragePrecision,
     PointingGame,
 )
+from experiments.measuring import quartiles, ratios, seconds_of
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "localization.csv"
 OURS, PEER = "camtrain", "wsolevaluation's loop"
 NUM_CLASSES = 10
 CHUNK = 50  # maps in memory, and in one update
@@ -61,6 +64,11 @@ def main() -> None:
     settings = parsed()
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)
+    known = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
+    # The rows of a run are added together: if the first is there, all of them are.
+    if first_case(settings) in known:
+        print(f"{settings.results} has these rows already; --fresh forgets them")
+        return
     scores, peers = our_scores(), peer_evaluators()
     on_peer_maps = {name: our_scores()[name] for name in peers}
     maps, peer_maps = settings.maps // settings.rounds, settings.peer_maps // settings.rounds
@@ -79,29 +87,20 @@ def main() -> None:
         rounds.append(seconds)
     values = {name: (float(on_peer_maps[name][0].compute()), peer.value()) for name, peer in peers.items()}
     rows = table(rounds, (maps, peer_maps), values, settings)
-    append(settings.results, rows)
-    for row in (Row._fields, *rows):
-        print(*row, sep="  ")
+    known.add(*rows)
+    print(*(field.name for field in fields(Row)), sep="  ")
+    for row in rows:
+        print(*astuple(row), sep="  ")
 
 
 def update(scores: dict[str, tuple[AdditiveScore, Arguments]], chunk: Chunk) -> dict[str, float]:
-    """Count maps; the seconds that each score took."""
-    seconds = {}
-    for name, (score, arguments) in scores.items():
-        started = time.perf_counter()
-        score.update(*arguments(chunk))
-        seconds[name] = time.perf_counter() - started
-    return seconds
+    """Count maps, and return the seconds that each score took."""
+    return {name: seconds_of(partial(score.update, *arguments(chunk))) for name, (score, arguments) in scores.items()}
 
 
 def peer_update(peers: dict[str, BoxEvaluator | MaskEvaluator], chunk: Chunk) -> dict[str, float]:
-    """Count maps; the seconds that each evaluator took."""
-    seconds = {}
-    for name, peer in peers.items():
-        started = time.perf_counter()
-        peer.update(chunk)
-        seconds[name] = time.perf_counter() - started
-    return seconds
+    """Count maps, and return the seconds that each evaluator took."""
+    return {name: seconds_of(partial(peer.update, chunk)) for name, peer in peers.items()}
 
 
 def parsed() -> argparse.Namespace:
@@ -114,7 +113,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="among which the maps are shared out")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--seed", type=int, default=0, help="of maps, boxes and masks")
-    parser.add_argument("--results", type=Path, default=HERE / "localization.csv", help="file to append to")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to append to")
+    parser.add_argument("--fresh", action="store_true", help="forget the rows in it")
     settings = parser.parse_args()
     if not 0 < settings.rounds <= min(settings.maps, settings.peer_maps) or settings.peer_maps > settings.maps:
         parser.error("--rounds, --peer-maps: every round needs maps for both, and the other code gets no other maps")
@@ -283,22 +283,41 @@ def check_scoremap(scoremap: npt.NDArray[np.float64]) -> None:
 # Results
 
 
-class Row(NamedTuple):
-    """What came out: `seconds` of a round of `maps` maps; `ratio_to_ours` of the times for one map, both medians."""
+@dataclass(frozen=True)
+class Case:
+    """What was measured; `maps` is the number of maps in a round."""
 
     figure: str
     contender: str
-    maps: int
-    size: int
-    threads: int
-    seed: int
-    rounds: int
+    maps: str
+    size: str
+    threads: str
+    seed: str
+    rounds: str
+
+
+@dataclass(frozen=True)
+class Row(Case):
+    """The result: the seconds of a round, and `ratio_to_ours`, the median ratio of the times for one map."""
+
     seconds_median: str
     seconds_low: str
     seconds_high: str
     ratio_to_ours: str
     remark: str
     versions: str
+
+
+def first_case(settings: argparse.Namespace) -> Case:
+    """The first of the rows that a run of the command adds."""
+    return case("localization", OURS, settings.maps // settings.rounds, settings)
+
+
+def case(figure: str, contender: str, maps: int, settings: argparse.Namespace) -> Case:
+    """A contender with the number of its maps in a round."""
+    kind = "noise" if settings.noise else "smooth maps"
+    numbers = (maps, settings.size, settings.threads, settings.seed, settings.rounds)
+    return Case(f"{figure}, {kind}", contender, *map(str, numbers))
 
 
 def table(
@@ -315,7 +334,6 @@ def table(
         values: what both found on the same maps, ours first.
         settings: of the command line.
     """
-    kind = "noise" if settings.noise else "smooth maps"
     every, shared = list(our_scores()), list(values)
     versions = f"torch {torch.__version__}, numpy {np.__version__}, opencv {cv2.__version__}, {platform.machine()}"
 
@@ -324,10 +342,10 @@ def table(
         base = [sum(each[OURS, name] for name in ours) / maps[0] for each in rounds]
         for contender, names, count, said in ((OURS, ours, maps[0], remark), (PEER, peers, maps[1], peer_remark)):
             seconds = [sum(each[contender, name] for name in names) for each in rounds]
-            ratio = statistics.median(one / count / our for one, our in zip(seconds, base, strict=True))
+            ratio = statistics.median(ratios([one / count for one in seconds], base))
             times = (f"{each:.4f}" for each in quartiles(seconds))
-            fixed = (settings.size, settings.threads, settings.seed, len(rounds))
-            found.append(Row(f"{figure}, {kind}", contender, count, *fixed, *times, f"{ratio:.4g}", said, versions))
+            fixed = astuple(case(figure, contender, count, settings))
+            found.append(Row(*fixed, *times, f"{ratio:.4g}", said, versions))
         return found[: 1 + bool(peers)]
 
     both = f"{len(shared)} scores"
@@ -338,25 +356,6 @@ def table(
         remark = f"scores {peers:.4f}; camtrain, on the same maps, {ours:.4f}"
         result += rows(name, [name], [name] * (name in values), "", remark)
     return result
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
-
-
-def append(path: Path, rows: list[Row]) -> None:
-    """Add lines, and the first line where the file is new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
