@@ -56,12 +56,12 @@ NUM_CLASSES = 1000
 
 
 class Contest(NamedTuple):
-    """What is measured in turn, in one process.
+    """The callables that are timed in turn, in one process.
 
     Attributes:
-        contenders: from the name to what is timed; it returns maps, or nothing.
-        baseline: the one whose time the others are divided by.
-        remarks: from the maps of one round, by contender, to a remark on each.
+        contenders: The callables that are timed, by name; each returns maps or nothing.
+        baseline: The name of the contender that the times of the others are divided by.
+        remarks: A function from the maps of one round, by contender, to remarks, by contender.
     """
 
     contenders: dict[str, Callable[[], Tensor | None]]
@@ -70,7 +70,7 @@ class Contest(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of the table: the network, its images, and how often it is measured at most."""
+    """A figure of the table: the network, its images, and the largest number of rounds."""
 
     contest: Callable[[nn.Module, Tensor, argparse.Namespace], Contest]
     network: str
@@ -83,7 +83,7 @@ def main() -> None:
     """Measure, write results.csv as the rows come, and the table of README.md."""
     settings = parsed()
     torch.set_num_threads(settings.threads)
-    # Of captum, about images that do not require grad, and the like.
+    # captum warns about images that do not require a gradient, and the like.
     warnings.filterwarnings("ignore", module="captum")
     started = time.perf_counter()
     rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
@@ -101,17 +101,21 @@ def main() -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", nargs="+", default=list(FIGURES), choices=FIGURES)
-    parser.add_argument("--rounds", type=int, default=20, help="that count, at most; slow figures take fewer")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, crops, labels and noise")
-    parser.add_argument("--checkpoint", type=Path, help="of a run with a ResNet-18, in the place of random weights")
-    parser.add_argument("--photos", nargs="+", type=Path, help="image files, in the place of scikit-learn's two")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="largest number of rounds that count; slow figures take fewer"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="number of threads on the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, crops, labels and noise")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint of a ResNet-18, instead of random weights")
+    parser.add_argument("--photos", nargs="+", type=Path, help="image files, instead of scikit-learn's two photographs")
     parser.add_argument("--results", type=Path, help="default: results.csv beside this file; with --quick, elsewhere")
-    parser.add_argument("--quick", action="store_true", help="few small images and rounds, to see that all of it works")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument(
+        "--quick", action="store_true", help="few small images and rounds, to see that everything works"
+    )
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     settings = parser.parse_args()
     if settings.results is None:
         settings.results = Path(tempfile.gettempdir()) / "cam_cost_quick" / "results.csv" if settings.quick else RESULTS
@@ -124,10 +128,10 @@ def parsed() -> argparse.Namespace:
 
 
 def network_for(name: str, images: Tensor, settings: argparse.Namespace) -> nn.Module:
-    """In evaluation mode: of the checkpoint, or with random weights and statistics of BatchNorm of these images.
+    """Load the checkpoint, or make random weights with BatchNorm statistics of these images; in evaluation mode.
 
-    With statistics alone a random network is chaotic: rounding errors grow from layer to layer, as they do not in a
-    trained one. Biases that are as large as what they are added to calm it.
+    With these statistics alone a random network is chaotic: rounding errors grow from layer to layer, unlike in a
+    trained one. Biases as large as the values that they are added to prevent that.
     """
     if name == "resnet18" and settings.checkpoint is not None:
         return checkpoint_network(settings.checkpoint)
@@ -144,7 +148,7 @@ def network_for(name: str, images: Tensor, settings: argparse.Namespace) -> nn.M
 
 
 def photographs(count: int, size: int, settings: argparse.Namespace) -> Tensor:
-    """(count, 3, size, size), random crops of photographs, normalized as ImageNet is."""
+    """Make random crops of photographs, (count, 3, size, size), normalized like ImageNet's images."""
     if settings.photos:
         stored = [pil_to_tensor(Image.open(path).convert("RGB")) for path in settings.photos]
     else:
@@ -163,12 +167,12 @@ def photographs(count: int, size: int, settings: argparse.Namespace) -> Tensor:
 
 @torch.no_grad()
 def predicted(network: nn.Module, images: Tensor) -> Tensor:
-    """(N,), of the images."""
+    """Predict the classes of the images, (N,)."""
     return network(images).argmax(dim=1)
 
 
 def forward(network: nn.Module, images: Tensor) -> None:
-    """One pass without a graph."""
+    """Run one pass without a graph."""
     with torch.no_grad():
         network(images)
 
@@ -177,20 +181,20 @@ def forward(network: nn.Module, images: Tensor) -> None:
 
 
 def library_call(method: Any, network: nn.Module, images: Tensor, classes: Tensor) -> Callable[[], Tensor]:
-    """A call of a class of pytorch-grad-cam; it returns the map before that is resized and normalized.
+    """Call a class of pytorch-grad-cam; the call returns the map before it is resized and normalized.
 
-    Its hooks are put on and taken off at each call, so that nobody else pays for them.
+    Each call adds the hooks and removes them, so that they slow nobody else down.
     """
 
     class Kept(method):  # type: ignore[misc]
-        """Keeps the map that it made first."""
+        """Keeps the map before it is resized."""
 
         def get_cam_image(self, *args: Any, **kwargs: Any) -> Any:
             self.kept = super().get_cam_image(*args, **kwargs)
             return self.kept
 
     def call() -> Tensor:
-        # Its progress bars can not be turned off.
+        # There is no option that turns its progress bars off.
         with contextlib.redirect_stderr(io.StringIO()), Kept(network, [network.layer4]) as theirs:
             theirs(images, [ClassifierOutputTarget(int(each)) for each in classes])
         return torch.from_numpy(theirs.kept).clamp(min=0)
@@ -199,7 +203,7 @@ def library_call(method: Any, network: nn.Module, images: Tensor, classes: Tenso
 
 
 def agreement(found: Tensor | None, expected: Tensor | None) -> str:
-    """The largest difference of two maps, as a share of the largest value."""
+    """Show the largest difference of two maps, as a fraction of the largest value."""
     assert found is not None and expected is not None  # noqa: PT018
     found, expected = found.detach().double().reshape(expected.shape), expected.detach().double()
     difference = float((found - expected).abs().max() / expected.abs().max())
@@ -210,7 +214,7 @@ def agreement(found: Tensor | None, expected: Tensor | None) -> str:
 
 
 def grad_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Grad-CAM of a batch."""
+    """Compare Grad-CAM of a batch."""
     classes = predicted(network, images)
 
     def captum() -> Tensor:
@@ -234,7 +238,7 @@ def grad_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Name
 
 
 def ablation_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Ablation-CAM of one image."""
+    """Compare Ablation-CAM of one image."""
     classes = predicted(network, images)
     contenders: dict[str, Callable[[], Tensor | None]] = {
         OURS: lambda: AblationCAM(network, "layer4", max_batch=MAX_BATCH)(images, classes),
@@ -249,7 +253,7 @@ def ablation_cam_contest(network: nn.Module, images: Tensor, settings: argparse.
 
 
 def score_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Score-CAM of one image, and of its strongest channels alone."""
+    """Compare Score-CAM of one image, with all channels and with the strongest ones."""
     classes = predicted(network, images)
     masked, channels = masked_images(network, images)
 
@@ -283,7 +287,7 @@ def score_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Nam
 
 @torch.no_grad()
 def masked_images(network: nn.Module, images: Tensor) -> tuple[Tensor, int]:
-    """The image under the mask of each channel that is not flat, (m, 3, H, W), and the number of channels."""
+    """Mask the image by each channel that is not flat, (m, 3, H, W); also return the number of all channels."""
     with captured_activations(network.layer4, gradients=False) as captured:
         network(images)
     (activations,) = captured.activations
@@ -293,7 +297,7 @@ def masked_images(network: nn.Module, images: Tensor) -> tuple[Tensor, int]:
 
 
 def map_error(found: Tensor | None, expected: Tensor | None) -> str:
-    """Of a normalized map: relative L2, and how alike the order of the pixels is."""
+    """Show how far a normalized map is off: its relative L2 error and the rank correlation of its pixels."""
     assert found is not None and expected is not None  # noqa: PT018
     normalized, full = normalize(found).flatten(), normalize(expected).flatten()
     error = float((normalized - full).norm() / full.norm())
@@ -301,7 +305,7 @@ def map_error(found: Tensor | None, expected: Tensor | None) -> str:
 
 
 def integrated_gradients_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Integrated Gradients at the same points on the way."""
+    """Compare Integrated Gradients at the same points of the path."""
     classes, steps = predicted(network, images), 4 if settings.quick else 32
 
     def captum(internal_batch_size: int | None) -> Tensor:
@@ -321,7 +325,7 @@ def integrated_gradients_contest(network: nn.Module, images: Tensor, settings: a
 
 
 def smooth_grad_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """SmoothGrad with the same noise, of one image: captum draws other noise for the next one of a batch."""
+    """Compare SmoothGrad of one image with the same noise; captum draws other noise for the next image of a batch."""
     classes, samples, level = predicted(network, images), 8 if settings.quick else 64, 0.15
     spread = level * float(images.max() - images.min())
 
@@ -346,16 +350,16 @@ def smooth_grad_contest(network: nn.Module, images: Tensor, settings: argparse.N
 
 
 def equal_to_captum(maps: dict[str, Tensor | None], what: str) -> dict[str, str]:
-    """The remark where both make the same map."""
+    """Make the remarks where both libraries make the same map."""
     return {CAPTUM: what, OURS: f"{what}; differs from captum's by {agreement(maps[OURS], maps[CAPTUM])}"}
 
 
 def training_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """A training step with a penalty on a differentiable Grad-CAM."""
+    """Compare training steps with a penalty on a differentiable Grad-CAM."""
     network.train()
     generator = torch.Generator().manual_seed(settings.seed)
     labels = torch.randint(NUM_CLASSES, (len(images),), generator=generator)
-    # Where the map is to be small: outside of a box.
+    # The map should be small outside of a box.
     outside = torch.ones(images.shape[-2:])
     quarter = images.shape[-1] // 4
     outside[quarter:-quarter, quarter:-quarter] = 0
@@ -393,7 +397,7 @@ def training_contest(network: nn.Module, images: Tensor, settings: argparse.Name
 
 
 def small_training_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """The same with the stem for small images."""
+    """Compare the same with the stem for small images."""
     torch.manual_seed(settings.seed)
     return training_contest(build_network("resnet18", NUM_CLASSES, stem="small"), images, settings)
 
@@ -414,19 +418,19 @@ TRAINED_FROM_SCRATCH = ("training_step", "training_step_small_images")
 
 
 def measured(name: str, settings: argparse.Namespace) -> list[Row]:
-    """A row for each contender of a figure."""
+    """Measure a figure; it has a row for each contender."""
     figure = FIGURES[name]
     images, size = images_of(name, settings)
     batch = photographs(images, size, settings)
     contest = figure.contest(network_for(figure.network, batch, settings), batch, settings)
-    # The first round is for warming up, and for the maps.
+    # The first round warms up, and makes the maps.
     remarks = contest.remarks({each: call() for each, call in contest.contenders.items()})
     times = seconds_by_round(contest.contenders, min(settings.rounds, figure.rounds), title=name)
     return [result(name, each, times, contest, remarks.get(each, ""), settings) for each in times]
 
 
 def images_of(name: str, settings: argparse.Namespace) -> tuple[int, int]:
-    """How many, and their size in pixels."""
+    """Return the number of images, and their size in pixels."""
     figure = FIGURES[name]
     return (min(figure.images, 2), min(figure.size, 64)) if settings.quick else (figure.images, figure.size)
 
@@ -448,7 +452,7 @@ class Case:
 
     @classmethod
     def of(cls, name: str, contender: str, settings: argparse.Namespace) -> Case:
-        """As the settings say."""
+        """Make the case that the settings describe."""
         images, size = images_of(name, settings)
         weights = "random"
         if settings.checkpoint is not None and FIGURES[name].network == "resnet18" and name not in TRAINED_FROM_SCRATCH:
@@ -526,7 +530,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def shortened(ratio: str) -> str:
-    """Three digits."""
+    """Round to three digits."""
     value = float(ratio)
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 

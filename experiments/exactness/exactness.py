@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 IMAGES, SIZE = 2, 64
 NETWORKS = ("resnet18", "mobilenet_v2", "vgg11_bn", "densenet121")
 CAPTUM_IS_RIGHT = ("resnet18", "vgg11")
-# λ such that λ ∇L_R is a percent of ∇L_C or more, whatever the units of the distance.
+# These λ make λ ∇L_R a percent of ∇L_C or more, whatever the units of the distance.
 WEIGHTS = {"cosine": 10.0, "mae": 300.0, "mse": 3000.0, "histogram_intersection": 10.0}
 TOLERANCE = 1e-9
 
@@ -49,7 +49,7 @@ MARKER = "results of experiments/exactness"
 
 
 class Comparison(NamedTuple):
-    """What was compared with what; `distance` is empty where none plays a part."""
+    """What was compared with what. `distance` is empty if the quantity does not depend on it."""
 
     network: str
     mode: str
@@ -78,15 +78,15 @@ def main() -> None:
 
 
 def holds(comparison: Comparison, errors: list[float]) -> bool:
-    """Whether gradients that should be equal are, and those that should differ do."""
+    """Tell whether gradients that should be equal are equal, and those that should differ differ."""
     return min(errors) > 0.1 if comparison.quantity == PLAIN else max(errors) <= TOLERANCE
 
 
 def comparisons(seed: int) -> Comparisons:
-    """All of them, for one seed of weights, images, labels and dropout."""
+    """Make all comparisons for one seed of weights, images, labels and dropout."""
     for name in NETWORKS:
         network = network_under_test(name, seed=seed)
-        # One network for the other distances: how a distance is differentiated has nothing to do with the network.
+        # One network is enough for the other distances: their derivatives do not depend on the network.
         distances = WEIGHTS if name == "resnet18" else ["cosine"]
         for mode in ("train", "eval"):
             network.train(mode == "train")
@@ -98,7 +98,7 @@ def comparisons(seed: int) -> Comparisons:
 
 
 def of_parameters(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
-    """∇(L_C + λ L_R) and λ ∇L_R of every parameter, against the reference."""
+    """Compare ∇(L_C + λ L_R) and λ ∇L_R of every parameter with the reference."""
     images, labels = batch(seed)
     weight = WEIGHTS[case.distance]
     expected = reference_step(network, images, labels, distance=case.distance, weight=weight, seed=seed)
@@ -116,7 +116,7 @@ def of_parameters(network: nn.Module, case: Comparison, seed: int) -> Comparison
 
 
 def of_guided_gradient(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
-    """δ^G against the reference and against the plain gradient."""
+    """Compare δ^G with the reference and with the plain gradient."""
     images, labels = batch(seed)
     expected = reference_guided_gradient(network, images, labels, seed=seed)
     found, plain = guided_and_plain(network, images, labels, seed)
@@ -125,7 +125,7 @@ def of_guided_gradient(network: nn.Module, case: Comparison, seed: int) -> Compa
 
 
 def of_captum(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
-    """δ^G against captum's, of a network whose output is one loss per image."""
+    """Compare δ^G with captum's, for a network whose output is one loss per image."""
     images, labels = batch(seed)
     found, _ = guided_and_plain(network, images, labels, seed)
     with warnings.catch_warnings():
@@ -135,26 +135,26 @@ def of_captum(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
 
 
 class LossPerImage(nn.Module):
-    """From images to their cross-entropies, (N,)."""
+    """A network that computes the cross-entropy of each image, (N,)."""
 
     def __init__(self, network: nn.Module, labels: Tensor) -> None:
         super().__init__()
         self.network, self.labels = network, labels
 
     def forward(self, images: Tensor) -> Tensor:
-        """The losses."""
+        """Compute the losses."""
         return F.cross_entropy(self.network(images), self.labels, reduction="none")
 
 
 def batch(seed: int) -> tuple[Tensor, Tensor]:
-    """Random images and labels."""
+    """Draw random images and labels."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, SIZE, SIZE, dtype=torch.float64, generator=generator)
     return images, torch.randint(NUM_CLASSES, (IMAGES,), generator=generator)
 
 
 def guided_and_plain(network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The guided gradient by camtrain, and the plain one, of the summed cross-entropy in one pass."""
+    """Compute camtrain's guided gradient and the plain one, of the summed cross-entropy in one pass."""
     leaf = images.clone().requires_grad_()
     torch.manual_seed(seed)
     loss = F.cross_entropy(copy.deepcopy(network)(leaf), labels, reduction="sum")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains and scores the grid over λ for both networks, and copies what is committed. Call it from the root of the repository,
-# in the environment of `make test`, with the number of runs at a time. Stopped and called again it goes on.
+# Trains and scores the grid over λ for both networks, and copies the files that are committed. Call it from the root of the
+# repository, in the environment of `make test`, with the number of runs at a time. If it was stopped, call it again to go on.
 set -euo pipefail
 for network in resnet20 mobilenet_v2; do
     study=runs/lambda_cifar100_$network
@@ -10,7 +10,7 @@ for network in resnet20 mobilenet_v2; do
         --metrics average_drop,average_increase,average_gain,insertion_auc,deletion_auc,gradient \
         --evaluate-with='--batch-size 100 --channels 128'
     mkdir -p experiments/lambda_cifar100/$network
-    # Sheets of maps stay there: they hold images of CIFAR-100.
+    # Sheets of maps are not copied, because they hold images of CIFAR-100.
     cp "$study"/results.{csv,md} "$study"/figures/{score_curves,pareto_plane,removal_curves,cost_bars}.png \
         "experiments/lambda_cifar100/$network/"
 done

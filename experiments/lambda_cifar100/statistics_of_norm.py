@@ -1,9 +1,9 @@
-"""L_R of the trained networks with BatchNorm's statistics of the batch, as they were trained, and with running ones.
+"""Measures L_R of the trained networks with BatchNorm's batch statistics, as in training, and with running statistics.
 
     python -m experiments.lambda_cifar100.statistics_of_norm
 
-On the shuffled test images, of the checkpoints that were scored; writes statistics_of_norm.csv and the README's table.
-Needs all runs of run.sh.
+The images are the test images, shuffled; the checkpoints are those that were scored. The command needs all runs of
+run.sh, and writes statistics_of_norm.csv and the README's table.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def readme_texts() -> dict[str, str]:
 
 
 def rows_of(folder: str) -> list[tuple[str, float, int, float, float]]:
-    """Of one network's study."""
+    """Measure every trial of one network's study."""
     study = Study.opened(Path(f"runs/lambda_cifar100_{folder}"))
     data = InMemoryCIFAR100(classes=study.trials[0].config["data"]["init_args"]["classes"], batch_size=BATCH)
     data.setup("test")
     batches = list(data.test_dataloader())
     images = torch.cat([batch.images for batch in batches])
     labels = torch.cat([batch.labels for batch in batches])
-    # The images lie class by class, and statistics of a batch of one class are not those of training.
+    # The images are stored class by class, and a batch of one class has other statistics than the batches of training.
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     rows = []
     for trial in study.trials:
@@ -70,7 +70,7 @@ def rows_of(folder: str) -> list[tuple[str, float, int, float, float]]:
 
 
 def measured(network: nn.Module, images: Tensor, labels: Tensor, statistics: BatchNormStatistics) -> float:
-    """L_R over full batches."""
+    """Compute L_R over full batches."""
     objective = Objective(InterpretableGradient("cosine", batch_norm_statistics=statistics), 1.0)
     parts = [
         float(objective.measure(network, images[at : at + BATCH], labels[at : at + BATCH]).regularization)

@@ -2,7 +2,7 @@
 
     python -m experiments.lambda_cifar100.table
 
-What it reads, `<network>/results.csv`, is committed.
+It reads `<network>/results.csv`, which are committed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read(path: Path) -> list[PointRuns]:
 
 
 def parsed(text: str) -> float | str:
-    """A number, where it is one."""
+    """Read a cell as a number if it is one."""
     try:
         return float(text)
     except ValueError:
@@ -62,7 +62,7 @@ def parsed(text: str) -> float | str:
 
 
 def claims(answers: dict[str, Answer]) -> str:
-    """How many scores of maps each point improves, on the mean and with an interval that leaves out 0."""
+    """Count the scores of maps that each point improves, on the mean and with an interval that excludes 0."""
     headings = ["network", "λ", "accuracy, points", "scores better", "certainly better", "certainly worse"]
     lines = []
     for name, answer in answers.items():
@@ -83,7 +83,7 @@ def claims(answers: dict[str, Answer]) -> str:
 
 
 def results(answers: dict[str, Answer]) -> str:
-    """Accuracy, L_R and the scores of one method's maps, with the gain over all methods and the time of a step."""
+    """List accuracy, L_R and the scores of one method's maps, the gain over all methods and the time of a step."""
     scores = [score for score in next(iter(answers.values())).scores if score.method == METHOD]
     titles = [f"{score.title} {score.arrow}" for score in scores]
     headings = ["network", "λ", "seeds", "accuracy, %", "L_R", *titles, "gain of all maps, points", "time per step"]
@@ -92,7 +92,7 @@ def results(answers: dict[str, Answer]) -> str:
 
 
 def line(network: str, each: PointComparison, scores: Sequence[ScoreColumn]) -> list[str]:
-    """Of one point."""
+    """Make the row of one point."""
     runs = each.runs
     seconds = [run.estimate("train/seconds_per_step").mean for run in (runs, each.baseline)]
     low, high = bounds(each.gain)
@@ -110,7 +110,7 @@ def line(network: str, each: PointComparison, scores: Sequence[ScoreColumn]) -> 
 
 
 def gain(each: PointComparison, score: ScoreColumn) -> Estimate:
-    """Of one score, seed by seed, counted so that more is better."""
+    """Estimate the gain of one score, seed by seed; its sign makes more better."""
     differences = []
     for seed in each.runs.rows.keys() & each.baseline.rows.keys():
         mine, theirs = (number(runs.rows[seed], score.column) for runs in (each.runs, each.baseline))
@@ -120,7 +120,7 @@ def gain(each: PointComparison, score: ScoreColumn) -> Estimate:
 
 
 def bounds(estimate: Estimate) -> tuple[float, float]:
-    """The 95 % interval; all numbers where there is one value."""
+    """Return the 95 % interval, which is unbounded for a single value."""
     return estimate.interval or (-float("inf"), float("inf"))
 
 

@@ -3,7 +3,7 @@
     python -m experiments.metric_cost.faithfulness [--figures insertion_deletion epoch]
 
 All contenders take turns in one process, round by round, on the same network and images. torch-cam and Quantus are
-called as their users call them.
+called as their users call them. Rows that are in the results already are not measured again.
 """
 
 from __future__ import annotations
@@ -87,16 +87,16 @@ def main() -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", nargs="+", default=list(FIGURES), choices=FIGURES)
-    parser.add_argument("--images", type=int, default=8, help="of insertion and deletion")
-    parser.add_argument("--size", type=int, default=224, help="of these, in pixels")
+    parser.add_argument("--images", type=int, default=8, help="number of images for insertion and deletion")
+    parser.add_argument("--size", type=int, default=224, help="their size in pixels")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads on the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and images")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to append to")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in it")
+    parser.add_argument("--fresh", action="store_true", help="delete that file first")
     return parser.parse_args()
 
 
@@ -104,7 +104,7 @@ def parsed() -> argparse.Namespace:
 
 
 def insertion_deletion(settings: argparse.Namespace) -> list[Row]:
-    """Both curves of a batch with Grad-CAM, in as many steps for everybody."""
+    """Time both curves of a batch with Grad-CAM, with the same number of steps for all contenders."""
     import quantus
     from torchcam.methods import GradCAM as LibraryGradCAM
     from torchcam.metrics import DeletionInsertionMetric
@@ -114,7 +114,7 @@ def insertion_deletion(settings: argparse.Namespace) -> list[Row]:
     grad_cam = method_named("grad_cam", network, "layer4")
     evaluator = Evaluator(network, {"grad_cam": grad_cam}, ["insertion_auc", "deletion_auc"],
                           EvaluationSettings(num_steps=NUM_STEPS), MAX_BATCH)  # fmt: skip
-    # The images, the map, the two ends that are no images, and what lies between.
+    # Passes of the image, the map, the two ends that are no images, and the steps between.
     needed = settings.images * (1 + 1 + 2 + 2 * (NUM_STEPS - 1))
     found: dict[str, tuple[float, ...]] = {}
 
@@ -144,7 +144,7 @@ def insertion_deletion(settings: argparse.Namespace) -> list[Row]:
         maps = normalized_maps(grad_cam, images, classes).unsqueeze(1).numpy()
         scores = metric(network, images.numpy(), classes.numpy(), a_batch=maps, device="cpu", softmax=True,
                         batch_size=MAX_BATCH)  # fmt: skip
-        # Its curves have no first point, and its own area needs an older NumPy.
+        # Quantus' curves have no first point, and its own area needs an older NumPy.
         found["Quantus"] = (float("nan"), float(area_under_curve(torch.tensor(np.array(scores))).mean()))
 
     contenders = {FORWARD: bare, "camtrain": camtrain, "torch-cam": torchcam,
@@ -159,7 +159,7 @@ def insertion_deletion(settings: argparse.Namespace) -> list[Row]:
 
 
 def with_zeros(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
-    """Deletion's substrate, as Quantus takes it: the values at these places of each flat image become 0."""
+    """Replace the values at these places of each flat image by 0, as deletion does; Quantus calls this."""
     changed = arr.copy()
     np.put_along_axis(changed, indices, 0.0, axis=1)
     return changed
@@ -169,7 +169,7 @@ def with_zeros(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
 
 
 def epoch(settings: argparse.Namespace) -> list[Row]:
-    """What `FaithfulnessScores` adds to an epoch of CIFAR-100 and ResNet-18: 64 images with its default scores."""
+    """Time what `FaithfulnessScores` adds to an epoch of CIFAR-100 and ResNet-18: default scores of 64 images."""
     network, images = network_and_images("cifar_resnet18", EPOCH_BATCH, 32, settings.seed)
     labels = torch.randint(100, (EPOCH_BATCH,), generator=torch.Generator().manual_seed(settings.seed))
     metrics = ["average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc"]
@@ -213,7 +213,7 @@ def epoch(settings: argparse.Namespace) -> list[Row]:
 
 
 def network_and_images(name: str, count: int, size: int, seed: int) -> tuple[nn.Module, Tensor]:
-    """A network with random weights and statistics of these images, in evaluation mode; smooth random images."""
+    """Make smooth random images, and a random network with BatchNorm statistics of them in evaluation mode."""
     torch.manual_seed(seed)
     images = F.interpolate(torch.randn(count, 3, 8, 8), size=(size, size), mode="bilinear")
     if name == "cifar_resnet18":
@@ -231,14 +231,14 @@ def network_and_images(name: str, count: int, size: int, seed: int) -> tuple[nn.
 
 
 def first_case(figure: str, settings: argparse.Namespace) -> Case:
-    """The first of the rows that belong to a figure."""
+    """Return the case of a figure's first row."""
     if figure == "epoch":
         return case("epoch, plain steps", "scores", (SCORED_IMAGES, 32), settings)
     return case(figure, FORWARD, (settings.images, settings.size), settings)
 
 
 def case(figure: str, contender: str, what: tuple[int, int], settings: argparse.Namespace) -> Case:
-    """A contender with a number of images, and their size in pixels."""
+    """Make the case of a contender, with the number of images and their size in pixels."""
     images, size = what
     return Case(figure, contender, str(images), str(size), str(settings.threads), str(settings.seed))
 
@@ -258,7 +258,7 @@ def result(
 
 
 def versions() -> str:
-    """Of the other libraries, where they are installed."""
+    """Name the versions of the other libraries."""
     return ", ".join(f"{name} {version(name)}" for name in ("torchcam", "quantus"))
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tables of README.md. Call it from the root of the repository; needs `pip install torchcam quantus opencv-python-headless`
-# beside the test extra, and about an hour on one core.
+# Makes the tables of README.md. Call it from the root of the repository; needs `pip install torchcam quantus opencv-python-headless`
+# beside the test extra, and takes about an hour on one core.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 python -m experiments.metric_cost.faithfulness --figures insertion_deletion --images 4 --rounds 5

@@ -1,4 +1,4 @@
-"""The tables of README.md, from faithfulness.csv and localization.csv.
+"""Makes the tables of README.md from faithfulness.csv and localization.csv.
 
 python -m experiments.metric_cost.table
 """

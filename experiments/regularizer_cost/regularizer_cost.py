@@ -167,5 +167,5 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=list(REGULARIZERS), metavar="NAME")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     main(parser.parse_args())

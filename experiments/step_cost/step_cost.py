@@ -52,7 +52,7 @@ LAZY = 4
 
 
 class Setting(NamedTuple):
-    """A network and its batch: images on an accelerator, images on a CPU, and their size in pixels."""
+    """A network and its batch: the number of images on an accelerator and on a CPU, and their size in pixels."""
 
     build: Callable[[], nn.Module]
     images: int
@@ -85,22 +85,24 @@ def main() -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--steps", type=int, default=20, help="rounds that count; in each, every engine takes a step")
-    parser.add_argument("--warm-up", type=int, default=3, help="rounds before them")
-    parser.add_argument("--images", type=int, help="per batch, in place of the network's own")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument(
+        "--steps", type=int, default=20, help="number of rounds that count; in each, every engine takes a step"
+    )
+    parser.add_argument("--warm-up", type=int, default=3, help="number of rounds before them")
+    parser.add_argument("--images", type=int, help="number of images in a batch, instead of the network's own")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and images")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bf16"), help="bf16 is by autocast")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bf16"), help="bf16 uses autocast")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of threads on the CPU")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="few images and rounds, and no network at 224 px")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     parser.add_argument("--measure-memory", nargs=2, metavar=("NETWORK", "ENGINE"), help=argparse.SUPPRESS)
     settings = parser.parse_args()
     if settings.quick:
@@ -113,7 +115,7 @@ def parsed() -> argparse.Namespace:
 
 
 def small_vgg() -> nn.Module:
-    """VGG11-BN for 32 px: the pool to 7×7 would repeat one pixel 49 times, for two layers of 4096."""
+    """Build VGG11-BN for 32 px. Its pool to 7×7 would repeat one pixel 49 times, for two layers of 4096."""
     network = build_network("vgg11_bn", NUM_CLASSES)
     network.avgpool = nn.AdaptiveAvgPool2d(1)
     network.classifier = nn.Sequential(nn.Linear(512, 512), nn.ReLU(True), nn.Dropout(0.5), nn.Linear(512, NUM_CLASSES))
@@ -121,7 +123,7 @@ def small_vgg() -> nn.Module:
 
 
 def small_vit() -> nn.Module:
-    """A vision transformer of 6 layers and 64 tokens; it has no gates, and so no guided gradient."""
+    """Build a vision transformer of 6 layers and 64 tokens. It has no gates, and so no guided gradient."""
     network = VisionTransformer(32, 4, 6, 6, 192, 768, num_classes=NUM_CLASSES)
     # torchvision sets the head to zero, and with it the input gradient of an untrained network.
     nn.init.trunc_normal_(network.heads.head.weight, std=0.05)  # type: ignore[union-attr, arg-type]
@@ -141,7 +143,7 @@ NETWORKS = {
 
 
 class SeparateGuidedForward(Engine):
-    """The way of most public code: the guided gradient from a second forward pass of a copy with hooks on its ReLUs."""
+    """Takes the guided gradient from a second pass of a copy with hooks on its ReLUs, as most public code does."""
 
     def __init__(self) -> None:
         self._copy: nn.Module | None = None
@@ -157,7 +159,7 @@ class SeparateGuidedForward(Engine):
         keep_classification_graph: bool = False,
         beside: TermOfPass | None = None,
     ) -> EngineOutput:
-        """Double backpropagation, with δ^G found apart."""
+        """Run double backpropagation, with δ^G from a pass of its own."""
         if self._copy is None:
             self._copy = guided_copy(network)
         leaf = images.detach().requires_grad_()
@@ -172,7 +174,7 @@ class SeparateGuidedForward(Engine):
 
 
 def guided_copy(network: nn.Module) -> nn.Module:
-    """A copy that shares the parameters and whose ReLUs let only positive gradients through."""
+    """Make a copy that shares the parameters and whose ReLUs let only positive gradients through."""
     twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
     for module in twin.modules():
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
@@ -184,7 +186,7 @@ def guided_copy(network: nn.Module) -> nn.Module:
 PLAIN, COMPILED = "plain", "plain, compiled"
 ENGINES: dict[str, Callable[[InputGradientRegularizer], Objective]] = {
     PLAIN: lambda _: Objective(),
-    # What the regularized step forgoes, since a compiled network hides its gates.
+    # A compiled network hides its gates: this speed is out of reach of a regularized step.
     COMPILED: lambda _: Objective(),
     "double backprop, separate guided forward": lambda r: Objective(r, WEIGHT, SeparateGuidedForward()),
     "double backprop": lambda r: Objective(r, WEIGHT, DoubleBackprop()),
@@ -192,21 +194,21 @@ ENGINES: dict[str, Callable[[InputGradientRegularizer], Objective]] = {
     "frozen gates, two terms": lambda r: Objective(r, WEIGHT, FrozenGates(one_term_limit=1e-12)),
     "frozen gates, default": lambda r: Objective(r, WEIGHT, FrozenGates()),
     f"frozen gates, default, every {LAZY} steps": lambda r: Objective(r, WEIGHT, FrozenGates(), every_n_steps=LAZY),
-    # Its λ is small since its gradient is not: one term, as in the published experiments.
+    # Its gradient is large and its λ small, so that one term is enough, as in the published experiments.
     "frozen gates, gradient norm": lambda _: Objective(GradientNorm(), WEIGHT, FrozenGates(one_term_limit=math.inf)),
 }
 NOT_WITHOUT_GATES = ("double backprop, separate guided forward", "frozen gates, gradient norm")
 
 
 def engines_for(name: str) -> list[str]:
-    """Of the ViT every engine penalizes the gradient's norm, so that it needs no engine of its own."""
+    """List the engines that a network is measured with; for the ViT all of them penalize the gradient's norm."""
     left_out = NOT_WITHOUT_GATES if name == "vit" else ()
-    # Minutes of compiling, for a line that says the same of every network.
+    # Compiling takes minutes, and the line says the same for every network.
     return [engine for engine in ENGINES if engine not in left_out and (engine != COMPILED or name == "resnet18")]
 
 
 class Step:
-    """A training step of a network with an engine, ready to be timed; or the reason why there is none."""
+    """A training step of a network with an engine, ready to be timed."""
 
     def __init__(self, name: str, engine: str, network: nn.Module, settings: argparse.Namespace) -> None:
         self.objective = ENGINES[engine](GradientNorm() if name == "vit" else InterpretableGradient())
@@ -214,7 +216,7 @@ class Step:
         if engine == COMPILED:
             self.network = copy.deepcopy(network)
             self.network.compile()
-        # Fused attention has no second derivative: double backpropagation must do with the slow one.
+        # Fused attention has no second derivative: double backpropagation uses the slow attention.
         self.attention: Callable[[], AbstractContextManager[None]] = (
             partial(sdpa_kernel, SDPBackend.MATH) if name == "vit" and "double" in engine else nullcontext
         )
@@ -222,7 +224,7 @@ class Step:
         self.notes: dict[str, float] = {}
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        """Take one step, or the steps among which a lazy engine regularizes one."""
+        """Take one step; with a lazy engine, take several steps of which it regularizes one."""
         for _ in range(self.steps):
             self.network.zero_grad(set_to_none=True)
             with self.attention():
@@ -234,7 +236,7 @@ class Step:
 
 
 def network_and_batch(name: str, settings: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
-    """The network after a few plain steps, and random images with random labels."""
+    """Build the network, and random images with random labels."""
     torch.manual_seed(settings.seed)
     setting = NETWORKS[name]
     network = setting.build().to(settings.device)
@@ -248,7 +250,7 @@ def network_and_batch(name: str, settings: argparse.Namespace) -> tuple[nn.Modul
 
 
 def batch_size(name: str, settings: argparse.Namespace) -> int:
-    """Of the network on this device, unless --images says another."""
+    """Return the batch size of the network on this device, or that of --images."""
     setting = NETWORKS[name]
     return settings.images or (setting.images_on_cpu if settings.device == "cpu" else setting.images)
 
@@ -257,7 +259,7 @@ def batch_size(name: str, settings: argparse.Namespace) -> int:
 
 
 def step_times(name: str, settings: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of each round, for each engine, and a remark on each: why it cannot, or the share of two-term steps."""
+    """Time each engine in each round. A remark says why an engine cannot, or how often it took two terms."""
     network, images, labels = network_and_batch(name, settings)
     steps = {engine: Step(name, engine, network, settings) for engine in engines_for(name)}
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
@@ -297,7 +299,7 @@ def memory(name: str, engine: str, settings: argparse.Namespace) -> dict[str, in
     """Measure the same in this process."""
     torch.set_num_threads(settings.threads)
     network, images, labels = network_and_batch(name, settings)
-    # Libraries load at the first step; a small one keeps them out of the count.
+    # Libraries are loaded in the first step: a small step before the measurement keeps them out of it.
     Step(name, PLAIN, network, settings)(images[:2], labels[:2])
     network.zero_grad(set_to_none=True)
 
@@ -327,7 +329,7 @@ class Case:
 
     @classmethod
     def of(cls, name: str, engine: str, settings: argparse.Namespace) -> Case:
-        """As the settings say."""
+        """Make the case that the settings describe."""
         cuda = settings.device.startswith("cuda")
         return cls(
             name,
@@ -371,7 +373,7 @@ def summary(
     peaks: dict[str, int | None],
     settings: argparse.Namespace,
 ) -> list[Row]:
-    """A row for each engine."""
+    """Make a row for each engine."""
     rows = []
     for engine, seconds in times.items():
         relative = ratios(seconds, times[PLAIN]) if seconds else []
@@ -418,14 +420,14 @@ def overview(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def cell(row: Row | None) -> str:
-    """Time, and memory where it was measured."""
+    """Show the time, and the memory if it was measured."""
     if row is None or not row.seconds:
         return "–"
     return f"{float(row.ratio):.2f}" + (f" ({float(row.memory_ratio):.2f})" if row.memory_ratio else "")
 
 
 def where(row: Row) -> str:
-    """Device, threads, precision, layout and compilation of a row."""
+    """Name the device, threads, precision, layout and compilation of a row."""
     threads = row.threads and f"{row.threads} thread{'s' * (row.threads != '1')}"
     layout = row.layout if row.layout != "contiguous" else ""
     return ", ".join(filter(None, (row.device, threads, row.precision, layout, row.compiled)))

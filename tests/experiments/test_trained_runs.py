@@ -38,7 +38,7 @@ def test_settings_are_in_the_order_of_the_script(tmp_path):
 
 
 def test_without_a_checkpoint_the_program_ends(tmp_path):
-    with pytest.raises(SystemExit, match="no checkpoint in .*plain"):
+    with pytest.raises(SystemExit, match=r"no checkpoint in .*plain"):
         trained_network(tmp_path / "plain")
 
 
