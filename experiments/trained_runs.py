@@ -8,8 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from camtrain import Classifier
-from camtrain.ablation.trial_run import scored_checkpoint
+from camtrain import load_network
 
 
 def newest_version(run: Path, file: str) -> Path | None:
@@ -50,12 +49,7 @@ def trained_network(run: Path, *, last: bool = False) -> nn.Module:
     newest = newest_version(run, "checkpoints/last.ckpt")
     if newest is None:
         raise SystemExit(f"no checkpoint in {run}: the README of the experiment has the command that makes the run")
-    return checkpoint_network(newest if last else newest.with_name(scored_checkpoint(newest)))
-
-
-def checkpoint_network(path: Path) -> nn.Module:
-    """Load the network of a checkpoint, in evaluation mode."""
-    return Classifier.load_from_checkpoint(path, map_location="cpu", weights_only=True).network.eval()
+    return load_network(newest if last else newest.parents[1], device="cpu").network
 
 
 def _version(path: Path) -> int:

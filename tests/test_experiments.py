@@ -74,14 +74,7 @@ def test_forbidden_imports_are_found(source, found):
     assert forbidden_imports(source) == found
 
 
-SCRIPTS = [str(path.relative_to(ROOT)) for path in TEXTS if path.suffix == ".py"]
-ON_THE_COMMAND_LINE = "experiments/cam_family/cam_family.py"
-NOT_YET = pytest.mark.xfail(strict=True, reason="the package has no function yet that explains photographs")
-
-
-@pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=NOT_YET if path == ON_THE_COMMAND_LINE else ()) for path in SCRIPTS]
-)
+@pytest.mark.parametrize("path", [str(path.relative_to(ROOT)) for path in TEXTS if path.suffix == ".py"])
 def test_experiments_stand_on_public_names(path):
     assert forbidden_imports((ROOT / path).read_text(encoding="utf-8")) == []
 

@@ -35,6 +35,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from camtrain import load_network
 from camtrain.attributions import IntegratedGradients, SmoothGrad
 from camtrain.cams import AblationCAM, GradCAM, ScoreCAM, grad_cam, normalize, resize
 from camtrain.cams.score_cam import channel_masks
@@ -44,7 +45,6 @@ from camtrain.networks import build_network
 from experiments.measuring import quartiles, ratios, seconds_by_round
 from experiments.readme_tables import markdown_table, put_texts
 from experiments.result_rows import ResultRows
-from experiments.trained_runs import checkpoint_network
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
@@ -134,7 +134,7 @@ def network_for(name: str, images: Tensor, settings: argparse.Namespace) -> nn.M
     trained one. Biases as large as the values that they are added to prevent that.
     """
     if name == "resnet18" and settings.checkpoint is not None:
-        return checkpoint_network(settings.checkpoint)
+        return load_network(settings.checkpoint, device="cpu").network
     torch.manual_seed(settings.seed)
     network = build_network(name, NUM_CLASSES)
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from experiments import results_table
+from experiments import results_table, trained_runs
 from experiments.trained_runs import newest_version, runs_by_seed, scores_of, settings_of, trained_network
 
 
@@ -40,6 +41,16 @@ def test_settings_are_in_the_order_of_the_script(tmp_path):
 def test_without_a_checkpoint_the_program_ends(tmp_path):
     with pytest.raises(SystemExit, match=r"no checkpoint in .*plain"):
         trained_network(tmp_path / "plain")
+
+
+def test_the_network_is_that_of_the_newest_version(tmp_path, monkeypatch):
+    for version in (9, 10):
+        (tmp_path / f"version_{version}" / "checkpoints").mkdir(parents=True)
+        (tmp_path / f"version_{version}" / "checkpoints" / "last.ckpt").touch()
+    # A folder stands for the checkpoint that was scored.
+    monkeypatch.setattr(trained_runs, "load_network", lambda path, device: SimpleNamespace(network=path))
+    assert trained_network(tmp_path) == tmp_path / "version_10"
+    assert trained_network(tmp_path, last=True) == tmp_path / "version_10" / "checkpoints" / "last.ckpt"
 
 
 def test_rows_of_runs_that_are_not_here_stay(tmp_path, monkeypatch, capsys):
