@@ -1,16 +1,13 @@
-"""Gathers the scores of several runs: one line per run in results.csv, one row per setting in a README's table.
+"""Gathers the scores of several runs: one row per run in results.csv, one row per setting in the README's table.
 
     python -m experiments.results_table experiments/quickstart "λ = 0=runs/quickstart_0_seed*" "λ = 7.5e-3=runs/..."
 
-Each setting is `<name>=<pattern of run folders>`; of a run that was made several times, the last counts. The table
-stands between two marker lines, `<!-- results of <folder> -->` and `<!-- end -->`, in the README of the experiment and,
-if it has them too, of the project.
+Each setting is `<name>=<pattern of run folders>`. Of a run that was made several times, the last one that has scores
+counts. A row of results.csv whose run is not here stays as it is.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from pathlib import Path
 
@@ -18,6 +15,9 @@ import yaml
 
 from camtrain.report.points import Estimate
 from camtrain.report.tables import shown
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import read_rows, write_rows
+from experiments.trained_runs import newest_version, scores_of
 
 COLUMNS = {
     "test/accuracy": ("accuracy, %", 100),
@@ -27,67 +27,58 @@ COLUMNS = {
     "test/energy_pointing_game/uniform": ("uniform map's, %", 100),
     "test/localization_iou_25/grad_cam": ("IoU, %", 100),
 }
+FIELDS = ["setting", "seed", "regularizer_weight", *COLUMNS]
 
 
 def main(folder: Path, settings: list[str]) -> None:
     """Write results.csv and the README's table."""
-    rows = [(name, run) for name, pattern in map(split, settings) for run in runs(pattern)]
-    records = [record(name, run) for name, run in rows]
-    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["setting", "seed", "regularizer_weight", *COLUMNS])
-        writer.writeheader()
-        writer.writerows(records)
-    text = table(records)
-    print(text)
-    for readme in (folder / "README.md", Path("README.md")):
-        put(text, readme, f"<!-- results of {folder.as_posix().rstrip('/')} -->\n")
-
-
-def put(text: str, readme: Path, start: str) -> None:
-    """Replace what stands between the marker lines, if the file has them."""
-    before, found, rest = readme.read_text(encoding="utf-8").partition(start)
-    if found:
-        _, end, after = rest.partition("<!-- end -->")
-        readme.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
+    path = folder / "results.csv"
+    rows = {(row["setting"], row["seed"]): row for row in read_rows(path, FIELDS)}
+    for name, pattern in map(split, settings):
+        for run in sorted(Path().glob(pattern)):
+            if row := row_of(name, run):
+                rows[row["setting"], row["seed"]] = row
+        if not any(setting == name for setting, _ in rows):
+            sys.exit(f"no run with scores matches {pattern}, and {path} has no row of {name!r}")
+    order = [name for name, _ in map(split, settings)]
+    known = [key for key in rows if key[0] in order]
+    write_rows(path, FIELDS, [rows[key] for key in sorted(known, key=lambda key: (order.index(key[0]), int(key[1])))])
+    put_texts(readme_texts(folder), folder / "README.md")
+    print(*readme_texts(folder).values())
 
 
 def split(setting: str) -> tuple[str, str]:
-    """Name and pattern, which has no equals sign of its own."""
+    """Split a setting into its name and its pattern, which has no equals sign."""
     name, _, pattern = setting.rpartition("=")
     return name, pattern
 
 
-def runs(pattern: str) -> list[Path]:
-    """The last version of each run that matches."""
-    names = sorted(Path().glob(pattern))
-    if not names:
-        sys.exit(f"no run matches {pattern}")
-    return [max(name.glob("version_*"), key=lambda version: int(version.name.split("_")[1])) for name in names]
-
-
-def record(name: str, run: Path) -> dict[str, object]:
-    """Scores of one run, with its seed and λ."""
-    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    known = {key: round(scores[key], 6) for key in COLUMNS if scores.get(key) is not None}
+def row_of(name: str, run: Path) -> dict[str, str] | None:
+    """Make the row of a run, from its scores, seed and λ; `None` if it has no scores."""
+    scores, path = scores_of(run), newest_version(run, "scores.json")
+    if scores is None or path is None:
+        return None
+    config = yaml.safe_load(path.with_name("config.yaml").read_text(encoding="utf-8"))
+    known = {key: str(round(value, 6)) for key in COLUMNS if (value := scores.get(key)) is not None}
     weight = config["model"]["regularizer_weight"]
-    return {"setting": name, "seed": config["seed_everything"], "regularizer_weight": weight, **known}
+    return {"setting": name, "seed": str(config["seed_everything"]), "regularizer_weight": str(weight), **known}
 
 
-def table(records: list[dict[str, object]]) -> str:
-    """Mean ± standard deviation over the seeds of each setting, in Markdown."""
-    lines = [["", "seeds", *(title for title, _ in COLUMNS.values())]]
-    for name in dict.fromkeys(str(each["setting"]) for each in records):
-        of_setting = [each for each in records if each["setting"] == name]
+def readme_texts(folder: Path) -> dict[str, str]:
+    """Make the README's table: mean ± standard deviation over the seeds of each setting."""
+    rows = read_rows(folder / "results.csv", FIELDS)
+    lines = []
+    for name in dict.fromkeys(row["setting"] for row in rows):
+        of_setting = [row for row in rows if row["setting"] == name]
         lines.append([name, str(len(of_setting)), *(cell(of_setting, key) for key in COLUMNS)])
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = markdown_table(["", "seeds", *(title for title, _ in COLUMNS.values())], lines)
+    return {f"results of experiments/{folder.name}": table}
 
 
-def cell(records: list[dict[str, object]], key: str) -> str:
-    """Mean ± standard deviation, or the value where there is one, or a dash."""
+def cell(rows: list[dict[str, str]], key: str) -> str:
+    """Show mean ± standard deviation; the value, if there is only one; a dash, if there is none."""
     _, factor = COLUMNS[key]
-    values = [float(str(each[key])) * factor for each in records if key in each]
+    values = [float(row[key]) * factor for row in rows if row.get(key)]
     return shown(Estimate.of(values), digits=1 if factor == 100 else 3)
 
 

@@ -14,7 +14,7 @@ class EfficientNetLite0(nn.Module):
     """The pretrained network, for images normalized by mean and standard deviation 0.5.
 
     Args:
-        num_classes: of the new last layer.
+        num_classes: The number of outputs of the new last layer.
     """
 
     def __init__(self, num_classes: int = 3) -> None:
@@ -23,6 +23,6 @@ class EfficientNetLite0(nn.Module):
         self.network.reset_classifier(num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, num_classes) logits."""
+        """Compute the logits, (N, num_classes), of images, (N, 3, H, W)."""
         logits: Tensor = self.network(images)
         return logits

@@ -3,9 +3,9 @@
     SETTINGS="plain energy_inside map_l1" SEEDS=0 AGAIN=1 bash experiments/attention_pets/run.sh
     python -m experiments.attention_pets.figure
 
-The photographs are evenly spaced over the test images, not chosen. Above each map are the breed that the network
-says, red where it is wrong, and the share of the map's energy that lies on the animal. Printed is that share's mean
-over all test images, of each network and of a uniform map.
+The photographs are evenly spaced over the test images, not chosen. Above each map stand the breed that the network
+predicts, red if it is wrong, and the fraction of the map's energy that lies on the animal. The command prints the mean
+of that fraction over all test images, for each network and for a uniform map.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from camtrain.data import OxfordPet
 from camtrain.methods import resized_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
-from experiments.trained_network import trained_network
+from experiments.trained_runs import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/attention_pets")

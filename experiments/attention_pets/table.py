@@ -7,17 +7,18 @@ A row of results.csv whose run is not here stays as it is.
 
 from __future__ import annotations
 
-import csv
-import json
-import re
 from collections import defaultdict
 from pathlib import Path
 
 from camtrain.report.points import Estimate
 from camtrain.report.tables import percent
-from experiments.results_table import put
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import read_rows, write_rows
+from experiments.trained_runs import runs_by_seed, scores_of, settings_of
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/attention_pets"
 STUDY = Path("runs/attention_pets")
 COLUMNS = {
     "test/accuracy": "accuracy, %",
@@ -30,54 +31,47 @@ COLUMNS = {
 ATTENDED = ("attention_branch", "lfi_cam")
 
 
+FIELDS = ["setting", "map", "seed", *COLUMNS]
+
+
 def main() -> None:
     """Gather and write."""
-    rows = kept() | {tuple(row[:3]): row for name in settings() for row in rows_of(name)}
-    order = settings()
-    in_order = sorted(rows.values(), key=lambda row: (order.index(str(row[0])), str(row[1]) != "grad_cam", str(row[2])))
-    with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["setting", "map", "seed", *COLUMNS])
-        writer.writerows(in_order)
-    lines = ["| | map | seeds | " + " | ".join(COLUMNS.values()) + " |", "| --- " * (3 + len(COLUMNS)) + "|"]
-    grouped: dict[tuple[object, object], list[list[object]]] = defaultdict(list)
-    for row in in_order:
-        grouped[row[0], row[1]].append(row)
-    for (name, method), of_seeds in grouped.items():
-        values = [[float(str(row[3 + k])) for row in of_seeds if row[3 + k] != ""] for k in range(len(COLUMNS))]
-        cells = [percent(Estimate.of(of_column)) for of_column in values]
-        lines.append(f"| {name} | {method} | {len(of_seeds)} | " + " | ".join(cells) + " |")
-    put("\n".join(lines), HERE / "README.md", "<!-- results of experiments/attention_pets -->\n")
-    print("\n".join(lines))
+    order = settings_of(HERE / "run.sh")
+    rows = {key(row): row for row in read_rows(RESULTS, FIELDS)}
+    rows |= {key(row): row for name in order for row in rows_of(name)}
+    in_order = sorted(rows, key=lambda each: (order.index(each[0]), each[1] != "grad_cam", int(each[2])))
+    write_rows(RESULTS, FIELDS, [rows[each] for each in in_order])
+    put_texts(readme_texts(), HERE / "README.md")
+    print(readme_texts()[MARKER])
 
 
-def kept() -> dict[tuple[object, ...], list[object]]:
-    """What results.csv holds already, by setting, map and seed."""
-    if not (HERE / "results.csv").exists():
-        return {}
-    with (HERE / "results.csv").open(encoding="utf-8") as file:
-        rows: list[list[object]] = [[name, method, int(seed), *cells] for name, method, seed, *cells in
-                                    list(csv.reader(file))[1:]]  # fmt: skip
-    return {tuple(row[:3]): row for row in rows}
+def key(row: dict[str, str]) -> tuple[str, str, str]:
+    """Tell rows apart by setting, map and seed."""
+    return row["setting"], row["map"], row["seed"]
 
 
-def settings() -> list[str]:
-    """The names of run.sh, in its order."""
-    return re.findall(r'^    "(\w+)\|', (HERE / "run.sh").read_text(encoding="utf-8"), flags=re.MULTILINE)
-
-
-def rows_of(name: str) -> list[list[object]]:
-    """A row for each seed and map of a setting; of a run that was made several times, the last."""
-    rows: list[list[object]] = []
+def rows_of(name: str) -> list[dict[str, str]]:
+    """Make a row for each seed and map of a setting. Of a run that was made several times, the last one counts."""
+    rows = []
     for method in ("grad_cam", "attention_map") if name in ATTENDED else ("grad_cam",):
-        for run in sorted(STUDY.glob(f"{name}_seed[0-9]")):
-            versions = sorted(run.glob("version_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
-            if versions:
-                scores = json.loads(versions[-1].read_text(encoding="utf-8"))
-                keys = [key.replace("METHOD", method) for key in COLUMNS]
-                values = ["" if scores.get(key) is None else round(scores[key], 6) for key in keys]
-                rows.append([name, method, int(run.name[-1]), *values])
+        for seed, run in runs_by_seed(STUDY, name).items():
+            if (scores := scores_of(run)) is not None:
+                found = {column: scores.get(column.replace("METHOD", method)) for column in COLUMNS}
+                values = {column: "" if value is None else str(round(value, 6)) for column, value in found.items()}
+                rows.append({"setting": name, "map": method, "seed": str(seed), **values})
     return rows
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README: mean ± standard deviation over the seeds."""
+    grouped: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in read_rows(RESULTS, FIELDS):
+        grouped[row["setting"], row["map"]].append(row)
+    lines = []
+    for (name, method), of_seeds in grouped.items():
+        estimates = [Estimate.of([float(row[column]) for row in of_seeds if row[column]]) for column in COLUMNS]
+        lines.append([name, method, str(len(of_seeds)), *map(percent, estimates)])
+    return {MARKER: markdown_table(["", "map", "seeds", *COLUMNS.values()], lines)}
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
-import math
 import os
 import platform
-import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,17 +34,21 @@ from scipy.stats import spearmanr
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
-from tqdm import tqdm
 
+from camtrain import load_network
 from camtrain.attributions import IntegratedGradients, SmoothGrad
 from camtrain.cams import AblationCAM, GradCAM, ScoreCAM, grad_cam, normalize, resize
 from camtrain.cams.score_cam import channel_masks
-from camtrain.cli.ready_network import ready_network
 from camtrain.data.image_data_module import IMAGENET_MEAN, IMAGENET_STD
 from camtrain.gradients import captured_activations, class_score
 from camtrain.networks import build_network
+from experiments.measuring import quartiles, ratios, seconds_by_round
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/cam_cost"
 OURS, CAPTUM, LIBRARY = "camtrain", "captum", "pytorch-grad-cam"
 MAX_BATCH = 32  # images in one pass
 TOP_K = (8, 32, 128)
@@ -54,12 +56,12 @@ NUM_CLASSES = 1000
 
 
 class Contest(NamedTuple):
-    """What is measured in turn, in one process.
+    """The callables that are timed in turn, in one process.
 
     Attributes:
-        contenders: from the name to what is timed; it returns maps, or nothing.
-        baseline: the one whose time the others are divided by.
-        remarks: from the maps of one round, by contender, to a remark on each.
+        contenders: The callables that are timed, by name; each returns maps or nothing.
+        baseline: The name of the contender that the times of the others are divided by.
+        remarks: A function from the maps of one round, by contender, to remarks, by contender.
     """
 
     contenders: dict[str, Callable[[], Tensor | None]]
@@ -68,7 +70,7 @@ class Contest(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A figure of the table: the network, its images, and how often it is measured at most."""
+    """A figure of the table: the network, its images, and the largest number of rounds."""
 
     contest: Callable[[nn.Module, Tensor, argparse.Namespace], Contest]
     network: str
@@ -81,42 +83,44 @@ def main() -> None:
     """Measure, write results.csv as the rows come, and the table of README.md."""
     settings = parsed()
     torch.set_num_threads(settings.threads)
-    # Of captum, about images that do not require grad, and the like.
+    # captum warns about images that do not require a gradient, and the like.
     warnings.filterwarnings("ignore", module="captum")
     started = time.perf_counter()
-    if settings.fresh:
-        settings.results.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.figures:
-        known = [case for case in rows if case[: len(Case._fields) - 1] == Case.of(name, "", settings)[:-1]]
-        if known:
+        # The rows of a figure come from the same rounds: either all of them are there, or none.
+        if Case.of(name, "", settings) in {replace(rows.case_of(row), contender="") for row in rows}:
             continue
-        # All rows of a figure are of the same rounds: they come together.
-        for row in measured(name, settings):
-            rows[Case(*row[: len(Case._fields)])] = row
-            append(settings.results, row)
-            print("  ".join(row), flush=True)
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+        found = measured(name, settings)
+        rows.add(*found)
+        for row in found:
+            print(*astuple(row), sep="  ", flush=True)
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", nargs="+", default=list(FIGURES), choices=FIGURES)
-    parser.add_argument("--rounds", type=int, default=20, help="that count, at most; slow figures take fewer")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, crops, labels and noise")
-    parser.add_argument("--checkpoint", type=Path, help="of a run with a ResNet-18, in the place of random weights")
-    parser.add_argument("--photos", nargs="+", type=Path, help="image files, in the place of scikit-learn's two")
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="largest number of rounds that count; slow figures take fewer"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="number of threads on the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, crops, labels and noise")
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint of a ResNet-18, instead of random weights")
+    parser.add_argument("--photos", nargs="+", type=Path, help="image files, instead of scikit-learn's two photographs")
     parser.add_argument("--results", type=Path, help="default: results.csv beside this file; with --quick, elsewhere")
-    parser.add_argument("--quick", action="store_true", help="few small images and rounds, to see that all of it works")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument(
+        "--quick", action="store_true", help="few small images and rounds, to see that everything works"
+    )
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     settings = parser.parse_args()
     if settings.results is None:
-        settings.results = (Path(tempfile.gettempdir()) / "cam_cost_quick" if settings.quick else HERE) / "results.csv"
+        settings.results = Path(tempfile.gettempdir()) / "cam_cost_quick" / "results.csv" if settings.quick else RESULTS
     if settings.quick:
         settings.rounds = 1
-    settings.results.parent.mkdir(parents=True, exist_ok=True)
     return settings
 
 
@@ -124,13 +128,13 @@ def parsed() -> argparse.Namespace:
 
 
 def network_for(name: str, images: Tensor, settings: argparse.Namespace) -> nn.Module:
-    """In evaluation mode: of the checkpoint, or with random weights and statistics of BatchNorm of these images.
+    """Load the checkpoint, or make random weights with BatchNorm statistics of these images; in evaluation mode.
 
-    With statistics alone a random network is chaotic: rounding errors grow from layer to layer, as they do not in a
-    trained one. Biases that are as large as what they are added to calm it.
+    With these statistics alone a random network is chaotic: rounding errors grow from layer to layer, unlike in a
+    trained one. Biases as large as the values that they are added to prevent that.
     """
     if name == "resnet18" and settings.checkpoint is not None:
-        return ready_network(settings.checkpoint).network
+        return load_network(settings.checkpoint, device="cpu").network
     torch.manual_seed(settings.seed)
     network = build_network(name, NUM_CLASSES)
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -144,7 +148,7 @@ def network_for(name: str, images: Tensor, settings: argparse.Namespace) -> nn.M
 
 
 def photographs(count: int, size: int, settings: argparse.Namespace) -> Tensor:
-    """(count, 3, size, size), random crops of photographs, normalized as ImageNet is."""
+    """Make random crops of photographs, (count, 3, size, size), normalized like ImageNet's images."""
     if settings.photos:
         stored = [pil_to_tensor(Image.open(path).convert("RGB")) for path in settings.photos]
     else:
@@ -163,12 +167,12 @@ def photographs(count: int, size: int, settings: argparse.Namespace) -> Tensor:
 
 @torch.no_grad()
 def predicted(network: nn.Module, images: Tensor) -> Tensor:
-    """(N,), of the images."""
+    """Predict the classes of the images, (N,)."""
     return network(images).argmax(dim=1)
 
 
 def forward(network: nn.Module, images: Tensor) -> None:
-    """One pass without a graph."""
+    """Run one pass without a graph."""
     with torch.no_grad():
         network(images)
 
@@ -177,20 +181,20 @@ def forward(network: nn.Module, images: Tensor) -> None:
 
 
 def library_call(method: Any, network: nn.Module, images: Tensor, classes: Tensor) -> Callable[[], Tensor]:
-    """A call of a class of pytorch-grad-cam; it returns the map before that is resized and normalized.
+    """Call a class of pytorch-grad-cam; the call returns the map before it is resized and normalized.
 
-    Its hooks are put on and taken off at each call, so that nobody else pays for them.
+    Each call adds the hooks and removes them, so that they slow nobody else down.
     """
 
     class Kept(method):  # type: ignore[misc]
-        """Keeps the map that it made first."""
+        """Keeps the map before it is resized."""
 
         def get_cam_image(self, *args: Any, **kwargs: Any) -> Any:
             self.kept = super().get_cam_image(*args, **kwargs)
             return self.kept
 
     def call() -> Tensor:
-        # Its progress bars can not be turned off.
+        # There is no option that turns its progress bars off.
         with contextlib.redirect_stderr(io.StringIO()), Kept(network, [network.layer4]) as theirs:
             theirs(images, [ClassifierOutputTarget(int(each)) for each in classes])
         return torch.from_numpy(theirs.kept).clamp(min=0)
@@ -199,7 +203,7 @@ def library_call(method: Any, network: nn.Module, images: Tensor, classes: Tenso
 
 
 def agreement(found: Tensor | None, expected: Tensor | None) -> str:
-    """The largest difference of two maps, as a share of the largest value."""
+    """Show the largest difference of two maps, as a fraction of the largest value."""
     assert found is not None and expected is not None  # noqa: PT018
     found, expected = found.detach().double().reshape(expected.shape), expected.detach().double()
     difference = float((found - expected).abs().max() / expected.abs().max())
@@ -210,7 +214,7 @@ def agreement(found: Tensor | None, expected: Tensor | None) -> str:
 
 
 def grad_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Grad-CAM of a batch."""
+    """Compare Grad-CAM of a batch."""
     classes = predicted(network, images)
 
     def captum() -> Tensor:
@@ -234,7 +238,7 @@ def grad_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Name
 
 
 def ablation_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Ablation-CAM of one image."""
+    """Compare Ablation-CAM of one image."""
     classes = predicted(network, images)
     contenders: dict[str, Callable[[], Tensor | None]] = {
         OURS: lambda: AblationCAM(network, "layer4", max_batch=MAX_BATCH)(images, classes),
@@ -249,7 +253,7 @@ def ablation_cam_contest(network: nn.Module, images: Tensor, settings: argparse.
 
 
 def score_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Score-CAM of one image, and of its strongest channels alone."""
+    """Compare Score-CAM of one image, with all channels and with the strongest ones."""
     classes = predicted(network, images)
     masked, channels = masked_images(network, images)
 
@@ -283,7 +287,7 @@ def score_cam_contest(network: nn.Module, images: Tensor, settings: argparse.Nam
 
 @torch.no_grad()
 def masked_images(network: nn.Module, images: Tensor) -> tuple[Tensor, int]:
-    """The image under the mask of each channel that is not flat, (m, 3, H, W), and the number of channels."""
+    """Mask the image by each channel that is not flat, (m, 3, H, W); also return the number of all channels."""
     with captured_activations(network.layer4, gradients=False) as captured:
         network(images)
     (activations,) = captured.activations
@@ -293,7 +297,7 @@ def masked_images(network: nn.Module, images: Tensor) -> tuple[Tensor, int]:
 
 
 def map_error(found: Tensor | None, expected: Tensor | None) -> str:
-    """Of a normalized map: relative L2, and how alike the order of the pixels is."""
+    """Show how far a normalized map is off: its relative L2 error and the rank correlation of its pixels."""
     assert found is not None and expected is not None  # noqa: PT018
     normalized, full = normalize(found).flatten(), normalize(expected).flatten()
     error = float((normalized - full).norm() / full.norm())
@@ -301,7 +305,7 @@ def map_error(found: Tensor | None, expected: Tensor | None) -> str:
 
 
 def integrated_gradients_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """Integrated Gradients at the same points on the way."""
+    """Compare Integrated Gradients at the same points of the path."""
     classes, steps = predicted(network, images), 4 if settings.quick else 32
 
     def captum(internal_batch_size: int | None) -> Tensor:
@@ -321,7 +325,7 @@ def integrated_gradients_contest(network: nn.Module, images: Tensor, settings: a
 
 
 def smooth_grad_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """SmoothGrad with the same noise, of one image: captum draws other noise for the next one of a batch."""
+    """Compare SmoothGrad of one image with the same noise; captum draws other noise for the next image of a batch."""
     classes, samples, level = predicted(network, images), 8 if settings.quick else 64, 0.15
     spread = level * float(images.max() - images.min())
 
@@ -346,16 +350,16 @@ def smooth_grad_contest(network: nn.Module, images: Tensor, settings: argparse.N
 
 
 def equal_to_captum(maps: dict[str, Tensor | None], what: str) -> dict[str, str]:
-    """The remark where both make the same map."""
+    """Make the remarks where both libraries make the same map."""
     return {CAPTUM: what, OURS: f"{what}; differs from captum's by {agreement(maps[OURS], maps[CAPTUM])}"}
 
 
 def training_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """A training step with a penalty on a differentiable Grad-CAM."""
+    """Compare training steps with a penalty on a differentiable Grad-CAM."""
     network.train()
     generator = torch.Generator().manual_seed(settings.seed)
     labels = torch.randint(NUM_CLASSES, (len(images),), generator=generator)
-    # Where the map is to be small: outside of a box.
+    # The map should be small outside of a box.
     outside = torch.ones(images.shape[-2:])
     quarter = images.shape[-1] // 4
     outside[quarter:-quarter, quarter:-quarter] = 0
@@ -393,7 +397,7 @@ def training_contest(network: nn.Module, images: Tensor, settings: argparse.Name
 
 
 def small_training_contest(network: nn.Module, images: Tensor, settings: argparse.Namespace) -> Contest:
-    """The same with the stem for small images."""
+    """Compare the same with the stem for small images."""
     torch.manual_seed(settings.seed)
     return training_contest(build_network("resnet18", NUM_CLASSES, stem="small"), images, settings)
 
@@ -414,30 +418,19 @@ TRAINED_FROM_SCRATCH = ("training_step", "training_step_small_images")
 
 
 def measured(name: str, settings: argparse.Namespace) -> list[Row]:
-    """A row for each contender of a figure."""
+    """Measure a figure; it has a row for each contender."""
     figure = FIGURES[name]
     images, size = images_of(name, settings)
     batch = photographs(images, size, settings)
     contest = figure.contest(network_for(figure.network, batch, settings), batch, settings)
-    # The first round is for warming up, and for the maps.
+    # The first round warms up, and makes the maps.
     remarks = contest.remarks({each: call() for each, call in contest.contenders.items()})
-    times: dict[str, list[float]] = {each: [] for each in contest.contenders}
-    for _ in tqdm(range(min(settings.rounds, figure.rounds)), name, disable=None):
-        # In turn, so that whatever else the machine does hits all of them.
-        for each, call in contest.contenders.items():
-            times[each].append(seconds(call))
-    return [row(name, each, times, contest, remarks.get(each, ""), settings) for each in times]
-
-
-def seconds(call: Callable[[], Tensor | None]) -> float:
-    """How long a call takes."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+    times = seconds_by_round(contest.contenders, min(settings.rounds, figure.rounds), title=name)
+    return [result(name, each, times, contest, remarks.get(each, ""), settings) for each in times]
 
 
 def images_of(name: str, settings: argparse.Namespace) -> tuple[int, int]:
-    """How many, and their size in pixels."""
+    """Return the number of images, and their size in pixels."""
     figure = FIGURES[name]
     return (min(figure.images, 2), min(figure.size, 64)) if settings.quick else (figure.images, figure.size)
 
@@ -445,7 +438,8 @@ def images_of(name: str, settings: argparse.Namespace) -> tuple[int, int]:
 # Results
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """What was measured."""
 
     figure: str
@@ -458,7 +452,7 @@ class Case(NamedTuple):
 
     @classmethod
     def of(cls, name: str, contender: str, settings: argparse.Namespace) -> Case:
-        """As the settings say."""
+        """Make the case that the settings describe."""
         images, size = images_of(name, settings)
         weights = "random"
         if settings.checkpoint is not None and FIGURES[name].network == "resnet18" and name not in TRAINED_FROM_SCRATCH:
@@ -467,20 +461,14 @@ class Case(NamedTuple):
         return cls(name, FIGURES[name].network, weights, str(images), str(size), str(settings.threads), contender)
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
-    `seconds` is the median; `ratio` the median over the rounds of the time divided by that of the baseline in the same
-    round, between its quartiles `ratio_low` and `ratio_high`.
+    `seconds` is the median over the rounds. `ratio` is the median over the rounds of the time divided by that of the
+    baseline in the same round, between its quartiles `ratio_low` and `ratio_high`.
     """
 
-    figure: str
-    network: str
-    weights: str
-    images: str
-    size: str
-    threads: str
-    contender: str
     rounds: str
     seconds: str
     seconds_low: str
@@ -496,7 +484,7 @@ class Row(NamedTuple):
     machine: str
 
 
-def row(
+def result(
     name: str,
     contender: str,
     times: dict[str, list[float]],
@@ -504,14 +492,14 @@ def row(
     remark: str,
     settings: argparse.Namespace,
 ) -> Row:
-    """Of one contender."""
-    ratios = [one / base for one, base in zip(times[contender], times[contest.baseline], strict=True)]
+    """Summarize the rounds of one contender."""
+    relative = ratios(times[contender], times[contest.baseline])
     return Row(
-        *Case.of(name, contender, settings),
-        str(len(ratios)),
+        *astuple(Case.of(name, contender, settings)),
+        str(len(relative)),
         *(f"{value:.5f}" for value in quartiles(times[contender])),
         contest.baseline,
-        *(f"{value:.4f}" for value in quartiles(ratios)),
+        *(f"{value:.4f}" for value in quartiles(relative)),
         remark,
         torch.__version__,
         version("captum"),
@@ -520,53 +508,14 @@ def row(
     )
 
 
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile."""
-    if len(values) < 2:
-        return (values * 3)[:3] if values else (math.nan,) * 3  # type: ignore[return-value]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
 
 
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were measured before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
-
-
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
-
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv and, if it has the marker lines, the project's."""
-    found = table(rows)
-    if settings.results.parent == HERE:
-        begin, end = "<!-- cam cost: begin -->", "<!-- cam cost: end -->"
-        for readme in (HERE / "README.md", HERE.parents[1] / "README.md"):
-            text = readme.read_text(encoding="utf-8")
-            before, marker, rest = text.partition(begin)
-            if marker:
-                _, _, after = rest.partition(end)
-                readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
-    return found
-
-
-def table(rows: list[Row]) -> str:
-    """One block of rows for each figure."""
-    lines = [
-        "| figure | | ms | time / baseline (quartiles) | remark |",
-        "|---|---|---|---|---|",
-    ]
+def table(rows: Iterable[Row]) -> str:
+    """Make a table with a block of rows for each figure."""
+    lines = []
     of_figure = ""
     for each in rows:
         images = f"{each.images} image{'s' * (each.images != '1')} of {each.size} px"
@@ -575,15 +524,13 @@ def table(rows: list[Row]) -> str:
         ratio = f"{shortened(each.ratio)} ({shortened(each.ratio_low)} to {shortened(each.ratio_high)})"
         ratio = "baseline" if each.contender == each.baseline else ratio
         milliseconds = f"{1000 * float(each.seconds):.0f}"
-        lines.append(
-            f"| {figure if figure != of_figure else ''} | {each.contender} | {milliseconds} | {ratio} | {each.remark} |"
-        )
+        lines.append([figure if figure != of_figure else "", each.contender, milliseconds, ratio, each.remark])
         of_figure = figure
-    return "\n".join(lines)
+    return markdown_table(["figure", "", "ms", "time / baseline (quartiles)", "remark"], lines)
 
 
 def shortened(ratio: str) -> str:
-    """Three digits."""
+    """Round to three digits."""
     value = float(ratio)
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 

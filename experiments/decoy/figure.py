@@ -2,9 +2,9 @@
 
     python -m experiments.decoy.figure [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer1]
 
-Shown are, of the test images that the plain network of seed 0 gets wrong and the other one right, those with the
-largest share of the plain network's map at the decoy: chosen to show it. Of most images the map shows less of it, above
-all where the patch is as dark as the photograph around it; the quartiles of that share are printed.
+The plain network of seed 0 gets these test images wrong, the other network gets them right. Among all such images they
+are those whose plain map has the largest share at the decoy: they are chosen to show it. Most maps show less of it,
+above all where the patch is as dark as the image around it. The command prints the quartiles of that share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from camtrain.methods import TITLES, method_named, normalized_maps
 from camtrain.metrics import energy_in_region
 from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
 from camtrain.regions import box_regions
-from experiments.trained_network import trained_network
+from experiments.trained_runs import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/decoy")
@@ -63,7 +63,7 @@ def main(settings: argparse.Namespace) -> None:
 
 
 def decoys(data: DecoyDigits) -> torch.Tensor:
-    """Where the decoys of the test images are, (N, H, W) bool."""
+    """Mark the decoys of the test images, (N, H, W) bool."""
     scenes = data.scenes("test")
     size = scenes.images.shape[1]
     return box_regions(list(torch.from_numpy(scenes.decoy_boxes).unsqueeze(1)), (size, size))
@@ -71,7 +71,11 @@ def decoys(data: DecoyDigits) -> torch.Tensor:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--after", default="right_for_right_reasons", help="setting of run.sh")
+    parser.add_argument(
+        "--after",
+        default="right_for_right_reasons",
+        help="the setting of run.sh that is compared with the plain network",
+    )
     parser.add_argument("--method", default="layer_cam")
     parser.add_argument("--target-layer", default="layer1")
     main(parser.parse_args())

@@ -1,4 +1,4 @@
-"""Writes results.csv and the tables of both READMEs from the runs that run.sh made.
+"""Writes results.csv and the tables of both READMEs, from the runs that run.sh made.
 
     python -m experiments.decoy.table
 
@@ -7,17 +7,18 @@ A row of results.csv whose run is not here stays as it is.
 
 from __future__ import annotations
 
-import csv
-import json
-import re
 from collections import defaultdict
 from pathlib import Path
 
 from camtrain.report.points import Estimate
 from camtrain.report.tables import shown
-from experiments.results_table import put
+from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.result_rows import read_rows, write_rows
+from experiments.trained_runs import runs_by_seed, scores_of, settings_of
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/decoy"
 STUDY = Path("runs/decoy")
 ACCURACY = "test/accuracy"
 COLUMNS = {
@@ -26,66 +27,76 @@ COLUMNS = {
     "test/localization_iou_25/grad_cam": "IoU of Grad-CAM, %",
 }
 KEYS = (*COLUMNS, "train/loss_classification")
-IN_README = ("plain_60", "right_for_right_reasons_60", "clean_60")
+FIELDS = ["setting", "seed", *KEYS]
+IN_PROJECT_README = ("plain_60", "right_for_right_reasons_60", "clean_60")
+Scores = dict[str, dict[int, dict[str, float]]]  # by setting, seed and key
 
 
 def main() -> None:
     """Gather and write."""
-    scores = gathered()
-    with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["setting", "seed", *KEYS])
-        for name, of_seeds in scores.items():
-            for seed, of_run in sorted(of_seeds.items()):
-                writer.writerow([name, seed, *(round(of_run[key], 6) if key in of_run else "" for key in KEYS)])
-    lines = ["| | seeds | share of the gap, % | " + " | ".join(COLUMNS.values()) + " |"]
-    lines.append("| --- " * (3 + len(COLUMNS)) + "|")
-    lines += [line(name, scores) for name in scores]
-    put("\n".join(lines), HERE / "README.md", "<!-- results of experiments/decoy -->\n")
-    short = [*lines[:2], *(line(name, scores) for name in IN_README if name in scores)]
-    put("\n".join(short), Path("README.md"), "<!-- results of experiments/decoy -->\n")
-    print("\n".join(lines))
+    rows = [
+        [name, seed, *(round(of_run[key], 6) if key in of_run else "" for key in KEYS)]
+        for name, of_seeds in gathered().items()
+        for seed, of_run in sorted(of_seeds.items())
+    ]
+    write_rows(RESULTS, FIELDS, rows)
+    put_texts(readme_texts(), HERE / "README.md")
+    put_texts(overview(), PROJECT_README)
+    print(readme_texts()[MARKER])
 
 
-def gathered() -> dict[str, dict[int, dict[str, float]]]:
-    """Scores by setting and seed; of a run that was made several times, the last."""
-    scores: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
-    order = re.findall(r'^    "(\w+)\|', (HERE / "run.sh").read_text(encoding="utf-8"), flags=re.MULTILINE)
+def gathered() -> Scores:
+    """Collect the scores, in the order of run.sh. Of a run that was made several times, the last one counts."""
+    scores: Scores = {}
     before = kept()
-    for name in order:
-        if name in before:
-            scores[name] = before[name]
-        for run in sorted(STUDY.glob(f"{name}_seed[0-9]")):
-            versions = sorted(run.glob("version_*/scores.json"), key=lambda path: int(path.parent.name.split("_")[1]))
-            if versions:
-                scores[name][int(run.name[-1])] = json.loads(versions[-1].read_text(encoding="utf-8"))
+    for name in settings_of(HERE / "run.sh"):
+        of_seeds = dict(before.get(name, {}))
+        for seed, run in runs_by_seed(STUDY, name).items():
+            if (found := scores_of(run)) is not None:
+                of_seeds[seed] = {key: value for key in KEYS if (value := found.get(key)) is not None}
+        if of_seeds:
+            scores[name] = of_seeds
     return scores
 
 
-def kept() -> dict[str, dict[int, dict[str, float]]]:
-    """What results.csv holds already."""
-    scores: dict[str, dict[int, dict[str, float]]] = defaultdict(dict)
-    if (HERE / "results.csv").exists():
-        with (HERE / "results.csv").open(encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                scores[row["setting"]][int(row["seed"])] = {key: float(row[key]) for key in KEYS if row[key]}
+def kept() -> Scores:
+    """Read the scores that results.csv holds."""
+    scores: Scores = defaultdict(dict)
+    for row in read_rows(RESULTS, FIELDS):
+        scores[row["setting"]][int(row["seed"])] = {key: float(row[key]) for key in KEYS if row[key]}
     return scores
 
 
-def line(name: str, scores: dict[str, dict[int, dict[str, float]]]) -> str:
-    """A row of the table, mean ± standard deviation over seeds."""
+def readme_texts() -> dict[str, str]:
+    """Make the table of this folder's README, with all settings."""
+    return {MARKER: table(list(kept()))}
+
+
+def overview() -> dict[str, str]:
+    """Make the table of the project's README, with the settings that make the point."""
+    return {MARKER: table([name for name in IN_PROJECT_README if name in kept()])}
+
+
+def table(names: list[str]) -> str:
+    """Make a table with a row for each setting."""
+    scores = kept()
+    headings = ["", "seeds", "share of the gap, %", *COLUMNS.values()]
+    return markdown_table(headings, [line(name, scores) for name in names])
+
+
+def line(name: str, scores: Scores) -> list[str]:
+    """Make a row of the table: mean ± standard deviation over seeds."""
     of_seeds = scores[name]
     epochs = "_60" if "_60" in name else ""  # a gap is that of trainings of the same length
     shares = shares_of_gap(of_seeds, scores[f"plain{epochs}"], scores[f"clean{epochs}"])
     cells = [name, str(len(of_seeds)), spread(shares)]
-    cells += [spread([100 * of_run[key] for of_run in of_seeds.values() if key in of_run]) for key in COLUMNS]
-    return f"| {' | '.join(cells)} |"
+    return cells + [spread([100 * of_run[key] for of_run in of_seeds.values() if key in of_run]) for key in COLUMNS]
 
 
 def shares_of_gap(
     of_seeds: dict[int, dict[str, float]], plain: dict[int, dict[str, float]], clean: dict[int, dict[str, float]]
 ) -> list[float]:
-    """Of each seed, which share of what the decoy costs is recovered, in percent: 0 is plain, 100 is clean data."""
+    """Compute which share of what the decoy costs each seed recovers, in percent: 0 is plain, 100 is clean data."""
     return [
         100 * (of_run[ACCURACY] - plain[seed][ACCURACY]) / (clean[seed][ACCURACY] - plain[seed][ACCURACY])
         for seed, of_run in of_seeds.items()
@@ -94,7 +105,7 @@ def shares_of_gap(
 
 
 def spread(values: list[float]) -> str:
-    """Mean ± standard deviation, or the value where there is one, or a dash."""
+    """Show mean ± standard deviation; the value, if there is only one; a dash, if there is none."""
     return shown(Estimate.of(values), digits=1)
 
 

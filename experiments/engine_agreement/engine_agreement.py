@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +29,12 @@ from camtrain.gradients import FrozenGates, InputGradientPenalty
 from camtrain.gradients.engine import forward_pass, input_gradients, penalties
 from camtrain.networks import build_network
 from camtrain.regularizers import GradientNorm, InterpretableGradient
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE, RUNS = Path(__file__).parent, Path("runs/engine_agreement")
+RESULTS = HERE / "results.csv"
+MARKER = "{} of experiments/engine_agreement"
 CLASSES = ["apple", "bear", "bicycle", "bottle", "bridge", "castle", "clock", "cup", "orchid", "tiger"]
 MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 NETWORKS = ("cifar_resnet8", "resnet18", "mobilenet_v2", "vgg11_bn", "densenet121", "dropout_cnn", "vit")
@@ -40,7 +43,7 @@ SIZES = {"resnet50_224": 224}
 DISTANCES = ("cosine", "mae", "mse", "histogram_intersection")
 NORM = "gradient_norm"
 WEIGHTS = (1e-4, 1e-3, 7.5e-3, 0.1, 1.0, 10.0)
-# Phases of a training: where the loss of the training images first is at or below this.
+# A phase of a training starts when the loss of the training images first is at or below this.
 PHASES = {"start": math.inf, "middle": 0.5, "end": 0.002}
 FORMS = ("default", "one term", "two terms")
 RELATIVE_STEPS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -58,15 +61,16 @@ class SameMasksDropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `nn.Dropout`."""
+        """Drop values, as `nn.Dropout` does."""
         if not self.training or self.p == 0:
             return x
         kept = torch.rand(x.shape, device=x.device) >= self.p
         return x * kept / (1 - self.p)
 
 
-class Case(NamedTuple):
-    """One gradient that is compared; `relative_step` is what was asked for, empty where the engine chooses."""
+@dataclass(frozen=True)
+class Case:
+    """One gradient that is compared. `relative_step` is the ρ that is set, empty if the engine chooses it."""
 
     network: str
     phase: str
@@ -76,21 +80,16 @@ class Case(NamedTuple):
     relative_step: str
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
     `step` is ρ as the engine reports it. `share` is ‖λ ∇L_R‖ / ‖∇L_C‖. `cosine` and `norm_ratio` are those of λ ∇L_R;
-    `error_of_whole` is ‖found - expected‖ / ‖expected‖ of ∇(L_C + λ L_R). `float32_cosine` and `float32_norm_ratio` are
-    those of ∇L_R by double backpropagation in float32, before any sum: what rounding of activations and gates alone
-    costs. `float32_error_of_whole` is the error of ∇(L_C + λ L_R) by that.
+    `error_of_whole` is ‖found - expected‖ / ‖expected‖ of ∇(L_C + λ L_R). `float32_cosine` and `float32_norm_ratio`
+    compare ∇L_R by double backpropagation in float32, before any sum: the error that the rounding of activations and
+    gates causes alone. `float32_error_of_whole` is the error of ∇(L_C + λ L_R) with that gradient.
     """
 
-    network: str
-    phase: str
-    distance: str
-    form: str
-    weight: str
-    relative_step: str
     loss: str
     steps: str
     images: str
@@ -114,9 +113,9 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     started = time.perf_counter()
     if settings.fresh:
-        for path in (settings.results, *RUNS.glob("*.pt")):
-            path.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+        for path in RUNS.glob("*.pt"):
+            path.unlink()
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.networks:
         network, phases = build(name, settings.seed).to(settings.device), list(settings.phases)
         images, labels = batch(name, settings)
@@ -131,33 +130,41 @@ def main() -> None:
                 network, wanted, images[: settings.images], labels[: settings.images], found, settings
             )
             for row in tqdm(found_rows, f"{name} {phase}", len(wanted), disable=None):
-                rows[Case(*row[: len(Case._fields)])] = row
-                append(settings.results, row)
-                tqdm.write(f"{time.perf_counter() - started:5.0f} s  {'  '.join(row)}")
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+                rows.add(row)
+                tqdm.write(f"{time.perf_counter() - started:5.0f} s  {'  '.join(astuple(row))}")
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{agreement(rows)}\n\n{forced(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=(*NETWORKS, *HEAVY))
     parser.add_argument("--distances", nargs="+", default=list(DISTANCES), choices=DISTANCES)
     parser.add_argument("--weights", nargs="*", type=float, default=list(WEIGHTS), help="λ")
     parser.add_argument("--phases", nargs="+", default=list(PHASES), choices=PHASES)
     parser.add_argument(
-        "--forced", nargs="*", default=["resnet18", "mobilenet_v2", "vit"], help="networks with forced ρ"
+        "--forced",
+        nargs="*",
+        default=["resnet18", "mobilenet_v2", "vit"],
+        help="networks that are also run with set values of ρ",
     )
     parser.add_argument("--forced-distances", nargs="+", default=["cosine"], choices=DISTANCES)
-    parser.add_argument("--images", type=int, default=32, help="of the batch whose gradients are compared")
-    parser.add_argument("--train-images", type=int, default=64, help="that the network learns by heart")
-    parser.add_argument("--steps", type=int, default=600, help="at most, of training")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, images and dropout")
+    parser.add_argument(
+        "--images", type=int, default=32, help="number of images in the batch whose gradients are compared"
+    )
+    parser.add_argument(
+        "--train-images", type=int, default=64, help="number of images that the network learns by heart"
+    )
+    parser.add_argument("--steps", type=int, default=600, help="largest number of training steps")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, images and dropout")
     parser.add_argument("--data", type=Path, default=Path("data/cifar100"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="small networks, fewer images and weights")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     settings = parser.parse_args()
     if settings.quick:
         settings.images, settings.train_images = 16, 32
@@ -170,7 +177,7 @@ def parsed() -> argparse.Namespace:
 
 
 def build(name: str, seed: int) -> nn.Module:
-    """A network for ten classes, in training mode."""
+    """Build a network for ten classes, in training mode."""
     torch.manual_seed(seed)
     match name:
         case "vit":
@@ -196,7 +203,7 @@ def build(name: str, seed: int) -> nn.Module:
 
 
 def dropout_cnn() -> nn.Sequential:
-    """Convolutions, max pooling and much dropout, without normalization."""
+    """Build a network of convolutions, max pooling and much dropout, without normalization."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(True), nn.Dropout(0.2),
         nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(True), nn.MaxPool2d(2), nn.Dropout(0.3),
@@ -215,7 +222,7 @@ def with_same_masks(network: nn.Module) -> nn.Module:
 
 
 def batch(name: str, settings: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Images of ten classes of CIFAR-100, or noise where there is no data; the first ones are those compared on."""
+    """Take images of ten classes of CIFAR-100, or noise if the data are missing; the first ones are compared on."""
     size = SIZES.get(name, 32)
     generator = torch.Generator().manual_seed(settings.seed)
     if (settings.data / "train").is_dir():
@@ -236,7 +243,7 @@ def batch(name: str, settings: argparse.Namespace) -> tuple[Tensor, Tensor]:
 def at_phase(
     network: nn.Module, name: str, phase: str, images: Tensor, labels: Tensor, settings: argparse.Namespace
 ) -> tuple[float, int] | None:
-    """Bring the network to a phase; its loss and the steps taken, or `None` if --steps were not enough."""
+    """Bring the network to a phase; return its loss and step, or `None` if --steps were not enough."""
     path = RUNS / f"{name}_{phase}_{settings.train_images}_seed{settings.seed}.pt"
     if not path.is_file():
         train_phases(build(name, settings.seed).to(settings.device), name, images, labels, settings)
@@ -277,7 +284,7 @@ def train_phases(network: nn.Module, name: str, images: Tensor, labels: Tensor, 
 
 
 def cases(name: str, phase: str, settings: argparse.Namespace) -> list[Case]:
-    """What is compared for a network in a phase."""
+    """List the cases of a network in a phase."""
     distances = [NORM] if name == "vit" else settings.distances
     found = [Case(name, phase, distance, "default", f"{w:g}", "") for distance in distances for w in settings.weights]
     if name in settings.forced:
@@ -298,7 +305,7 @@ def compared(
     found: tuple[float, int],
     settings: argparse.Namespace,
 ) -> Iterator[Row]:
-    """A row for each case."""
+    """Compare the engine with double backpropagation, and yield a row for each case."""
     distances = list(dict.fromkeys(case.distance for case in wanted))
     of_loss, expected = double_backprop(copy.deepcopy(network).double(), images.double(), labels, distances, settings)
     loss_in_float32, in_float32 = double_backprop(network, images, labels, distances, settings)
@@ -312,7 +319,7 @@ def compared(
         error = [both - each for both, each in zip(of_both, whole, strict=True)]
         rounding = [a + weight * b - c for a, b, c in zip(loss_in_float32, control, whole, strict=True)]
         yield Row(
-            *case,
+            *astuple(case),
             loss=f"{found[0]:.3g}",
             steps=str(found[1]),
             images=str(len(images)),
@@ -333,7 +340,7 @@ def compared(
 def double_backprop(
     network: nn.Module, images: Tensor, labels: Tensor, distances: Sequence[str], settings: argparse.Namespace
 ) -> tuple[Gradients, dict[str, Gradients]]:
-    """∇L_C, and ∇L_R for each distance, in float64 whatever they were computed in."""
+    """Compute ∇L_C, and ∇L_R for each distance; the results are float64 whatever they were computed in."""
     parameters = list(network.parameters())
     torch.manual_seed(settings.seed)
     attention = sdpa_kernel(SDPBackend.MATH)  # the fused kernels have no second derivative
@@ -349,13 +356,13 @@ def double_backprop(
 def frozen_gates(
     network: nn.Module, images: Tensor, labels: Tensor, case: Case, equal: float, settings: argparse.Namespace
 ) -> tuple[dict[str, float], float, Gradients, Gradients]:
-    """What the engine noted, λ, ∇(L_C + λ L_R) and ∇L_C by FrozenGates; at λ = `equal` L_R weighs as much as L_C."""
+    """Return FrozenGates' notes, λ, ∇(L_C + λ L_R) and ∇L_C; at λ = `equal` both gradients are equally long."""
     if case.form == "default":
         weight, engine = float(case.weight), FrozenGates()
     elif case.form == "two terms":
         weight, engine = equal, FrozenGates(one_term_limit=1e-30, step=float(case.relative_step))
     else:
-        # With one term and a weight of 1, ρ is its largest.
+        # With one term ρ grows with λ: its value at λ = 1 tells which λ gives the ρ that is set.
         engine = FrozenGates(one_term_limit=math.inf)
         probe = one_step(engine, network, images, labels, case, 1.0, settings)
         weight = float(case.relative_step) / probe[0]["step"]
@@ -374,7 +381,7 @@ def one_step(
     *,
     take: bool = False,
 ) -> tuple[dict[str, float], Gradients, Gradients]:
-    """One step of the engine, and the gradients if they are wanted."""
+    """Take one step of the engine; return its notes, and the gradients if they are wanted."""
     parameters = list(network.parameters())
     torch.manual_seed(settings.seed)
     output = engine(
@@ -386,34 +393,34 @@ def one_step(
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in float64, as `Objective` takes it."""
+    """Compute the cross-entropy in float64, as `Objective` does."""
     return F.cross_entropy(logits.double(), labels).to(logits.dtype)
 
 
 def penalty(distance: str) -> InputGradientPenalty:
-    """By the name of a distance."""
+    """Make the penalty of a distance."""
     regularizer = GradientNorm() if distance == NORM else InterpretableGradient(distance)  # type: ignore[arg-type]
     return InputGradientPenalty(regularizer, regularizer.needs_guided_gradient)
 
 
 def gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Gradients:
-    """In float64, zero where the loss does not depend on a parameter; the graph is kept."""
+    """Compute gradients in float64, zero for parameters that the loss does not depend on; keep the graph."""
     found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
     return [gradient.double() for gradient in found]
 
 
 def dot(first: Gradients, second: Gradients) -> float:
-    """⟨first, second⟩ over all parameters."""
+    """Compute ⟨first, second⟩ over all parameters."""
     return float(torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum())
 
 
 def norm(gradient: Gradients) -> float:
-    """‖gradient‖ over all parameters."""
+    """Compute ‖gradient‖ over all parameters."""
     return math.sqrt(dot(gradient, gradient))
 
 
 def cosine(first: Gradients, second: Gradients) -> float:
-    """Without an eps: these gradients may be smaller than any."""
+    """Compute the cosine without an eps, because these gradients may be smaller than any eps."""
     denominator = norm(first) * norm(second)
     return dot(first, second) / denominator if denominator > 0 else math.nan
 
@@ -421,55 +428,26 @@ def cosine(first: Gradients, second: Gradients) -> float:
 # Results
 
 
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were computed before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
+def readme_texts() -> dict[str, str]:
+    """Make the two tables of the README beside results.csv."""
+    rows = ResultRows(RESULTS, Row, Case)
+    return {MARKER.format("agreement"): agreement(rows), MARKER.format("thresholds"): forced(rows)}
 
 
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
+def agreement(rows: Iterable[Row]) -> str:
+    """For each network, phase and distance, list the worst over λ with the default settings.
 
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The two tables, after they went into the README beside results.csv."""
-    tables = {"agreement": agreement(rows), "forced": forced(rows)}
-    readme = HERE / "README.md"
-    if settings.results.parent == HERE and readme.is_file():
-        text = readme.read_text(encoding="utf-8")
-        for name, table in tables.items():
-            begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-            before, _, rest = text.partition(begin)
-            _, _, after = rest.partition(end)
-            text = f"{before}{begin}\n{table}\n{end}{after}"
-        readme.write_text(text, encoding="utf-8")
-    return "\n\n".join(tables.values())
-
-
-def agreement(rows: list[Row]) -> str:
-    """For each network, phase and distance the worst over λ, of the default settings.
-
-    Cosine and norm ratio are of those λ at which λ L_R has a part in the gradient: below, the difference of two float32
-    gradients is their rounding, and the whole gradient is right to a few parts in a million.
+    Cosine and norm ratio are those of the λ at which λ L_R is a visible part of the gradient. Below, the difference of
+    two float32 gradients is their rounding, and the whole gradient is right to a few parts in a million.
     """
-    lines = [
-        "| network | phase | L_C | distance | smallest cosine | norm ratio | float32 double backprop | largest error "
-        "of ∇L | two terms at λ | misses the goal at λ | misses it where λ L_R is less than 0.1 % |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    headings = ["network", "phase", "L_C", "distance", "smallest cosine", "norm ratio", "float32 double backprop"]
+    headings += ["largest error of ∇L", "two terms at λ", "misses the goal at λ"]
+    headings += ["misses it where λ L_R is less than 0.1 %"]
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.form == "default":
             groups.setdefault((row.network, row.phase, row.distance), []).append(row)
+    lines = []
     for (network, phase, distance), group in groups.items():
         visible = [row for row in group if float(row.share) >= VISIBLE]
         ratios = sorted(float(row.norm_ratio) for row in visible)
@@ -481,23 +459,18 @@ def agreement(rows: list[Row]) -> str:
         smallest = f"{min(float(row.cosine) for row in visible):.5f}" if visible else "–"
         between = f"{ratios[0]:.4f} to {ratios[-1]:.4f}" if visible else "–"
         error = max(float(row.error_of_whole) for row in group)
-        lines.append(
-            f"| {network} | {phase} | {first.loss} | {distance} | {smallest} | {between} | {control} | {error:.1e} "
-            f"| {two} | {beyond} | {hidden} |"
-        )
-    return "\n".join(lines)
+        cells = [smallest, between, control, f"{error:.1e}", two, beyond, hidden]
+        lines.append([network, phase, first.loss, distance, *cells])
+    return markdown_table(headings, lines)
 
 
-def forced(rows: list[Row]) -> str:
-    """Agreement as a function of ρ, where ρ and the form are set; – where λ L_R has no part in the gradient."""
-    lines = [
-        "| network | phase | distance | form | " + " | ".join(f"ρ = {step:g}" for step in RELATIVE_STEPS) + " |",
-        "|---" * (4 + len(RELATIVE_STEPS)) + "|",
-    ]
+def forced(rows: Iterable[Row]) -> str:
+    """List the agreement as a function of ρ, where ρ and the form are set; a dash where λ L_R is not visible."""
     groups: dict[tuple[str, str, str, str], dict[str, Row]] = {}
     for row in rows:
         if row.form != "default":
             groups.setdefault((row.network, row.phase, row.distance, row.form), {})[row.relative_step] = row
+    lines = []
     for key, group in groups.items():
         cells = [
             f"{1 - float(group[step].cosine):.1e}, {float(group[step].norm_ratio):.3f}"
@@ -505,12 +478,14 @@ def forced(rows: list[Row]) -> str:
             else "–"
             for step in (f"{step:g}" for step in RELATIVE_STEPS)
         ]
-        lines.append(f"| {' | '.join((*key, *cells))} |")
-    return "\n".join(lines)
+        lines.append([*key, *cells])
+    return markdown_table(
+        ["network", "phase", "distance", "form", *(f"ρ = {step:g}" for step in RELATIVE_STEPS)], lines
+    )
 
 
 def good(row: Row) -> bool:
-    """Whether a row reaches the goal."""
+    """Tell whether a row reaches the goal."""
     return float(row.cosine) >= COSINE and abs(float(row.norm_ratio) - 1) <= NORM_WITHIN
 
 

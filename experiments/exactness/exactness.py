@@ -6,7 +6,6 @@ python -m experiments.exactness.exactness
 from __future__ import annotations
 
 import copy
-import csv
 import sys
 import time
 import warnings
@@ -32,22 +31,25 @@ from experiments.exactness.reference import (
     reference_step,
     relative_difference,
 )
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import read_rows, write_rows
 
 SEEDS = (0, 1, 2)
 IMAGES, SIZE = 2, 64
 NETWORKS = ("resnet18", "mobilenet_v2", "vgg11_bn", "densenet121")
 CAPTUM_IS_RIGHT = ("resnet18", "vgg11")
-# λ such that λ ∇L_R is a percent of ∇L_C or more, whatever the units of the distance.
+# These λ make λ ∇L_R a percent of ∇L_C or more, whatever the units of the distance.
 WEIGHTS = {"cosine": 10.0, "mae": 300.0, "mse": 3000.0, "histogram_intersection": 10.0}
 TOLERANCE = 1e-9
 
 PLAIN = "guided gradient vs plain gradient"
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/exactness"
 
 
 class Comparison(NamedTuple):
-    """What was compared with what; `distance` is empty where none plays a part."""
+    """What was compared with what. `distance` is empty if the quantity does not depend on it."""
 
     network: str
     mode: str
@@ -67,23 +69,24 @@ def main() -> None:
         for comparison, error in comparisons(seed):
             errors[comparison].append(error)
             print(f"seed {seed}  {'  '.join(filter(None, comparison))}: {error:.1e}", flush=True)
-    table = written(errors)
-    print(f"\n{table}\n\n{time.perf_counter() - started:.0f} s")
+    write(errors)
+    put_texts(readme_texts(), HERE / "README.md")
+    print(f"\n{readme_texts()[MARKER]}\n\n{time.perf_counter() - started:.0f} s")
     broken = [comparison for comparison, found in errors.items() if not holds(comparison, found)]
     if broken:
         sys.exit(f"out of bounds: {broken}")
 
 
 def holds(comparison: Comparison, errors: list[float]) -> bool:
-    """Whether gradients that should be equal are, and those that should differ do."""
+    """Tell whether gradients that should be equal are equal, and those that should differ differ."""
     return min(errors) > 0.1 if comparison.quantity == PLAIN else max(errors) <= TOLERANCE
 
 
 def comparisons(seed: int) -> Comparisons:
-    """All of them, for one seed of weights, images, labels and dropout."""
+    """Make all comparisons for one seed of weights, images, labels and dropout."""
     for name in NETWORKS:
         network = network_under_test(name, seed=seed)
-        # One network for the other distances: how a distance is differentiated has nothing to do with the network.
+        # One network is enough for the other distances: their derivatives do not depend on the network.
         distances = WEIGHTS if name == "resnet18" else ["cosine"]
         for mode in ("train", "eval"):
             network.train(mode == "train")
@@ -95,7 +98,7 @@ def comparisons(seed: int) -> Comparisons:
 
 
 def of_parameters(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
-    """∇(L_C + λ L_R) and λ ∇L_R of every parameter, against the reference."""
+    """Compare ∇(L_C + λ L_R) and λ ∇L_R of every parameter with the reference."""
     images, labels = batch(seed)
     weight = WEIGHTS[case.distance]
     expected = reference_step(network, images, labels, distance=case.distance, weight=weight, seed=seed)
@@ -113,7 +116,7 @@ def of_parameters(network: nn.Module, case: Comparison, seed: int) -> Comparison
 
 
 def of_guided_gradient(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
-    """δ^G against the reference and against the plain gradient."""
+    """Compare δ^G with the reference and with the plain gradient."""
     images, labels = batch(seed)
     expected = reference_guided_gradient(network, images, labels, seed=seed)
     found, plain = guided_and_plain(network, images, labels, seed)
@@ -122,7 +125,7 @@ def of_guided_gradient(network: nn.Module, case: Comparison, seed: int) -> Compa
 
 
 def of_captum(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
-    """δ^G against captum's, of a network whose output is one loss per image."""
+    """Compare δ^G with captum's, for a network whose output is one loss per image."""
     images, labels = batch(seed)
     found, _ = guided_and_plain(network, images, labels, seed)
     with warnings.catch_warnings():
@@ -132,53 +135,49 @@ def of_captum(network: nn.Module, case: Comparison, seed: int) -> Comparisons:
 
 
 class LossPerImage(nn.Module):
-    """From images to their cross-entropies, (N,)."""
+    """A network that computes the cross-entropy of each image, (N,)."""
 
     def __init__(self, network: nn.Module, labels: Tensor) -> None:
         super().__init__()
         self.network, self.labels = network, labels
 
     def forward(self, images: Tensor) -> Tensor:
-        """The losses."""
+        """Compute the losses."""
         return F.cross_entropy(self.network(images), self.labels, reduction="none")
 
 
 def batch(seed: int) -> tuple[Tensor, Tensor]:
-    """Random images and labels."""
+    """Draw random images and labels."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(IMAGES, 3, SIZE, SIZE, dtype=torch.float64, generator=generator)
     return images, torch.randint(NUM_CLASSES, (IMAGES,), generator=generator)
 
 
 def guided_and_plain(network: nn.Module, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The guided gradient by camtrain, and the plain one, of the summed cross-entropy in one pass."""
+    """Compute camtrain's guided gradient and the plain one, of the summed cross-entropy in one pass."""
     leaf = images.clone().requires_grad_()
     torch.manual_seed(seed)
     loss = F.cross_entropy(copy.deepcopy(network)(leaf), labels, reduction="sum")
     return guided_gradient(loss, leaf), torch.autograd.grad(loss, leaf)[0]
 
 
-def written(errors: dict[Comparison, list[float]]) -> str:
-    """The table, after it went into results.csv and README.md."""
+def write(errors: dict[Comparison, list[float]]) -> None:
+    """Write results.csv."""
     seeds = " ".join(map(str, SEEDS))
-    columns = (*Comparison._fields, "max_relative_error", "seeds")
-    # Of gradients that must differ, the smallest difference is the one that counts.
+    # Where gradients must differ, the smallest difference is the one that counts.
     worst = {case: (min if case.quantity == PLAIN else max)(found) for case, found in errors.items()}
-    with (HERE / "results.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([*case, f"{error:.1e}", seeds] for case, error in worst.items())
-    lines = ["| quantity | network | mode | distance | largest relative error |", "|---|---|---|---|---|"]
-    for case, error in sorted(worst.items(), key=lambda item: item[0].quantity):
-        value = f"at least {error:.2f}" if case.quantity == PLAIN else f"{error:.1e}"
-        lines.append(f"| {case.quantity} | {case.network} | {case.mode} | {case.distance or '–'} | {value} |")
-    table = "\n".join(lines)
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
-    return table
+    columns = (*Comparison._fields, "max_relative_error", "seeds")
+    write_rows(RESULTS, columns, [[*case, f"{error:.1e}", seeds] for case, error in worst.items()])
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    lines = []
+    for row in sorted(read_rows(RESULTS), key=lambda row: row["quantity"]):
+        error = float(row["max_relative_error"])
+        value = f"{error:g} (smallest)" if row["quantity"] == PLAIN else f"{error:.1e}"
+        lines.append([row["quantity"], row["network"], row["mode"], row["distance"] or "–", value])
+    return {MARKER: markdown_table(["quantity", "network", "mode", "distance", "largest relative error"], lines)}
 
 
 if __name__ == "__main__":

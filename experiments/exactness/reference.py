@@ -1,8 +1,7 @@
-"""The interpretable gradient loss, written down a second time: plain autograd, and nothing of camtrain.
+"""The interpretable gradient loss, implemented a second time with plain autograd and without camtrain.
 
-The guided gradient comes from a second pass in which every call of a ReLU is replaced by a function with the guided
-backward rule; no graph is walked and no hook is set. The distances are of one image at a time, and in other formulas
-than camtrain's.
+The guided gradient comes from a second pass in which a function with the guided backward rule replaces every ReLU: no
+graph is walked and no hook is set. The distances are computed one image at a time, by other formulas than camtrain's.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from torchvision import models
 NUM_CLASSES = 10
 
 Gradients = dict[str, Tensor]
-"""Of each parameter, by its name."""
+"""The gradient of each parameter, by the parameter's name."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What one training step must be.
+    """The correct result of one training step.
 
     Attributes:
-        classification: L_C.
-        regularization: L_R.
-        of_classification: ∇L_C.
-        of_regularizer: λ ∇L_R.
-        input_gradient: δ, (N, 3, H, W).
-        guided_gradient: δ^G, (N, 3, H, W).
+        classification: The value of L_C.
+        regularization: The value of L_R.
+        of_classification: The gradient ∇L_C.
+        of_regularizer: The gradient λ ∇L_R.
+        input_gradient: The input gradient δ, (N, 3, H, W).
+        guided_gradient: The guided gradient δ^G, (N, 3, H, W).
     """
 
     classification: float
@@ -46,15 +45,15 @@ class Reference:
 
     @property
     def of_both(self) -> Gradients:
-        """∇(L_C + λ L_R)."""
+        """The gradient ∇(L_C + λ L_R)."""
         return {name: gradient + self.of_regularizer[name] for name, gradient in self.of_classification.items()}
 
 
 class GuidedReLUs(TorchFunctionMode):
-    """In this context every ReLU and ReLU6 backpropagates by the guided rule, whoever calls it and however.
+    """In this context every ReLU and ReLU6 backpropagates by the guided rule, whoever calls it.
 
     Attributes:
-        replaced: how many calls there were.
+        replaced: The number of calls that were replaced.
     """
 
     _RELU = (F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
@@ -78,7 +77,7 @@ class GuidedReLUs(TorchFunctionMode):
 
 
 class _GuidedReLU(torch.autograd.Function):
-    """min(max(x, 0), ceiling); its backward keeps what is positive and comes through an open gate."""
+    """min(max(x, 0), ceiling), whose backward keeps positive gradients at open gates."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
@@ -103,7 +102,7 @@ def reference_step(
     seed: int,
     batch_norm_statistics: Literal["batch", "running"] = "batch",
 ) -> Reference:
-    """One training step on a copy of `network`; dropout draws its masks from `seed`.
+    """Take one training step on a copy of `network`; dropout draws its masks from `seed`.
 
     δ is of the sum of the images' cross-entropies, so that δ_i carries no 1/n.
     """
@@ -133,7 +132,7 @@ def reference_step(
 
 
 def reference_guided_gradient(network: nn.Module, images: Tensor, labels: Tensor, *, seed: int) -> Tensor:
-    """δ^G of the summed cross-entropy, from a pass of its own through a copy of `network`."""
+    """Compute δ^G of the summed cross-entropy, from a pass of its own through a copy of `network`."""
     leaf = images.clone().requires_grad_()
     torch.manual_seed(seed)
     with GuidedReLUs() as relus:
@@ -144,10 +143,10 @@ def reference_guided_gradient(network: nn.Module, images: Tensor, labels: Tensor
 
 
 def max_relative_error(found: Gradients, expected: Gradients) -> float:
-    """Largest ‖found_p - expected_p‖ / ‖expected_p‖ over the parameters p.
+    """Compute the largest ‖found_p - expected_p‖ / ‖expected_p‖ over the parameters p.
 
-    The denominator is at least 1e-6 of the norm of the whole gradient: some parameters have a gradient that is zero but
-    for rounding (a bias in front of BatchNorm), and a relative error of rounding noise says nothing.
+    The denominator is at least 1e-6 of the norm of the whole gradient: some parameters have a gradient that is zero
+    except for rounding (a bias in front of BatchNorm), and a relative error of rounding noise says nothing.
     """
     if found.keys() != expected.keys():
         raise ValueError("the gradients are not of the same parameters")
@@ -159,15 +158,15 @@ def max_relative_error(found: Gradients, expected: Gradients) -> float:
 
 
 def relative_difference(found: Tensor, expected: Tensor) -> float:
-    """‖found - expected‖ / ‖expected‖."""
+    """Compute ‖found - expected‖ / ‖expected‖."""
     return float(torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected))
 
 
 def network_under_test(name: str, *, seed: int) -> nn.Module:
-    """A torchvision network in float64 and training mode, its running statistics those of random images.
+    """Build a torchvision network in float64 and training mode, with running statistics of random images.
 
-    VGG's classifier starts with a layer of 103 million weights, of which exactness needs no copies: its features are
-    pooled to 1×1 instead of 7×7, and the two hidden layers, ReLUs and dropouts included, are 64 wide.
+    VGG's classifier starts with a layer of 103 million weights, too many to copy. Its features are pooled to 1×1
+    instead of 7×7, and its two hidden layers, with their ReLUs and dropouts, are 64 wide.
     """
     torch.manual_seed(seed)
     network = models.get_model(name, weights=None, num_classes=NUM_CLASSES)
@@ -187,7 +186,7 @@ def network_under_test(name: str, *, seed: int) -> nn.Module:
 
 
 def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
-    """Of each image, (N,)."""
+    """Compute the cross-entropy of each image, (N,)."""
     return torch.logsumexp(logits, dim=1) - logits[torch.arange(len(labels)), labels]
 
 

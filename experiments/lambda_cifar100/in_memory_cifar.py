@@ -1,4 +1,4 @@
-"""CIFAR-100 from a folder of images, in memory, with augmentation of whole batches: small networks wait for data."""
+"""CIFAR-100 from a folder of images, in memory, augmented by whole batches: small networks wait for data otherwise."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _PADDING = 4
 
 
 class InMemoryCIFAR100(ImageFolderData):
-    """`ImageFolderData` of 32×32 images, whose training batches are cropped and flipped as a whole.
+    """`ImageFolderData` of 32×32 images, which crops and flips whole training batches.
 
-    Each image has its own shift of up to 4 pixels in both directions, with black borders, and is flipped or not, as
-    with `augmentation="crop_flip"`.
+    Each image is shifted by up to 4 pixels in both directions, with black borders, and is flipped or not, as with
+    `augmentation="crop_flip"`.
 
     Args:
-        root: folder with `train/<class>/*` and `test/<class>/*`.
-        classes: names of the classes to use; null is all.
-        batch_size: images in a batch.
-        seed: of the held-out validation images.
-        mean: that is subtracted, per RGB channel; null is CIFAR-100's.
-        std: that is divided by, likewise.
+        root: The folder with `train/<class>/*` and `test/<class>/*`.
+        classes: The names of the classes to use; null for all.
+        batch_size: The number of images in a batch.
+        seed: The seed that chooses the held-out validation images.
+        mean: The mean to subtract, per RGB channel; null for CIFAR-100's.
+        std: The standard deviation to divide by, per RGB channel; null for CIFAR-100's.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class InMemoryCIFAR100(ImageFolderData):
         super().__init__(root, image_size=32, classes=classes, batch_size=batch_size, seed=seed, **normalization)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Full batches of training images, shuffled."""
+        """Load full batches of training images, shuffled."""
         source = self.samples("train")
         samples = [source[index] for index in range(len(source))]
         images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])

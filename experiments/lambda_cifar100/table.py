@@ -1,13 +1,12 @@
-"""Writes the tables and answers of this folder's README, and the project's results table, from results.csv.
+"""Writes the answers and tables of this folder's README, and those that the project's README shows, from results.csv.
 
     python -m experiments.lambda_cifar100.table
 
-What it reads, `<network>/results.csv`, is committed.
+It reads `<network>/results.csv`, which are committed.
 """
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,40 +17,44 @@ from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.tables import percent, shown
-from experiments.results_table import put
+from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.result_rows import read_rows
 
 HERE = Path(__file__).parent
 NETWORKS = {"resnet20": "ResNet-20", "mobilenet_v2": "small MobileNet-V2"}
-METHOD = "grad_cam"  # of the project's table
-MARKER = "<!-- {} of experiments/lambda_cifar100 -->\n"
+METHOD = "grad_cam"  # whose scores are in the table of results
+MARKER = "{} of experiments/lambda_cifar100"
 
 
 def main() -> None:
-    """Read, and write between the marker lines."""
+    """Write between the marker lines of both READMEs."""
+    texts = readme_texts()
+    put_texts(texts, HERE / "README.md", PROJECT_README)
+    print("\n\n".join(texts.values()))
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the answers and tables of the README."""
     points = {name: read(HERE / folder / "results.csv") for folder, name in NETWORKS.items()}
     answers = {name: answered(of_network, Rule()) for name, of_network in points.items()}
     told = [f"{name}. {answer.sentence}" for name, answer in answers.items()]
-    put("\n\n".join(told), HERE / "README.md", MARKER.format("answers"))
-    put(claims(answers), HERE / "README.md", MARKER.format("claims"))
-    put(results(answers), Path("README.md"), MARKER.format("results"))
-    print("\n\n".join([*told, claims(answers), results(answers)]))
+    texts = {"answers": "\n\n".join(told), "claims": claims(answers), "results": results(answers)}
+    return {MARKER.format(name): text for name, text in texts.items()}
 
 
 def read(path: Path) -> list[PointRuns]:
-    """The runs of a study's table, by λ."""
-    with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """Read the runs of a study's table, by λ."""
     grouped: dict[float, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for row in rows:
+    for row in read_rows(path):
         values: dict[str, Any] = {column: parsed(text) for column, text in row.items()}
         grouped[values[WEIGHT]][int(values["seed"])] = values
-    # The baseline has no rows where it is not finished; another one would be taken for it.
+    # If the baseline is not finished it has no rows; it must not be replaced by another one.
     weights = sorted({0.0, *grouped})
     return [PointRuns({WEIGHT: weight}, {}, grouped[weight]) for weight in weights]
 
 
 def parsed(text: str) -> float | str:
-    """A number, where it is one."""
+    """Read a cell as a number if it is one."""
     try:
         return float(text)
     except ValueError:
@@ -59,7 +62,7 @@ def parsed(text: str) -> float | str:
 
 
 def claims(answers: dict[str, Answer]) -> str:
-    """How many scores of maps each point improves, on the mean and with an interval that leaves out 0."""
+    """Count the scores of maps that each point improves, on the mean and with an interval that excludes 0."""
     headings = ["network", "λ", "accuracy, points", "scores better", "certainly better", "certainly worse"]
     lines = []
     for name, answer in answers.items():
@@ -76,20 +79,20 @@ def claims(answers: dict[str, Answer]) -> str:
                 lines.append(
                     [name, f"{each.runs.point[WEIGHT]:g}", accuracy, *(f"{n} of {len(gains)}" for n in better)]
                 )
-    return markdown(headings, lines)
+    return markdown_table(headings, lines)
 
 
 def results(answers: dict[str, Answer]) -> str:
-    """Accuracy, L_R and the scores of one method's maps, with the gain over all methods and the time of a step."""
+    """List accuracy, L_R and the scores of one method's maps, the gain over all methods and the time of a step."""
     scores = [score for score in next(iter(answers.values())).scores if score.method == METHOD]
     titles = [f"{score.title} {score.arrow}" for score in scores]
     headings = ["network", "λ", "seeds", "accuracy, %", "L_R", *titles, "gain of all maps, points", "time per step"]
     lines = [line(name, each, scores) for name, answer in answers.items() for each in answer.compared]
-    return markdown(headings, lines)
+    return markdown_table(headings, lines)
 
 
 def line(network: str, each: PointComparison, scores: Sequence[ScoreColumn]) -> list[str]:
-    """Of one point."""
+    """Make the row of one point."""
     runs = each.runs
     seconds = [run.estimate("train/seconds_per_step").mean for run in (runs, each.baseline)]
     low, high = bounds(each.gain)
@@ -107,7 +110,7 @@ def line(network: str, each: PointComparison, scores: Sequence[ScoreColumn]) -> 
 
 
 def gain(each: PointComparison, score: ScoreColumn) -> Estimate:
-    """Of one score, seed by seed, counted so that more is better."""
+    """Estimate the gain of one score, seed by seed; its sign makes more better."""
     differences = []
     for seed in each.runs.rows.keys() & each.baseline.rows.keys():
         mine, theirs = (number(runs.rows[seed], score.column) for runs in (each.runs, each.baseline))
@@ -117,13 +120,8 @@ def gain(each: PointComparison, score: ScoreColumn) -> Estimate:
 
 
 def bounds(estimate: Estimate) -> tuple[float, float]:
-    """The 95 % interval; all numbers where there is one value."""
+    """Return the 95 % interval, which is unbounded for a single value."""
     return estimate.interval or (-float("inf"), float("inf"))
-
-
-def markdown(headings: list[str], lines: list[list[str]]) -> str:
-    """A table."""
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, ["---"] * len(headings), *lines])
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""Measure what the scores of localization cost, beside wsolevaluation's loop; see README.md.
+"""Measure what the metrics of localization cost, beside wsolevaluation's loop; see README.md.
 
     python -m experiments.metric_cost.localization [--noise] [--maps 10000] [--peer-maps 200] [--results FILE]
 
-Both take turns in one process, round by round, each with its share of the maps. The other code takes much longer, so it
-gets fewer of them, the first ones of each round; what is compared is the time for one map. Maps are made outside of the
-time that counts, and are in memory.
+Both take turns in one process, round by round, each with its part of the maps. The other code takes much longer, so it
+gets fewer maps, the first ones of each round, and the times for one map are compared. Making the maps is not timed.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import statistics
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,8 +34,11 @@ from camtrain.metrics import (
     PixelAveragePrecision,
     PointingGame,
 )
+from experiments.measuring import quartiles, ratios, seconds_of
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "localization.csv"
 OURS, PEER = "camtrain", "wsolevaluation's loop"
 NUM_CLASSES = 10
 CHUNK = 50  # maps in memory, and in one update
@@ -44,7 +46,7 @@ THRESHOLDS = list(np.arange(0, 1, 0.001))  # wsolevaluation's
 
 
 class Chunk(NamedTuple):
-    """Maps and what they are compared with."""
+    """Maps, with the boxes, masks and labels that they are compared with."""
 
     cams: Tensor
     boxes: list[Tensor]
@@ -61,10 +63,15 @@ def main() -> None:
     settings = parsed()
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)
+    known = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
+    # The rows of a run are added together: if the first is there, all of them are.
+    if first_case(settings) in known:
+        print(f"{settings.results} has these rows already; --fresh forgets them")
+        return
     scores, peers = our_scores(), peer_evaluators()
     on_peer_maps = {name: our_scores()[name] for name in peers}
     maps, peer_maps = settings.maps // settings.rounds, settings.peer_maps // settings.rounds
-    update(our_scores(), next(chunks(maps, -1, settings)))  # nobody pays for the first call
+    update(our_scores(), next(chunks(maps, -1, settings)))  # so that the first call is not timed
     rounds = []
     for number in tqdm(range(settings.rounds), unit="round"):
         seconds: Counter[Key] = Counter()
@@ -79,42 +86,34 @@ def main() -> None:
         rounds.append(seconds)
     values = {name: (float(on_peer_maps[name][0].compute()), peer.value()) for name, peer in peers.items()}
     rows = table(rounds, (maps, peer_maps), values, settings)
-    append(settings.results, rows)
-    for row in (Row._fields, *rows):
-        print(*row, sep="  ")
+    known.add(*rows)
+    print(*(field.name for field in fields(Row)), sep="  ")
+    for row in rows:
+        print(*astuple(row), sep="  ")
 
 
 def update(scores: dict[str, tuple[AdditiveScore, Arguments]], chunk: Chunk) -> dict[str, float]:
-    """Count maps; the seconds that each score took."""
-    seconds = {}
-    for name, (score, arguments) in scores.items():
-        started = time.perf_counter()
-        score.update(*arguments(chunk))
-        seconds[name] = time.perf_counter() - started
-    return seconds
+    """Count maps, and return the seconds that each score took."""
+    return {name: seconds_of(partial(score.update, *arguments(chunk))) for name, (score, arguments) in scores.items()}
 
 
 def peer_update(peers: dict[str, BoxEvaluator | MaskEvaluator], chunk: Chunk) -> dict[str, float]:
-    """Count maps; the seconds that each evaluator took."""
-    seconds = {}
-    for name, peer in peers.items():
-        started = time.perf_counter()
-        peer.update(chunk)
-        seconds[name] = time.perf_counter() - started
-    return seconds
+    """Count maps, and return the seconds that each evaluator took."""
+    return {name: seconds_of(partial(peer.update, chunk)) for name, peer in peers.items()}
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", type=int, default=10_000)
-    parser.add_argument("--peer-maps", type=int, default=200, help="of these, how many the other code gets")
-    parser.add_argument("--size", type=int, default=224, help="of the maps, in pixels")
-    parser.add_argument("--noise", action="store_true", help="every pixel at random, in the place of smooth maps")
-    parser.add_argument("--rounds", type=int, default=10, help="among which the maps are shared out")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of maps, boxes and masks")
-    parser.add_argument("--results", type=Path, default=HERE / "localization.csv", help="file to append to")
+    parser.add_argument("--peer-maps", type=int, default=200, help="number of maps that the other code gets")
+    parser.add_argument("--size", type=int, default=224, help="size of the maps in pixels")
+    parser.add_argument("--noise", action="store_true", help="random pixels instead of smooth maps")
+    parser.add_argument("--rounds", type=int, default=10, help="number of rounds, which divide the maps among them")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads on the CPU")
+    parser.add_argument("--seed", type=int, default=0, help="seed of maps, boxes and masks")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to append to")
+    parser.add_argument("--fresh", action="store_true", help="delete that file first")
     settings = parser.parse_args()
     if not 0 < settings.rounds <= min(settings.maps, settings.peer_maps) or settings.peer_maps > settings.maps:
         parser.error("--rounds, --peer-maps: every round needs maps for both, and the other code gets no other maps")
@@ -125,14 +124,14 @@ def parsed() -> argparse.Namespace:
 
 
 def chunks(count: int, round_: int, settings: argparse.Namespace) -> Iterator[Chunk]:
-    """The maps of one round, in parts."""
+    """Make the maps of one round, in parts."""
     generator = torch.Generator().manual_seed(1000 * settings.seed + round_)
     for start in range(0, count, CHUNK):
         yield random_chunk(min(CHUNK, count - start), generator, settings)
 
 
 def random_chunk(count: int, generator: torch.Generator, settings: argparse.Namespace) -> Chunk:
-    """Maps as Grad-CAM makes them, 7 × 7 without what is negative; one box in each image, and the ellipse in it."""
+    """Make maps like Grad-CAM's, of 7 × 7 cells that are not negative, and a box with its ellipse for each."""
     size = settings.size
     if settings.noise:
         cams = normalize(torch.rand(count, size, size, generator=generator))
@@ -153,7 +152,7 @@ def random_chunk(count: int, generator: torch.Generator, settings: argparse.Name
 
 
 def our_scores() -> dict[str, tuple[AdditiveScore, Arguments]]:
-    """Every score of localization, and what it is given."""
+    """Make every metric of localization, with a function from a chunk to its arguments."""
 
     def boxes(chunk: Chunk) -> tuple[Any, ...]:
         return chunk.cams, chunk.boxes
@@ -169,7 +168,7 @@ def our_scores() -> dict[str, tuple[AdditiveScore, Arguments]]:
 
 
 def peer_evaluators() -> dict[str, BoxEvaluator | MaskEvaluator]:
-    """wsolevaluation's, by the names of ours."""
+    """Make wsolevaluation's evaluators, by the names of our metrics."""
     return {
         "max_box_accuracy_v1": BoxEvaluator(several=False),
         "max_box_accuracy_v2": BoxEvaluator(several=True),
@@ -178,10 +177,10 @@ def peer_evaluators() -> dict[str, BoxEvaluator | MaskEvaluator]:
 
 
 class BoxEvaluator:
-    """As in wsolevaluation's `evaluation.py`, step by step: each threshold cuts the map anew, OpenCV finds contours.
+    """The steps of wsolevaluation's `evaluation.py`: each threshold cuts the map anew, OpenCV finds contours.
 
-    Its boxes end on their last pixel. It is spared reading maps from files, and taking the maximum over the boxes of
-    the object anew for each threshold.
+    Boxes include their last pixel. Unlike there, maps are not read from files, and the maximum over the boxes of the
+    object is not taken anew for each threshold.
     """
 
     def __init__(self, *, several: bool) -> None:
@@ -209,13 +208,13 @@ class BoxEvaluator:
         self.count += 1
 
     def value(self) -> float:
-        """MaxBoxAcc, or MaxBoxAccV2 where several boxes count."""
+        """Return MaxBoxAcc, or MaxBoxAccV2 if several boxes count."""
         best = [self.correct[level].max() / self.count for level in self.iou_levels]
         return float(np.average(best)) if self.several else float(best[1])
 
 
 def contour_boxes(scoremap: npt.NDArray[np.float64], *, several: bool) -> list[npt.NDArray[np.int64]]:
-    """Of each threshold, the boxes around all contours, or around the largest one."""
+    """Find, for each threshold, the boxes around all contours, or around the largest one."""
     check_scoremap(scoremap)
     height, width = scoremap.shape
     image = np.expand_dims((scoremap * 255).astype(np.uint8), 2)
@@ -238,7 +237,7 @@ def contour_boxes(scoremap: npt.NDArray[np.float64], *, several: bool) -> list[n
 
 
 def inclusive_ious(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Of each two boxes that hold the pixels on their ends."""
+    """Compute the IoU of each pair of boxes, which include their last pixels."""
     x0, y0 = (np.maximum(first[:, None, axis], second[None, :, axis]) for axis in (0, 1))
     x1, y1 = (np.minimum(first[:, None, axis], second[None, :, axis]) for axis in (2, 3))
     shared = np.maximum(0, x1 - x0 + 1) * np.maximum(0, y1 - y0 + 1)
@@ -248,9 +247,9 @@ def inclusive_ious(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) 
 
 
 class MaskEvaluator:
-    """As in wsolevaluation's `evaluation.py`: histograms of the values on and beside the object, over all images.
+    """The steps of wsolevaluation's `evaluation.py`: histograms of the values on and off the object, over all images.
 
-    Reading maps and masks from files is left out.
+    Unlike there, maps and masks are not read from files.
     """
 
     def __init__(self) -> None:
@@ -266,7 +265,7 @@ class MaskEvaluator:
             self.beside += np.histogram(scoremap[truth == 0], bins=self.edges)[0].astype(float)
 
     def value(self) -> float:
-        """PxAP."""
+        """Return PxAP."""
         tp, fp = self.on[::-1].cumsum(), self.beside[::-1].cumsum()
         with np.errstate(invalid="ignore"):
             precision = tp / (tp + fp)
@@ -275,7 +274,7 @@ class MaskEvaluator:
 
 
 def check_scoremap(scoremap: npt.NDArray[np.float64]) -> None:
-    """As wsolevaluation does for each map."""
+    """Check a map as wsolevaluation does."""
     if np.isnan(scoremap).any() or (scoremap > 1).any() or (scoremap < 0).any():
         raise ValueError("`scoremap`: expected values in [0, 1]")
 
@@ -283,16 +282,23 @@ def check_scoremap(scoremap: npt.NDArray[np.float64]) -> None:
 # Results
 
 
-class Row(NamedTuple):
-    """What came out: `seconds` of a round of `maps` maps; `ratio_to_ours` of the times for one map, both medians."""
+@dataclass(frozen=True)
+class Case:
+    """What was measured; `maps` is the number of maps in a round."""
 
     figure: str
     contender: str
-    maps: int
-    size: int
-    threads: int
-    seed: int
-    rounds: int
+    maps: str
+    size: str
+    threads: str
+    seed: str
+    rounds: str
+
+
+@dataclass(frozen=True)
+class Row(Case):
+    """The result: the seconds of a round, and `ratio_to_ours`, the median ratio of the times for one map."""
+
     seconds_median: str
     seconds_low: str
     seconds_high: str
@@ -301,21 +307,32 @@ class Row(NamedTuple):
     versions: str
 
 
+def first_case(settings: argparse.Namespace) -> Case:
+    """Return the case of the first row that the command adds."""
+    return case("localization", OURS, settings.maps // settings.rounds, settings)
+
+
+def case(figure: str, contender: str, maps: int, settings: argparse.Namespace) -> Case:
+    """Make the case of a contender, with the number of its maps in a round."""
+    kind = "noise" if settings.noise else "smooth maps"
+    numbers = (maps, settings.size, settings.threads, settings.seed, settings.rounds)
+    return Case(f"{figure}, {kind}", contender, *map(str, numbers))
+
+
 def table(
     rounds: list[Counter[Key]],
     maps: tuple[int, int],
     values: dict[str, tuple[float, float]],
     settings: argparse.Namespace,
 ) -> list[Row]:
-    """One row for all scores and one for each, of both contenders.
+    """Make a row for all metrics together and one for each metric, for both contenders.
 
     Args:
-        rounds: seconds of each round.
-        maps: in a round, ours and the other code's.
-        values: what both found on the same maps, ours first.
-        settings: of the command line.
+        rounds: The seconds of each round.
+        maps: The numbers of maps in a round, ours and the other code's.
+        values: The values of both on the same maps, ours first.
+        settings: The settings of the command line.
     """
-    kind = "noise" if settings.noise else "smooth maps"
     every, shared = list(our_scores()), list(values)
     versions = f"torch {torch.__version__}, numpy {np.__version__}, opencv {cv2.__version__}, {platform.machine()}"
 
@@ -324,10 +341,10 @@ def table(
         base = [sum(each[OURS, name] for name in ours) / maps[0] for each in rounds]
         for contender, names, count, said in ((OURS, ours, maps[0], remark), (PEER, peers, maps[1], peer_remark)):
             seconds = [sum(each[contender, name] for name in names) for each in rounds]
-            ratio = statistics.median(one / count / our for one, our in zip(seconds, base, strict=True))
+            ratio = statistics.median(ratios([one / count for one in seconds], base))
             times = (f"{each:.4f}" for each in quartiles(seconds))
-            fixed = (settings.size, settings.threads, settings.seed, len(rounds))
-            found.append(Row(f"{figure}, {kind}", contender, count, *fixed, *times, f"{ratio:.4g}", said, versions))
+            fixed = astuple(case(figure, contender, count, settings))
+            found.append(Row(*fixed, *times, f"{ratio:.4g}", said, versions))
         return found[: 1 + bool(peers)]
 
     both = f"{len(shared)} scores"
@@ -338,25 +355,6 @@ def table(
         remark = f"scores {peers:.4f}; camtrain, on the same maps, {ours:.4f}"
         result += rows(name, [name], [name] * (name in values), "", remark)
     return result
-
-
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
-
-
-def append(path: Path, rows: list[Row]) -> None:
-    """Add lines, and the first line where the file is new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

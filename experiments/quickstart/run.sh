@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains configs/quickstart.yaml with and without the regularizer, three seeds each, and writes results.csv, the tables of
-# both READMEs and panel.png. Call it from the root of the repository, in the environment that `make demo` makes. Some ten
-# to twenty minutes on two cores.
+# Trains configs/quickstart.yaml with and without the regularizer, three seeds each, and writes results.csv, the
+# README's table and panel.png. Call it from the root of the repository, in the environment that `make demo` makes. Takes
+# ten to twenty minutes on two cores.
 set -euo pipefail
 export OMP_NUM_THREADS=1  # sums depend on the number of threads, and after ten epochs so do accuracies
 

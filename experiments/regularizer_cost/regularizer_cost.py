@@ -1,21 +1,21 @@
 """Measure what a training step costs with each regularizer, relative to a plain step; see README.md.
 
-python -m experiments.regularizer_cost.regularizer_cost [--rounds 15] [--threads 1] [--only energy_inside ...]
+    python -m experiments.regularizer_cost.regularizer_cost [--rounds 15] [--threads 1] [--only EnergyInside ...]
+
+Rows that are already in results.csv are not measured again, unless --fresh is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from camtrain import Objective
 from camtrain.networks import build_network
@@ -38,13 +38,18 @@ from camtrain.regularizers import (
     Sum,
     Term,
 )
-from experiments.results_table import put
+from experiments.measuring import quartiles, ratios, seconds_by_round
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/regularizer_cost"
+PLAIN = "plain"
 IMAGES, SIZE, NUM_CLASSES, WEIGHT = 32, 32, 100, 0.1
 
 REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
-    "plain": lambda _: None,
+    PLAIN: lambda _: None,
     "EnergyInside": lambda _: EnergyInside(),
     "EnergyInside, layer3": lambda _: EnergyInside(target_layer="layer3"),
     "EnergyInside, layer2": lambda _: EnergyInside(target_layer="layer2"),
@@ -69,62 +74,90 @@ REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
 }
 
 
+@dataclass(frozen=True)
+class Case:
+    """What was measured."""
+
+    regularizer: str
+    threads: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """The result: the time of a step over that of a plain step in the same round, as median and quartiles."""
+
+    regularizer: str
+    step_over_plain: str
+    lowest_quarter: str
+    highest_quarter: str
+    rounds: str
+    threads: str
+
+
 def main(settings: argparse.Namespace) -> None:
     """Measure, write results.csv and the README's table."""
     torch.set_num_threads(settings.threads)
-    times = measured(settings)
-    plain = times["plain"]
-    with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["regularizer", "step_over_plain", "lowest_quarter", "highest_quarter", "rounds", "threads"])
-        rows = [row(name, [each / base for each, base in zip(of, plain, strict=True)]) for name, of in times.items()]
-        writer.writerows([*each, settings.rounds, settings.threads] for each in rows)
-    lines = ["| regularizer | step / plain step | middle half of the rounds |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {median:.2f} | {low:.2f} to {high:.2f} |" for name, median, low, high in rows]
-    print("\n".join(lines))
-    put("\n".join(lines), HERE / "README.md", "<!-- results of experiments/regularizer_cost -->\n")
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
+    wanted = [name for name in settings.only or REGULARIZERS if Case(name, str(settings.threads)) not in rows]
+    if wanted:
+        # Every run takes plain steps, since its times are relative to them.
+        seconds = measured(list(dict.fromkeys([PLAIN, *wanted])), settings)
+        rows.add(*(row(name, ratios(each, seconds[PLAIN]), settings) for name, each in seconds.items()))
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+    print(table(rows))
 
 
-def row(name: str, ratios: list[float]) -> tuple[str, float, float, float]:
-    """Name, median and quartiles."""
-    low, median, high = statistics.quantiles(ratios, n=4)
-    return name, round(median, 3), round(low, 3), round(high, 3)
+def row(name: str, relative: list[float], settings: argparse.Namespace) -> Row:
+    """Summarize the rounds of one regularizer."""
+    values = (str(round(value, 3)) for value in quartiles(relative))
+    return Row(name, *values, str(settings.rounds), str(settings.threads))
 
 
-def measured(settings: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds of each round, for each regularizer; alternated, so that what else the machine does hits all of them."""
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Make a table with a row for each regularizer."""
+    lines = [
+        [
+            row.regularizer,
+            f"{float(row.step_over_plain):.2f}",
+            f"{float(row.lowest_quarter):.2f} to {float(row.highest_quarter):.2f}",
+        ]
+        for row in rows
+    ]
+    return markdown_table(["regularizer", "step / plain step", "middle half of the rounds"], lines)
+
+
+def measured(names: list[str], settings: argparse.Namespace) -> dict[str, list[float]]:
+    """Measure the seconds of each round, for each regularizer."""
     torch.manual_seed(settings.seed)
     network = build_network("resnet18", NUM_CLASSES, stem="small")
     images, labels = torch.randn(IMAGES, 3, SIZE, SIZE), torch.randint(NUM_CLASSES, (IMAGES,))
     masks = torch.zeros(IMAGES, SIZE, SIZE, dtype=torch.bool)
     masks[:, 8:24, 8:24] = True
-    names = [name for name in REGULARIZERS if name == "plain" or not settings.only or name in settings.only]
-    objectives = {name: objective(REGULARIZERS[name](network)) for name in names}
+    steps = {
+        name: partial(step, objective(REGULARIZERS[name](network)), network, images, labels, masks) for name in names
+    }
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
     for _ in range(3):
-        seconds(objectives["plain"], network, images, labels, masks)
+        steps[PLAIN]()
         optimizer.step()
-    for each in objectives.values():
-        for _ in range(2):
-            seconds(each, network, images, labels, masks)
-    times: dict[str, list[float]] = {name: [] for name in objectives}
-    for _ in tqdm(range(settings.rounds), "rounds", disable=None):
-        for name, each in objectives.items():
-            times[name].append(seconds(each, network, images, labels, masks))
-    return times
+    return seconds_by_round(steps, settings.rounds, warm_up=2, title="regularizer_cost")
 
 
 def objective(regularizer: Regularizer | None) -> Objective:
-    """With the default engine."""
+    """Weigh a regularizer, with the default engine."""
     return Objective(regularizer, None if regularizer is None else WEIGHT)
 
 
-def seconds(objective: Objective, network: nn.Module, images: Tensor, labels: Tensor, masks: Tensor) -> float:
-    """Of one forward and backward pass."""
+def step(objective: Objective, network: nn.Module, images: Tensor, labels: Tensor, masks: Tensor) -> None:
+    """Run one forward and backward pass."""
     network.zero_grad(set_to_none=True)
-    started = time.perf_counter()
     objective(network, images, labels, masks=masks).loss.backward()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
@@ -133,4 +166,6 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=list(REGULARIZERS), metavar="NAME")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     main(parser.parse_args())

@@ -1,4 +1,4 @@
-"""Where the time of a FrozenGates step goes; see README.md.
+"""Shows where the time of a FrozenGates step goes; see README.md.
 
 python -m experiments.step_cost.profile_step [resnet18 mobilenet_v2 ...]
 """
@@ -27,7 +27,7 @@ KINDS = {
 
 
 def main(names: list[str]) -> None:
-    """One line for each network: the shares of a plain step and of a FrozenGates step, in CPU time of operations."""
+    """Print two lines for each network: the CPU time of the operations of a plain and of a FrozenGates step."""
     torch.set_num_threads(1)
     settings = argparse.Namespace(seed=0, device="cpu", images=None, channels_last=False, compile=False)
     print("| network | step | ms | " + " | ".join((*KINDS, "the rest")) + " |")
@@ -51,7 +51,7 @@ def main(names: list[str]) -> None:
 
 
 def kind_of(operation: str) -> str:
-    """Which of `KINDS` an operation belongs to."""
+    """Find the kind that an operation belongs to."""
     for kind, words in KINDS.items():
         if any(word in operation for word in words):
             return kind

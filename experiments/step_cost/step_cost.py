@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import json
 import math
 import os
 import platform
-import re
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision.models import VisionTransformer
-from tqdm import tqdm
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, Engine, FrozenGates, InputGradientPenalty, TermOfPass, frozen_batch_norm
@@ -44,15 +39,20 @@ from camtrain.gradients.engine import (
 from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.networks import build_network
 from camtrain.regularizers import GradientNorm, InputGradientRegularizer, InterpretableGradient
+from experiments.measuring import json_of_own_process, quartiles, raised_memory, ratios, seconds_by_round
+from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.csv"
+MARKER = "results of experiments/step_cost"
 NUM_CLASSES = 100
 WEIGHT = 7.5e-3
 LAZY = 4
 
 
 class Setting(NamedTuple):
-    """A network and its batch: images on an accelerator, images on a CPU, and their size in pixels."""
+    """A network and its batch: the number of images on an accelerator and on a CPU, and their size in pixels."""
 
     build: Callable[[], nn.Module]
     images: int
@@ -68,41 +68,41 @@ def main() -> None:
         return
     torch.set_num_threads(settings.threads)
     started = time.perf_counter()
-    if settings.fresh:
-        settings.results.unlink(missing_ok=True)
-    rows = rows_of(settings.results)
+    rows = ResultRows(settings.results, Row, Case, fresh=settings.fresh)
     for name in settings.networks:
-        wanted = [engine for engine in engines_for(name) if Case.of(name, engine, settings) not in rows]
-        if not wanted:
+        if all(Case.of(name, engine, settings) in rows for engine in engines_for(name)):
             continue
         times, notes = step_times(name, settings)
         peaks = {engine: peak_in_own_process(name, engine, settings) for engine in times} if settings.memory else {}
-        for row in summary(name, times, notes, peaks, settings):
-            case = Case(*row[: len(Case._fields)])
-            if case not in rows:
-                rows[case] = row
-                append(settings.results, row)
-            print("  ".join(row), flush=True)
-    print(f"\n{written(list(rows.values()), settings)}\n\n{time.perf_counter() - started:.0f} s")
+        found = summary(name, times, notes, peaks, settings)
+        rows.add(*found)
+        for row in found:
+            print(*astuple(row), sep="  ", flush=True)
+    if settings.results == RESULTS:
+        put_texts(readme_texts(), HERE / "README.md")
+        put_texts(overview(rows), PROJECT_README)
+    print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
 def parsed() -> argparse.Namespace:
-    """The settings of the command line."""
+    """Read the settings from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--steps", type=int, default=20, help="rounds that count; in each, every engine takes a step")
-    parser.add_argument("--warm-up", type=int, default=3, help="rounds before them")
-    parser.add_argument("--images", type=int, help="per batch, in place of the network's own")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument(
+        "--steps", type=int, default=20, help="number of rounds that count; in each, every engine takes a step"
+    )
+    parser.add_argument("--warm-up", type=int, default=3, help="number of rounds before them")
+    parser.add_argument("--images", type=int, help="number of images in a batch, instead of the network's own")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and images")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bf16"), help="bf16 is by autocast")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bf16"), help="bf16 uses autocast")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="number of threads on the CPU")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--results", type=Path, default=HERE / "results.csv")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="few images and rounds, and no network at 224 px")
-    parser.add_argument("--fresh", action="store_true", help="forget the rows in results.csv")
+    parser.add_argument("--fresh", action="store_true", help="delete the results first")
     parser.add_argument("--measure-memory", nargs=2, metavar=("NETWORK", "ENGINE"), help=argparse.SUPPRESS)
     settings = parser.parse_args()
     if settings.quick:
@@ -115,7 +115,7 @@ def parsed() -> argparse.Namespace:
 
 
 def small_vgg() -> nn.Module:
-    """VGG11-BN for 32 px: the pool to 7×7 would repeat one pixel 49 times, for two layers of 4096."""
+    """Build VGG11-BN for 32 px. Its pool to 7×7 would repeat one pixel 49 times, for two layers of 4096."""
     network = build_network("vgg11_bn", NUM_CLASSES)
     network.avgpool = nn.AdaptiveAvgPool2d(1)
     network.classifier = nn.Sequential(nn.Linear(512, 512), nn.ReLU(True), nn.Dropout(0.5), nn.Linear(512, NUM_CLASSES))
@@ -123,7 +123,7 @@ def small_vgg() -> nn.Module:
 
 
 def small_vit() -> nn.Module:
-    """A vision transformer of 6 layers and 64 tokens; it has no gates, and so no guided gradient."""
+    """Build a vision transformer of 6 layers and 64 tokens. It has no gates, and so no guided gradient."""
     network = VisionTransformer(32, 4, 6, 6, 192, 768, num_classes=NUM_CLASSES)
     # torchvision sets the head to zero, and with it the input gradient of an untrained network.
     nn.init.trunc_normal_(network.heads.head.weight, std=0.05)  # type: ignore[union-attr, arg-type]
@@ -143,7 +143,7 @@ NETWORKS = {
 
 
 class SeparateGuidedForward(Engine):
-    """The way of most public code: the guided gradient from a second forward pass of a copy with hooks on its ReLUs."""
+    """Takes the guided gradient from a second pass of a copy with hooks on its ReLUs, as most public code does."""
 
     def __init__(self) -> None:
         self._copy: nn.Module | None = None
@@ -159,7 +159,7 @@ class SeparateGuidedForward(Engine):
         keep_classification_graph: bool = False,
         beside: TermOfPass | None = None,
     ) -> EngineOutput:
-        """Double backpropagation, with δ^G found apart."""
+        """Run double backpropagation, with δ^G from a pass of its own."""
         if self._copy is None:
             self._copy = guided_copy(network)
         leaf = images.detach().requires_grad_()
@@ -174,7 +174,7 @@ class SeparateGuidedForward(Engine):
 
 
 def guided_copy(network: nn.Module) -> nn.Module:
-    """A copy that shares the parameters and whose ReLUs let only positive gradients through."""
+    """Make a copy that shares the parameters and whose ReLUs let only positive gradients through."""
     twin = copy.deepcopy(network, {id(parameter): parameter for parameter in network.parameters()})
     for module in twin.modules():
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
@@ -186,7 +186,7 @@ def guided_copy(network: nn.Module) -> nn.Module:
 PLAIN, COMPILED = "plain", "plain, compiled"
 ENGINES: dict[str, Callable[[InputGradientRegularizer], Objective]] = {
     PLAIN: lambda _: Objective(),
-    # What the regularized step forgoes, since a compiled network hides its gates.
+    # A compiled network hides its gates: this speed is out of reach of a regularized step.
     COMPILED: lambda _: Objective(),
     "double backprop, separate guided forward": lambda r: Objective(r, WEIGHT, SeparateGuidedForward()),
     "double backprop": lambda r: Objective(r, WEIGHT, DoubleBackprop()),
@@ -194,21 +194,21 @@ ENGINES: dict[str, Callable[[InputGradientRegularizer], Objective]] = {
     "frozen gates, two terms": lambda r: Objective(r, WEIGHT, FrozenGates(one_term_limit=1e-12)),
     "frozen gates, default": lambda r: Objective(r, WEIGHT, FrozenGates()),
     f"frozen gates, default, every {LAZY} steps": lambda r: Objective(r, WEIGHT, FrozenGates(), every_n_steps=LAZY),
-    # Its λ is small since its gradient is not: one term, as in the published experiments.
+    # Its gradient is large and its λ small, so that one term is enough, as in the published experiments.
     "frozen gates, gradient norm": lambda _: Objective(GradientNorm(), WEIGHT, FrozenGates(one_term_limit=math.inf)),
 }
 NOT_WITHOUT_GATES = ("double backprop, separate guided forward", "frozen gates, gradient norm")
 
 
 def engines_for(name: str) -> list[str]:
-    """Of the ViT every engine penalizes the gradient's norm, so that it needs no engine of its own."""
+    """List the engines that a network is measured with; for the ViT all of them penalize the gradient's norm."""
     left_out = NOT_WITHOUT_GATES if name == "vit" else ()
-    # Minutes of compiling, for a line that says the same of every network.
+    # Compiling takes minutes, and the line says the same for every network.
     return [engine for engine in ENGINES if engine not in left_out and (engine != COMPILED or name == "resnet18")]
 
 
 class Step:
-    """A training step of a network with an engine, ready to be timed; or the reason why there is none."""
+    """A training step of a network with an engine, ready to be timed."""
 
     def __init__(self, name: str, engine: str, network: nn.Module, settings: argparse.Namespace) -> None:
         self.objective = ENGINES[engine](GradientNorm() if name == "vit" else InterpretableGradient())
@@ -216,18 +216,16 @@ class Step:
         if engine == COMPILED:
             self.network = copy.deepcopy(network)
             self.network.compile()
-        # Fused attention has no second derivative: double backpropagation must do with the slow one.
+        # Fused attention has no second derivative: double backpropagation uses the slow attention.
         self.attention: Callable[[], AbstractContextManager[None]] = (
             partial(sdpa_kernel, SDPBackend.MATH) if name == "vit" and "double" in engine else nullcontext
         )
-        self.calls = LAZY if "every" in engine else 1
+        self.steps = LAZY if "every" in engine else 1
         self.notes: dict[str, float] = {}
 
-    def __call__(self, images: Tensor, labels: Tensor) -> float:
-        """Seconds per step."""
-        synchronize(self.settings)
-        started = time.perf_counter()
-        for _ in range(self.calls):
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Take one step; with a lazy engine, take several steps of which it regularizes one."""
+        for _ in range(self.steps):
             self.network.zero_grad(set_to_none=True)
             with self.attention():
                 with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
@@ -235,18 +233,10 @@ class Step:
                 step.loss.backward()
             self.notes = step.notes or self.notes
             del step
-        synchronize(self.settings)
-        return (time.perf_counter() - started) / self.calls
-
-
-def synchronize(settings: argparse.Namespace) -> None:
-    """Wait for the accelerator."""
-    if settings.device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 def network_and_batch(name: str, settings: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
-    """The network after a few plain steps, and random images with random labels."""
+    """Build the network, and random images with random labels."""
     torch.manual_seed(settings.seed)
     setting = NETWORKS[name]
     network = setting.build().to(settings.device)
@@ -260,7 +250,7 @@ def network_and_batch(name: str, settings: argparse.Namespace) -> tuple[nn.Modul
 
 
 def batch_size(name: str, settings: argparse.Namespace) -> int:
-    """Of the network on this device, unless --images says another."""
+    """Return the batch size of the network on this device, or that of --images."""
     setting = NETWORKS[name]
     return settings.images or (setting.images_on_cpu if settings.device == "cpu" else setting.images)
 
@@ -269,79 +259,63 @@ def batch_size(name: str, settings: argparse.Namespace) -> int:
 
 
 def step_times(name: str, settings: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds of each round, for each engine, and a remark on each: why it cannot, or the share of two-term steps."""
+    """Time each engine in each round. A remark says why an engine cannot, or how often it took two terms."""
     network, images, labels = network_and_batch(name, settings)
     steps = {engine: Step(name, engine, network, settings) for engine in engines_for(name)}
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
     for _ in range(3):
         steps[PLAIN](images, labels)
         optimizer.step()
-    times: dict[str, list[float]] = {engine: [] for engine in steps}
     remarks = dict.fromkeys(steps, "")
-    for engine, step in list(steps.items()):
+    able = dict(steps)
+    for engine, step in steps.items():
         try:
             for _ in range(settings.warm_up):
                 step(images, labels)
         except (RuntimeError, ValueError) as error:
             remarks[engine] = " ".join(str(error).split())[:200]
             print(f"{name}, {engine}: {remarks[engine]}")
-            del steps[engine]
-    for _ in tqdm(range(settings.steps), name, disable=None):
-        # Alternated, so that whatever else the machine does hits all of them.
-        for engine, step in steps.items():
-            times[engine].append(step(images, labels))
-    for engine, step in steps.items():
+            del able[engine]
+    calls = {engine: partial(step, images, labels) for engine, step in able.items()}
+    seconds = seconds_by_round(calls, settings.steps, title=name, device=settings.device)
+    for engine, step in able.items():
         if step.notes:
             remarks[engine] = f"two terms for {step.notes['two_terms']:.0%}, ρ = {step.notes['step']:.1e}"
+    times = {engine: [each / step.steps for each in seconds.get(engine, [])] for engine, step in steps.items()}
     return times, remarks
 
 
 def peak_in_own_process(name: str, engine: str, settings: argparse.Namespace) -> int | None:
-    """Bytes by which three steps raise the peak memory of a process that does nothing else."""
-    command = [sys.executable, __file__, "--measure-memory", name, engine, "--device", settings.device]
-    command += ["--precision", settings.precision, "--images", str(batch_size(name, settings))]
-    command += ["--threads", str(settings.threads), "--seed", str(settings.seed)]
-    command += ["--channels-last"] * settings.channels_last + ["--compile"] * settings.compile
-    # Freed memory goes back to the system at once: the peak is what is alive.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    return json.loads(done.stdout.splitlines()[-1])["peak"] if done.returncode == 0 else None
+    """Measure by how many bytes three steps raise the peak memory of a process that does nothing else."""
+    arguments = ["--measure-memory", name, engine, "--device", settings.device]
+    arguments += ["--precision", settings.precision, "--images", str(batch_size(name, settings))]
+    arguments += ["--threads", str(settings.threads), "--seed", str(settings.seed)]
+    arguments += ["--channels-last"] * settings.channels_last + ["--compile"] * settings.compile
+    found = json_of_own_process("experiments.step_cost.step_cost", arguments)
+    return None if found is None else found["peak"]
 
 
 def memory(name: str, engine: str, settings: argparse.Namespace) -> dict[str, int]:
-    """The same, in the process itself."""
+    """Measure the same in this process."""
     torch.set_num_threads(settings.threads)
     network, images, labels = network_and_batch(name, settings)
-    if settings.device.startswith("cuda"):
-        Step(name, PLAIN, network, settings)(images[:2], labels[:2])
-        network.zero_grad(set_to_none=True)
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    else:
-        # Libraries load at the first step; a small one keeps them out of the count.
-        Step(name, PLAIN, network, settings)(images[:2], labels[:2])
-        network.zero_grad(set_to_none=True)
-        # The peak so far may be that of building the network.
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = of_process("VmRSS")
-    step = Step(name, engine, network, settings)
-    for _ in range(3):
-        step(images, labels)
-    after = torch.cuda.max_memory_allocated() if settings.device.startswith("cuda") else of_process("VmHWM")
-    return {"peak": after - before}
+    # Libraries are loaded in the first step: a small step before the measurement keeps them out of it.
+    Step(name, PLAIN, network, settings)(images[:2], labels[:2])
+    network.zero_grad(set_to_none=True)
 
+    def three_steps() -> None:
+        step = Step(name, engine, network, settings)
+        for _ in range(3):
+            step(images, labels)
 
-def of_process(quantity: str) -> int:
-    """Bytes, as Linux counts them. Not `resource.getrusage`, whose peak a process inherits from its parent."""
-    found = re.search(rf"{quantity}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None  # every Linux has it
-    return int(found.group(1)) * 1024
+    return {"peak": raised_memory(three_steps, settings.device)}
 
 
 # Results
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """What was measured."""
 
     network: str
@@ -355,7 +329,7 @@ class Case(NamedTuple):
 
     @classmethod
     def of(cls, name: str, engine: str, settings: argparse.Namespace) -> Case:
-        """As the settings say."""
+        """Make the case that the settings describe."""
         cuda = settings.device.startswith("cuda")
         return cls(
             name,
@@ -369,21 +343,15 @@ class Case(NamedTuple):
         )
 
 
-class Row(NamedTuple):
-    """What came out.
+@dataclass(frozen=True)
+class Row(Case):
+    """The result.
 
-    `seconds` is the median; `ratio` the median over the rounds of the time divided by that of the plain step of the
-    same round, between its quartiles `ratio_low` and `ratio_high`; memory in bytes, by which a step raises the peak.
+    `seconds` is the median over the rounds. `ratio` is the median over the rounds of the time divided by that of the
+    plain step in the same round, between its quartiles `ratio_low` and `ratio_high`. `peak_memory` is the number of
+    bytes by which a step raises the peak memory.
     """
 
-    network: str
-    engine: str
-    device: str
-    precision: str
-    layout: str
-    compiled: str
-    images: str
-    threads: str
     rounds: str
     seconds: str
     seconds_low: str
@@ -405,17 +373,17 @@ def summary(
     peaks: dict[str, int | None],
     settings: argparse.Namespace,
 ) -> list[Row]:
-    """A row for each engine."""
+    """Make a row for each engine."""
     rows = []
     for engine, seconds in times.items():
-        ratios = [one / plain for one, plain in zip(seconds, times[PLAIN], strict=True)] if seconds else []
+        relative = ratios(seconds, times[PLAIN]) if seconds else []
         peak, plain_peak = peaks.get(engine), peaks.get(PLAIN)
         rows.append(
             Row(
-                *Case.of(name, engine, settings),
+                *astuple(Case.of(name, engine, settings)),
                 str(len(seconds)),
                 *(f"{value:.5f}" if seconds else "" for value in quartiles(seconds)),
-                *(f"{value:.3f}" if seconds else "" for value in quartiles(ratios)),
+                *(f"{value:.3f}" if seconds else "" for value in quartiles(relative)),
                 str(peak) if peak and seconds else "",
                 f"{peak / plain_peak:.3f}" if peak and plain_peak and seconds else "",
                 remarks[engine],
@@ -426,51 +394,9 @@ def summary(
     return rows
 
 
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """Median, lower and upper quartile."""
-    if len(values) < 2:
-        return (values * 3)[:3] if values else (math.nan,) * 3  # type: ignore[return-value]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
-
-
-def rows_of(path: Path) -> dict[Case, Row]:
-    """Those that were measured before."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [Row(**each) for each in csv.DictReader(file)]
-    return {Case(*row[: len(Case._fields)]): row for row in rows}
-
-
-def append(path: Path, row: Row) -> None:
-    """Add a line, and the first line where the file is new."""
-    new = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(Row._fields)
-        writer.writerow(row)
-
-
-def written(rows: list[Row], settings: argparse.Namespace) -> str:
-    """The table, after it went into the README beside results.csv, and its summary into the project's."""
-    found = table(rows)
-    if settings.results.parent == HERE:
-        put(found, HERE / "README.md")
-        put(overview(rows), HERE.parents[1] / "README.md")
-    return found
-
-
-def put(lines: str, readme: Path) -> None:
-    """Replace what stands between the markers of a README."""
-    begin, end = "<!-- step cost: begin -->", "<!-- step cost: end -->"
-    text = readme.read_text(encoding="utf-8")
-    before, marker, rest = text.partition(begin)
-    if not marker:
-        raise ValueError(f"{readme}: expected the line {begin}, found none")
-    _, _, after = rest.partition(end)
-    readme.write_text(f"{before}{begin}\n{lines}\n{end}{after}", encoding="utf-8")
+def readme_texts() -> dict[str, str]:
+    """Make the table of the README beside results.csv."""
+    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
 
 
 OVERVIEW = {
@@ -481,51 +407,44 @@ OVERVIEW = {
 }
 
 
-def overview(rows: list[Row]) -> str:
-    """A line for each network and device: time, and memory, as multiples of the plain step."""
-    names = [OVERVIEW[engine] for engine in OVERVIEW]
-    lines = [
-        f"| step time (peak memory) / plain step | {' | '.join(names)} |",
-        "|---" * (1 + len(names)) + "|",
-    ]
+def overview(rows: Iterable[Row]) -> dict[str, str]:
+    """Make the table of the project's README: time and memory as multiples of the plain step's, by network."""
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         groups.setdefault((row.network, where(row)), {})[row.engine] = row
-    for (network, device), group in groups.items():
-        cells = [cell(group.get(engine)) for engine in OVERVIEW]
-        lines.append(f"| {network}, {device} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    lines = [
+        [f"{network}, {device}", *(cell(group.get(engine)) for engine in OVERVIEW)]
+        for (network, device), group in groups.items()
+    ]
+    return {MARKER: markdown_table(["step time (peak memory) / plain step", *OVERVIEW.values()], lines)}
 
 
 def cell(row: Row | None) -> str:
-    """Time, and memory where it was measured."""
+    """Show the time, and the memory if it was measured."""
     if row is None or not row.seconds:
         return "–"
     return f"{float(row.ratio):.2f}" + (f" ({float(row.memory_ratio):.2f})" if row.memory_ratio else "")
 
 
 def where(row: Row) -> str:
-    """Device, threads, precision, layout and compilation of a row."""
+    """Name the device, threads, precision, layout and compilation of a row."""
     threads = row.threads and f"{row.threads} thread{'s' * (row.threads != '1')}"
     layout = row.layout if row.layout != "contiguous" else ""
     return ", ".join(filter(None, (row.device, threads, row.precision, layout, row.compiled)))
 
 
-def table(rows: list[Row]) -> str:
-    """One block of rows for each setting."""
-    lines = [
-        "| network | device | images | engine | ms per step | step / plain step (quartiles) | peak memory / plain |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def table(rows: Iterable[Row]) -> str:
+    """Make the table of this folder's README, with a block of rows for each setting."""
+    headings = ["network", "device", "images", "engine", "ms per step", "step / plain step (quartiles)"]
+    lines = []
     for row in rows:
+        milliseconds, relative = "–", f"cannot: {row.remark.partition('.')[0]}"
         if row.seconds:
-            times = f"{1000 * float(row.seconds):.1f} | {float(row.ratio):.2f} ({float(row.ratio_low):.2f} to "
-            times += f"{float(row.ratio_high):.2f})"
-        else:
-            times = f"– | cannot: {row.remark.partition('.')[0]}"
+            milliseconds = f"{1000 * float(row.seconds):.1f}"
+            relative = f"{float(row.ratio):.2f} ({float(row.ratio_low):.2f} to {float(row.ratio_high):.2f})"
         kept = f"{float(row.memory_ratio):.2f}" if row.memory_ratio else "–"
-        lines.append(f"| {row.network} | {where(row)} | {row.images} | {row.engine} | {times} | {kept} |")
-    return "\n".join(lines)
+        lines.append([row.network, where(row), row.images, row.engine, milliseconds, relative, kept])
+    return markdown_table([*headings, "peak memory / plain"], lines)
 
 
 if __name__ == "__main__":
