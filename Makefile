@@ -14,7 +14,7 @@ help:  ## what can be made
 DEMO := --config configs/quickstart.yaml --set model.regularizer_weight=0,0.1 --seeds 0 --out runs/demo
 
 demo: $(VENV)/installed  ## an ablation of two values of λ on the embedded data (some three minutes), with its report
-	$(BIN)/camtrain ablate $(DEMO) --jobs 2 --threads 1 --limit 100 --margin 5
+	$(BIN)/camtrain ablate $(DEMO) --jobs 2 --threads 1 --num_images 100 --margin 5
 
 test: lint  ## lint, types, doctests and tests
 	$(PYTEST) -m "not slow"
@@ -22,9 +22,10 @@ test: lint  ## lint, types, doctests and tests
 test-all: lint  ## the same with the slow tests
 	$(PYTEST)
 
-lint: $(VENV)/installed-dev  ## ruff, ruff format, mypy strict
+lint: $(VENV)/installed-dev  ## ruff, ruff format, codespell, mypy strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 format: $(VENV)/installed-dev  ## put the code in the house's form

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from camtrain.cams import GradCAM, normalize, resize
+from camtrain.cams import GradCAM
+from camtrain.data import DecoyDigits
 from camtrain.evaluation import METRICS, EvaluationSettings
 from camtrain.networks import build_network
 
@@ -25,32 +26,35 @@ def listing_with(words):
     return found
 
 
-def test_the_listing_of_maps():
+@pytest.fixture
+def network():
     torch.manual_seed(0)
-    names = {
-        "network": build_network("resnet18", 6, stem="small").eval(),
-        "images": torch.rand(2, 3, 32, 32),
-        "labels": torch.tensor([0, 4]),
-    }
+    return build_network("resnet18", 10, stem="small").eval()
+
+
+def test_the_listing_of_methods(network):
+    names = {"network": network, "images": torch.rand(2, 3, 32, 32), "labels": torch.tensor([0, 4])}
     exec(listing_with("LayerCAM"), names)
     assert names["network"].conv1.weight.grad.any()
     assert torch.equal(names["cam"](names["images"], 3), GradCAM(names["network"], "layer4")(names["images"], 3))
 
 
-def test_the_listing_of_scores():
-    torch.manual_seed(0)
+def test_the_listing_of_scores(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     names = {
-        "cam": GradCAM(build_network("resnet18", 6, stem="small").eval(), "layer3"),
+        "network": build_network("cifar_resnet8", 10),
+        "plain": build_network("cifar_resnet8", 10),
+        "data": DecoyDigits(),
         "images": torch.rand(2, 3, 32, 32),
-        "boxes": [torch.tensor([[20.0, 30.0, 120.0, 180.0]])] * 2,
+        "boxes": [torch.tensor([[3.0, 4.0, 17.0, 25.0]])] * 2,
         "probabilities": torch.tensor([0.8, 0.5]),
         "masked_probabilities": torch.tensor([0.2, 0.9]),
-        "normalize": normalize,
-        "resize": resize,
     }
     exec(listing_with("AverageDrop"), names)
     assert float(names["drop"].compute()) == pytest.approx(0.375)
     assert 0 < float(names["iou"].compute()) < 1
+    assert "LayerCAM" in capsys.readouterr().out
+    assert Path("evaluated/scores.csv").is_file()
 
 
 def test_the_page_of_scores_has_each_of_them_with_its_direction():
@@ -82,7 +86,12 @@ def test_the_listing_of_a_loop_trains_a_network_of_ones_own():
     exec(listing, names)
     assert names["step"].classification < 0.3
     assert 0 <= names["step"].regularization <= 2
-    assert names["maps"].shape == (16, 4, 4)
+    assert names["maps"].shape == (16, 8, 8)
+    assert names["scores"].score("grad_cam", "average_drop").num_images == 16
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) < 250
 
 
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob(".github/*.md")), *sorted(ROOT.glob("experiments/*/README.md"))]

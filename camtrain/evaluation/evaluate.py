@@ -86,6 +86,7 @@ def evaluate(
         See `Evaluator`; `Evaluation.cost` says what it was.
 
     Example:
+        >>> import torch
         >>> from camtrain.networks import CIFARResNet
         >>> images, labels = torch.rand(8, 3, 32, 32), torch.arange(8)
         >>> scores = evaluate(CIFARResNet(depth=8), [(images, labels)], metrics="average_drop", progress=False)
