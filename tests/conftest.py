@@ -5,9 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from torchvision import datasets
 
 from tests.data.fake_data import make_cifar10, make_cifar100, make_image_folder, make_oxford_pet
+
+
+@pytest.fixture
+def double_by_default():
+    """New tensors are float64, for two ways to the same number.
+
+    In float32 they differ by the order of their sums, which depends on the processor, on the number of threads and on
+    the size of a batch, and by much more where a ReLU is so near its kink that the order decides on its side.
+    """
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def main(processes: int, balance_steps: int, path: str) -> None:
     samples = TensorDataset(images, torch.arange(16) % 2)
     trainer = pl.Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", max_epochs=2, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        precision="64-true", enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     # Batches of a whole data set: which images a process gets makes no difference to their mean.
     trainer.fit(module, DataLoader(samples, batch_size=16 // processes), DataLoader(samples, batch_size=4))

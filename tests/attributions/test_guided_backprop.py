@@ -38,6 +38,7 @@ def test_network_by_hand(activation, expected):
     assert GuidedBackprop(Network())(image, Against()).flatten().tolist() == [0.0, 0.0, 3.0, 0.0]
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("vgg11", 64), ("resnet18", 224)])
 def test_equals_captum(name, size):
     network = lifelike_network(name)
@@ -45,21 +46,22 @@ def test_equals_captum(name, size):
     theirs = _of_captum(network, images, classes)
     ours = GuidedBackprop(network)(images, classes)
     scale = theirs.abs().amax()
-    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-9)
     assert (ours - InputGradient(network)(images, classes)).norm() > 0.5 * ours.norm()
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_equals_modules_that_guide_by_themselves_where_captum_returns_the_plain_gradient():
     network = lifelike_network("mobilenet_v2")
     images, classes = torch.rand(2, 3, 64, 64), torch.tensor([3, 7])
     ours, plain = GuidedBackprop(network)(images, classes), InputGradient(network)(images, classes)
     scale = plain.abs().amax()
-    torch.testing.assert_close(_of_captum(network, images, classes) / scale, plain / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(_of_captum(network, images, classes) / scale, plain / scale, rtol=0, atol=1e-9)
     guided = _with_guided_relu6(network)
     leaf = images.clone().requires_grad_()
     (expected,) = torch.autograd.grad(guided(leaf)[torch.arange(2), classes].sum(), leaf)
     scale = expected.abs().amax()
-    torch.testing.assert_close(ours / scale, expected / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, expected / scale, rtol=0, atol=1e-9)
     assert (ours - plain).norm() > 0.5 * ours.norm()
 
 

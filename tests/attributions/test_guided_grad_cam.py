@@ -24,8 +24,8 @@ def test_hand_values():
 
 @pytest.mark.parametrize(("name", "layer"), [("resnet18", "layer4"), ("resnet18", "layer2"), ("vgg11", "features")])
 def test_equals_captum(name, layer):
-    network = lifelike_network(name)
-    images, classes = torch.rand(2, 3, 64, 64), torch.tensor([3, 7])
+    network = lifelike_network(name).double()
+    images, classes = torch.rand(2, 3, 64, 64).double(), torch.tensor([3, 7])
     # A copy: captum's hooks need ReLUs that do not work in place.
     theirs = copy.deepcopy(network)
     with pytest.warns(UserWarning, match="Setting backward hooks on ReLU activations"):
@@ -35,9 +35,10 @@ def test_equals_captum(name, layer):
     ours = GuidedGradCAM(network, layer)(images, classes)
     scale = expected.abs().amax()
     assert scale > 0
-    torch.testing.assert_close(ours / scale, expected.detach() / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, expected.detach() / scale, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(("name", "layer", "size"), [("mobilenet_v2", "features", 64), ("resnet18", "layer4", 224)])
 def test_equals_its_factors(name, layer, size):
     network = lifelike_network(name)
@@ -47,7 +48,7 @@ def test_equals_its_factors(name, layer, size):
     ours = GuidedGradCAM(network, layer)(images, classes)
     scale = expected.abs().amax()
     assert scale > 0
-    torch.testing.assert_close(ours / scale, expected / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, expected / scale, rtol=0, atol=1e-9)
 
 
 def test_one_pass_and_the_layer_that_is_found():

@@ -28,6 +28,7 @@ def test_network_by_hand():
     assert torch.equal(InputGradient(network)(image), InputGradient(network)(image, 1))  # logits -1 and 10
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("vgg11", 64), ("mobilenet_v2", 64), ("resnet18", 224)])
 def test_equals_captum(name, size):
     network = lifelike_network(name)
@@ -35,9 +36,9 @@ def test_equals_captum(name, size):
     theirs = Saliency(network).attribute(images.clone().requires_grad_(), target=classes, abs=False)
     ours = InputGradient(network)(images, classes)
     scale = theirs.abs().amax()
-    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-9)
     theirs = Saliency(network).attribute(images.clone().requires_grad_(), target=classes).amax(dim=1)
-    torch.testing.assert_close(saliency_map(ours) / scale, theirs / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(saliency_map(ours) / scale, theirs / scale, rtol=0, atol=1e-9)
 
 
 def test_gradcheck_end_to_end():

@@ -26,6 +26,7 @@ def test_adds_up_to_the_logit_without_biases():
     torch.testing.assert_close(attributions.sum(dim=(1, 2, 3)), network(images)[:, 2].detach())
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v2"])
 def test_equals_captum(name):
     network = lifelike_network(name)
@@ -33,7 +34,7 @@ def test_equals_captum(name):
     theirs = CaptumInputXGradient(network).attribute(images.clone().requires_grad_(), target=classes).detach()
     ours = InputXGradient(network)(images, classes)
     scale = theirs.abs().amax()
-    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-9)
 
 
 def test_gradcheck_end_to_end():

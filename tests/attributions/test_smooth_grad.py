@@ -31,7 +31,9 @@ def test_statistics_of_groups_of_any_sizes(sizes):
 def test_variance_does_not_cancel():
     gradients = 1e4 + torch.randn(100, 50, generator=torch.Generator().manual_seed(0))
     exact = gradients.double().var(dim=0, correction=0).float()
-    torch.testing.assert_close(gradient_statistic(gradients.split(7), "variance"), exact, rtol=1e-3, atol=0)
+    # Neighboring numbers of float32 at 1e4 are 1e-3 apart: a mean and a deviation from it, of the order of 1, are right
+    # to that, and so is the variance to a few of that.
+    torch.testing.assert_close(gradient_statistic(gradients.split(7), "variance"), exact, rtol=1e-2, atol=0)
     naive = gradients.square().mean(dim=0) - gradients.mean(dim=0).square()
     assert ((naive - exact).abs() / exact).amax() > 1
 
@@ -70,6 +72,7 @@ def test_closed_form():
         torch.testing.assert_close(found, values, rtol=0.08, atol=1e-4)
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_no_noise_is_the_input_gradient():
     torch.manual_seed(0)
     network, images = CIFARResNet(8).eval(), torch.rand(2, 3, 16, 16)
@@ -96,6 +99,7 @@ def test_noise():
     assert torch.corrcoef(flat).fill_diagonal_(0).abs().amax() < 0.2  # another one for each sample
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("seed", [None, 3])
 def test_attributions_depend_on_the_seed_and_not_on_the_size_of_a_pass(seed):
     torch.manual_seed(0)
@@ -124,14 +128,6 @@ def test_class_is_that_of_the_clean_image():
     torch.testing.assert_close(attributions, torch.full_like(images, 5 / 48))
 
 
-@pytest.fixture
-def double_by_default():
-    """Captum draws its noise in the default precision."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize(
     ("name", "size", "statistic"),
     [
@@ -144,9 +140,7 @@ def double_by_default():
     ],
 )
 def test_equals_captum_with_the_same_noise(name, size, statistic, double_by_default):
-    # In double: where a ReLU is nearly at its kink, the order of a sum, which differs between batches and processors,
-    # decides in float32 on which side it is, and a gradient differs by 4e-3 of the largest.
-    network = lifelike_network(name).double()
+    network = lifelike_network(name)
     images, classes = torch.randn(2, 3, size, size), torch.tensor([3, 7])
     spans = images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3))
     torch.manual_seed(5)

@@ -11,6 +11,8 @@ from camtrain.batch import Batch
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.cams import GradCAM, normalize, resize
 
+pytestmark = pytest.mark.usefixtures("double_by_default")
+
 
 def batch_of(count=4, labels=True):
     images = torch.randn(count, 3, 16, 16)
@@ -30,7 +32,7 @@ def test_each_image_is_explained_as_if_it_were_alone(tiny_module, labels):
         target = torch.tensor([index % 3 if labels else prediction])
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, target), image)
         torch.testing.assert_close(explained.input_gradients[index], gradient[0])
-        torch.testing.assert_close(explained.probabilities[index], logits.softmax(dim=1)[0].detach())
+        torch.testing.assert_close(explained.probabilities[index], logits.softmax(dim=1)[0].detach().float())
         assert int(explained.predictions[index]) == prediction
         cam = normalize(resize(GradCAM(network, "4")(image.detach(), prediction), (16, 16)))[0]
         torch.testing.assert_close(explained.prediction_cams[index], cam, rtol=1e-4, atol=1e-5)

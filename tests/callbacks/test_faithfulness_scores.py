@@ -14,6 +14,8 @@ from camtrain.cams import GradCAM, normalize, resize
 from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 
+pytestmark = pytest.mark.usefixtures("double_by_default")
+
 STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import runpy
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from camtrain.callbacks import LocalizationScores
 from camtrain.cams import GradCAM, normalize, resize
 from camtrain.methods import normalized_maps
 from camtrain.metrics import energy_in_region, localization_iou, regions
+
+pytestmark = pytest.mark.usefixtures("double_by_default")
 
 STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
 NAMES = (
@@ -300,7 +303,7 @@ def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
     printed = [capsys.readouterr().out]
     command = [sys.executable, str(script), "2", str(tmp_path / "2")]
     project = {"PYTHONPATH": str(Path(camtrain.batch.__file__).parents[1])}
-    done = subprocess.run(command, env=project, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, env=os.environ | project, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     printed.append(done.stdout)
     one, two = (torch.load(tmp_path / name / "scores.pt") for name in ("1", "2"))

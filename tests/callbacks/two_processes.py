@@ -36,4 +36,5 @@ def main(processes: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)  # as in the test, which runs `main` too
     main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -55,6 +55,7 @@ def images() -> Tensor:
 # Classes -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_class_idx_int_tensor_or_none(network, images):
     network.eval()
     cam = SignedCAM(network, "conv2")
@@ -77,6 +78,7 @@ def test_class_idx_none_is_the_predicted_class_of_each_image(network, images):
     assert not torch.allclose(cam(images), cam(images, (predicted + 1) % 4))
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_each_map_is_that_of_the_image_alone(network, images, differentiable):
     network.eval()
@@ -86,6 +88,7 @@ def test_each_map_is_that_of_the_image_alone(network, images, differentiable):
     assert alone.flatten(1).abs().amax(dim=1).min() > 0
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_contrast_and_against_are_the_same_combination_of_maps_as_of_scores(network, images):
     network.eval()
     cam = SignedCAM(network, "conv2")
@@ -264,6 +267,7 @@ def test_found_layer_is_passed_over_where_it_is_reused(images):
     assert torch.equal(SignedCAM(network)(images), SignedCAM(network, "conv2")(images))
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_inplace_relu_after_the_layer_does_not_corrupt_its_activations(network, images, differentiable):
     reference = SmallNetwork(inplace=False)
@@ -396,6 +400,7 @@ def test_frozen_network(network, images):
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_frozen_layers_before_the_target_layer_leave_the_head_trainable(network, images):
     network.eval()
     head = network.head[0].weight
@@ -446,6 +451,7 @@ def test_after_a_pass_without_gradients_under_autocast(images):
     assert head.abs().amax() > 0
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_a_network_that_turns_gradients_off_for_its_backbone(images):
     class Frozen(nn.Module):
         def __init__(self) -> None:

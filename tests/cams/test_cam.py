@@ -107,6 +107,7 @@ def test_dead_map():
     assert torch.equal(gradient, torch.zeros(3, 2))
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(
     ("name", "layer", "size"),
     [("resnet18", "layer4", 64), ("mobilenet_v2", "features", 64), ("shufflenet_v2_x0_5", None, 64),
@@ -121,12 +122,12 @@ def test_mean_is_the_logit_without_its_bias_and_positive_part_is_grad_cam(name, 
     head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     scale = cams.abs().amax()
     torch.testing.assert_close(
-        cams.mean(dim=(-2, -1)) / scale, (logits - head.bias.detach()[classes]) / scale, rtol=0, atol=1e-5
+        cams.mean(dim=(-2, -1)) / scale, (logits - head.bias.detach()[classes]) / scale, rtol=0, atol=1e-9
     )
     pixels = cams.shape[-2] * cams.shape[-1]
     assert pixels > 1
     grad_cams = GradCAM(network, layer)(images, classes)
-    torch.testing.assert_close(cams.relu() / scale, pixels * grad_cams / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(cams.relu() / scale, pixels * grad_cams / scale, rtol=0, atol=1e-9)
 
 
 def test_channels_last():

@@ -54,16 +54,17 @@ def test_dead_map():
         assert torch.equal(derivative, torch.zeros(1, 2, 3, 3))
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(("name", "layer", "size"), PARITY_CASES)
 def test_equals_pytorch_grad_cam(name, layer, size):
     network = random_network(name)
     images, classes = torch.rand(2, 3, size, size), torch.tensor([3, 7])
     theirs = library_map(pytorch_grad_cam.LayerCAM, network, layer, images, classes)
     ours = LayerCAM(network, layer)(images, classes)
-    # Random weights make small maps: the tolerance of 1e-5 is relative to the largest value.
+    # Random weights make small maps: the tolerance of 1e-9 is relative to the largest value.
     scale = theirs.amax()
     assert scale > 0
-    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-9)
 
 
 # Pyramid -----------------------------------------------------------------------------------------
@@ -146,6 +147,7 @@ def test_pyramid_of_small_maps_in_half_precision():
     torch.testing.assert_close(pyramid, layer_cam_pyramid(maps), rtol=0, atol=0.01)
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_pyramid_of_a_network():
     network = random_network("resnet18")
     images, classes = torch.rand(2, 3, 64, 64), torch.tensor([3, 7])
@@ -155,7 +157,7 @@ def test_pyramid_of_a_network():
     resized = [_upsampled(cams, 16) for cams in single]
     shares = [cams / cams.amax(dim=(-2, -1), keepdim=True) for cams in resized]
     expected = torch.stack([torch.tanh(2 * shares[0]), torch.tanh(2 * shares[1]), *shares[2:]]).amax(dim=0)
-    torch.testing.assert_close(LayerCAM(network, layers)(images, classes), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(LayerCAM(network, layers)(images, classes), expected, rtol=0, atol=1e-9)
     steeper = LayerCAM(network, layers, gamma=4.0)(images, classes)
     assert (steeper >= expected - 1e-5).all()
     assert (steeper > expected + 1e-2).any()

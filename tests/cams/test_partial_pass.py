@@ -22,6 +22,8 @@ from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.networks.map_layout import map_layout
 from camtrain.networks.uncompiled import uncompiled
 
+pytestmark = pytest.mark.usefixtures("double_by_default")
+
 ROWS = 5
 
 
@@ -41,7 +43,7 @@ def _variants(activations: Tensor) -> Tensor:
     return activations * kept
 
 
-def _check(network: nn.Module, name: str, image: Tensor, *, tolerance: float = 1e-5) -> Counter[str]:
+def _check(network: nn.Module, name: str, image: Tensor, *, tolerance: float = 1e-9) -> Counter[str]:
     """Compare, and count what the operators of the partial pass were."""
     layer = network.eval().get_submodule(name)
     layout_of = partial(map_layout, images=image, network=network)
@@ -66,9 +68,9 @@ def _check(network: nn.Module, name: str, image: Tensor, *, tolerance: float = 1
     spread = (expected - expected[:1]).abs().amax()
     assert spread > 0, "the variants must matter"
     # The effect of the variants is what has to be right, which may be small beside the logits.
-    torch.testing.assert_close(logits, expected, rtol=0, atol=float(tolerance * spread + 1e-6 * expected.abs().amax()))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=float(tolerance * spread + 1e-12 * expected.abs().amax()))
     torch.testing.assert_close(
-        again, expected[2:], rtol=0, atol=float(tolerance * spread + 1e-6 * expected.abs().amax())
+        again, expected[2:], rtol=0, atol=float(tolerance * spread + 1e-12 * expected.abs().amax())
     )
     assert torch.equal(image, before)
     return operators.counts

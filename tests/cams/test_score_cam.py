@@ -155,6 +155,7 @@ _PARITY = [
 ]
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(("name", "layer", "size"), _PARITY)
 def test_equals_pytorch_grad_cam_but_for_its_upsampling(name, layer, size, monkeypatch):
     # It aligns the corners, which neither the paper nor the authors' code does; here it is kept from that. Its flat
@@ -173,7 +174,8 @@ def test_equals_pytorch_grad_cam_but_for_its_upsampling(name, layer, size, monke
     with LibraryScoreCAM(network, [module]) as theirs:
         targets = [ClassifierOutputTarget(int(label)) for label in classes]
         expected = torch.from_numpy(theirs.get_cam_weights(images, module, targets, activations.numpy(), None))
-    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-7)
+    # It adds 1e-8 to the range of a channel, some 0.1.
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=0)
     assert weights.amax() > 1.05 * weights.amin()
     torch.testing.assert_close(maps(images, classes), torch.einsum("nk,nkij->nij", expected, activations).relu())
 

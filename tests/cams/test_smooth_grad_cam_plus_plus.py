@@ -227,19 +227,20 @@ def test_small_gradients_do_not_underflow(network, images, scale):
     torch.testing.assert_close(cams / expected.amax() / scale, expected / expected.amax(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_residual_network():
     network = random_network("resnet18")
     images, classes = torch.rand(2, 3, 64, 64), torch.tensor([3, 7])
     noiseless = SmoothGradCAMPlusPlus(network, "layer3", num_samples=2, noise_level=0)(images, classes)
     expected = GradCAMPlusPlus(network, "layer3")(images, classes)
     scale = expected.amax()
-    torch.testing.assert_close(noiseless / scale, expected / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(noiseless / scale, expected / scale, rtol=0, atol=1e-9)
     # In evaluation mode the size of the passes changes nothing.
     options = {"num_samples": 5, "noise_level": 0.1, "seed": 0}
     one, three = (
         SmoothGradCAMPlusPlus(network, "layer3", max_batch=size, **options)(images, classes) for size in (1, 6)
     )
-    torch.testing.assert_close(one / scale, three / scale, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one / scale, three / scale, rtol=0, atol=1e-9)
 
 
 def test_no_images(network):

@@ -110,6 +110,7 @@ def test_equals_the_hessian_in_loops(activation, score):
     torch.testing.assert_close(cam(images, classes), flat.sum(dim=2).view(2, 2, 3), rtol=1e-12, atol=1e-16)
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(
     ("name", "layer", "behind"),
     [
@@ -149,7 +150,7 @@ def test_equals_products_with_the_hessian_of_the_layers_behind(name, layer, behi
     pairs = TaylorCAM(network, layer).pairs(images, 4)
     scale = expected.amax()
     assert scale > 0
-    torch.testing.assert_close(pairs / scale, expected / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(pairs / scale, expected / scale, rtol=0, atol=1e-9)
 
 
 class Tiny(VisionTransformer):

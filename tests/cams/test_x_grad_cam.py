@@ -79,16 +79,18 @@ def test_half_precision_does_not_overflow():
     assert cams.amin() > 0
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(("name", "layer", "size"), PARITY_CASES)
 def test_equals_pytorch_grad_cam(name, layer, size):
     network = random_network(name)
     images, classes = torch.rand(2, 3, size, size), torch.tensor([3, 7])
     theirs = library_map(pytorch_grad_cam.XGradCAM, network, layer, images, classes)
     ours = XGradCAM(network, layer)(images, classes)
-    # Random weights make small maps: the tolerance of 1e-5 is relative to the largest value.
+    # Random weights make small maps: the tolerance is relative to the largest value. It is so large because of the 1e-7
+    # that the library adds to sums of activations, of which those of VGG are of the order of 0.01.
     scale = theirs.amax()
     assert scale > 0
-    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours / scale, theirs / scale, rtol=0, atol=1e-4)
 
 
 def _random(*shape: int) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,8 @@ from camtrain.methods import method_named, normalized_maps, resized_maps
 from camtrain.metrics import AdditiveScore, adcc, area_under_curve, coherency, complexity, drop, map_similarity, road
 from camtrain.networks import CIFARResNet
 
+pytestmark = pytest.mark.usefixtures("double_by_default")
+
 SETTINGS = EvaluationSettings(num_steps=5, removed_shares=(0.2, 0.6), num_stages=3, num_classes=4)
 NAMES = ["grad_cam", "input_gradient", "layer_cam"]
 

@@ -42,9 +42,10 @@ def rise_scores(network, image, cam, mode, step):
     return scores
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_blur_is_that_of_rise():
     images = torch.randn(2, 3, 40, 33)
-    torch.testing.assert_close(blurred(images), rise_blur(images), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(blurred(images), rise_blur(images), rtol=1e-9, atol=1e-12)
     assert blurred(torch.randn(1, 3, 4, 4)).shape == (1, 3, 4, 4)
     assert blurred(images.double()).dtype == torch.float64
 
