@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import torch
 from torchvision import datasets
 
 from tests.data.fake_data import make_cifar10, make_cifar100, make_image_folder, make_oxford_pet
+
+# `tests/processors.py` turns oneDNN off; scripts that tests start do the same for themselves.
+torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Lightning starts the other processes by running it again.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from camtrain.regularizers import InterpretableGradient, MapSparsity, Sum, Term
 
 def main(processes: int, balance_steps: int, path: str) -> None:
     torch.set_num_threads(1)
+    torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
     torch.manual_seed(0)
     # Without BatchNorm, whose statistics are those of each process.
     network = nn.Sequential(

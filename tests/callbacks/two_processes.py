@@ -5,6 +5,7 @@ Run as a script, because Lightning starts the other processes by running it agai
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -36,5 +37,6 @@ def main(processes: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
     torch.set_default_dtype(torch.float64)  # as in the test, which runs `main` too
     main(int(sys.argv[1]), Path(sys.argv[2]))

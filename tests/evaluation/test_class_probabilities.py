@@ -14,6 +14,7 @@ def network():
     return CIFARResNet(depth=8, num_classes=5, width=4).eval()
 
 
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("max_batch", [1, 2, 3, 7, 64])
 def test_each_variant_gets_its_own_probabilities_whatever_the_batches(network, max_batch):
     images = torch.randn(3, 3, 8, 8)

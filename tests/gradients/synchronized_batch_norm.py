@@ -7,6 +7,7 @@ needs an accelerator; here its statistics are summed by torch's own differentiab
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 
 import torch
@@ -74,4 +75,5 @@ def main(rank: int, meeting_point: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
     main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

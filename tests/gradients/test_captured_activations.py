@@ -186,9 +186,9 @@ def test_layers_on_two_branches():
             return self.head((self.left(images) * self.right(images)).flatten(1))
 
     torch.manual_seed(0)
-    model = Branches()
+    model = Branches().double()
     with captured_activations([model.right, model.left]) as captured:
-        score = model(images())[:, 0].sum()
+        score = model(images(torch.float64))[:, 0].sum()
     right, left = captured.of_layers
     of_right, of_left = torch.autograd.grad(score, [right, left])
     row = model.head.weight[0].view(1, 4, 3, 3)

@@ -63,12 +63,13 @@ def ssim_loop(first, second):
     return sum(values) / len(values)
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_ssim_matches_a_loop_with_a_range_of_one():
     first, second = pair(count=2)
     # The range is 1, and not the range of these values.
     first, second = 0.3 * first, 0.3 * second
     expected = [ssim_loop(a, b) for a, b in zip(first, second, strict=True)]
-    assert map_similarity(first, second, "ssim").tolist() == pytest.approx(expected, abs=1e-5)
+    assert map_similarity(first, second, "ssim").tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_correlation_of_values_that_hardly_differ():
@@ -86,13 +87,14 @@ def test_scores_use_the_similarity_that_they_are_given():
     assert float(ClassSensitivity()(first, second)) != pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.usefixtures("double_by_default")
 def test_ssim_scores_each_image_alone():
     first, second = pair()
     expected = [
         float(structural_similarity_index_measure(a[None, None], b[None, None], data_range=1.0))
         for a, b in zip(first, second, strict=True)
     ]
-    assert map_similarity(first, second, "ssim").tolist() == pytest.approx(expected, abs=1e-5)
+    assert map_similarity(first, second, "ssim").tolist() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["spearman", "pearson", "ssim"])

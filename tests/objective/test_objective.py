@@ -276,16 +276,16 @@ def test_accumulated_half_batches_are_the_whole_batch(distance):
 
 
 def test_one_hot_probabilities_are_the_labels():
-    network, (images, labels) = plain_network_of(), batch_of()
+    network, (images, labels) = plain_network_of(torch.float64), batch_of(torch.float64)
     by_index = regularized()(network, images, labels)
-    by_probability = regularized()(network, images, F.one_hot(labels, 4).float())
+    by_probability = regularized()(network, images, F.one_hot(labels, 4).double())
     torch.testing.assert_close(by_probability.loss, by_index.loss)
     torch.testing.assert_close(by_probability.regularization, by_index.regularization)
 
 
 def test_soft_labels_and_label_smoothing_are_the_same_thing():
-    network, (images, labels) = plain_network_of(), batch_of()
-    smooth = 0.8 * F.one_hot(labels, 4).float() + 0.2 / 4
+    network, (images, labels) = plain_network_of(torch.float64), batch_of(torch.float64)
+    smooth = 0.8 * F.one_hot(labels, 4).double() + 0.2 / 4
     by_smoothing = Objective(InterpretableGradient(), 1.0, label_smoothing=0.2)(network, images, labels)
     torch.testing.assert_close(regularized()(network, images, smooth).loss, by_smoothing.loss)
     assert by_smoothing.classification != regularized()(network, images, labels).classification
@@ -505,7 +505,7 @@ def lazy(every_n_steps, weight=0.5):
 
 
 def test_lazy_regularization_is_k_times_as_much_in_every_kth_step():
-    network, batch = plain_network_of(), batch_of()
+    network, batch = plain_network_of(torch.float64), batch_of(torch.float64)
     always, objective = regularized(1.5)(network, *batch), lazy(3)
     found = [objective(network, *batch) for _ in range(7)]
     assert [step.regularized for step in found] == [True, False, False] * 2 + [True]
@@ -514,7 +514,7 @@ def test_lazy_regularization_is_k_times_as_much_in_every_kth_step():
             torch.testing.assert_close(step.loss, always.loss)
             assert step.notes == always.notes
         else:
-            assert torch.equal(step.loss, step.classification)
+            assert torch.equal(step.loss.float(), step.classification)
             assert step.regularization.isnan()
             assert step.notes == {}
 
