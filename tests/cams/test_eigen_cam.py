@@ -106,7 +106,8 @@ def test_second_derivative_is_refused():
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_scale(scale):
     activations = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(eigen_cam(scale * activations) / scale, eigen_cam(activations))
+    # The products are rounded by 6e-8, and the decomposition of 16 pixels makes some hundred times that of it at most.
+    torch.testing.assert_close(eigen_cam(scale * activations) / scale, eigen_cam(activations), rtol=1e-4, atol=1e-5)
 
 
 def test_image_that_is_not_finite_is_nan_and_leaves_the_others():
