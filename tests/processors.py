@@ -27,9 +27,9 @@ PATHS = [
     "tests/evaluation",
     "tests/regularizers",
     "tests/networks",
+    "tests/objective",
     "tests/callbacks",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_methods*.py")),
-    "tests/test_objective.py",
     "tests/test_classifier.py",
     "tests/test_distributed.py",
     "camtrain",  # the doctests
