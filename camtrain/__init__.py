@@ -1,37 +1,42 @@
 """Train image classifiers that look at the right thing, and show that they do.
 
-Everything that the command line does is one of these functions. Names are imported when they are first used, so that
-`import camtrain` itself is fast.
+Everything that the command line does is one of these functions. Names and packages are imported when they are first
+used, so that `import camtrain` itself is fast.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from camtrain.ablation import Ablation
-    from camtrain.ablation.ablate import ablate
+if _TYPE_CHECKING:
+    from camtrain.ablation.ablate import DEFAULT_EVALUATION, ablate
+    from camtrain.ablation.ablation import Ablation
     from camtrain.batch import Batch
     from camtrain.camtrain_warning import CamtrainWarning
     from camtrain.classifier import Classifier
-    from camtrain.evaluation import Evaluation, EvaluationPlan, EvaluationSettings, compare, evaluate
-    from camtrain.explanation import Explanation, explain
+    from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationPlan, EvaluationSettings, compare, evaluate
+    from camtrain.explanation import Explanation, Explanations, explain
     from camtrain.loading import load_data, load_network
-    from camtrain.methods import image_maps
+    from camtrain.methods import METHODS, image_maps
     from camtrain.networks import LoadedNetwork
     from camtrain.objective import Objective
     from camtrain.pictures import overlay
 
 __all__ = [
+    "DEFAULT_EVALUATION",
+    "METHODS",
+    "METRICS",
     "Ablation",
     "Batch",
     "CamtrainWarning",
     "Classifier",
+    "Comparison",
     "Evaluation",
     "EvaluationPlan",
     "EvaluationSettings",
     "Explanation",
+    "Explanations",
     "LoadedNetwork",
     "Objective",
     "ablate",
@@ -45,34 +50,43 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Ablation": "ablation",
-    "Batch": "batch",
-    "CamtrainWarning": "camtrain_warning",
-    "Classifier": "classifier",
-    "Evaluation": "evaluation",
-    "EvaluationPlan": "evaluation",
-    "EvaluationSettings": "evaluation",
-    "Explanation": "explanation",
-    "LoadedNetwork": "networks",
-    "Objective": "objective",
-    "ablate": "ablation",
-    "compare": "evaluation",
-    "evaluate": "evaluation",
-    "explain": "explanation",
-    "image_maps": "methods",
-    "load_data": "loading",
-    "load_network": "loading",
-    "overlay": "pictures",
+    "ablation": ("DEFAULT_EVALUATION", "Ablation", "ablate"),
+    "batch": ("Batch",),
+    "camtrain_warning": ("CamtrainWarning",),
+    "classifier": ("Classifier",),
+    "evaluation": (
+        "METRICS",
+        "Comparison",
+        "Evaluation",
+        "EvaluationPlan",
+        "EvaluationSettings",
+        "compare",
+        "evaluate",
+    ),
+    "explanation": ("Explanation", "Explanations", "explain"),
+    "loading": ("load_data", "load_network"),
+    "methods": ("METHODS", "image_maps"),
+    "networks": ("LoadedNetwork",),
+    "objective": ("Objective",),
+    "pictures": ("overlay",),
 }
+_PACKAGES = {*_HOMES, "attributions", "callbacks", "cams", "data", "gradients", "metrics", "regularizers", "report"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+def __getattr__(name: str) -> object:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is not None:
+        found: object = getattr(import_module(f"camtrain.{home}"), name)
+        globals()[name] = found
+        return found
+    if name in _PACKAGES:
+        return import_module(f"camtrain.{name}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("camtrain")
+    raise AttributeError(f"module 'camtrain' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *_PACKAGES, "__version__"})

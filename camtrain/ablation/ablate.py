@@ -48,7 +48,7 @@ def ablate(
     folder: str | Path,
     seeds: Sequence[int] = (0,),
     evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
-    jobs: int = 1,
+    jobs: int | None = None,
     threads: int | None = None,
     executor: Literal["local", "ray"] | Executor = "local",
     on_trial: Callable[[Outcome], None] | None = None,
@@ -58,19 +58,21 @@ def ablate(
 ) -> Ablation:
     """Train each combination of settings with each seed, and score the maps of each.
 
-    Each trial trains as `camtrain fit` does, in a process of its own, and the maps of the checkpoint that its test
-    scored are evaluated. Stopped at any moment and called again with the same arguments, it skips the trials that are
+    Each trial trains in its own process, as `camtrain fit` does; then the maps of the tested checkpoint are scored. Stopped at
+    any moment and called again with the same arguments, it skips the trials that are
     finished and goes on with the others from their last checkpoints. A trial is known by the hash of its whole
     configuration.
 
     Args:
-        config: A configuration of `camtrain fit`: the path of a YAML file, or its content.
+        config: The path of a configuration of `camtrain fit`; in Python also its content, as a mapping.
         grid: The values of configuration keys, such as `{"model.regularizer_weight": [0, 0.1]}`. All combinations are
             run.
         folder: The folder of the study; its name is W&B's group.
         seeds: Each combination is run with each seed.
-        evaluation: How maps are scored after each training; `None` scores none.
-        jobs: The number of trials at a time, dealt out over GPUs.
+        evaluation: How maps are scored after each training; `None` scores none. To change a part of the default, call
+            `dataclasses.replace(camtrain.DEFAULT_EVALUATION, num_images=100)`.
+        jobs: The number of trials at a time, dealt out over GPUs. The default is 1, on a Ray cluster as many as it has
+            room for.
         threads: The number of threads of each trial, on which sums depend a little; a study keeps the number that it
             began with. The default is the number of cores over `jobs`.
         executor: Where trials run: "local" in processes of this machine, "ray" on a Ray cluster, or anything that is
@@ -108,7 +110,7 @@ def ablate(
     return run_study(study, chosen_executor(executor, jobs), on_trial, progress=progress)
 
 
-def chosen_executor(executor: Literal["local", "ray"] | Executor, jobs: int | None = 1) -> Executor:
+def chosen_executor(executor: Literal["local", "ray"] | Executor, jobs: int | None = None) -> Executor:
     """The executor of a name, or the one given.
 
     Raises:
@@ -158,7 +160,7 @@ def planned_study(
     evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
     *,
     threads: int | None = None,
-    jobs: int | None = 1,
+    jobs: int | None = None,
     wandb: WandbMode | None = None,
     project: str | None = None,
     split: Literal["test", "val"] | None = None,
