@@ -112,7 +112,7 @@ class CommandParser(ArgumentParser):
         if key:
             rest = re.sub(r"<class '(\w+)'>", r"\1", " ".join(key["rest"].split()))
             message = f"--{key['key']}: {rest[:1].lower()}{rest[1:]}"
-        print(f"{self.prog}: error: {self.in_words(message)}", file=sys.stderr)
+        print(f"{self.prog}: error: {self.in_words(' '.join(message.split()))}", file=sys.stderr)
         print(f"`{self.prog} --help` explains all options", file=sys.stderr)
         raise SystemExit(2) from ex
 

@@ -58,7 +58,13 @@ class Questions:
         Args:
             probabilities: (K,) class probabilities.
             class_names: The names of all classes, or `None` to number them.
+
+        Raises:
+            ValueError: If a class is not one of the K.
         """
+        for argument, index in (("class_", self.class_idx), ("contrast", self.contrast)):
+            if isinstance(index, int):
+                _check_class(argument, index, len(probabilities))
 
         def probability_of(index: int) -> float:
             return float(probabilities[index])
@@ -120,9 +126,14 @@ def class_index(
     if found and isinstance(given, str):
         return found[0]
     if word.isdecimal():
-        if num_classes is None or int(word) < num_classes:
-            return int(word)
-        raise ValueError(f"`{argument}`: expected classes from 0 to {num_classes - 1}, got {given}")
+        if num_classes is not None:
+            _check_class(argument, int(word), num_classes)
+        return int(word)
     numbers = "its classes have numbers only" + ("" if num_classes is None else f", 0 to {num_classes - 1}")
     known = nearest_names(word, class_names) if class_names else numbers
     raise ValueError(f"`{argument}`: no class is called {given!r}; {known}")
+
+
+def _check_class(argument: str, index: int, num_classes: int) -> None:
+    if index >= num_classes:
+        raise ValueError(f"`{argument}`: expected classes from 0 to {num_classes - 1}, got {index}")
