@@ -174,7 +174,7 @@ def test_what_is_no_data_is_named(data, error, message):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"methods": "gradcam"}, ValueError, "`method`: none is called 'gradcam'"),
+        ({"methods": "gradcam"}, ValueError, "`methods`: none is called 'gradcam'"),
         ({"methods": []}, ValueError, "`methods`: expected at least one, got none"),
         (
             {"metrics": "averge_drop"},

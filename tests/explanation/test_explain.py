@@ -277,7 +277,7 @@ def test_all_methods_that_the_network_can_be_explained_by():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"methods": "gradcam"}, "none is called 'gradcam'"),
+        ({"methods": "gradcam"}, "`methods`: none is called 'gradcam'"),
         ({"target_layer": "9"}, "no module is called '9'"),
         ({"class_": 5}, "`class_`: expected classes from 0 to 2, got 5"),
         ({"contrast": 5}, "`contrast`: expected classes from 0 to 2, got 5"),
@@ -321,7 +321,7 @@ def test_a_method_that_cannot_be_used_has_a_reason():
     (explanation,) = explanations
     assert [each.map is not None for each in explanation.maps] == [False, True, False]
     assert explanations.used == {"grad_cam"}
-    assert "`target_layer`: expected a layer that puts out 784 channels" in explanations.reasons["cam"]
+    assert "`target_layer`: expected a layer with 784 channels" in explanations.reasons["cam"]
     assert explanation.maps[2].reason == explanations.reasons["guided_backprop"]
     assert "no ReLU-like activation" in explanation.maps[2].reason
     assert explanation.map is None
