@@ -436,8 +436,8 @@ def called(monkeypatch):
 def test_options_reach_the_functions(explain, called):
     status, _, err = explain(
         "--images", "a.png", "photos", "--network", "resnet18", "--weights", "DEFAULT", "--config", "run.yaml",
-        "--size", "64", "--mean", "0", "0.5", "1", "--std", "1", "1", "2", "--methods", "cam,grad_cam", "--out", "there",
-        "--target_layer", "layer3", "--class", "cat", "--top_k", "3", "--counterfactual", "--contrast", "dog",
+        "--size", "64", "--mean", "0", "0.5", "1", "--std", "1", "1", "2", "--methods", "cam,grad_cam", "--out",
+        "there", "--target_layer", "layer3", "--class", "cat", "--top_k", "3", "--counterfactual", "--contrast", "dog",
         "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
     )  # fmt: skip
     assert (status, err.splitlines()[0]) == (2, "camtrain explain: error: --out: that is all")
