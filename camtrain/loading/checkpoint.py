@@ -27,8 +27,8 @@ def checkpoint_in(path: Path) -> Path:
 
     Args:
         path: A checkpoint, the folder of a run (`runs/quickstart/version_0`), or the folder of all its versions
-            (`runs/quickstart`), of which the newest with a checkpoint is taken. Of a run it is the checkpoint that its
-            test scored: the best one, or `last.ckpt` where none was chosen.
+            (`runs/quickstart`), of which the newest with a checkpoint is taken. For a run, it is the checkpoint that
+            its test scored: the best one, or `last.ckpt` where none was chosen.
 
     Raises:
         FileNotFoundError: If there is no such file, or no checkpoint in the folder.
@@ -81,8 +81,8 @@ def classifier_in(path: Path, make_network: Callable[[int], nn.Module] | None = 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such checkpoint, its weights do not fit the network, or a network is given and needs
-            not be, or the other way around.
+        ValueError: If it is no such checkpoint, its weights do not fit the network, or a network is given although the
+            checkpoint has one, or missing although it has none.
     """
     settings, state = _saved(path)
     given: dict[str, Any] = {}
