@@ -100,9 +100,11 @@ def method_names(names: str | Sequence[str]) -> list[str]:
         (['grad_cam', 'layer_cam'], True)
     """
     words = names.split(",") if isinstance(names, str) else list(names)
-    chosen = dict.fromkeys(other for word in words for other in (METHODS if word == "all" else [word.strip()]))
+    stripped = [word.strip() for word in words]
+    chosen = dict.fromkeys(name for word in stripped for name in (METHODS if word == "all" else [word]))
     for name in chosen:
-        method_class(name)
+        if name not in METHODS:
+            raise ValueError(f"`methods`: none is called {name!r}; {nearest_names(name, METHODS)}")
     if not chosen:
         raise ValueError("`methods`: expected at least one, got none")
     return list(chosen)

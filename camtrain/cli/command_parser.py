@@ -112,7 +112,10 @@ class CommandParser(ArgumentParser):
         if key:
             rest = re.sub(r"<class '(\w+)'>", r"\1", " ".join(key["rest"].split()))
             message = f"--{key['key']}: {rest[:1].lower()}{rest[1:]}"
-        print(f"{self.prog}: error: {self.in_words(message)}", file=sys.stderr)
+        missing = re.fullmatch(r"the following arguments are required: (.*)", message)
+        if missing:
+            message = f"--{missing[1].replace(', ', ', --')}: expected, and not given"
+        print(f"{self.prog}: error: {self.in_words(' '.join(message.split()))}", file=sys.stderr)
         print(f"`{self.prog} --help` explains all options", file=sys.stderr)
         raise SystemExit(2) from ex
 

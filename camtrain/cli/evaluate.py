@@ -95,12 +95,16 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
     how = parser.arguments(settings, evaluate, settings=protocol)
     of_network = parser.arguments(settings, load_network)
     config = _config_of_images(settings)
-    network = load_network(**of_network)
+    network = _network(of_network, settings.checkpoint, config)
     data = load_data(config, network)
     if not settings.compare:
         return evaluate(network, data, **how)
-    other = _second(of_network, settings.compare)
-    return compare(network, other, data, other_data=load_data(config, other), **how)
+    try:
+        other = _network(of_network, settings.compare, config)
+        other_data = load_data(config, other)
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"`other`: {error}") from error
+    return compare(network, other, data, other_data=other_data, **how)
 
 
 def _config_of_images(settings: Namespace) -> Path:
@@ -113,13 +117,13 @@ def _config_of_images(settings: Namespace) -> Path:
     return config
 
 
-def _second(of_network: dict[str, Any], checkpoint: str) -> LoadedNetwork:
-    try:
-        own = config_of(checkpoint_in(Path(checkpoint)))
-        # Its images are normalized as its own run did.
-        return load_network(**{**of_network, "checkpoint": checkpoint, "config": own or of_network["config"]})
-    except (ValueError, TypeError, OSError) as error:
-        raise ValueError(f"`other`: {error}") from error
+def _network(of_network: dict[str, Any], checkpoint: str | None, config: Path) -> LoadedNetwork:
+    """A network with its own preprocessing, which the configuration of the images may have for another one.
+
+    Images are normalized as the checkpoint's own run did, or as the weights of a named network say.
+    """
+    own = (config_of(checkpoint_in(Path(checkpoint))) or config) if checkpoint else None
+    return load_network(**{**of_network, "checkpoint": checkpoint, "config": own})
 
 
 def _print(evaluation: Evaluation, settings: Namespace) -> None:

@@ -47,15 +47,17 @@ def explain_command(words: Sequence[str]) -> int:
     with warnings_as_lines("explain", parser.in_words):
         try:
             network = load_network(**parser.arguments(settings, load_network))
-            asked = parser.arguments(settings, explain, on_error="warn", left_out=settings.out)
+            asked = parser.arguments(settings, explain, seed=settings.seed, on_error="skip", left_out=settings.out)
             explanations = explain(network, **asked)
-            saved = explanations.save(settings.out) if len(explanations) else ""
+            saved = explanations.save(settings.out)
         except (ValueError, TypeError, OSError) as error:
-            parser.error(str(error))
+            parser.error(str(error).replace("`left_out`", "`folder`"))
     if saved:
         print(saved)
     _say_what_is_missing(parser, explanations)
-    is_complete = len(explanations) > 0 and not explanations.problems and bool(explanations.used)
+    if not saved:
+        say("explain", "error: there is no image to explain")
+    is_complete = bool(saved) and not explanations.problems and bool(explanations.used)
     return 0 if is_complete else 1
 
 
@@ -91,5 +93,3 @@ def _say_what_is_missing(parser: CommandParser, explanations: Explanations) -> N
         where = "made no map of some images" if method in explanations.used else "cannot be used here"
         kind = "warning" if explanations.used else "error"
         say("explain", f"{kind}: {TITLES[method]} {where}: {parser.in_words(reason)}")
-    if not len(explanations):
-        say("explain", "error: there is no image to explain")

@@ -51,13 +51,14 @@ def evaluate(
 
     Args:
         network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
-        data: A Lightning data module; a `DataLoader`, whose data set is read by index; or an iterable of
-            `camtrain.batch.Batch`, of (images, labels) or of images. Images are normalized as the network expects.
+        data: The images, normalized as the network expects: a Lightning data module; a `DataLoader`, whose data set is
+            read by index; or an iterable of batches, each a `camtrain.batch.Batch`, a pair (images, labels), or images.
         methods: Names of methods, as a list or separated by commas; `all` is all that the network can be explained by.
         metrics: Names of metrics, as a list or separated by commas; `all`, `fast` (all but those that take many
             passes more), and the groups faithfulness, localization, sanity and gradient.
         split: The images of a data module that are evaluated.
-        num_images: The number of images, evenly spaced over the data set. The default is all.
+        num_images: The number of images, evenly spaced over the data set; the first ones of an iterable. The default is
+            all.
         settings: The choices that change the numbers.
         target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is
             the last one with more than one pixel.
@@ -69,8 +70,8 @@ def evaluate(
         num_panel_maps: The number of best, and of worst, maps of each method that a metric's panel shows; 0 makes none.
         num_gallery_images: The number of images that are also written with their maps as arrays, `gallery.npz`, to be
             shown elsewhere.
-        folder: Where all is written, and parts are kept, so that the same call goes on where an earlier one was
-            stopped; `None` keeps everything in memory.
+        folder: The folder for all files. It also keeps finished parts, so that the same call goes on where an earlier
+            one was stopped. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show a progress bar.
 
@@ -112,9 +113,9 @@ def evaluate(
     return prepared.run()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two networks, evaluated on the same images.
+    """Two networks, evaluated on the same images. It prints as tables in a terminal and in a notebook.
 
     Attributes:
         first: The evaluation of the first network.
@@ -126,7 +127,7 @@ class Comparison:
     second: Evaluation
     differences: ScoreTable
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.first}\n\n{self.second}\n\n{self.differences}"
 
     def _repr_html_(self) -> str:
@@ -144,18 +145,18 @@ def compare(
     progress: bool = True,
     **plan: Any,
 ) -> Comparison:
-    """Evaluate two networks on the same images, and the paired differences of their scores.
+    """Evaluate two networks on the same images, with the paired differences of their scores.
 
-    Both are checked before either is run or a folder is touched, so that a fault in the second does not show up
-    hours later.
+    Both are checked before either is evaluated or a folder is touched, so that a fault in the second network does not
+    show up hours later.
 
     Args:
         network: The first network.
         other: The second network.
         data: The images, as `evaluate` takes them.
         other_data: The same images as the second network expects them, if that is different.
-        folder: Where all is written; the second network's files are in `<folder>/compared`, and `differences.csv`
-            has the differences.
+        folder: The folder for all files; the second network's are in `<folder>/compared`, and `differences.csv` has the
+            differences. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show progress bars.
         plan: Further arguments of `evaluate`.
@@ -164,10 +165,10 @@ def compare(
         ValueError: As `evaluate`.
         TypeError: As `evaluate`.
     """
-    second_data = data if other_data is None else other_data
     second_folder = None if folder is None else Path(folder) / COMPARED
     asked = EvaluationPlan(**plan)
     first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress)
+    second_data = first.images if other_data is None else other_data
     try:
         second = PreparedEvaluation.of(
             other, second_data, asked, second_folder, fresh=fresh, progress=progress, title="compare"
@@ -190,10 +191,10 @@ class PreparedEvaluation:
     Attributes:
         network: The network.
         images: The images.
-        evaluator: Scores its maps.
+        evaluator: The evaluator of the network's maps.
         plan: The arguments.
         identity: All that changes the numbers, as JSON can hold it.
-        folder: Where it is written; `None` keeps it in memory.
+        folder: The folder that it is written to; `None` keeps it in memory.
         progress: True shows a progress bar.
         title: The title of the progress bar.
     """
@@ -222,6 +223,8 @@ class PreparedEvaluation:
         """Check the arguments of `evaluate`; nothing is written."""
         loaded = LoadedNetwork.of(network)
         images = image_source(data, plan.split, plan.num_images, plan.batch_size)
+        if loaded.num_classes is None:
+            loaded = replace(loaded, num_classes=_num_classes(loaded, images))
         protocol = _with_classes(plan.settings, images, loaded)
         made = methods_named(
             plan.methods,
@@ -240,8 +243,8 @@ class PreparedEvaluation:
             "target_layer": plan.target_layer,
             "channels": plan.num_channels,
             "protocol": asdict(protocol),
-            **images.identity(),
             "split": plan.split,
+            **images.identity(),
             "panels": plan.num_panel_maps > 0 or plan.num_gallery_images > 0,
             "camtrain": version("camtrain"),
         }
@@ -284,14 +287,24 @@ class PreparedEvaluation:
         return evaluation
 
 
+def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
+    """The number of classes of a network that was not run before, found with the first image."""
+    first = next(images.parts(), None)
+    if first is None:
+        raise ValueError("`data`: there are no images")
+    return len(network.probabilities(first.read().images[:1].to(network.device)))
+
+
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:
-    """The settings with the number of classes of the labels."""
+    """The settings with the number of classes of the labels; that of the network where the images do not say it."""
     of_images, of_network = images.num_classes, network.num_classes
     if settings.class_of == "label" and None not in (of_images, of_network) and of_images != of_network:
         raise ValueError(
             f'`class_of`: expected "prediction", since the network has {of_network} classes and the images {of_images}'
         )
-    return replace(settings, num_classes=of_images) if settings.num_classes is None else settings
+    if settings.num_classes is not None:
+        return settings
+    return replace(settings, num_classes=of_network if of_images is None else of_images)
 
 
 def _warn_of_what_is_missing(evaluation: Evaluation) -> None:

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 _DEFAULT_PANEL_MAPS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation(ScoreTable):
     """The scores of one network's maps on a set of images.
 
     Attributes:
-        evaluator: Knows the methods, metrics and settings.
-        found: What was found out about each image.
+        evaluator: The evaluator, which knows the methods, metrics and settings.
+        found: The rows, predictions and small maps of the images.
         images: The images.
         num_resamples: The number of bootstrap resamples behind the intervals.
         num_panel_maps: The number of best, and of worst, maps of each method in a metric's panel.

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: whose it is, and what an earlier one left in it."""
+"""The folder of an evaluation: which one it belongs to, and what an earlier one left in it."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _FILES = (
 
 
 class EvaluationFolder:
-    """A folder that belongs to one evaluation, by all that changes its numbers.
+    """The folder of one evaluation, which is identified by everything that changes its numbers.
 
     Nothing is written or forgotten before `claim`, so that several folders can be checked first.
 
     Args:
         path: The folder.
-        settings: All that changes the numbers, as JSON can hold it.
-        fresh: True if an earlier evaluation in the folder is forgotten.
+        settings: Everything that changes the numbers, as JSON can hold it.
+        fresh: True to forget an earlier evaluation in the folder.
 
     Attributes:
-        path: As given.
-        rows: Where the parts are kept, beside the settings.
-        settings: As given.
+        path: The folder.
+        rows: The folder of the parts and of the settings.
+        settings: The settings, as JSON returns them.
 
     Raises:
         ValueError: If the folder holds an evaluation with other settings or, where it is to be forgotten, something
@@ -75,7 +75,8 @@ class EvaluationFolder:
 
     def _check_whose_it_is(self) -> None:
         wanted, found = self.settings, _read(self.rows / _SETTINGS)
-        different = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        # What tells most comes first: another network explains more than another hash of the images.
+        different = [key for key in (*wanted, *found) if wanted.get(key) != found.get(key)]
         if different:
             key = different[0]
             raise ValueError(

@@ -33,7 +33,7 @@ class EvaluationPlan:
         num_gallery_images: The number of images that are written with their maps as arrays.
 
     Raises:
-        ValueError: If a method or metric has no such name.
+        ValueError: If there is no method or metric of a name, or a number is out of range.
 
     Example:
         >>> plan = EvaluationPlan(metrics=("average_drop",), num_images=100)
@@ -60,6 +60,8 @@ class EvaluationPlan:
         method_names(list(methods))  # raises if one is unknown
         object.__setattr__(self, "methods", tuple(methods))
         object.__setattr__(self, "metrics", tuple(metric_names(self.metrics)))
+        if not self.metrics:
+            raise ValueError("`metrics`: expected at least one, got none")
         if self.split not in ("test", "val"):
             raise ValueError(f'`split`: expected "test" or "val", got {self.split!r}')
         for name in ("num_images", "num_channels", "max_batch", "batch_size", "num_resamples"):
@@ -83,14 +85,11 @@ class EvaluationPlan:
             grad_cam by average_drop on 8 test images, num_steps=4
         """
         images = f"{'all' if self.num_images is None else self.num_images} {self.split} images"
-        own, settings = (
-            ("target_layer", "num_channels", "max_batch", "batch_size", "num_resamples"),
-            fields(self.settings),
-        )
+        own = ("target_layer", "num_channels", "max_batch", "batch_size", "num_resamples")
         others = [f"{name}={getattr(self, name)}" for name in own if getattr(self, name) != getattr(_DEFAULT, name)]
         others += [
             f"{each.name}={getattr(self.settings, each.name)}"
-            for each in settings
+            for each in fields(self.settings)
             if getattr(self.settings, each.name) != getattr(_DEFAULT.settings, each.name)
         ]
         return ", ".join([f"{', '.join(self.methods)} by {', '.join(self.metrics)} on {images}", *others])

@@ -29,13 +29,13 @@ def evaluated_images(
     progress: bool = True,
     title: str = "evaluate",
 ) -> EvaluatedImages:
-    """Evaluate all images part by part, but for those that an earlier call left in the folder.
+    """Evaluate all images part by part, except for the parts that an earlier call left in the folder.
 
     Args:
-        evaluator: Scores the maps of one network.
+        evaluator: The evaluator of one network's maps.
         images: The images, in a fixed order.
         device: The device of the network.
-        folder: Where each part is kept; `None` keeps nothing.
+        folder: The folder that keeps each part; `None` keeps nothing.
         keeps_maps: True if small maps are kept for panels.
         progress: True shows a progress bar.
         title: The title of the progress bar.

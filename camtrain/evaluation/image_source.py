@@ -21,8 +21,8 @@ class PartOfImages:
     """A few images that are evaluated together.
 
     Attributes:
-        indices: Their indices in the data set.
-        read: Reads them; not called for images that were evaluated before.
+        indices: The indices of the images in the data set.
+        read: Reads the images; not called for images that were evaluated before.
     """
 
     indices: list[int]
@@ -33,9 +33,9 @@ class ImageSource(Protocol):
     """Images in a fixed order, in parts.
 
     Attributes:
-        title: What they are, as a table names them.
-        num_images: Their number; `None` where it is not known beforehand.
-        num_classes: The number of classes of their labels; `None` where it is not known.
+        title: What the images are, as a table names them.
+        num_images: The number of images; `None` where it is not known beforehand.
+        num_classes: The number of classes of the labels; `None` where it is not known.
     """
 
     title: str
@@ -56,8 +56,8 @@ def image_source(data: Any, split: Split, num_images: int | None, batch_size: in
     """The images of a data module, a loader, or anything that yields batches.
 
     Args:
-        data: A Lightning data module; a `DataLoader`, whose data set is read by index without its sampler; or an
-            iterable of `Batch`, of (images, labels) or of images.
+        data: A Lightning data module; a `DataLoader`, whose data set is read by index without its sampler; an iterable
+            of `Batch`, of (images, labels) or of images; or an image source, which is returned.
         split: The images of a data module that are meant.
         num_images: The number of images, evenly spaced over a data set with indices; of an iterable the first ones.
             `None` takes all.
@@ -67,13 +67,15 @@ def image_source(data: Any, split: Split, num_images: int | None, batch_size: in
         ValueError: If there are no such images.
         TypeError: If it is none of these.
     """
+    if isinstance(data, (_IndexedImages, _IteratedImages)):
+        return data
     if hasattr(data, "setup") and hasattr(data, f"{split}_dataloader"):
         return _of_data_module(data, split, num_images, batch_size)
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
         return _IndexedImages(data, f"images of {type(data.dataset).__name__}", data.dataset, num_images, batch_size)
     if isinstance(data, (Tensor, str, bytes, dict)) or not isinstance(data, Iterable):
         raise TypeError(
-            "`data`: expected a data module, a DataLoader, or an iterable of camtrain.batch.Batch or (images, labels), "
+            "`data`: expected a data module, a DataLoader, or an iterable of batches such as [(images, labels)], "
             f"got {type(data).__name__}"
         )
     return _IteratedImages(data, num_images, batch_size)
@@ -151,21 +153,23 @@ class _IndexedImages:
         }
 
     def _read(self, indices: Sequence[int]) -> Batch:
-        return Batch.of(self._collate([self._samples[index] for index in indices]))
+        return _checked(self._collate([self._samples[index] for index in indices]))
 
 
 class _IteratedImages:
     """Images that come in batches, numbered in the order in which they come.
 
     Args:
-        data: Yields batches. An iterator, which can be read only once, is kept in memory.
+        data: An iterable of batches. Batches of an iterator, which can be read only once, are kept in memory.
         num_images: The number of images, the first ones; `None` takes all.
         batch_size: The largest number of images in a part.
     """
 
     def __init__(self, data: Iterable[Any], num_images: int | None, batch_size: int) -> None:
         self._limit, self._batch_size = num_images, batch_size
-        self._data: Iterable[Any] = list(data) if iter(data) is data else data
+        self._data: Iterable[Any] = data
+        if iter(data) is data:
+            self._data = [batch for _, batch in self._batches()]
         self.title = "images"
         self.num_images = num_images
         self.num_classes: int | None = getattr(data, "num_classes", None)
@@ -201,14 +205,41 @@ class _IteratedImages:
     def _batches(self) -> Iterator[tuple[int, Batch]]:
         start = 0
         for item in self._data:
-            whole = Batch.of(item)
+            whole = _checked(item)
             for begin in range(0, len(whole), self._batch_size):
                 left = len(whole) if self._limit is None else self._limit - start
                 end = min(begin + self._batch_size, len(whole), begin + left)
-                if end <= begin:
-                    return
                 yield start, whole.subset(range(begin, end))
                 start += end - begin
+                if start == self._limit:  # a further batch is not asked for: the iterable may have no end
+                    return
+
+
+def _checked(item: Any) -> Batch:
+    """A batch, if it can be evaluated.
+
+    Raises:
+        TypeError: If it is no batch.
+        ValueError: If its images have another shape, or its labels, boxes or masks another number.
+    """
+    try:
+        batch = Batch.of(item)
+    except TypeError as error:
+        raise TypeError(
+            "`data`: expected batches, each a camtrain.batch.Batch, a pair of tensors (images, labels), or images, got "
+            f"{type(item).__name__}"
+        ) from error
+    images = batch.images
+    if images.dim() != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"`data`: expected batches of floating point images (N, 3, H, W), such as [(images, labels)], got one of "
+            f"{images.dtype} {tuple(images.shape)}"
+        )
+    for name in ("labels", "boxes", "masks"):
+        known = getattr(batch, name)
+        if known is not None and len(known) != len(images):
+            raise ValueError(f"`data`: expected {name} of {len(images)} images, got those of {len(known)}")
+    return batch
 
 
 def content_hash(batch: Batch) -> str:

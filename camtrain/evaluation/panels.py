@@ -20,7 +20,7 @@ def best_and_worst_panels(
     """A row for each method: its best maps and then its worst ones.
 
     Args:
-        evaluator: Knows the metrics.
+        evaluator: The evaluator, which knows the metrics.
         found: The evaluated images, with small maps.
         images: The same images.
         metric: The name of a metric of maps.

@@ -61,7 +61,7 @@ class Score:
         return f"{value} [{low}, {high}]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScoreTable(Sequence[Score]):
     """Scores of methods by metrics, or the differences of two networks.
 
@@ -123,7 +123,7 @@ class ScoreTable(Sequence[Score]):
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.title)}</p>" + "".join(self._tabulated("html", _WIDTH))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.title}\n\n{self.table()}"
 
     def _tabulated(self, style: str, width: int) -> list[str]:

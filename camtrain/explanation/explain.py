@@ -15,6 +15,7 @@ from camtrain.explanation.image_list import image_list
 from camtrain.explanation.questions import RUNNER_UP, Questions, class_index
 from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
+from camtrain.positive_integer import positive_integer
 
 
 def explain(
@@ -30,18 +31,20 @@ def explain(
     num_channels: int | None = None,
     max_batch: int = 64,
     seed: int = 0,
-    on_error: Literal["raise", "warn"] = "raise",
+    on_error: Literal["raise", "warn", "skip"] = "raise",
     left_out: str | Path | None = None,
     progress: bool = True,
 ) -> Explanations:
-    """What a network looks at in images: a map for each image, method and question.
+    """Show what a network looks at in images: a map for each image, method and question.
 
-    Nothing is computed before the result is iterated over, shown or saved, one image after the other.
+    Nothing is computed before the result is iterated over, shown or saved, one image after the other. The network is
+    run in evaluation mode and left as found.
 
     Args:
         network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
-        images: Files; folders, with all image files in them; `PIL.Image`s; or a tensor, (N, 3, H, W), normalized as the
-            network expects. Photographs are turned the way that their EXIF orientation says.
+        images: The images: paths of files; paths of folders, with all image files in them; `PIL.Image`s; or a tensor,
+            (N, 3, H, W) or (3, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
+            orientation says.
         methods: Names of methods, as a list or separated by commas; `all` is all that the network can be explained by.
         class_: The name or number of the class to explain. The default is the predicted class of each image.
         top_k: Explain this number of most probable classes.
@@ -49,20 +52,23 @@ def explain(
         contrast: Also show why the class rather than this one, a name or number; `True` is the most probable other
             class.
         target_layer: The layer of the maps; several, separated by commas, for methods that fuse them. The default is
-            the last one with more than one pixel.
+            the last layer with more than one pixel.
         num_channels: Measure only this number of strongest channels in Score-CAM, SS-CAM and Ablation-CAM, which
             otherwise take a pass for each. The default is all.
         max_batch: The largest number of images in one forward pass, which bounds the memory.
         seed: The seed of noise.
-        on_error: "raise" stops at an image that cannot be read or explained; "warn" skips it with a warning and keeps
-            the reason in `problems`.
-        left_out: A folder whose files are not explained, where what is saved goes.
+        on_error: "raise" stops at an image that cannot be read or explained; "warn" skips it with a warning, and "skip"
+            without one. Both keep the reason in `Explanations.problems`.
+        left_out: A folder that is not looked into, such as the one that the result is saved to.
         progress: Show a progress bar while the result is iterated over.
 
     Raises:
-        ValueError: If a name is unknown, or a folder holds no image.
-        FileNotFoundError: If a file is not there.
+        ValueError: If a name is unknown, a tensor has another shape, or, unless skipped, a folder holds no image.
+        FileNotFoundError: If a file is not there, unless it is skipped.
         TypeError: If the network or the images are none of these.
+
+    Warns:
+        CamtrainWarning: If the preprocessing of photographs is a guess, or an image is skipped.
 
     Example:
         >>> import torch
@@ -71,12 +77,11 @@ def explain(
         >>> explanation.map.shape, explanation.question.kind
         (torch.Size([32, 32]), 'predicted class')
     """
-    if top_k < 1:
-        raise ValueError(f"`top_k`: expected a positive integer, got {top_k}")
-    if on_error not in ("raise", "warn"):
-        raise ValueError(f'`on_error`: expected "raise" or "warn", got {on_error!r}')
+    positive_integer("top_k", top_k)
+    if on_error not in ("raise", "warn", "skip"):
+        raise ValueError(f'`on_error`: expected "raise", "warn" or "skip", got {on_error!r}')
     loaded = LoadedNetwork.of(network)
-    listed = image_list(loaded, images, on_error, None if left_out is None else Path(left_out))
+    listed = image_list(loaded, images, None if left_out is None else Path(left_out))
 
     def index(argument: str, given: Any) -> int | None:
         return None if given is None else class_index(argument, given, loaded.class_names, loaded.num_classes)

@@ -1,4 +1,4 @@
-"""What explains one image."""
+"""The explanation of one image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ExplainedMap:
 
     Attributes:
         method: The name of the method.
-        question: What was asked.
+        question: The question.
         map: (H, W) in [0, 1] at the size of the image; `None` where the method made none.
         gradient: (3, H, W), for methods at the input; `None` for the others.
         reason: Why there is no map; empty where there is one.
@@ -50,10 +50,10 @@ class ExplainedMap:
     reason: str = ""
 
     def tile(self, picture: Tensor) -> Tile:
-        """What there is to see, beside other tiles.
+        """A picture of the map, or a note on why there is none.
 
         Args:
-            picture: (3, H, W) the image.
+            picture: The image, (3, H, W).
         """
         title, heading = self.question.title, TITLES[self.method]
         if self.map is None:
@@ -66,21 +66,23 @@ class ExplainedMap:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What explains one image: a map for each method and question.
+    """The explanation of one image: a map for each method and question.
 
-    `map`, `question` and `score` are those of the first method and question, which is all there is in the plain case.
+    `map`, `question` and `score` belong to the first method and question; often there is only one.
 
     Attributes:
-        name: The name of the image: that of its file, or its number.
+        name: The name of the image's file, or the number of the image.
+        slug: What the names of its files begin with when it is saved.
         path: The file; `None` for an image that was given as pixels.
         picture: (3, H, W) RGB in [0, 1], what the network saw of the image.
         probabilities: (K,) class probabilities.
         class_names: The names of all classes; `None` where they are not known.
         maps: All answers, method by method.
-        title: What the network is.
+        title: The title of the network.
     """
 
     name: str
+    slug: str
     path: Path | None
     picture: Tensor
     probabilities: Tensor
@@ -141,16 +143,16 @@ class Explanation:
     def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
         """Write a picture for each map.
 
-        That is `<name>.<method>.png`, and `<name>.<method>.<question>.png` for further questions.
+        The files are `<name>.<method>.png`, and `<name>.<method>.<question>.png` for further questions.
 
         Args:
-            folder: Where the pictures are written; files of the same names are replaced.
-            name: The beginning of the names of the files; `None` is the name of the image without its extension.
+            folder: The folder to write to; files of the same names are replaced.
+            name: The beginning of the names of the files; `None` takes `slug`.
 
         Returns:
             The paths.
         """
-        stem = Path(self.name).stem if name is None else name
+        stem = self.slug if name is None else name
         size = max(_SMALLEST_OVERLAY, min(self.picture.shape[-2:]))
         paths = []
         for each in self.maps:
@@ -163,7 +165,10 @@ class Explanation:
         return paths
 
     def sheet_rows(self) -> dict[str, list[Tile]]:
-        """Rows of contact sheets: of that of all methods by "", of those of the questions by the method."""
+        """The rows of this image in contact sheets: by "" on the sheet of all methods, by a method on its own sheet.
+
+        A method has a sheet of its own, with a column for each question, if there are several questions.
+        """
         image = Tile("image", self.picture, self.name)
         answers = self.by_method
         rows = {"": [image, *(each[0].tile(self.picture) for each in answers.values())]}

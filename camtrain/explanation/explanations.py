@@ -29,23 +29,28 @@ _SHEET = "contact_sheet"
 
 
 class Explanations:
-    """Explanations of images; each is made when it is asked for, and does not depend on the others.
+    """Explanations of images. Each is made when it is asked for, and does not depend on the others.
 
-    Iterating yields one `Explanation` per image; doing so again makes them again. `len` and indexing go by the images.
+    Iterating yields one `Explanation` per image; iterating again makes them again. `len` and indices count all images,
+    those that cannot be explained included.
 
     Args:
         network: The network.
         methods: The methods by name, made for this network.
-        questions: Asked of every image.
+        questions: The questions about every image.
         images: The images.
-        on_error: "raise" stops at an image that cannot be explained, "warn" skips it.
+        on_error: "raise" stops at an image that cannot be explained, "warn" and "skip" go on with the next one.
         progress: True shows a progress bar.
 
     Attributes:
-        network: As given.
+        network: The network.
         problems: What is wrong with images that were skipped.
         reasons: Why a method made no map, by its name; the first reason of each.
         used: The names of the methods that made a map.
+
+    Raises:
+        ValueError: If a folder holds no image, unless problems are skipped.
+        FileNotFoundError: If a file is not there, unless problems are skipped.
     """
 
     def __init__(
@@ -55,15 +60,18 @@ class Explanations:
         questions: Questions,
         images: ImageList,
         *,
-        on_error: Literal["raise", "warn"] = "raise",
+        on_error: Literal["raise", "warn", "skip"] = "raise",
         progress: bool = True,
     ) -> None:
         self.network = network
-        self.problems = list(images.problems)
+        self.problems: list[str] = []
         self.reasons: dict[str, str] = {}
         self.used: set[str] = set()
         self._methods, self._questions, self._images = methods, questions, images.images
         self._on_error, self._progress = on_error, progress
+        for problem in images.problems:
+            named = type(problem)(f"`images`: {problem}") if on_error == "raise" else problem
+            self._note(named, stacklevel=4)
         for remark in network.preprocessing.remarks if images.are_photographs else ():
             warnings.warn(remark, CamtrainWarning, stacklevel=3)
 
@@ -84,12 +92,12 @@ class Explanations:
     def save(self, folder: str | Path) -> SavedExplanations:
         """Write a picture for each map, and contact sheets with all of them.
 
-        That is `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions, `contact_sheet.png`
-        with a row for each image, and `contact_sheet_<method>.png` with a column for each question where there are
-        several. A page of a sheet is written as soon as it is full.
+        The files are `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions,
+        `contact_sheet.png` with a row for each image, and `contact_sheet_<method>.png` with a column for each question
+        if there are several. A page of a sheet is written as soon as it is full.
 
         Args:
-            folder: Where the pictures are written; files of the same names are replaced.
+            folder: The folder to write to; files of the same names are replaced.
 
         Raises:
             ValueError: If one of the images is a file that would be replaced.
@@ -99,7 +107,7 @@ class Explanations:
         sheets = ContactSheets(out, self.network.title)
         rows = []
         for listed, explanation in self._all():
-            files = explanation.save(out, listed.slug)
+            files = explanation.save(out)
             for method, tiles in explanation.sheet_rows().items():
                 name = f"{_SHEET}_{method}" if method else _SHEET
                 sheets.add(name, tiles, TITLES[method] if method else "")
@@ -116,14 +124,20 @@ class Explanations:
                 try:
                     explanation = self._explained(listed, bar)
                 except (ValueError, OSError) as error:
-                    if self._on_error == "raise":
-                        raise
-                    self.problems.append(str(error))
-                    warnings.warn(str(error), CamtrainWarning, stacklevel=3)
+                    self._note(error, stacklevel=4)
                 else:
                     yield listed, explanation
                 bar.update(number * len(self._methods) - bar.n)
             bar.set_postfix_str("")
+
+    def _note(self, error: Exception, stacklevel: int) -> None:
+        """Raise an error, or skip what it is about."""
+        if self._on_error == "raise":
+            raise error
+        if str(error) not in self.problems:
+            self.problems.append(str(error))
+        if self._on_error == "warn":
+            warnings.warn(str(error), CamtrainWarning, stacklevel=stacklevel)
 
     def _explained(self, listed: ListedImage, bar: Any = None) -> Explanation:
         network = self.network
@@ -138,7 +152,8 @@ class Explanations:
                 maps += [self._answer(method, listed, image, question) for question in asked]
                 if bar is not None:
                     bar.update()
-        return Explanation(listed.name, listed.path, picture, probabilities, network.class_names, maps, network.title)
+        about = (listed.name, listed.slug, listed.path)
+        return Explanation(*about, picture, probabilities, network.class_names, maps, network.title)
 
     def _answer(self, method: str, listed: ListedImage, image: Tensor, question: Question) -> ExplainedMap:
         if question.unanswerable:
@@ -176,11 +191,11 @@ class Explanations:
 
 
 class SavedExplanations:
-    """What was written by `Explanations.save`.
+    """What `Explanations.save` wrote.
 
     Args:
-        folder: Where.
-        rows: Image, predicted class, probability and files of each image.
+        folder: The folder.
+        rows: The image, its predicted class, the probability and the files, of each image.
         sheets: The contact sheets.
     """
 

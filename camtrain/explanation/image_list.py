@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -20,7 +20,7 @@ class ListedImage:
     """An image that is to be explained.
 
     Attributes:
-        name: Its name: that of its file, or its number.
+        name: The name of its file, or its number.
         slug: What the names of its files begin with; no other image has the same.
         read: Gives it as the network gets it, (1, 3, H, W), and what it looks like, (3, H, W) RGB in [0, 1].
         path: Its file; `None` for an image that was given as pixels.
@@ -38,29 +38,25 @@ class ImageList:
 
     Attributes:
         images: Each once, in the given order.
-        problems: A sentence for each file that is not there and each folder without an image.
-        are_photographs: Whether the network's preprocessing is used.
+        problems: An error for each file that is not there and each folder without an image.
+        are_photographs: True if the network's preprocessing is used.
     """
 
     images: list[ListedImage]
-    problems: list[str] = field(default_factory=list)
+    problems: list[ValueError | FileNotFoundError] = field(default_factory=list)
     are_photographs: bool = True
 
 
-def image_list(
-    network: LoadedNetwork, images: Any, on_error: Literal["raise", "warn"], left_out: Path | None
-) -> ImageList:
+def image_list(network: LoadedNetwork, images: Any, left_out: Path | None) -> ImageList:
     """The images that a user means.
 
     Args:
-        network: Says how photographs are prepared.
-        images: As `explain` takes them.
-        on_error: Whether a file that is not there is an error, or one of the problems.
+        network: The network, which says how photographs are prepared.
+        images: The images, as `explain` takes them.
         left_out: A folder that is not looked into.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If a folder holds no image, or a tensor has another shape.
+        ValueError: If a tensor has another shape, or `left_out` is one of the folders.
         TypeError: If the images are none of these.
     """
     if isinstance(images, Tensor):
@@ -72,13 +68,28 @@ def image_list(
     for each in given:
         if not isinstance(each, (str, Path, Image.Image)):
             raise TypeError(f"`images`: expected paths, PIL images or a tensor, got a {type(each).__name__} among them")
-    paths = [Path(each) for each in given if not isinstance(each, Image.Image)]
-    files, problems = photograph_paths(paths, left_out)
-    if problems and on_error == "raise":
-        raise FileNotFoundError(f"`images`: {problems[0]}")
-    listed = [_of_file(network, path, slug) for path, slug in zip(files, unique_names(files), strict=True)]
-    pictures = [each for each in given if isinstance(each, Image.Image)]
-    listed += [_of_picture(network, picture, number) for number, picture in enumerate(pictures)]
+    return _of_photographs(network, given, left_out)
+
+
+def _of_photographs(network: LoadedNetwork, given: list[str | Path | Image.Image], left_out: Path | None) -> ImageList:
+    """Files and pictures in the given order, pictures numbered by their place."""
+    found: list[Path | ListedImage] = []
+    problems: list[ValueError | FileNotFoundError] = []
+    known: set[Path] = set()
+    for number, each in enumerate(given):
+        if isinstance(each, Image.Image):
+            found.append(_of_picture(network, each, number))
+            continue
+        files, wrong = photograph_paths([Path(each)], left_out)
+        problems += wrong
+        for file in files:
+            if file.resolve() not in known:
+                known.add(file.resolve())
+                found.append(file)
+    paths = [each for each in found if isinstance(each, Path)]
+    taken = [each.slug for each in found if isinstance(each, ListedImage)]
+    slugs = dict(zip(paths, unique_names(paths, taken), strict=True))
+    listed = [each if isinstance(each, ListedImage) else _of_file(network, each, slugs[each]) for each in found]
     return ImageList(listed, problems)
 
 
@@ -89,14 +100,19 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
             f"got {images.dtype} of shape {tuple(images.shape)}"
         )
     batch = images.unsqueeze(0) if images.dim() == 3 else images
+    preprocessing = network.preprocessing
+    is_known = not preprocessing.assumed and not preprocessing.remarks
 
-    def listed(number: int) -> ListedImage:
-        image = batch[number : number + 1].detach().to(network.device)
-        is_known = not network.preprocessing.assumed and not network.preprocessing.remarks
-        picture = network.preprocessing.picture(image[0]) if is_known else denormalized(image.cpu())[0]
-        return ListedImage(f"image {number}", f"image_{number}", lambda: (image, picture))
+    def read(number: int) -> tuple[Tensor, Tensor]:
+        image = batch[number : number + 1].detach()
+        picture = preprocessing.picture(image[0]) if is_known else denormalized(image.float().cpu())[0]
+        return image.to(network.device), picture
 
-    return ImageList([listed(number) for number in range(len(batch))], are_photographs=False)
+    listed = [
+        ListedImage(f"image {number}", f"image_{number}", lambda number=number: read(number))  # type: ignore[misc]
+        for number in range(len(batch))
+    ]
+    return ImageList(listed, are_photographs=False)
 
 
 def _prepared(network: LoadedNetwork, photograph: Image.Image) -> tuple[Tensor, Tensor]:
@@ -113,5 +129,15 @@ def _of_picture(network: LoadedNetwork, picture: Image.Image, number: int) -> Li
 
 
 def upright_picture(picture: Image.Image) -> Image.Image:
-    """A picture in memory as RGB, turned the way that its EXIF orientation says."""
+    """A picture in memory as RGB, turned the way that its EXIF orientation says.
+
+    Raises:
+        ValueError: If it has more than 8 bits per channel, which Pillow would saturate to white.
+    """
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"`images`: a picture of mode {picture.mode!r} has more than 8 bits per channel; convert it to 8 bits first"
+        )
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")  # Pillow warns if a transparent palette goes straight to RGB
     return ImageOps.exif_transpose(picture).convert("RGB")

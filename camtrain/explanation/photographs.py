@@ -12,7 +12,9 @@ from torchvision.transforms.v2.functional import to_pil_image
 from camtrain.data.image_file import image_paths, rgb_image
 
 
-def photograph_paths(given: Iterable[Path], left_out: Path | None = None) -> tuple[list[Path], list[str]]:
+def photograph_paths(
+    given: Iterable[Path], left_out: Path | None = None
+) -> tuple[list[Path], list[ValueError | FileNotFoundError]]:
     """The image files that are meant, each once and in the given order, and what is wrong with the rest.
 
     Args:
@@ -22,21 +24,21 @@ def photograph_paths(given: Iterable[Path], left_out: Path | None = None) -> tup
             explained again.
 
     Returns:
-        Paths, and a sentence for each that is not there and each folder without an image.
+        Paths, and an error for each file that is not there and each folder without an image.
 
     Raises:
         ValueError: If `left_out` is one of the folders.
     """
     found: dict[Path, Path] = {}
-    problems = []
+    problems: list[ValueError | FileNotFoundError] = []
     for path in given:
         if path.is_dir() and left_out is not None and path.resolve() == left_out.resolve():
-            raise ValueError(f"`folder`: expected another folder than one of images, got {left_out}")
+            raise ValueError(f"`left_out`: expected another folder than one of images, got {left_out}")
         files = _in_folder(path, left_out) if path.is_dir() else [path]
         if not files:
-            problems.append(f"no image in the folder {path}")
+            problems.append(ValueError(f"no image in the folder {path}"))
         elif not path.exists():
-            problems.append(f"no such image: {path}")
+            problems.append(FileNotFoundError(f"no such image: {path}"))
         else:
             for file in files:
                 found.setdefault(file.resolve(), file)
@@ -48,11 +50,15 @@ def _in_folder(folder: Path, left_out: Path | None) -> list[Path]:
     return paths if left_out is None else [path for path in paths if left_out.resolve() not in path.resolve().parents]
 
 
-def unique_names(paths: Sequence[Path]) -> list[str]:
+def unique_names(paths: Sequence[Path], taken: Iterable[str] = ()) -> list[str]:
     """A short name for each file that no other file has, also on a file system that ignores case.
 
     It is the file's name without its extension; if that is taken, with it; if that is taken too, with as many of its
     folders as it takes.
+
+    Args:
+        paths: The files, each once.
+        taken: Names that none of them gets.
 
     Example:
         >>> unique_names([Path("a/cat.png"), Path("b/dog.png"), Path("b/dog.jpg")])
@@ -61,11 +67,13 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         ['a-cat', 'b-cat', 'Dog']
     """
     names: dict[Path, str] = {}
+    reserved = {name.casefold() for name in taken}
     candidates = {path: _candidates(path, number, len(paths)) for number, path in enumerate(paths, start=1)}
     while len(names) < len(candidates):
         now = {path: next(candidates[path]) for path in candidates if path not in names}
         often = Counter(name.casefold() for name in (*names.values(), *now.values()))
-        names |= {path: name for path, name in now.items() if often[name.casefold()] == 1}
+        free = {path: name for path, name in now.items() if name.casefold() not in reserved}
+        names |= {path: name for path, name in free.items() if often[name.casefold()] == 1}
     return [names[path] for path in paths]
 
 
@@ -86,8 +94,8 @@ def upright_photograph(path: Path) -> Image.Image:
     """A photograph as RGB, turned the way that its EXIF orientation says.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or has more than 8 bits per channel.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or has more than 8 bits per channel.
     """
     photograph: Image.Image = to_pil_image(rgb_image(path))
     try:

@@ -20,8 +20,8 @@ class Question:
 
     Attributes:
         class_idx: The class, as methods take it.
-        slug: In file names; empty for the first question.
-        kind: What is asked, the title of a column.
+        slug: The name of the question in file names; empty for the first question.
+        kind: The kind of question, which is the title of a column.
         title: The class and its probability, in words.
         probability: The probability of the class.
         unanswerable: Why there is no map; empty where there is one.
@@ -42,9 +42,9 @@ class Questions:
     Attributes:
         class_idx: The class to explain; `None` is the predicted class of each image.
         top_k: The number of classes to explain, the most probable ones.
-        counterfactual: True if it is also asked what speaks against the class.
-        contrast: A class: it is also asked why the class rather than that one. `RUNNER_UP` is the most probable other
-            one; `None` does not ask.
+        counterfactual: True to ask also what speaks against the class.
+        contrast: Another class, to ask also why the class rather than that one. `RUNNER_UP` is the most probable other
+            class; `None` does not ask.
     """
 
     class_idx: int | None = None
@@ -58,7 +58,13 @@ class Questions:
         Args:
             probabilities: (K,) class probabilities.
             class_names: The names of all classes, or `None` to number them.
+
+        Raises:
+            ValueError: If a class is not one of the K.
         """
+        for argument, index in (("class_", self.class_idx), ("contrast", self.contrast)):
+            if isinstance(index, int):
+                _check_class(argument, index, len(probabilities))
 
         def probability_of(index: int) -> float:
             return float(probabilities[index])
@@ -99,9 +105,9 @@ def class_index(
 
     Args:
         argument: The name of the argument, for the error.
-        given: The name or number; what is both is a name.
+        given: The name or the number; a word that is both counts as a name.
         class_names: The names of all classes, or `None`.
-        num_classes: Their number K; `None` where it is not known.
+        num_classes: The number of classes K; `None` where it is not known.
 
     Raises:
         ValueError: If there is no such class (with the nearest names), or there are several of that name.
@@ -120,9 +126,14 @@ def class_index(
     if found and isinstance(given, str):
         return found[0]
     if word.isdecimal():
-        if num_classes is None or int(word) < num_classes:
-            return int(word)
-        raise ValueError(f"`{argument}`: expected classes from 0 to {num_classes - 1}, got {given}")
+        if num_classes is not None:
+            _check_class(argument, int(word), num_classes)
+        return int(word)
     numbers = "its classes have numbers only" + ("" if num_classes is None else f", 0 to {num_classes - 1}")
     known = nearest_names(word, class_names) if class_names else numbers
     raise ValueError(f"`{argument}`: no class is called {given!r}; {known}")
+
+
+def _check_class(argument: str, index: int, num_classes: int) -> None:
+    if index >= num_classes:
+        raise ValueError(f"`{argument}`: expected classes from 0 to {num_classes - 1}, got {index}")

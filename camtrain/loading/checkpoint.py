@@ -6,6 +6,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -18,17 +19,20 @@ _REMEDY = (
     "function or class in the folder that you are in which makes it"
 )
 
+_REASON = 300  # characters of an error of torch or jsonargparse
+
 
 def checkpoint_in(path: Path) -> Path:
     """The checkpoint that a path names: a file, or the scored checkpoint of a run's folder.
 
     Args:
         path: A checkpoint, the folder of a run (`runs/quickstart/version_0`), or the folder of all its versions
-            (`runs/quickstart`), of which the newest with a checkpoint is taken. Of a run it is the checkpoint that its
-            test scored: the best one, or `last.ckpt` where none was chosen.
+            (`runs/quickstart`), of which the newest with a checkpoint is taken. For a run, it is the checkpoint that
+            its test scored: the best one, or `last.ckpt` where none was chosen.
 
     Raises:
         FileNotFoundError: If there is no such file, or no checkpoint in the folder.
+        ValueError: If the last checkpoint in the folder cannot be read.
     """
     if path.is_file():
         return path
@@ -53,8 +57,8 @@ def scored_checkpoint(last: Path) -> str:
     Args:
         last: `last.ckpt`, in the same folder.
     """
-    saved = torch.load(last, map_location="cpu", weights_only=True)
-    for state in saved["callbacks"].values():
+    saved = _loaded(last)
+    for state in saved.get("callbacks", {}).values():
         if isinstance(state, dict) and state.get("monitor") and state.get("best_model_path"):
             return Path(state["best_model_path"]).name
     return last.name
@@ -77,8 +81,8 @@ def classifier_in(path: Path, make_network: Callable[[int], nn.Module] | None = 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such checkpoint, its weights do not fit the network, or a network is given and needs
-            not be, or the other way around.
+        ValueError: If it is no such checkpoint, its weights do not fit the network, or a network is given although the
+            checkpoint has one, or missing although it has none.
     """
     settings, state = _saved(path)
     given: dict[str, Any] = {}
@@ -103,20 +107,27 @@ def classifier_in(path: Path, make_network: Callable[[int], nn.Module] | None = 
             {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
         )
     except (ArgumentError, ImportError, ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"`checkpoint`: cannot make the network of {path}: {error}") from error
+        reason = shorten(str(error), _REASON, placeholder=" …")  # torch names every weight that does not fit
+        raise ValueError(f"`checkpoint`: cannot make the network of {path}: {reason}") from error
     return classifier
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint; empty where it is something else."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises almost anything for a file that is no checkpoint
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"`checkpoint`: cannot read {path} as a checkpoint: {reason}") from error
+    return saved if isinstance(saved, dict) else {}
 
 
 def _saved(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The settings of the classifier in a checkpoint, and all that it has learned."""
     if not path.is_file():
         raise FileNotFoundError(f"`checkpoint`: no such file: {path}")
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises almost anything for a file that is no checkpoint
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"`checkpoint`: cannot read {path} as a checkpoint: {reason}") from error
-    settings = saved.get("hyper_parameters") if isinstance(saved, dict) else None
+    saved = _loaded(path)
+    settings = saved.get("hyper_parameters")
     if not isinstance(settings, dict) or "num_classes" not in settings or "state_dict" not in saved:
         raise ValueError(
             f"`checkpoint`: {path} is not a checkpoint of camtrain's Classifier; instead of it, pass `name` as "

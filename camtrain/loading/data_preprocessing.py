@@ -24,8 +24,8 @@ _CIFAR_SIZE = 32
 def data_preprocessing(config: Path, given: GivenPreprocessing) -> Prepared:
     """The preprocessing of validation images by the data module that a configuration names.
 
-    Where its images are not on this machine, so that it cannot be made, what the configuration alone says is used; a
-    remark says so.
+    If the data module cannot be made, because its images are not on this machine, the configuration alone decides, and
+    a remark says so.
 
     Args:
         config: The configuration of a run, as `camtrain fit` takes or writes it.
@@ -45,7 +45,7 @@ def data_preprocessing(config: Path, given: GivenPreprocessing) -> Prepared:
 
 
 class _DataFromSettings:
-    """What a data module that cannot be made would say of its images, as far as its settings and its class do."""
+    """Stands in for a data module that cannot be made: what its settings and its class say about its images."""
 
     def __init__(self, kind: type, own: dict[str, Any], config: Path, error: Exception) -> None:
         if not issubclass(kind, ImageDataModule) or own.get("eval_transform") is not None:

@@ -1,4 +1,4 @@
-"""Networks by name: of torchvision, of camtrain, of timm, or of one's own code."""
+"""Networks by name, from torchvision, camtrain, timm or one's own code."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
     """The network of a name.
 
     Args:
-        name: A name of torchvision or of camtrain, `timm:<name>`, or `<module>.<attribute>` of one's own: a network, or
-            a function or class that makes one when called without arguments.
-        num_classes: K; `None` leaves that of the weights.
-        weights: The weights of a network that is not one's own; `None` is random.
+        name: A name of torchvision or of camtrain, `timm:<name>`, or `<module>.<attribute>` of one's own code: a
+            network, or a function or class that makes one when called without arguments.
+        num_classes: The number of classes K; `None` leaves that of the weights.
+        weights: The weights of a network that is not one's own; `None` means random weights.
 
     Raises:
         ValueError: If there is no such name, or weights are given for one's own network.
@@ -27,6 +27,8 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
     if not is_own(name):
         try:
             return build_network(name, num_classes, weights=weights)
+        except ValueError as error:
+            raise ValueError(str(error).replace("`network`", "`name`")) from error
         except OSError as error:
             raise OSError(f"`weights`: cannot get {weights!r} of {name}: {error}") from error
     if weights is not None:

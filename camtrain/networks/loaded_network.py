@@ -16,15 +16,15 @@ from camtrain.networks.preprocessing import Preprocessing, plain_preprocessing
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network in evaluation mode, with all that it takes to run it on a photograph.
+    """A network, with all that it takes to run it on a photograph.
 
     Attributes:
         network: From (N, 3, H, W) to (N, K) logits.
-        title: What it is, as tables and pictures name it.
-        preprocessing: How it gets its images.
+        title: The title of the network in tables and pictures.
+        preprocessing: How photographs become its input.
         class_names: The names of all classes; `None` where they are not known.
-        device: The device that it is on.
-        num_classes: K; `None` before the network was run.
+        device: The device of the network.
+        num_classes: The number of classes K; `None` before the network was run.
         remarks: What a user should know about the network.
 
     Example:
@@ -44,12 +44,12 @@ class LoadedNetwork:
 
     @classmethod
     def of(cls, network: LoadedNetwork | nn.Module) -> LoadedNetwork:
-        """A network as it is, or any `nn.Module` with assumptions: ImageNet's normalization and 224 pixels.
+        """The network itself, or any `nn.Module` with assumptions: ImageNet's normalization and 224 pixels.
 
-        The module itself is not changed or moved; it is run in evaluation mode where it is used.
+        The module is not changed or moved; it is run in evaluation mode where it is used.
 
         Raises:
-            TypeError: If it is neither.
+            TypeError: If `network` is neither.
         """
         if isinstance(network, cls):
             return network
@@ -59,8 +59,8 @@ class LoadedNetwork:
             )
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
         remark = (
-            "nothing says how photographs are brought to the network, so that 224 pixels and ImageNet's mean and std "
-            "are assumed; pass a tensor, or a network from camtrain.load_network"
+            "nothing says how photographs are prepared for the network: 224 pixels and ImageNet's mean and std are "
+            "assumed; pass a tensor, or a network from camtrain.load_network"
         )
         return cls(network, type(network).__name__, plain_preprocessing(remarks=[remark]), device=device)
 
@@ -77,11 +77,13 @@ class LoadedNetwork:
             raise ValueError(f"a photograph of {size} pixels cannot be prepared: {error}") from error
 
     def probabilities(self, image: Tensor) -> Tensor:
-        """(K,) class probabilities of one image, (1, 3, H, W), on the CPU.
+        """(K,) class probabilities of one image, (1, 3, H, W), in evaluation mode, on the CPU.
 
         Raises:
             ValueError: If the network cannot be run on it, or does not put out logits.
         """
+        training = [module for module in self.network.modules() if module.training]
+        self.network.eval()
         try:
             with torch.no_grad():
                 logits = self.network(image)
@@ -90,6 +92,9 @@ class LoadedNetwork:
             raise ValueError(
                 f"`size`: {self.title} cannot be run on images of {height}×{width} pixels, give another: {error}"
             ) from error
+        finally:
+            for module in training:
+                module.training = True
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"`network`: expected (1, K) logits of one image from {self.title}, got {got}")

@@ -6,88 +6,25 @@ import csv
 import json
 import math
 import sys
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from camtrain.cli.evaluation_report import compared
-from camtrain.cli.evaluation_run import EvaluatedImages
 from PIL import Image
 
 from camtrain import Classifier
-from camtrain.batch import Batch, collate, evenly_spaced
+from camtrain.batch import collate, evenly_spaced
+from camtrain.cli import evaluate as command
 from camtrain.cli import main
 from camtrain.evaluation import EvaluationSettings, Evaluator
 from camtrain.methods import method_named, normalized_maps
-from camtrain.networks import AttentionBranch, CIFARResNet
-
-OWN = """
-import torch
-from pytorch_lightning import LightningDataModule
-from torch import nn
-from torch.utils.data import DataLoader
-from torchvision import tv_tensors
-from camtrain.batch import collate
-from camtrain.data import ImageDataModule
 from camtrain.networks import CIFARResNet
+from tests import squares
 
-class Squares(ImageDataModule):
-    '''A bright square on noise; every third image has no box.'''
-    class_names = ["red", "green", "blue"]
-
-    def __init__(self, length: int = 10, image_size: int = 16, boxed: bool = True, batch_size: int = 4,
-                 mean: tuple[float, float, float] | None = None, std: tuple[float, float, float] | None = None):
-        super().__init__(batch_size=batch_size, mean=mean or (0.5, 0.5, 0.5), std=std or (0.25, 0.25, 0.25))
-        self.length, self.image_size, self.boxed = length, image_size, boxed
-
-    def samples(self, split):
-        return [self._sample(index, split) for index in range(self.length)]
-
-    def _sample(self, index, split):
-        generator = torch.Generator().manual_seed(index + 1000 * (split == "val"))
-        size = self.image_size
-        image = torch.randint(0, 80, (3, size, size), generator=generator, dtype=torch.uint8)
-        x, y = torch.randint(0, size - 6, (2,), generator=generator).tolist()
-        image[index % 3, y:y + 6, x:x + 6] = 255
-        sample = {"image": tv_tensors.Image(image), "label": index % 3}
-        if self.boxed and index % 3:
-            box = torch.tensor([[x, y, x + 6, y + 6]], dtype=torch.float32)
-            sample["boxes"] = tv_tensors.BoundingBoxes(box, format="XYXY", canvas_size=(size, size))
-        return sample
-
-class Fixed(Squares):
-    '''Its normalization can not be set.'''
-    def __init__(self, length: int = 10):
-        super().__init__(length)
-
-class Mislabeled(Squares):
-    def _sample(self, index, split):
-        return super()._sample(index, split) | ({"label": 7} if index == 5 else {})
-
-class Bare(LightningDataModule):
-    '''What it does to images nobody knows.'''
-    def __init__(self, length: int = 10):
-        super().__init__()
-        self.squares = Squares(length)
-
-    def test_dataloader(self):
-        return DataLoader(self.squares.data_set("test"), batch_size=4, collate_fn=collate)
-
-def tiny():
-    torch.manual_seed(3)
-    return CIFARResNet(depth=8, num_classes=3, width=4)
-
-def wide():
-    torch.manual_seed(4)
-    return CIFARResNet(depth=8, num_classes=5, width=4)
-
-def smooth():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-"""
 CONFIG = "data:\n  class_path: my_data.Squares\n  init_args: {}\n"
-QUICK = ["--steps", "4", "--batch-size", "4", "--resamples", "50"]
+QUICK = ["--num_steps", "4", "--batch_size", "4", "--num_resamples", "50"]
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +32,7 @@ def folder(tmp_path, monkeypatch):
     """The working folder, with a data module and networks of one's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    Path("my_data.py").write_text(OWN)
+    Path("my_data.py").write_text(Path(squares.__file__).read_text())
     Path("squares.yaml").write_text(CONFIG)
     yield tmp_path
     sys.modules.pop("my_data", None)
@@ -148,7 +85,7 @@ def own_scores(metrics, indices, methods=("grad_cam", "layer_cam"), split="test"
     made = {name: method_named(name, network, seed=0) for name in methods}
     evaluator = Evaluator(network, made, metrics, EvaluationSettings(num_steps=4, num_classes=3, **settings))
     rows = evaluator(batch).rows
-    return {cell: float(evaluator.metric(cell[1]).value(rows[cell].sum(dim=0))) for cell in evaluator.pairs}
+    return {pair: float(evaluator.metric(pair[1]).value(rows[pair].sum(dim=0))) for pair in evaluator.pairs}
 
 
 def test_the_scores_are_those_of_the_evaluator_on_all_images(evaluate):
@@ -157,11 +94,11 @@ def test_the_scores_are_those_of_the_evaluator_on_all_images(evaluate):
     expected = own_scores(["all"], range(10))
     found = scores()
     assert set(found) == set(expected)
-    for cell, value in expected.items():
+    for pair, value in expected.items():
         if math.isnan(value):
-            assert found[cell]["score"] == ""
+            assert found[pair]["score"] == ""
             continue
-        score, low, high = (float(found[cell][name]) for name in ("score", "low_95", "high_95"))
+        score, low, high = (float(found[pair][name]) for name in ("score", "low_95", "high_95"))
         assert score == pytest.approx(value, rel=2e-3, abs=2e-4)
         assert low <= score <= high
     # Images 0, 3, 6 and 9 have no box; nobody has a mask.
@@ -178,7 +115,7 @@ def test_the_scores_are_those_of_the_evaluator_on_all_images(evaluate):
 
 
 def test_all_that_is_promised_is_written(evaluate):
-    status, out, _ = evaluate(*OURS, "--methods", "grad_cam,layer_cam", "--metrics", "fast,road", "--limit", "6")
+    status, out, _ = evaluate(*OURS, "--methods", "grad_cam,layer_cam", "--metrics", "fast,road", "--num_images", "6")
     assert status == 0
     folder = Path("evaluated")
     about = json.loads((folder / "scores.json").read_text())
@@ -208,7 +145,7 @@ def test_all_that_is_promised_is_written(evaluate):
 
 
 def test_it_goes_on_where_it_was_stopped(evaluate, monkeypatch):
-    words = [*OURS, "--metrics", "average_drop,localization_iou_25", "--panels", "0"]
+    words = [*OURS, "--metrics", "average_drop,localization_iou_25", "--num_panel_maps", "0"]
     assert evaluate(*words, "--out", "whole")[0] == 0
     evaluated, original = [], Evaluator.__call__
 
@@ -232,100 +169,38 @@ def test_it_goes_on_where_it_was_stopped(evaluate, monkeypatch):
     assert evaluated == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
-def test_a_damaged_file_is_made_again(evaluate, damage):
-    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
-    assert evaluate(*words)[0] == 0
-    before = scores()
-    path, other = Path("evaluated/rows/batch_00001.pt"), Path("evaluated/rows/batch_00000.pt")
-    content = path.read_bytes()
-    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": other.read_bytes()}[damage])
-    status, _, err = evaluate(*words)
-    assert status == 0
-    assert f"warning: {path} is damaged, and its images are evaluated again" in err
-    assert scores() == before
-    assert "damaged" not in evaluate(*words)[2]
-
-
-@pytest.mark.parametrize("more", [["--class-of", "label", "--metrics", "average_drop"], ["--metrics", "pointing_game"]])
+@pytest.mark.parametrize("more", [["--class_of", "label", "--metrics", "average_drop"], ["--metrics", "pointing_game"]])
 def test_a_label_that_is_no_class_is_named(evaluate, more):
     of_data("Mislabeled")
-    status, _, err = evaluate(*OURS, *more, "--panels", "0")
+    status, _, err = evaluate(*OURS, *more, "--num_panel_maps", "0")
     assert status == 2
     assert "evaluate: error: images 4 to 7: `labels`: expected classes from 0 to 2, got 7" in err
-    assert evaluate(*OURS, "--metrics", "average_drop", "--panels", "0", "--fresh")[0] == 0  # nobody needs the label
+    assert (
+        evaluate(*OURS, "--metrics", "average_drop", "--num_panel_maps", "0", "--fresh")[0] == 0
+    )  # nobody needs the label
 
 
 def test_a_split_without_images_is_named(evaluate):
     of_data("Bare")
     status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", "--split", "val")
     assert status == 2
-    assert "evaluate: error: `--split`: Bare has no val images" in err
-
-
-@pytest.mark.parametrize(
-    ("other", "what"),
-    [
-        (["--metrics", "average_gain"], "metrics"),
-        (["--methods", "layer_cam"], "methods"),
-        (["--network", "my_data.wide"], "weights"),
-        (["--limit", "4"], "images"),
-        (["--split", "val"], "split"),
-        (["--steps", "5"], "protocol"),
-        (["--mean", "0", "0", "0"], "normalization"),
-    ],
-)
-def test_a_folder_belongs_to_one_evaluation(evaluate, other, what):
-    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
-    assert evaluate(*words)[0] == 0
-    before = Path("evaluated/scores.csv").read_text()
-    status, _, err = evaluate(*words, *other)
-    assert status == 2
-    assert f"`--out`: evaluated holds an evaluation with {what} " in err
-    assert Path("evaluated/scores.csv").read_text() == before
-    assert evaluate(*words, *other, "--fresh")[0] == 0
-
-
-def files(folder="evaluated"):
-    """What is in a folder, with its content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-
-
-def test_nothing_is_forgotten_before_both_networks_are_known_to_be_right(evaluate):
-    path = checkpoint("plain", 0)
-    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--checkpoint", path]
-    assert evaluate(*words)[0] == 0
-    before = files()
-    assert evaluate(*words, "--fresh", "--compare", "absent.ckpt")[0] == 2
-    assert files() == before
-    foreign = Path("evaluated/compared/rows/notes.txt")
-    foreign.parent.mkdir(parents=True)
-    foreign.write_text("mine")
-    status, _, err = evaluate(*words, "--fresh", "--compare", path)
-    assert status == 2
-    assert "`--fresh`: evaluated/compared/rows holds files that are no evaluation's" in err
-    assert {name: content for name, content in files().items() if "notes" not in name} == before
-    # Without a second network it is nobody's, and stays.
-    assert evaluate(*words, "--fresh")[0] == 0
-    assert foreign.read_text() == "mine"
-
-
-def test_a_fresh_evaluation_leaves_nothing_of_the_old_one(evaluate):
-    path = checkpoint("plain", 0)
-    words = ["--network", "my_data.tiny", *QUICK, "--checkpoint", path]
-    many = ["--metrics", "average_drop,insertion_auc", "--gallery", "2", "--compare", path]
-    assert evaluate(*words, *many)[0] == 0
-    Path("evaluated/panels/notes.txt").write_text("mine")
-    alone = [*words, "--metrics", "average_gain", "--panels", "0"]
-    assert evaluate(*alone, "--fresh")[0] == 0
-    assert evaluate(*alone, "--out", "alone")[0] == 0
-    assert set(files()) == {*files("alone"), "panels/notes.txt"}
+    assert "evaluate: error: --split: Bare has no val images" in err
 
 
 def test_a_gallery_has_images_maps_and_the_names_of_classes(evaluate):
     path = checkpoint("plain", 0)
-    words = ["--network", "my_data.tiny", "--checkpoint", path, *QUICK, "--metrics", "average_drop", "--panels", "0"]
-    assert evaluate(*words, "--methods", "grad_cam", "--gallery", "3")[0] == 0
+    words = [
+        "--network",
+        "my_data.tiny",
+        "--checkpoint",
+        path,
+        *QUICK,
+        "--metrics",
+        "average_drop",
+        "--num_panel_maps",
+        "0",
+    ]
+    assert evaluate(*words, "--methods", "grad_cam", "--num_gallery_images", "3")[0] == 0
     with np.load("evaluated/gallery.npz") as gallery:
         found = dict(gallery)
     from my_data import Squares, tiny
@@ -346,29 +221,6 @@ def test_a_gallery_has_images_maps_and_the_names_of_classes(evaluate):
     assert cams.amax((1, 2)).max() == 1
 
 
-def test_a_changed_configuration_is_another_evaluation(evaluate):
-    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
-    assert evaluate(*words)[0] == 0
-    Path("squares.yaml").write_text(CONFIG.replace("{}", "{length: 8}"))
-    status, _, err = evaluate(*words)
-    assert status == 2
-    assert "holds an evaluation with config" in err
-
-
-def test_batches_of_nobody_knows_what_are_not_taken_up(evaluate):
-    words = [*OURS, "--metrics", "average_drop", "--panels", "0"]
-    assert evaluate(*words)[0] == 0
-    settings = Path("evaluated/rows/settings.json")
-    settings.write_text(settings.read_text()[:40])
-    status, _, err = evaluate(*words)
-    assert (status, "`--out`: evaluated/rows/settings.json is damaged" in err) == (2, True)
-    settings.unlink()
-    status, _, err = evaluate(*words)
-    assert (status, "evaluated/rows holds batches of an evaluation and not its settings.json" in err) == (2, True)
-    settings.write_text("[]")
-    assert evaluate(*words, "--fresh")[0] == 0
-
-
 def test_two_checkpoints_are_compared_image_by_image(evaluate):
     paths = checkpoint("plain", 0), checkpoint("other", 1)
     words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop,localization_iou_25,gradient"]
@@ -377,8 +229,8 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
     first, second = scores(), scores("evaluated/compared/scores.csv")
     differences = scores("evaluated/differences.csv")
     assert set(differences) == set(first) == set(second)
-    for cell, row in differences.items():
-        expected = float(second[cell]["score"]) - float(first[cell]["score"])
+    for pair, row in differences.items():
+        expected = float(second[pair]["score"]) - float(first[pair]["score"])
         assert float(row["score"]) == pytest.approx(expected, abs=1e-4)
         assert float(row["low_95"]) <= float(row["score"]) <= float(row["high_95"])
     assert abs(float(differences["grad_cam", "average_drop"]["score"])) > 1e-6
@@ -389,32 +241,16 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
     assert all(float(row["score"]) == float(row["low_95"]) == 0 for row in scores("same/differences.csv").values())
 
 
-def test_what_one_of_two_networks_alone_can_have_is_not_compared():
-    """The attention map of a network with an attention head, beside a network without one."""
-    network = AttentionBranch("cifar_resnet8", 3, width=4, blocks=1).eval()
-    methods = {name: method_named(name, network) for name in ("grad_cam", "attention_map")}
-    evaluator = Evaluator(network, methods, ["average_drop"])
-    rows = evaluator(Batch(torch.rand(3, 3, 16, 16))).rows
-    assert set(rows) == {(name, "average_drop") for name in methods}
-
-    def evaluated(rows):
-        return EvaluatedImages([0, 1, 2], *[torch.zeros(3)] * 4, rows, {}, {}, {})
-
-    of_both = {cell: value for cell, value in rows.items() if cell[0] == "grad_cam"}
-    (cell,) = compared(evaluator, evaluated(rows), evaluated(of_both), 10, 0)
-    assert (cell.method, cell.images, cell.interval.value) == ("grad_cam", 3, 0)
-
-
 def test_each_checkpoint_gets_images_normalized_as_in_its_own_run(evaluate):
     paths = checkpoint("plain", 0), checkpoint("other", 0)
     Path("runs/other/config.yaml").write_text(CONFIG.replace("{}", "{mean: [0.1, 0.2, 0.3], std: [0.5, 0.5, 0.5]}"))
-    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--panels", "0"]
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--num_panel_maps", "0"]
     assert evaluate("--checkpoint", paths[0], "--compare", paths[1], *words)[0] == 0
     settings = [
         json.loads(Path(folder, "rows/settings.json").read_text()) for folder in ("evaluated", "evaluated/compared")
     ]
-    assert settings[0]["normalization"] == [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25], None]
-    assert settings[1]["normalization"] == [[0.1, 0.2, 0.3], [0.5, 0.5, 0.5], None]
+    assert settings[0]["normalization"] == {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    assert settings[1]["normalization"] == {"mean": pytest.approx([0.1, 0.2, 0.3]), "std": [0.5, 0.5, 0.5]}
     assert settings[0]["images"] == settings[1]["images"]
     # The same weights by themselves, on images of the first run, say the same.
     assert evaluate("--checkpoint", paths[1], "--config", "runs/plain/config.yaml", *words, "--out", "alone")[0] == 0
@@ -428,7 +264,7 @@ def test_a_named_network_has_its_own_normalization(evaluate):
     assert status == 0
     assert "resnet18 has random weights" in err
     settings = json.loads(Path("evaluated/rows/settings.json").read_text())
-    assert settings["normalization"] == [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], None]
+    assert settings["normalization"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 def of_data(kind):
@@ -436,7 +272,7 @@ def of_data(kind):
 
 
 def test_a_data_module_may_have_a_normalization_of_its_own_if_it_is_the_network_s(evaluate):
-    words = ["--metrics", "average_drop", "--panels", "0"]
+    words = ["--metrics", "average_drop", "--num_panel_maps", "0"]
     assert evaluate(*OURS, *words, "--out", "squares")[0] == 0
     of_data("Fixed")
     status, _, err = evaluate(*OURS, *words)
@@ -444,38 +280,40 @@ def test_a_data_module_may_have_a_normalization_of_its_own_if_it_is_the_network_
     assert scores() == scores("squares/scores.csv")
     status, _, err = evaluate(*OURS, *words, "--mean", "0", "0", "0", "--fresh")
     assert status == 2
-    assert "`--mean`: Fixed has no such setting and normalizes with [0.5, 0.5, 0.5], and the network expects" in err
+    assert "--mean: Fixed has no such setting and normalizes with [0.5, 0.5, 0.5], and the network expects" in err
     status, _, err = evaluate(*OURS, *words, "--size", "16", "--fresh")
     assert status == 2
-    assert "`--size`: expected none, since Fixed has no `image_size`, got 16" in err
+    assert "--size: expected none, since Fixed has no `image_size`, got 16" in err
     # The normalization of named weights is known; that of a network of one's own is not.
     assert evaluate("--network", "resnet18", "--config", "squares.yaml", *QUICK, *words, "--fresh")[0] == 2
     status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *QUICK, *words, "--fresh")
     assert (status, "warning" in err) == (0, False)
     recorded = json.loads(Path("evaluated/scores.json").read_text())["settings"]["normalization"]
-    assert recorded == [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25], None], "what is done, not what was assumed"
+    assert recorded == {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}, "what is done, not what was assumed"
 
 
 def test_a_data_module_need_not_say_how_it_normalizes(evaluate):
-    words = ["--metrics", "average_drop", "--panels", "0", *QUICK]
+    words = ["--metrics", "average_drop", "--num_panel_maps", "0", *QUICK]
     assert evaluate(*OURS, *words, "--out", "squares")[0] == 0
     of_data("Bare")
     status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *words)
     assert status == 0
     assert "warning: Bare does not say how it normalizes images, which are taken as they are" in err
-    assert json.loads(Path("evaluated/rows/settings.json").read_text())["normalization"] == [None, None, None]
+    assert json.loads(Path("evaluated/rows/settings.json").read_text())["normalization"] == {"mean": None, "std": None}
     assert "assumed" not in err
     assert scores() == scores("squares/scores.csv")
     status, _, err = evaluate(*OURS, *words, "--fresh")
     assert status == 2
-    assert "`--mean`: expected none, since Bare has no such setting and normalizes in its own way, got [0.5, 0.5" in err
-    status, _, err = evaluate("--network", "resnet18", "--config", "squares.yaml", *words, "--limit", "2", "--fresh")
+    assert "--mean: expected none, since Bare has no such setting and normalizes in its own way, got [0.5, 0.5" in err
+    status, _, err = evaluate(
+        "--network", "resnet18", "--config", "squares.yaml", *words, "--num_images", "2", "--fresh"
+    )
     assert (
         "warning: Bare does not say how it normalizes images, which are taken as they are; the network expects" in err
     )
 
 
-def test_a_method_that_can_not_be_used_is_named(evaluate):
+def test_a_method_that_cannot_be_used_is_named(evaluate):
     words = ["--network", "my_data.smooth", "--config", "squares.yaml", *QUICK, "--metrics", "average_drop,gradient"]
     status, out, err = evaluate(*words, "--methods", "grad_cam,guided_backprop")
     assert status == 0
@@ -507,45 +345,21 @@ def test_images_without_any_annotation(evaluate):
     assert "IoU" not in out
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--metrics", "averge_drop"], "`metrics`: none is called 'averge_drop'; did you mean 'average_drop'"),
-        (["--methods", "gradcam"], "`method`: none is called 'gradcam'"),
-        (["--config", "absent.yaml"], "no such configuration: absent.yaml"),
-        (["--checkpoint", "absent.ckpt"], "no such file: absent.ckpt"),
-        (["--network", "my_data.wide", "--class-of", "label"], "the network has 5 classes and the images 3"),
-        (["--limit", "0"], "expected a positive integer, got '0'"),
-        (["--panels=-1"], "expected an integer of at least 0, got '-1'"),
-        (["--target-layer", "layer9"], "no module is called 'layer9'"),
-        (["--tolerance", "-2"], "`tolerance`: expected at least 0 pixels"),
-        (["--metrics", "sanity", "--stages", "99"], "`num_stages`: expected at most the 19 layers with parameters"),
-        (["--checkpoint", "/absent.ckpt"], "no such file: /absent.ckpt"),
-        (["--device", "abacus"], "`--device`: can not use 'abacus'"),
-    ],
-)
-def test_wrong_arguments_are_named_before_anything_is_written(evaluate, words, message):
-    status, _, err = evaluate(*OURS, *words)
-    assert status == 2
-    assert message in err
-    assert not Path("evaluated").exists()
-
-
 def test_there_must_be_images(evaluate):
     status, _, err = evaluate("--network", "my_data.tiny")
     assert status == 2
-    assert "`--config`: expected a configuration with a data module" in err
+    assert "--config: expected a configuration with a data module" in err
 
 
 def test_a_file_that_is_not_there_is_named_by_its_option(evaluate):
     status, _, err = evaluate("--checkpoint", "absent.ckpt")
     assert status == 2
-    assert "evaluate: error: `--checkpoint`: no such file: absent.ckpt" in err
+    assert "evaluate: error: --checkpoint: no such file: absent.ckpt" in err
     Path("empty.ckpt").touch()
-    for name, what in (("absent.ckpt", "no such file: absent.ckpt"), ("empty.ckpt", "can not read empty.ckpt")):
+    for name, what in (("absent.ckpt", "no such file: absent.ckpt"), ("empty.ckpt", "cannot read empty.ckpt")):
         status, _, err = evaluate(*OURS, "--compare", name)
         assert status == 2
-        assert f"evaluate: error: `--compare`: {what}" in err
+        assert f"evaluate: error: --compare: {what}" in err
     assert not Path("evaluated").exists()
 
 
@@ -555,16 +369,200 @@ def test_lists_may_have_spaces(evaluate):
         "average_drop, win",
         "--methods",
         "layer_cam, smooth_grad",
-        "--target-layer",
+        "--target_layer",
         "layer2, layer3",
     ]
-    status, _, err = evaluate(*OURS, *words, "--panels", "0")
+    status, _, err = evaluate(*OURS, *words, "--num_panel_maps", "0")
     assert (status, "warning" in err) == (0, False)
     assert set(scores()) == {(name, metric) for name in ("layer_cam", "smooth_grad") for metric in words[1].split(", ")}
 
 
-def test_the_help_names_metrics_and_methods(evaluate):
+@pytest.mark.parametrize(
+    ("other", "what"), [(["--metrics", "average_gain"], "metrics"), (["--network", "my_data.wide"], "weights")]
+)
+def test_a_folder_belongs_to_one_evaluation(evaluate, other, what):
+    words = [*OURS, "--metrics", "average_drop", "--num_panel_maps", "0"]
+    assert evaluate(*words)[0] == 0
+    before = Path("evaluated/scores.csv").read_text()
+    status, _, err = evaluate(*words, *other)
+    assert status == 2
+    assert f"evaluate: error: --out: evaluated holds an evaluation with {what} " in err
+    assert "choose another folder, or --fresh to forget it" in err
+    assert Path("evaluated/scores.csv").read_text() == before
+    assert evaluate(*words, *other, "--fresh")[0] == 0
+
+
+def test_a_damaged_file_is_a_warning(evaluate):
+    words = [*OURS, "--metrics", "average_drop", "--num_panel_maps", "0"]
+    assert evaluate(*words)[0] == 0
+    path = Path("evaluated/rows/batch_00001.pt")
+    path.write_bytes(b"")
+    status, _, err = evaluate(*words)
+    assert (status, err.count("warning:")) == (0, 1)
+    assert f"camtrain evaluate: warning: {path} is damaged, and its images are evaluated again" in err
+
+
+def test_nothing_is_touched_before_both_networks_are_known_to_be_right(evaluate):
+    path = checkpoint("plain", 0)
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--checkpoint", path]
+    assert evaluate(*words)[0] == 0
+    before = {path: path.read_bytes() for path in Path("evaluated").rglob("*.*")}
+    assert evaluate(*words, "--fresh", "--compare", "absent.ckpt")[0] == 2
+    assert {path: path.read_bytes() for path in Path("evaluated").rglob("*.*")} == before
+    assert evaluate(*words, "--fresh", "--compare", path)[0] == 0
+
+
+def test_a_folder_of_a_run_is_as_good_as_its_checkpoint(evaluate):
+    path = checkpoint("plain", 0)
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop"]
+    assert evaluate(*words, "--checkpoint", path)[0] == 0
+    assert evaluate(*words, "--checkpoint", "runs/plain", "--out", "again")[0] == 0
+    assert scores("again/scores.csv") == scores()
+
+
+def test_the_configuration_of_the_images_does_not_change_how_the_checkpoint_prepares_them(evaluate):
+    path = checkpoint("plain", 0)
+    Path("squares.yaml").write_text(CONFIG.replace("{}", "{length: 4, mean: [0.1, 0.2, 0.3]}"))
+    words = ["--network", "my_data.tiny", *QUICK, "--metrics", "average_drop", "--checkpoint", path]
+    assert evaluate(*words, "--config", "squares.yaml")[0] == 0
+    settings = json.loads(Path("evaluated/rows/settings.json").read_text())
+    assert settings["images"] == [0, 1, 2, 3]
+    assert settings["normalization"]["mean"] == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--metrics", "averge_drop"], "--metrics: none is called 'averge_drop'; did you mean 'average_drop'"),
+        (["--methods", "gradcam"], "--methods: none is called 'gradcam'"),
+        (["--config", "absent.yaml"], "--config: no such configuration: absent.yaml"),
+        (
+            ["--network", "my_data.wide", "--class_of", "label"],
+            '--class_of: expected "prediction", since the network has 5',
+        ),
+        (["--class_of", "both"], "--class_of: "),
+        (["--num_images", "0"], "--num_images: expected a positive integer, got 0"),
+        (["--num_images", "many"], "--num_images: "),
+        (["--num_panel_maps=-1"], "--num_panel_maps: expected an integer of at least 0, got -1"),
+        (["--target_layer", "layer9"], "no module is called 'layer9'"),
+        (["--tolerance", "-2"], "--tolerance: expected at least 0 pixels"),
+        (["--metrics", "sanity", "--num_stages", "99"], "--num_stages: expected at most the 19 layers with parameters"),
+        (["--checkpoint", "/absent.ckpt"], "--checkpoint: no such file: /absent.ckpt"),
+        (["--device", "abacus"], "--device: cannot use 'abacus'"),
+        (["--network", "resnet81"], "--network: no image classifier is called 'resnet81'"),
+        (["--std", "1", "0", "1"], "--std: expected positive numbers"),
+        (["--std", "1", "0"], "--std"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_wrong_arguments_are_named_in_two_lines_before_anything_is_written(evaluate, words, message):
+    status, out, err = evaluate(*OURS, *words)
+    assert (status, out) == (2, "")
+    *warnings, error, hint = err.splitlines()
+    assert all(line.startswith("camtrain evaluate: warning: ") for line in warnings)
+    assert error.startswith("camtrain evaluate: error: ")
+    assert message in error
+    assert "`" not in error.replace("`num_classes`", "")
+    assert hint == "`camtrain evaluate --help` explains all options"
+    assert not Path("evaluated").exists()
+
+
+def test_the_weights_of_another_network_are_named_in_two_lines(evaluate):
+    status, _, err = evaluate("--network", "my_data.wide", "--checkpoint", checkpoint("plain", 0))
+    assert status == 2
+    error, _ = err.splitlines()
+    assert "--checkpoint: cannot make the network of runs/plain/checkpoints/last.ckpt: " in error
+    assert len(error) < 500
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The arguments of the functions that the command calls, none of which does anything."""
+    calls = {}
+
+    def stub(name):
+        original = getattr(command, name)
+
+        @wraps(original)  # the parser reads its signature
+        def function(*arguments, **options):
+            calls[name] = arguments, options
+            if name in ("evaluate", "compare"):
+                raise ValueError("`folder`: that is all")
+            return name
+
+        return function
+
+    for name in ("load_network", "load_data", "evaluate", "compare"):
+        monkeypatch.setattr(command, name, stub(name))
+    return calls
+
+
+def test_options_reach_the_functions(evaluate, called):
+    status, _, err = evaluate(
+        "--network", "resnet18", "--weights", "DEFAULT", "--config", "squares.yaml", "--size", "64", "--mean", "0",
+        "0.5", "1", "--std", "1", "1", "2", "--methods", "cam,grad_cam", "--metrics", "fast", "--num_images", "7",
+        "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
+        "--annotation", "masks", "--num_steps", "9", "--insertion_start", "zeros", "--deletion_end", "blur",
+        "--tolerance", "3", "--num_stages", "2", "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
+        "--num_gallery_images", "4", "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
+    )  # fmt: skip
+    assert (status, err.splitlines()[0]) == (2, "camtrain evaluate: error: --out: that is all")
+    assert called["load_network"] == ((), {
+        "checkpoint": None, "name": "resnet18", "weights": "DEFAULT", "config": None, "size": 64,
+        "mean": [0, 0.5, 1], "std": [1, 1, 2], "device": "cpu", "seed": 13,
+    })  # fmt: skip
+    assert called["load_data"] == ((Path("squares.yaml"), "load_network"), {})
+    settings = EvaluationSettings("label", "masks", 9, "zeros", "blur", num_stages=2, tolerance=3, seed=13)
+    assert called["evaluate"] == (("load_network", "load_data"), {
+        "methods": "cam,grad_cam", "metrics": "fast", "split": "val", "num_images": 7, "folder": "there", "fresh": True,
+        "target_layer": "layer3", "settings": settings, "batch_size": 5, "num_resamples": 11, "num_panel_maps": 0,
+        "num_gallery_images": 4, "max_batch": 6, "num_channels": 12,
+    })  # fmt: skip
+
+
+def test_former_names_of_options_work(evaluate, called):
+    evaluate(
+        "--network", "resnet18", "--config", "squares.yaml", "--limit", "7", "--steps=9", "--stages", "2",
+        "--resamples", "11", "--channels", "12", "--panels", "0", "--gallery", "4", "--max-batch", "6",
+        "--batch-size=5", "--class-of", "label", "--target-layer", "layer3", "--insertion-start", "zeros",
+        "--deletion-end", "blur",
+    )  # fmt: skip
+    how = called["evaluate"][1]
+    names = ("num_images", "num_resamples", "num_channels", "num_panel_maps", "num_gallery_images", "max_batch")
+    assert [how[name] for name in (*names, "batch_size", "target_layer")] == [7, 11, 12, 0, 4, 6, 5, "layer3"]
+    assert how["settings"] == EvaluationSettings(
+        "label", num_steps=9, insertion_start="zeros", deletion_end="blur", num_stages=2
+    )
+
+
+def test_a_second_checkpoint_is_compared(evaluate, called):
+    paths = checkpoint("plain", 0), checkpoint("other", 1)
+    status, _, err = evaluate("--checkpoint", paths[0], "--compare", paths[1], "--num_images", "3")
+    assert (status, "error: --out: that is all" in err) == (2, True)
+    arguments, how = called["compare"]
+    assert arguments == ("load_network", "load_network", "load_data")
+    assert (how["other_data"], how["num_images"], how["folder"]) == ("load_data", 3, "evaluated")
+    assert called["load_network"][1]["checkpoint"] == paths[1]
+    assert called["load_network"][1]["config"] == Path("runs/other/config.yaml").absolute()
+    assert called["load_data"][0][0] == Path("runs/plain/config.yaml").absolute()
+
+
+def test_the_help_describes_every_option_and_has_examples(evaluate):
     status, out, _ = evaluate("--help")
     assert status == 0
-    for word in ("max_box_accuracy_v2", "smooth_grad_cam_plus_plus", "--compare", "exit status"):
+    parser = command.evaluate_parser()
+    options = [action for action in parser._actions if action.option_strings and action.dest != "help"]
+    assert len(options) > 25
+    text = " ".join(out.split())
+    for action in options:
+        assert f"\n  {action.option_strings[0]}" in out
+        assert action.help
+        assert " ".join(action.help.split())[:60] in text
+    for word in (
+        "max_box_accuracy_v2",
+        "smooth_grad_cam_plus_plus",
+        "exit status",
+        "camtrain evaluate --checkpoint CKPT",
+    ):
         assert word in out
+    assert max(map(len, out.splitlines())) <= 130

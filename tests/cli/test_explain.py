@@ -5,47 +5,25 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
-from importlib.util import find_spec
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from camtrain.cli.ready_network import ready_network
 from PIL import Image
 from torchvision import models
 
+from camtrain.cli import explain as command
 from camtrain.cli import main
+from camtrain.explanation import RUNNER_UP
 from camtrain.gradients import Against
-from camtrain.methods import METHODS, TITLES, method_named, normalized_maps
+from camtrain.loading import load_network
+from camtrain.methods import METHODS, method_named, normalized_maps
 from camtrain.pictures import gradient_picture, overlay, shown_pixels
+from tests import small_networks
 
-OWN = """
-import torch
-from torch import nn
-from camtrain.networks import LFICAM, CIFARResNet
-
-class Red(nn.Sequential):
-    '''Its Grad-CAM for class 0 is the red channel, and for class 1 a fifth of the green one.'''
-    def __init__(self):
-        super().__init__(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(2, 2, bias=False))
-        with torch.no_grad():
-            self[0].weight.copy_(torch.eye(2, 3)[..., None, None])
-            self[4].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.2]]))
-
-def tiny():
-    torch.manual_seed(3)
-    return CIFARResNet(depth=8, num_classes=3, width=4)
-
-def attended():
-    return LFICAM(tiny(), 3, image_size=8, width=4, blocks=1)
-
-def flat_head():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 3))
-"""
-
+RED = ["--images", "a.png", "--network", "my_code.Red"]
 PLAIN = ["--mean", "0", "0", "0", "--std", "1", "1", "1"]
 
 
@@ -54,7 +32,7 @@ def folder(tmp_path, monkeypatch):
     """The working folder, with networks of one's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    Path("my_code.py").write_text(OWN)
+    Path("my_code.py").write_text(Path(small_networks.__file__).read_text())
     yield tmp_path
     sys.modules.pop("my_code", None)
 
@@ -130,27 +108,33 @@ def test_an_overlay_is_where_the_map_is(explain):
     assert line.split() == ["a.png", "class", "0", f"{probability:.1%}", "a.*.png", "(2)"]
 
 
-def test_another_class(explain):
-    picture = square_photo("a.png")
-    explain("--images", "a.png", "--network", "my_code.Red", "--size", "32", *PLAIN, "--class", "1")
-    np.testing.assert_array_equal(tile_of("explained/a.grad_cam.png"), shown_pixels(overlay(picture, picture[1]), 224))
-
-
 def test_all_methods(explain, folder):
     photo("a.png", (8, 8))
-    words = ["--network", "my_code.tiny", "--size", "8", *PLAIN, "--seed", "5", "--max-batch", "64", "--channels", "2"]
+    words = [
+        "--network",
+        "my_code.tiny",
+        "--size",
+        "8",
+        *PLAIN,
+        "--seed",
+        "5",
+        "--max_batch",
+        "64",
+        "--num_channels",
+        "2",
+    ]
     status, _, err = explain("--images", "a.png", *words, "--methods", "all")
     assert status == 0
-    assert "can not be used" not in err
+    assert "cannot be used" not in err
     # The network has no attention head; that its map is not there is no failure where all are asked for.
     names = [name for name in METHODS if name != "attention_map"]
     assert written() == {"contact_sheet.png", *(f"a.{name}.png" for name in names)}
-    ready = ready_network(network="my_code.tiny")
+    loaded = load_network(name="my_code.tiny")
     picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
     for column, name in enumerate(names, start=1):
         if name not in ("cam", "x_grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "smooth_grad"):
             continue
-        method = method_named(name, ready.network, seed=5, num_channels=2)
+        method = method_named(name, loaded.network, seed=5, num_channels=2)
         if "cam" in name and name != "guided_grad_cam":
             expected = overlay(picture, normalized_maps(method, picture[None])[0])
         else:
@@ -165,12 +149,11 @@ def test_all_methods(explain, folder):
 def test_the_map_of_an_attention_head(explain):
     photo("a.png", (16, 16))
     words = ["--images", "a.png", "--size", "16", *PLAIN, "--methods"]
-    status, _, _ = explain(*words, "all", "--network", "my_code.attended", "--channels", "2")
+    status, _, _ = explain(*words, "all", "--network", "my_code.attended", "--num_channels", "2")
     assert status == 0
     # All but the one that takes its linear layer for that of the average of what it attends.
     assert written() == {"contact_sheet.png", *(f"a.{name}.png" for name in METHODS if name != "cam")}
-    torch.manual_seed(0)  # as the command does, before it makes the network
-    network = ready_network(network="my_code.attended").network
+    network = load_network(name="my_code.attended").network
     picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
     expected = overlay(picture, normalized_maps(method_named("attention_map", network), picture[None])[0])
     found = tile_of("explained/a.attention_map.png").astype(int)
@@ -178,14 +161,14 @@ def test_the_map_of_an_attention_head(explain):
     # Asked for by its name where there is none, it is a failure that says what to do.
     status, _, err = explain(*words, "attention_map", "--network", "my_code.tiny")
     assert status == 1
-    assert "attention map can not be used here: `network`: CIFARResNet has no attention head" in err
+    assert "attention map cannot be used here: `network`: CIFARResNet has no attention head" in err
 
 
 def test_questions(explain):
     photo("a.png", (16, 16))
     words = ["--network", "my_code.tiny", "--size", "16", *PLAIN]
     status, _, _ = explain(
-        "--images", "a.png", *words, "--methods", "grad_cam,input_gradient", "--top-k", "2", "--counterfactual",
+        "--images", "a.png", *words, "--methods", "grad_cam,input_gradient", "--top_k", "2", "--counterfactual",
         "--contrast",
     )  # fmt: skip
     assert status == 0
@@ -193,10 +176,10 @@ def test_questions(explain):
     overlays = {f"a.{method}{name}.png" for method in ("grad_cam", "input_gradient") for name in names}
     sheets = {"contact_sheet.png", "contact_sheet_grad_cam.png", "contact_sheet_input_gradient.png"}
     assert written() == overlays | sheets
-    ready = ready_network(network="my_code.tiny")
+    loaded = load_network(name="my_code.tiny")
     picture = torch.from_numpy(pixels_of("a.png").copy()).permute(2, 0, 1) / 255
-    ranked = ready.network(picture[None])[0].argsort(descending=True)
-    grad_cam = method_named("grad_cam", ready.network)
+    ranked = loaded.network(picture[None])[0].argsort(descending=True)
+    grad_cam = method_named("grad_cam", loaded.network)
     asked = {"": ranked[0], ".top_2": ranked[1], ".against": Against(int(ranked[0]))}
     for column, (name, class_idx) in enumerate(asked.items(), start=1):
         class_idx = class_idx if isinstance(class_idx, Against) else int(class_idx)
@@ -217,13 +200,13 @@ def test_a_contrast_with_the_class_itself_says_so(explain):
     assert note.min() < 100
 
 
-def test_a_method_that_can_not_be_used_is_named(explain):
+def test_a_method_that_cannot_be_used_is_named(explain):
     photo("a.png", (16, 16))
     words = ["--images", "a.png", "--network", "my_code.flat_head", "--size", "16", *PLAIN]
     status, out, err = explain(*words, "--methods", "cam,grad_cam,guided_backprop")
     assert status == 0
-    assert "warning: CAM can not be used here: `target_layer`: expected a layer with 784 channels" in err
-    (line,) = [line for line in err.splitlines() if "guided backprop can not be used here" in line]
+    assert "warning: CAM cannot be used here: --target_layer: expected a layer with 784 channels" in err
+    (line,) = [line for line in err.splitlines() if "guided backprop cannot be used here" in line]
     assert "no ReLU-like activation" in line
     assert written() == {"a.grad_cam.png", "contact_sheet.png"}
     for column, has_map in ((1, False), (2, True), (3, False)):
@@ -231,7 +214,7 @@ def test_a_method_that_can_not_be_used_is_named(explain):
         assert (gray < 0.1) == has_map
     status, out, err = explain(*words, "--methods", "cam", "--out", "other")
     assert status == 1
-    assert "error: CAM can not be used here" in err
+    assert "error: CAM cannot be used here" in err
     assert "a.*.png (0)" in out
 
 
@@ -267,7 +250,7 @@ def test_files_of_one_name_have_different_outputs_and_others_stay(explain):
     assert tile_of("out/b.grad_cam.png").shape == (224, 224, 3)
     assert not np.array_equal(tile_of("out/one-a.grad_cam.png"), tile_of("out/two-a.grad_cam.png"))
     again = ["--images", "out", "--network", "my_code.Red", "--out", "out"]
-    assert "`--out`: expected another folder" in explain(*again)[2]
+    assert "--out: expected another folder" in explain(*again)[2]
 
 
 @pytest.mark.parametrize("name", ["contact_sheet.png", "a.grad_cam.png"])
@@ -276,12 +259,12 @@ def test_a_photo_is_never_overwritten(explain, name):
     words = ["--images", "a.png", name, "--network", "my_code.Red", "--out", "."]
     status, _, err = explain(*words)
     assert status == 2
-    assert f"`--out`: {name} would be overwritten" in err
+    assert f"--out: {name} would be overwritten" in err
     assert (Path("a.png").read_bytes(), Path(name).read_bytes()) == content
 
 
 def test_many_images_have_several_sheets(explain, monkeypatch):
-    monkeypatch.setattr("camtrain.cli.contact_sheets.ROWS", 2)
+    monkeypatch.setattr("camtrain.explanation.contact_sheets.ROWS", 2)
     for number in range(3):
         photo(f"photos/{number:02}.png", seed=number)
     explain("--images", "photos", "--network", "my_code.Red", "--size", "16", *PLAIN)
@@ -314,15 +297,15 @@ def test_a_run_of_camtrain_fit(explain, run_folder):
     status, out, err = explain("--images", "a.jpg", "--checkpoint", str(run_folder / "checkpoints/last.ckpt"))
     assert status == 0
     assert "warning" not in err
-    ready = ready_network(run_folder / "checkpoints/last.ckpt")
-    assert tuple(ready.preprocessing.mean) == (0.3, 0.2, 0.1)
-    image = ready.input(Image.open("a.jpg"))
+    loaded = load_network(run_folder / "checkpoints/last.ckpt")
+    assert tuple(loaded.preprocessing.mean) == (0.3, 0.2, 0.1)
+    image = loaded.input(Image.open("a.jpg"))
     assert image.shape == (1, 3, 64, 64)
-    probabilities = ready.probabilities(image)
+    probabilities = loaded.probabilities(image)
     (line,) = [line for line in out.splitlines() if line.startswith("a.jpg")]
     assert line.split()[1:3] == [str(int(probabilities.argmax())), f"{float(probabilities.max()):.1%}"]
-    expected = normalized_maps(method_named("grad_cam", ready.network), image)[0]
-    picture = ready.preprocessing.picture(image[0])
+    expected = normalized_maps(method_named("grad_cam", loaded.network), image)[0]
+    picture = loaded.preprocessing.picture(image[0])
     found = tile_of("explained/a.grad_cam.png", tile=256).astype(int)
     assert abs(found - shown_pixels(overlay(picture, expected), 224)).max() <= 2
 
@@ -375,25 +358,6 @@ def test_random_weights_are_not_explained_without_a_word(explain):
     assert not np.array_equal(pixels_of("other/a.grad_cam.png"), first)
 
 
-@pytest.mark.skipif(find_spec("timm") is None, reason="timm is an extra")
-def test_a_transformer_of_timm(explain):
-    photo("a.png", (50, 50))
-    words = ["--images", "a.png", "--network", "timm:test_vit", "--methods", "grad_cam,guided_backprop"]
-    status, _, err = explain(*words)
-    assert status == 0
-    assert "guided backprop can not be used here: " in err
-    assert written() == {"a.grad_cam.png", "contact_sheet.png"}
-
-
-def test_several_layers(explain):
-    photo("a.png", (16, 16))
-    words = ["--network", "my_code.tiny", "--size", "16", *PLAIN, "--target-layer", "layer2,layer3"]
-    status, _, err = explain("--images", "a.png", *words, "--methods", "layer_cam,score_cam")
-    assert status == 0
-    assert f"{TITLES['score_cam']} can not be used here: `target_layer`: ScoreCAM works on one layer, got 2" in err
-    assert "a.layer_cam.png" in written()
-
-
 def test_warnings_and_maps_that_are_not_finite_are_named(explain, monkeypatch):
     photo("a.png", (16, 16))
 
@@ -406,47 +370,117 @@ def test_warnings_and_maps_that_are_not_finite_are_named(explain, monkeypatch):
     status, _, err = explain("--images", "a.png", *words)
     assert status == 1
     assert "warning: a.png, Grad-CAM: that is odd" in err
-    assert "error: Grad-CAM can not be used here: the map is not finite" in err
+    assert "error: Grad-CAM cannot be used here: the map is not finite" in err
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--images"),
-        (["--images", "a.png"], "expected --checkpoint, or --network"),
+        ([], "--images: expected, and not given"),
+        (["--images", "a.png"], "--checkpoint: expected a checkpoint, or --network with or without --weights"),
         (["--images", "a.png", "--network", "resnet81"], "did you mean 'resnet18'"),
-        (["--images", "a.png", "--network", "my_code.Red", "--methods", "gradcam"], "none is called 'gradcam'"),
-        (["--images", "a.png", "--network", "my_code.Red", "--target-layer", "9"], "no module is called '9'"),
-        (["--images", "a.png", "--network", "my_code.Red", "--class", "5"], "`--class`: expected classes from 0 to 1"),
-        (["--images", "a.png", "--network", "my_code.Red", "--top-k", "0"], "expected a positive integer, got '0'"),
-        (["--images", "a.png", "--network", "my_code.Red", "--std", "1", "0", "1"], "expected a positive number"),
-        (["--images", "a.png", "--network", "my_code.Red", "--device", "abacus"], "`--device`: can not use 'abacus'"),
-        (["--images", "a.png", "--network", "my_code.flat_head", "--size", "9"], "can not be run on images of 9×9"),
-        (["--images", "a.png", "--checkpoint", "absent.ckpt"], "no such file: absent.ckpt"),
+        ([*RED, "--methods", "gradcam"], "--methods: none is called 'gradcam'"),
+        ([*RED, "--target-layer", "9"], "no module is called '9'"),
+        ([*RED, "--class", "5"], "--class: expected classes from 0 to 1, got 5"),
+        ([*RED, "--contrast", "5"], "--contrast: expected classes from 0 to 1, got 5"),
+        ([*RED, "--top-k", "0"], "--top_k: expected a positive integer, got 0"),
+        ([*RED, "--std", "1", "0", "1"], "--std: expected positive numbers, got [1.0, 0.0, 1.0]"),
+        ([*RED, "--device", "abacus"], "--device: cannot use 'abacus'"),
+        (
+            [*RED, "--network", "my_code.flat_head", "--size", "9"],
+            "--size: my_code.flat_head cannot be run on images of 9×9",
+        ),
+        (["--images", "a.png", "--checkpoint", "absent.ckpt"], "--checkpoint: no such file: absent.ckpt"),
+        (
+            [*RED, "--out", "photos", "--images", "photos"],
+            "--out: expected another folder than one of images, got photos",
+        ),
     ],
-)  # fmt: skip
-def test_wrong_arguments_are_named_before_anything_is_written(explain, words, message):
+)
+def test_wrong_arguments_are_named_in_two_lines_before_anything_is_written(explain, words, message):
     photo("a.png")
-    status, _, err = explain(*words)
-    assert status == 2
-    assert message in err
+    photo("photos/a.png")
+    status, out, err = explain(*words)
+    assert (status, out) == (2, "")
+    *warnings, error, hint = err.splitlines()
+    assert all(line.startswith("camtrain explain: warning: ") for line in warnings)
+    assert error.startswith("camtrain explain: error: ")
+    assert message in error
+    assert "`" not in error
+    assert hint == "`camtrain explain --help` explains all options"
     assert not Path("explained").exists()
 
 
-def test_the_help_lists_explain_and_its_options(explain, capsys):
+@pytest.fixture
+def called(monkeypatch):
+    """The arguments of the functions that the command calls, none of which does anything."""
+    calls = {}
+
+    def stub(name):
+        original = getattr(command, name)
+
+        @wraps(original)  # the parser reads its signature
+        def function(*arguments, **options):
+            calls[name] = arguments, options
+            if name == "explain":
+                raise ValueError("`left_out`: that is all")
+            return name
+
+        return function
+
+    for name in ("load_network", "explain"):
+        monkeypatch.setattr(command, name, stub(name))
+    return calls
+
+
+def test_options_reach_the_functions(explain, called):
+    status, _, err = explain(
+        "--images", "a.png", "photos", "--network", "resnet18", "--weights", "DEFAULT", "--config", "run.yaml",
+        "--size", "64", "--mean", "0", "0.5", "1", "--std", "1", "1", "2", "--methods", "cam,grad_cam", "--out",
+        "there", "--target_layer", "layer3", "--class", "cat", "--top_k", "3", "--counterfactual", "--contrast", "dog",
+        "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
+    )  # fmt: skip
+    assert (status, err.splitlines()[0]) == (2, "camtrain explain: error: --out: that is all")
+    assert called["load_network"] == ((), {
+        "checkpoint": None, "name": "resnet18", "weights": "DEFAULT", "config": "run.yaml", "size": 64,
+        "mean": [0, 0.5, 1], "std": [1, 1, 2], "device": "cpu", "seed": 13,
+    })  # fmt: skip
+    assert called["explain"] == (("load_network",), {
+        "images": ["a.png", "photos"], "methods": "cam,grad_cam", "class_": "cat", "top_k": 3, "counterfactual": True,
+        "contrast": "dog", "target_layer": "layer3", "num_channels": 12, "max_batch": 6, "seed": 13, "on_error": "skip",
+        "left_out": "there",
+    })  # fmt: skip
+
+
+def test_former_names_of_options_work(explain, called):
+    words = ["--channels", "12", "--max-batch=6", "--target-layer", "layer3", "--top-k", "3", "--contrast"]
+    explain("--images", "a.png", "--network", "resnet18", *words)
+    how = called["explain"][1]
+    names = ("num_channels", "max_batch", "target_layer", "top_k", "contrast")
+    assert [how[name] for name in names] == [12, 6, "layer3", 3, RUNNER_UP]
+
+
+def test_noise_follows_the_seed(explain):
+    photo("a.png", (16, 16))
+    words = ["--images", "a.png", "--network", "my_code.tiny", "--size", "16", *PLAIN, "--methods", "smooth_grad"]
+    for seed in ("0", "1", "1"):
+        explain(*words, "--seed", seed, "--out", f"seed_{seed}")
+    first, second = (pixels_of(f"seed_{seed}/a.smooth_grad.png") for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    explain(*words, "--out", "usual")
+    np.testing.assert_array_equal(pixels_of("usual/a.smooth_grad.png"), first)
+
+
+def test_the_help_describes_every_option_and_has_examples(explain):
     status, out, _ = explain("--help")
     assert status == 0
-    for word in ("--images", "--top-k", "--counterfactual", "--contrast", "smooth_grad_cam_plus_plus", "exit status"):
+    parser = command.explain_parser()
+    options = [action for action in parser._actions if action.option_strings and action.dest != "help"]
+    assert len(options) > 15
+    text = " ".join(out.split())
+    for action in options:
+        assert f"\n  {action.option_strings[0]}" in out
+        assert action.help
+        assert " ".join(action.help.split())[:60] in text
+    for word in ("smooth_grad_cam_plus_plus", "exit status", "camtrain explain --images photo.jpg --network resnet50"):
         assert word in out
-    main(["--help"])
-    out = capsys.readouterr().out
-    for command in ("fit", "validate", "test", "predict", "explain"):
-        assert f"\n  {command} " in out
-
-
-@pytest.mark.parametrize(("words", "message"), [(["explian"], "did you mean 'explain'?"), ([], "usage: camtrain")])
-def test_other_commands_are_named(capsys, words, message):
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from camtrain.cli.run_settings import open_run
 
 from camtrain import Classifier
 from camtrain.batch import Batch

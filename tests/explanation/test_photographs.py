@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from camtrain.cli.photos import photo_paths, unique_names, upright_photo
+from camtrain.explanation.photographs import photograph_paths, unique_names, upright_photograph
 
 
 @pytest.fixture
@@ -25,22 +25,25 @@ def folder(tmp_path, monkeypatch):
 
 def test_files_and_folders_once_and_in_order(folder):
     given = ["more/c.png", "photos", "photos/a.png", "photos/../more"]
-    paths, problems = photo_paths(map(Path, given), Path("out"))
+    paths, problems = photograph_paths(map(Path, given), Path("out"))
     assert [path.as_posix() for path in paths] == ["more/c.png", "photos/a.png", "photos/sub/b.jpg"]
     assert problems == []
 
 
 def test_what_is_not_there_is_named(folder):
-    paths, problems = photo_paths([Path("absent.png"), Path("photos/a.png"), Path("empty")], Path("out"))
+    paths, problems = photograph_paths([Path("absent.png"), Path("photos/a.png"), Path("empty")], Path("out"))
     assert [path.name for path in paths] == ["a.png"]
-    assert problems == ["no such image: absent.png", "no image in the folder empty"]
+    assert [(type(problem), str(problem)) for problem in problems] == [
+        (FileNotFoundError, "no such image: absent.png"),
+        (ValueError, "no image in the folder empty"),
+    ]
 
 
 def test_output_of_an_earlier_run_is_not_explained(folder):
-    paths, _ = photo_paths([Path("photos")], Path("photos/sub"))
+    paths, _ = photograph_paths([Path("photos")], Path("photos/sub"))
     assert [path.name for path in paths] == ["a.png"]
-    with pytest.raises(ValueError, match="`--out`: expected another folder than one of images, got photos"):
-        photo_paths([Path("photos")], Path("photos"))
+    with pytest.raises(ValueError, match="`left_out`: expected another folder than one of images, got photos"):
+        photograph_paths([Path("photos")], Path("photos"))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,10 @@ def test_names_are_different(paths, names):
     assert unique_names([Path(path) for path in paths]) == names
 
 
+def test_names_that_are_taken_are_not_given_again():
+    assert unique_names([Path("a/image_0.png"), Path("a/b.png")], ["Image_0"]) == ["image_0.png", "b"]
+
+
 def test_even_whole_paths_that_look_alike_get_names():
     paths = [Path("/a-b/x.png"), Path("/a/b-x.png"), Path("/a-b-x.png"), Path("/c/a-b-x.png"), Path("/d/x.png")]
     assert len(set(unique_names(paths))) == 5
@@ -65,7 +72,7 @@ def test_even_whole_paths_that_look_alike_get_names():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_photos_are_turned_as_their_exif_says(tmp_path, orientation, extension):
+def test_photographs_are_turned_as_their_exif_says(tmp_path, orientation, extension):
     # As it is to be seen: bright at the top left of a wide picture.
     seen = np.zeros((32, 64, 3), dtype=np.uint8)
     seen[:16, :16] = 255
@@ -77,23 +84,23 @@ def test_photos_are_turned_as_their_exif_says(tmp_path, orientation, extension):
     exif[ExifTags.Base.Orientation] = orientation
     path = tmp_path / f"photo.{extension}"
     Image.fromarray(np.ascontiguousarray(undo[orientation](seen))).save(path, exif=exif)
-    photo = np.asarray(upright_photo(path)).astype(int)
+    photo = np.asarray(upright_photograph(path)).astype(int)
     assert photo.shape == seen.shape
     assert abs(photo - seen).mean() < 2  # JPEG blurs edges
 
 
-def test_unreadable_photos_are_named(tmp_path):
+def test_unreadable_photographs_are_named(tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no image at all")
     with pytest.raises(ValueError, match=r"cannot read the image .*broken\.jpg"):
-        upright_photo(path)
+        upright_photograph(path)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 def test_all_modes_become_rgb(tmp_path, mode):
     path = tmp_path / f"photo.{'jpg' if mode == 'CMYK' else 'png'}"
     Image.new("RGB", (4, 6), "white").convert(mode).save(path)
-    photo = upright_photo(path)
+    photo = upright_photograph(path)
     assert photo.mode == "RGB"
     assert photo.size == (4, 6)
     assert np.asarray(photo).min() > 250

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from camtrain.cli.question import RUNNER_UP, Questions, class_index
+from camtrain.explanation.questions import RUNNER_UP, Questions, class_index
 from camtrain.gradients import Against, Contrast
 
 PROBABILITIES = torch.tensor([0.1, 0.6, 0.25, 0.05])
@@ -39,6 +39,17 @@ def test_a_chosen_class():
 )
 def test_the_most_probable_classes(settings, expected):
     assert [(question.class_idx, question.slug) for question in asked(**settings)] == expected
+
+
+@pytest.mark.parametrize(("name", "argument"), [("class_idx", "class_"), ("contrast", "contrast")])
+def test_a_class_that_the_network_does_not_have_is_named(name, argument):
+    with pytest.raises(ValueError, match=f"`{argument}`: expected classes from 0 to 3, got 4"):
+        asked(**{name: 4})
+
+
+def test_the_probability_is_that_of_the_class_in_question():
+    found = [question.probability for question in asked(class_idx=3, top_k=2, counterfactual=True, contrast=RUNNER_UP)]
+    assert found == pytest.approx([0.05, 0.6, 0.25, 0.05, 0.05])
 
 
 def test_evidence_against():
@@ -75,14 +86,14 @@ def test_a_class_is_not_contrasted_with_itself():
     [("cat", NAMES, 2), (" CAT ", NAMES, 2), ("3", NAMES, 3), ("3", None, 3), ("3", ["3", "2", "1", "0"], 0)],
 )
 def test_classes_have_names_and_numbers(word, names, index):
-    assert class_index("--class", word, names, 4) == index
+    assert class_index("class_", word, names, 4) == index
 
 
 @pytest.mark.parametrize(
     ("word", "names", "message"),
     [
-        ("cta", NAMES, "`--class`: no class is called 'cta'; did you mean .*'cat'"),
-        ("4", NAMES, "`--class`: expected classes from 0 to 3, got 4"),
+        ("cta", NAMES, "`class_`: no class is called 'cta'; did you mean .*'cat'"),
+        ("4", NAMES, "`class_`: expected classes from 0 to 3, got 4"),
         ("-1", NAMES, "no class is called '-1'"),
         ("cat", None, "no class is called 'cat'; its classes have numbers only, 0 to 3"),
         ("ant", ["ant", "Ant", "cat", "dog"], "'ant' is the name of classes 0, 1; give the number"),
@@ -90,4 +101,4 @@ def test_classes_have_names_and_numbers(word, names, index):
 )
 def test_unknown_classes_are_named(word, names, message):
     with pytest.raises(ValueError, match=message):
-        class_index("--class", word, names, 4)
+        class_index("class_", word, names, 4)

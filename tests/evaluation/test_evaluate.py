@@ -1,0 +1,705 @@
+"""`camtrain.evaluate` and `camtrain.compare`, as a script or a notebook calls them."""
+
+from __future__ import annotations
+
+import builtins
+import csv
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import camtrain
+from camtrain.batch import Batch, collate, evenly_spaced
+from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.evaluation import NETWORK, EvaluationPlan, EvaluationSettings, Evaluator, evaluate
+from camtrain.methods import method_named
+from camtrain.metrics.win import TIE
+from camtrain.networks import AttentionBranch, LoadedNetwork
+from camtrain.networks.preprocessing import plain_preprocessing
+from tests.squares import Bare, Mislabeled, Squares, smooth, tiny, wide
+
+SETTINGS = EvaluationSettings(num_steps=4)
+QUICK = {"settings": SETTINGS, "batch_size": 4, "num_resamples": 50, "progress": False}
+
+
+def batch_of(indices, data=None) -> Batch:
+    images = (data or Squares()).data_set("test")
+    return collate([images[index] for index in indices])
+
+
+def pairs(size: int = 4) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The ten images with their labels, in batches."""
+    whole = batch_of(range(10))
+    return list(zip(whole.images.split(size), whole.labels.split(size), strict=True))
+
+
+def values(scores) -> dict[tuple[str, str], float]:
+    return {(each.method, each.metric): each.value for each in scores}
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """Two methods by all quick metrics on ten images, in memory."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CamtrainWarning)
+        return evaluate(tiny(), Squares(), "grad_cam,layer_cam", "fast", **QUICK)
+
+
+# ---------------------------------------------------------------------------------------------- numbers and images
+
+
+def test_the_scores_are_those_of_the_evaluator_on_all_images(scored):
+    network = tiny().eval()
+    methods = {name: method_named(name, network, seed=0) for name in ("grad_cam", "layer_cam")}
+    evaluator = Evaluator(network, methods, ["fast"], replace(SETTINGS, num_classes=3))
+    found = evaluator(batch_of(range(10)))
+    assert [(each.method, each.metric) for each in scored] == evaluator.pairs
+    for each in scored:
+        metric, rows = evaluator.metric(each.metric), found.rows[each.method, each.metric]
+        assert each.value == pytest.approx(float(metric.value(rows.sum(dim=0))), rel=2e-3, abs=2e-4, nan_ok=True)
+        assert each.num_images == int(metric.image_scores(rows).isfinite().sum())
+        assert each.higher_is_better == bool(metric.higher_is_better)
+        assert each.num_images == 0 or each.interval.low <= each.value <= each.interval.high
+    assert scored.accuracy == pytest.approx(float((found.predictions == batch_of(range(10)).labels).double().mean()))
+    assert scored.has_maps
+    # Images 0, 3, 6 and 9 have no box.
+    assert scored.score("grad_cam", "average_drop").num_images == 10
+    assert scored.score("grad_cam", "max_box_accuracy_v2").num_images == 6
+
+
+class _Endless(IterableDataset):
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(batch_of(range(10)).images)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DataLoader(Squares().data_set("test"), batch_size=3, shuffle=True, collate_fn=collate),
+        [batch_of(range(6)), batch_of(range(6, 10))],
+        pairs(),
+        pairs(10),
+        iter(pairs(3)),
+        (pair for pair in pairs(2)),
+        DataLoader(TensorDataset(batch_of(range(10)).images, batch_of(range(10)).labels), batch_size=5),
+        [images for images, _ in pairs()],
+        DataLoader(_Endless(), batch_size=5),
+    ],
+    ids=["loader", "batches", "pairs", "one pair", "iterator", "generator", "tensors", "images", "iterable data set"],
+)
+def test_the_same_images_have_the_same_scores_whatever_they_come_in(scored, data):
+    found = evaluate(tiny(), data, metrics="average_drop,deletion_auc", **QUICK)
+    assert found.found.indices == [*range(10)]
+    for each in found:
+        expected = scored.score(each.method, each.metric)
+        assert tuple(each.interval) == pytest.approx(tuple(expected.interval), rel=2e-3, abs=2e-4)
+    # Pictures are read again for a panel.
+    assert found.panel_figure("average_drop").axes
+
+
+def test_without_labels_there_is_no_accuracy():
+    images = [images for images, _ in pairs()]
+    assert evaluate(tiny(), images, metrics="average_drop", **QUICK).accuracy is None
+    with pytest.raises(ValueError, match='`class_of`: expected "prediction" where labels are unknown, got "label"'):
+        evaluate(tiny(), images, metrics="average_drop", **QUICK | {"settings": EvaluationSettings(class_of="label")})
+
+
+def test_boxes_of_a_batch_are_compared_with(scored):
+    found = evaluate(tiny(), [batch_of([1, 2, 4, 5, 7, 8])], metrics="pointing_game,localization_iou_25", **QUICK)
+    for metric in ("pointing_game", "localization_iou_25"):
+        assert found.score("grad_cam", metric).num_images == 6
+        assert found.score("grad_cam", metric).value == pytest.approx(scored.score("grad_cam", metric).value)
+
+
+def test_a_number_of_images_is_spread_over_a_data_set_and_ends_an_iterable():
+    taken = []
+
+    def endless():
+        for number in count():
+            taken.append(number)
+            yield pairs(4)[number % 2]
+
+    assert evaluate(tiny(), Squares(), metrics="average_drop", num_images=3, **QUICK).found.indices == [1, 5, 8]
+    assert evaluate(tiny(), endless(), metrics="average_drop", num_images=6, **QUICK).found.indices == [*range(6)]
+    assert taken == [0, 1]
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_split_of_a_data_module(split):
+    found = evaluate(tiny(), Squares(), metrics="average_drop", split=split, **QUICK)
+    images = collate([Squares().data_set(split)[index] for index in range(10)]).images
+    torch.testing.assert_close(found.found.predictions, tiny().eval()(images).argmax(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (torch.rand(4, 3, 16, 16), TypeError, r"`data`: expected a data module, a DataLoader, .* got Tensor"),
+        (3, TypeError, "`data`: expected a data module, .* got int"),
+        ([], ValueError, "`data`: there are no images"),
+        (["a.png"], TypeError, "`data`: expected batches, each a camtrain.batch.Batch, .* got str"),
+        ([torch.rand(3, 16, 16)], ValueError, r"`data`: expected batches of floating point images .*\(3, 16, 16\)"),
+        (
+            (torch.rand(4, 3, 16, 16), torch.zeros(4)),
+            ValueError,
+            r"`data`: expected batches of floating point images \(N, 3, H, W\), such as \[\(images, labels\)\], got",
+        ),
+        ([torch.zeros(2, 3, 16, 16, dtype=torch.uint8)], ValueError, r"got one of torch\.uint8 \(2, 3, 16, 16\)"),
+        (
+            [(torch.rand(4, 3, 16, 16), torch.zeros(3, dtype=torch.long))],
+            ValueError,
+            "`data`: expected labels of 4 images, got those of 3",
+        ),
+        ([Batch(torch.rand(2, 3, 16, 16), boxes=[torch.zeros(0, 4)])], ValueError, "expected boxes of 2 images, got"),
+    ],
+)
+def test_what_is_no_data_is_named(data, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(tiny(), data, metrics="average_drop", **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"methods": "gradcam"}, ValueError, "`methods`: none is called 'gradcam'"),
+        ({"methods": []}, ValueError, "`methods`: expected at least one, got none"),
+        (
+            {"metrics": "averge_drop"},
+            ValueError,
+            "`metrics`: none is called 'averge_drop'; did you mean",
+        ),
+        ({"metrics": []}, ValueError, "`metrics`: expected at least one, got none"),
+        ({"split": "train"}, ValueError, '`split`: expected "test" or "val", got \'train\''),
+        ({"num_images": 0}, ValueError, "`num_images`: expected a positive integer, got 0"),
+        ({"num_panel_maps": -1}, ValueError, "`num_panel_maps`: expected an integer of at least 0, got -1"),
+        ({"target_layer": "layer9"}, ValueError, "no module is called 'layer9'"),
+        ({"network": "resnet18"}, TypeError, "`network`: expected an nn.Module or what camtrain.load_network"),
+        ({"network": nn.Linear(7, 2)}, ValueError, "`size`: Linear cannot be run on images of 16×16 pixels"),
+        ({"network": nn.Identity()}, ValueError, r"`network`: expected \(1, K\) logits of one image from Identity"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_written(tmp_path, changes, error, message):
+    arguments = {"network": tiny(), "data": Squares(), "folder": tmp_path / "out", **QUICK} | changes
+    with pytest.raises(error, match=message):
+        evaluate(**arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_and_network_have_to_have_the_same_classes_where_labels_are_explained():
+    network = LoadedNetwork(wide(), "wide", plain_preprocessing(), num_classes=5)
+    for given in (network, wide()):
+        with pytest.raises(ValueError, match='`class_of`: expected "prediction", since the network has 5 classes and'):
+            evaluate(given, Squares(), **QUICK | {"settings": EvaluationSettings(class_of="label")})
+
+
+def test_a_label_that_is_no_class_is_named():
+    settings = QUICK | {"settings": replace(SETTINGS, class_of="label")}
+    with pytest.raises(ValueError, match="images 4 to 7: `labels`: expected classes from 0 to 2, got 7"):
+        evaluate(tiny(), Mislabeled(), metrics="average_drop", **settings)
+    with pytest.raises(ValueError, match="images 4 to 7: `labels`: expected classes from 0 to 2, got 7"):
+        evaluate(tiny(), Mislabeled(), metrics="pointing_game", **QUICK)
+    assert len(evaluate(tiny(), Mislabeled(), metrics="average_drop", **QUICK)) == 1  # nobody needs the label
+
+
+def test_a_split_without_images_is_named():
+    with pytest.raises(ValueError, match="`split`: Bare has no val images"):
+        evaluate(tiny(), Bare(), split="val", **QUICK)
+
+
+# ------------------------------------------------------------------------------------------------ left as found
+
+
+def test_the_network_is_left_as_found():
+    network = tiny().train()
+    network.layer2.eval()
+    calls = []
+    network.conv1.register_forward_hook(lambda *_: calls.append(1))
+    modes = [module.training for module in network.modules()]
+    hooks = [len(module._forward_hooks) for module in network.modules()]
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    evaluate(network, pairs(), "grad_cam,guided_backprop", "average_drop,sanity", **QUICK)
+    assert calls
+    labels = [(images, labels + 7) for images, labels in pairs()]
+    with pytest.raises(ValueError, match="`labels`"):
+        evaluate(network, labels, metrics="average_drop", **QUICK | {"settings": EvaluationSettings(class_of="label")})
+    assert [module.training for module in network.modules()] == modes
+    assert [len(module._forward_hooks) for module in network.modules()] == hooks
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_noise_follows_the_seed():
+    def drop(seed):
+        settings = QUICK | {"settings": replace(SETTINGS, seed=seed)}
+        return evaluate(tiny(), pairs(), "smooth_grad", "average_drop", **settings).score("smooth_grad", "average_drop")
+
+    assert drop(0) == drop(0)
+    assert drop(0).value != drop(1).value
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = []
+
+    def watch(original, modes):
+        def opened(path, mode="r", *args, **options):
+            if isinstance(mode, str) and set(mode) & set("wax+"):
+                written.append(path)
+            return original(path, mode, *args, **options)
+
+        return opened
+
+    monkeypatch.setattr(builtins, "open", watch(builtins.open, "wax+"))
+    monkeypatch.setattr(Path, "open", watch(Path.open, "wax+"))
+    for name in ("mkdir", "makedirs"):
+        monkeypatch.setattr(os, name, lambda path, *_, **__: written.append(path))
+    found = evaluate(tiny(), pairs(), metrics="average_drop,insertion_auc", **QUICK)
+    found.table(), found._repr_html_(), found.win_matrix(), found.cost()
+    assert (written, list(tmp_path.iterdir()), found.folder, found.written()) == ([], [], None, [])
+
+
+def test_a_bar_is_shown_only_if_asked_for(capsys):
+    evaluate(tiny(), pairs(), metrics="average_drop", **QUICK)
+    assert capsys.readouterr() == ("", "")
+    evaluate(tiny(), pairs(), metrics="average_drop", **QUICK | {"progress": True})
+    assert "evaluate" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------ warnings
+
+
+def test_what_is_missing_is_warned_of_once():
+    with pytest.warns(CamtrainWarning) as caught:
+        found = evaluate(smooth(), Squares(), "grad_cam,guided_backprop", "average_drop,localization", **QUICK)
+    messages = [str(each.message) for each in caught]
+    assert len(messages) == len(set(messages)) == 3
+    assert messages[0].startswith("guided backprop made no map of some images, which are not counted: ")
+    assert messages[1:] == [
+        "4 of 10 images have no boxes and are not counted where they are needed",
+        "10 of 10 images have no masks and are not counted where they are needed",
+    ]
+    assert all(each.filename == __file__ for each in caught)
+    assert found.has_maps
+    assert found.score("guided_backprop", "average_drop").num_images == 0
+    with pytest.warns(CamtrainWarning, match="guided backprop made no map"):
+        assert not evaluate(smooth(), pairs(), "guided_backprop", "average_drop", **QUICK).has_maps
+    # Where no metric of maps is asked for, no map is needed.
+    with pytest.warns(CamtrainWarning, match="guided backprop made no map"):
+        assert evaluate(smooth(), pairs(), "guided_backprop", "gradient_noise", **QUICK).has_maps
+
+
+# -------------------------------------------------------------------------------------------- scores and pictures
+
+
+def test_scores_are_found_by_their_names(scored):
+    found = scored.score("grad_cam", "average_drop")
+    assert (found.method, found.metric, found.higher_is_better) == ("grad_cam", "average_drop", False)
+    assert scored.score("gradient_noise") == scored.score(NETWORK, "gradient_noise")
+    assert scored[0] in scored
+    assert len(list(scored)) == len(scored) == len(scored.scores)
+    with pytest.raises(KeyError, match="no score grad_cam, averge_drop; did you mean 'grad_cam, average_drop'"):
+        scored.score("grad_cam", "averge_drop")
+
+
+def test_it_prints_as_tables(scored):
+    table = scored.table()
+    for words in ("faithfulness, %", "drop ↓", "gain ↑", "Grad-CAM", "LayerCAM", "gradient noise ↓"):
+        assert words in table
+    assert scored.score("grad_cam", "average_drop").shown() in table
+    assert "PxAP" not in table, "nobody has a mask"
+    assert max(map(len, table.splitlines())) <= 120
+    assert max(map(len, scored.table(width=60).splitlines())) <= 60
+    assert str(scored) == repr(scored) == f"CIFARResNet\n\n{table}"
+
+
+def test_a_notebook_shows_tables(scored):
+    class Cells(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.tags, self.words = [], []
+
+        def handle_starttag(self, tag, attrs):
+            self.tags.append(tag)
+
+        def handle_data(self, data):
+            self.words.append(data.strip())
+
+    parser = Cells()
+    parser.feed(replace(scored, title="a < b")._repr_html_())
+    assert parser.words[0] == "a < b"
+    assert "table" in parser.tags
+    assert {"drop ↓", "Grad-CAM", scored.score("grad_cam", "average_drop").shown()} <= set(parser.words)
+
+
+def test_it_becomes_the_rows_of_a_data_frame(scored, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))
+    rows = scored.to_frame()
+    for each, row in zip(scored, rows, strict=True):
+        assert (each.method, each.metric, each.num_images) == (row["method"], row["metric"], row["images"])
+        assert (row["low_95"], row["score"], row["high_95"]) == pytest.approx(
+            (each.interval.low, each.value, each.interval.high), nan_ok=True
+        )
+        assert row["better"] == ("higher" if each.higher_is_better else "lower")
+
+
+def test_it_becomes_a_data_frame(scored):
+    pandas = pytest.importorskip("pandas")
+    frame = scored.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == len(scored)
+    assert list(frame.columns) == ["method", "metric", "score", "low_95", "high_95", "images", "better"]
+
+
+def test_without_pandas_it_says_so(scored, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ModuleNotFoundError, match="`to_frame` needs pandas: `pip install pandas`"):
+        scored.to_frame()
+
+
+def test_curves_have_a_plot_for_each_way(scored):
+    figure = scored.curves_figure()
+    assert [axes.get_title() for axes in figure.axes] == ["insertion", "deletion"]
+    for axes in figure.axes:
+        assert [line.get_label() for line in axes.lines] == ["Grad-CAM", "LayerCAM"]
+    fractions, shown = figure.axes[0].lines[0].get_data()
+    assert list(fractions) == [0, 0.25, 0.5, 0.75, 1]
+    area = (sum(shown) - shown[0] / 2 - shown[-1] / 2) / 4
+    assert area == pytest.approx(scored.score("grad_cam", "insertion_auc").value, rel=1e-4)
+
+
+def test_a_panel_has_the_best_and_the_worst_maps(scored):
+    from camtrain.evaluation.panels import best_and_worst_panels
+
+    drops = scored.evaluator.metric("average_drop").image_scores(scored.found.rows["grad_cam", "average_drop"])
+    panels = best_and_worst_panels(scored.evaluator, scored.found, scored.images, "average_drop", 3)
+    titles = [tile.title for tile in panels[0].tiles[1:]]
+    ranked = [*drops.argsort(stable=True)[:3].tolist(), *drops.argsort(descending=True, stable=True)[:3].tolist()]
+    assert len(panels) == 2
+    assert [int(title.partition("no. ")[2].rstrip(")")) for title in titles] == ranked
+    assert scored.panel_figure("average_drop").axes[0].images
+
+
+def test_pictures_that_cannot_be_made_say_why(scored):
+    with pytest.raises(ValueError, match="`metric`: 'averge_drop' was not scored; did you mean 'average_drop'"):
+        scored.panel_figure("averge_drop")
+    with pytest.raises(ValueError, match="`metric`: 'gradient_noise' was not scored"):
+        scored.panel_figure("gradient_noise")
+    with pytest.raises(ValueError, match="`metric`: there are no maps to show"):
+        scored.panel_figure("pixel_average_precision")
+    few = evaluate(tiny(), pairs(), metrics="average_drop", **QUICK)
+    with pytest.raises(ValueError, match="`metrics`: expected insertion_auc, deletion_auc or road, which have curves"):
+        few.curves_figure()
+
+
+def test_one_method_wins_on_a_fraction_of_the_images(scored):
+    names = ("grad_cam", "layer_cam")
+    metric = scored.evaluator.metric("average_drop")
+    drops = [metric.image_scores(scored.found.rows[name, "average_drop"]) for name in names]
+    matrix = scored.win_matrix()
+    for one, other in ((0, 1), (1, 0)):
+        both = zip(drops[one].tolist(), drops[other].tolist(), strict=True)
+        fraction = sum(mine + TIE < theirs for mine, theirs in both) / 10
+        assert matrix[names[one]][names[other]] == pytest.approx(fraction)
+    assert evaluate(tiny(), pairs(), metrics="average_gain", **QUICK).win_matrix() == {}
+
+
+def test_what_it_cost_is_said():
+    found = evaluate(tiny(), pairs(), "grad_cam,layer_cam", "average_drop", **QUICK)
+    assert found.cost() == (
+        "forward passes per image, beside those that make the maps: image 1, masked_scores 2 (1 per method)"
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- folders
+
+
+def read(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return {(row["method"], row["metric"]): row for row in csv.DictReader(file)}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_all_that_is_promised_is_written(tmp_path, scored):
+    paths = replace(scored, num_gallery_images=3).write(tmp_path / "out")
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in paths} == set(files(tmp_path / "out"))
+    names = {"scores.csv", "scores.json", "images.csv", "curves.csv", "curves.png", "gallery.npz"}
+    assert names | {"panels/average_drop.png", "panels/localization_iou_25.png"} < set(files(tmp_path / "out"))
+    table = read(tmp_path / "out/scores.csv")
+    assert set(table) == set(values(scored))
+    for each in scored:
+        written = table[each.method, each.metric]["score"]
+        assert written == ("" if each.num_images == 0 else f"{each.value:.6g}")
+    about = json.loads((tmp_path / "out/scores.json").read_text())
+    assert (about["network"], about["images"], about["accuracy"]) == ("CIFARResNet", 10, scored.accuracy)
+    assert about["settings"]["protocol"]["num_steps"] == 4
+    drop = about["scores"]["grad_cam"]["average_drop"]
+    assert (drop["score"], drop["images"]) == (scored.score("grad_cam", "average_drop").value, 10)
+    with (tmp_path / "out/images.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "grad_cam"]
+    assert [int(row["index"]) for row in rows] == [*range(10)]
+    assert sum(float(row["average_drop"]) for row in rows) / 10 == pytest.approx(drop["score"], rel=1e-4)
+    with Image.open(tmp_path / "out/panels/average_drop.png") as picture:
+        assert picture.size[0] > 300
+
+
+def test_with_a_folder_the_scores_are_the_same_and_written(tmp_path):
+    in_memory = evaluate(tiny(), Squares(), metrics="average_drop", **QUICK)
+    found = evaluate(tiny(), Squares(), metrics="average_drop", folder=tmp_path / "out", **QUICK)
+    assert found.scores == in_memory.scores
+    assert [path.name for path in found.written()] == ["scores.csv", "scores.json", "images.csv", "average_drop.png"]
+    assert read(tmp_path / "out/scores.csv")["grad_cam", "average_drop"]["score"] == f"{found[0].value:.6g}"
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """The numbers of images of the batches that are evaluated."""
+    calls, original = [], Evaluator.__call__
+
+    def called(self, batch):
+        calls.append(len(batch))
+        return original(self, batch)
+
+    monkeypatch.setattr(Evaluator, "__call__", called)
+    return calls
+
+
+@pytest.mark.parametrize("data", [Squares(), pairs(4)], ids=["data module", "pairs"])
+def test_it_goes_on_where_it_was_stopped(tmp_path, evaluated, data):
+    how = {"metrics": "average_drop", "folder": tmp_path / "out", "num_panel_maps": 0, **QUICK}
+    evaluate(tiny(), data, **how)
+    assert evaluated == [4, 4, 2]
+    before = files(tmp_path / "out")
+    (tmp_path / "out/rows/batch_00001.pt").unlink()
+    evaluated.clear()
+    evaluate(tiny(), data, **how)
+    assert evaluated == [4]
+    after = files(tmp_path / "out")
+    assert {name: content for name, content in after.items() if not name.endswith(".pt")} == {
+        name: content for name, content in before.items() if not name.endswith(".pt")
+    }
+    evaluated.clear()
+    evaluate(tiny(), data, **how)
+    assert evaluated == []
+    evaluate(tiny(), data, fresh=True, **how)
+    assert evaluated == [4, 4, 2]
+
+
+def test_what_was_evaluated_before_an_interruption_is_kept(tmp_path, monkeypatch):
+    how = {"metrics": "average_drop", "folder": tmp_path / "out", "num_panel_maps": 0, **QUICK}
+    calls, original = [], Evaluator.__call__
+
+    def stopped(self, batch):
+        calls.append(len(batch))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(Evaluator, "__call__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tiny(), Squares(), **how)
+    found = evaluate(tiny(), Squares(), **how)
+    assert calls == [4, 4, 4, 2]
+    assert found.scores == evaluate(tiny(), Squares(), **how | {"folder": None}).scores
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_part_is_made_again(tmp_path, evaluated, damage):
+    how = {"metrics": "average_drop", "folder": tmp_path / "out", "num_panel_maps": 0, **QUICK}
+    before = evaluate(tiny(), Squares(), **how).scores
+    path, other = tmp_path / "out/rows/batch_00001.pt", tmp_path / "out/rows/batch_00000.pt"
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": other.read_bytes()}[damage])
+    evaluated.clear()
+    with pytest.warns(CamtrainWarning, match=r"batch_00001\.pt is damaged, and its images are evaluated again"):
+        assert evaluate(tiny(), Squares(), **how).scores == before
+    assert evaluated == [4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"network": wide()}, "weights"),
+        ({"methods": "layer_cam"}, "methods"),
+        ({"metrics": "average_gain"}, "metrics"),
+        ({"target_layer": "layer2"}, "target_layer"),
+        ({"settings": EvaluationSettings(num_steps=5)}, "protocol"),
+        ({"split": "val"}, "split"),
+        ({"data": Squares(length=8)}, "data"),
+        ({"data": Squares(mean=(0, 0, 0))}, "normalization"),
+        ({"num_images": 4}, "images"),
+        ({"data": Squares(image_size=20)}, "content"),
+        ({"data": Squares(boxed=False)}, "content"),
+        ({"batch_size": 5}, "batch_size"),
+        ({"num_panel_maps": 0}, "panels"),
+    ],
+)
+def test_a_folder_belongs_to_one_evaluation(tmp_path, changes, what):
+    how = {"network": tiny(), "data": Squares(), "metrics": "average_drop", "folder": tmp_path / "out", **QUICK}
+    evaluate(**how)
+    before = files(tmp_path / "out")
+    with pytest.raises(ValueError, match=f"`folder`: .*out holds an evaluation with {what} "):
+        evaluate(**how | changes)
+    assert files(tmp_path / "out") == before
+    evaluate(**how | changes, fresh=True)
+
+
+def test_parts_of_nobody_knows_what_are_not_taken_up(tmp_path):
+    how = {"metrics": "average_drop", "folder": tmp_path, "num_panel_maps": 0, **QUICK}
+    evaluate(tiny(), Squares(), **how)
+    settings = tmp_path / "rows/settings.json"
+    settings.write_text(settings.read_text()[:40])
+    with pytest.raises(ValueError, match=r"`folder`: .*settings\.json is damaged; choose another folder, or `fresh`"):
+        evaluate(tiny(), Squares(), **how)
+    settings.unlink()
+    with pytest.raises(ValueError, match=r"`folder`: .*rows holds parts of an evaluation without its settings\.json"):
+        evaluate(tiny(), Squares(), **how)
+    settings.write_text("[]")
+    evaluate(tiny(), Squares(), **how, fresh=True)
+
+
+def test_a_fresh_evaluation_leaves_nothing_of_the_old_one_and_all_else(tmp_path):
+    out = tmp_path / "out"
+    camtrain.compare(tiny(), tiny(), Squares(), metrics="average_drop,insertion_auc", folder=out, **QUICK)
+    (out / "panels/notes.txt").write_text("mine")
+    evaluate(tiny(), Squares(), metrics="average_gain", folder=out, num_panel_maps=0, fresh=True, **QUICK)
+    evaluate(tiny(), Squares(), metrics="average_gain", folder=tmp_path / "alone", num_panel_maps=0, **QUICK)
+    assert set(files(out)) == {*files(tmp_path / "alone"), "panels/notes.txt"}
+    (tmp_path / "foreign/rows").mkdir(parents=True)
+    (tmp_path / "foreign/rows/notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"`fresh`: .*rows holds files that are no evaluation's"):
+        evaluate(tiny(), Squares(), metrics="average_gain", folder=tmp_path / "foreign", fresh=True, **QUICK)
+    assert files(tmp_path / "foreign") == {"rows/notes.txt": b"mine"}
+
+
+# ----------------------------------------------------------------------------------------------------- comparisons
+
+
+def other_network() -> nn.Module:
+    torch.manual_seed(9)
+    return type(tiny())(depth=8, num_classes=3, width=4)
+
+
+def test_a_comparison_is_two_evaluations_and_their_difference():
+    how = {"methods": "grad_cam,layer_cam", "metrics": "average_drop,gradient_noise", **QUICK}
+    one, other = evaluate(tiny(), pairs(), **how), evaluate(other_network(), pairs(), **how)
+    found = camtrain.compare(tiny(), other_network(), pairs(), **how)
+    assert (found.first.scores, found.second.scores) == (one.scores, other.scores)
+    assert found.differences.scores == other.minus(one).scores
+    for each in found.differences:
+        expected = other.score(each.method, each.metric).value - one.score(each.method, each.metric).value
+        assert each.value == pytest.approx(expected, abs=1e-9)
+        assert each.interval.low <= each.value <= each.interval.high
+    assert abs(found.differences.score("grad_cam", "average_drop").value) > 1e-6
+    assert found.differences.score("grad_cam", "average_drop").shown(signed=True) in found.differences.table()
+    assert "CIFARResNet minus CIFARResNet, on the same images" in str(found)
+    assert str(found) == repr(found)
+    assert found._repr_html_().count("<table>") == 6
+    same = camtrain.compare(tiny(), tiny(), pairs(), **how)
+    assert all(tuple(each.interval) == (0, 0, 0) for each in same.differences)
+
+
+def test_images_that_can_be_read_once_are_enough_for_two_networks():
+    found = camtrain.compare(tiny(), other_network(), iter(pairs()), metrics="average_drop", **QUICK)
+    assert found.first.found.indices == found.second.found.indices == [*range(10)]
+
+
+def test_a_comparison_writes_both_and_their_differences(tmp_path):
+    out = tmp_path / "out"
+    found = camtrain.compare(tiny(), other_network(), Squares(), metrics="average_drop", folder=out, **QUICK)
+    assert (found.first.folder, found.second.folder) == (out, out / "compared")
+    first, second = read(out / "scores.csv"), read(out / "compared/scores.csv")
+    for pair, row in read(out / "differences.csv").items():
+        expected = float(second[pair]["score"]) - float(first[pair]["score"])
+        assert float(row["score"]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_each_network_may_have_its_images_normalized_in_its_own_way(tmp_path):
+    data = {"data": Squares(), "other_data": Squares(mean=(0.1, 0.2, 0.3))}
+    found = camtrain.compare(tiny(), tiny(), metrics="average_drop", folder=tmp_path, **data, **QUICK)
+    means = [each.identity["normalization"]["mean"] for each in (found.first, found.second)]
+    assert means == [[0.5, 0.5, 0.5], pytest.approx([0.1, 0.2, 0.3])]
+    assert found.first.found.indices == found.second.found.indices
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"other": nn.Linear(7, 2)}, "`other`: `size`: Linear cannot be run on images"),
+        ({"other": "resnet18"}, "`other`: `network`: expected an nn.Module"),
+        ({"other_data": []}, "`other`: `data`: there are no images"),
+        ({"metrics": "averge_drop"}, "`metrics`: none is called 'averge_drop'"),
+    ],
+)
+def test_what_is_wrong_with_the_second_network_is_named_before_anything_is_written(tmp_path, changes, message):
+    arguments = {"network": tiny(), "other": tiny(), "data": Squares(), "folder": tmp_path / "out", **QUICK}
+    with pytest.raises((ValueError, TypeError), match=message):
+        camtrain.compare(**arguments | changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_the_same_images_by_the_same_settings_can_be_subtracted(scored):
+    with pytest.raises(ValueError, match="`other`: expected an evaluation of the same images, got other ones"):
+        scored.minus(evaluate(tiny(), Squares(), metrics="average_drop", num_images=4, **QUICK))
+    settings = QUICK | {"settings": EvaluationSettings(num_steps=5)}
+    with pytest.raises(ValueError, match=r"`other`: expected the same settings, .*num_steps=4.*, got .*num_steps=5"):
+        scored.minus(evaluate(tiny(), Squares(), metrics="average_drop", **settings))
+
+
+def test_what_one_of_two_networks_alone_can_have_is_not_compared():
+    """The attention map of a network with an attention head, beside a network without one."""
+    torch.manual_seed(0)
+    attended = AttentionBranch("cifar_resnet8", 3, width=4, blocks=1)
+    how = {"methods": "all", "metrics": "average_drop", "num_channels": 2, "num_images": 2, **QUICK}
+    found = camtrain.compare(attended, tiny(), pairs(), **how)
+    assert ("attention_map", "average_drop") in values(found.first)
+    assert set(values(found.differences)) == set(values(found.second))
+    assert found.differences.score("grad_cam", "average_drop").num_images == 2
+
+
+# ----------------------------------------------------------------------------------------------------------- plans
+
+
+def test_a_plan_survives_json():
+    plan = EvaluationPlan(
+        "grad_cam, layer_cam",
+        ["average_drop", "road"],
+        "val",
+        100,
+        EvaluationSettings(class_of="label", removed_shares=(0.1, 0.2), tolerance=2.5, seed=7),
+        "layer2,layer3",
+        num_channels=8,
+        num_panel_maps=0,
+    )
+    assert EvaluationPlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+    assert EvaluationPlan.from_json({"metrics": ["average_drop"], "later": 1}) == EvaluationPlan(metrics="average_drop")
+
+
+def test_a_plan_names_what_it_scores():
+    plan = EvaluationPlan("grad_cam,layer_cam", "average_drop,gradient_noise", num_images=8, max_batch=3)
+    assert plan.score_names == ["average_drop", "gradient_noise", "average_drop/grad_cam", "average_drop/layer_cam"]
+    assert str(plan) == "grad_cam, layer_cam by average_drop, gradient_noise on 8 test images, max_batch=3"
+
+
+def test_the_arguments_of_a_plan_are_those_of_the_function():
+    plan = EvaluationPlan(metrics="average_drop", settings=SETTINGS, batch_size=4, num_resamples=50, num_images=3)
+    found = evaluate(tiny(), Squares(), **plan.arguments(), progress=False)
+    assert found.found.indices == evenly_spaced(10, 3)
+    assert found.evaluator.settings.num_steps == 4
