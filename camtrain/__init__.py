@@ -13,11 +13,19 @@ if _TYPE_CHECKING:
     from camtrain.ablation.ablate import DEFAULT_EVALUATION, ablate
     from camtrain.ablation.ablation import Ablation
     from camtrain.batch import Batch
-    from camtrain.camtrain_warning import CamtrainWarning
     from camtrain.classifier import Classifier
-    from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationPlan, EvaluationSettings, compare, evaluate
+    from camtrain.evaluation import (
+        METRICS,
+        Comparison,
+        Evaluation,
+        EvaluationPlan,
+        EvaluationSettings,
+        compare,
+        evaluate,
+    )
     from camtrain.explanation import Explanation, Explanations, explain
     from camtrain.loading import load_data, load_network
+    from camtrain.messages import CamtrainWarning
     from camtrain.methods import METHODS, image_maps
     from camtrain.networks import LoadedNetwork
     from camtrain.objective import Objective
@@ -52,7 +60,7 @@ __all__ = [
 _HOMES = {
     "ablation": ("DEFAULT_EVALUATION", "Ablation", "ablate"),
     "batch": ("Batch",),
-    "camtrain_warning": ("CamtrainWarning",),
+    "messages": ("CamtrainWarning",),
     "classifier": ("Classifier",),
     "evaluation": (
         "METRICS",

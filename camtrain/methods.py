@@ -34,10 +34,9 @@ from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
 from camtrain.gradients import Against, ClassIndex, Contrast, evaluation_mode
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names, positive_integer
 from camtrain.networks import attention_heads
 from camtrain.networks.module_of import module_of
-from camtrain.positive_integer import positive_integer
 
 Method: TypeAlias = BaseCAM | BaseAttribution
 """A method: called with images and a class, it returns maps at a layer, (N, h, w), or attributions, (N, 3, H, W)."""

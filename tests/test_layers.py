@@ -26,7 +26,7 @@ ROWS = [
     {"cams"},
     {"gradients", "networks"},
     {"batch", "regions", "pictures", "files"},
-    {"nearest_names", "positive_integer", "camtrain_warning"},
+    {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.

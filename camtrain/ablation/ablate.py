@@ -16,10 +16,9 @@ from camtrain.ablation.local_executor import LocalExecutor
 from camtrain.ablation.outcome import Executor, Outcome
 from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.evaluation import EvaluationPlan
 from camtrain.files import write_whole
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
 from camtrain.study import Axis, Study, StudyPlan, Trial, grid
 
@@ -58,10 +57,9 @@ def ablate(
 ) -> Ablation:
     """Train each combination of settings with each seed, and score the maps of each.
 
-    Each trial trains in its own process, as `camtrain fit` does; then the maps of the tested checkpoint are scored. Stopped at
-    any moment and called again with the same arguments, it skips the trials that are
-    finished and goes on with the others from their last checkpoints. A trial is known by the hash of its whole
-    configuration.
+    Each trial trains in its own process, as `camtrain fit` does; then the maps of the tested checkpoint are scored.
+    Stopped at any moment and called again with the same arguments, it skips the trials that are finished and goes on
+    with the others from their last checkpoints. A trial is known by the hash of its whole configuration.
 
     Args:
         config: The path of a configuration of `camtrain fit`; in Python also its content, as a mapping.

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import CamtrainWarning, positive_integer
 
 _ROUNDING = 32  # the difference of scores is uncertain by this many multiples of their precision
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
 from camtrain.gradients import ClassIndex, NoisyImages
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 Statistic = Literal["mean", "square", "variance"]
 """The statistic of the gradients at noisy images: their mean, the mean of their squares, or their variance."""

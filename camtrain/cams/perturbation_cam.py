@@ -11,7 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, evaluation_mode
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 
 def strongest_channels(activations: Tensor, num_channels: int | None) -> Tensor:

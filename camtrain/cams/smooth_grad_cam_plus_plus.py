@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from camtrain.cams.grad_cam_plus_plus import GradCAMPlusPlus
 from camtrain.gradients import ClassIndex, NoisyImages, fixed_class, selected_class
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 
 def smooth_grad_cam_plus_plus(activations: Tensor, first: Tensor, second: Tensor, third: Tensor) -> Tensor:

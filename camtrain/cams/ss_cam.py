@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.cams.score_cam import Masking, ScoreCAM, Variant
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 NoiseOn = Literal["activation", "input"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.pictures import Pixels, figure_pixels
-from camtrain.positive_integer import positive_integer
 
 _COLORS = "autumn_r"  # weak pairs yellow, strong ones red
 _DPI = 128  # a power of two, so that pixels / dpi · dpi is exactly the number of pixels

@@ -21,8 +21,8 @@ from camtrain.ablation.ablate import (
 )
 from camtrain.ablation.wandb_sweep import point_of, write_sweep
 from camtrain.cli.command_parser import CommandParser
+from camtrain.cli.console import say, warnings_as_lines
 from camtrain.cli.evaluate import PROTOCOL
-from camtrain.cli.messages import say, warnings_as_lines
 from camtrain.cli.report import add_rule, rule_of
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
 from camtrain.report import Rule

@@ -10,8 +10,8 @@ from typing import Any
 from jsonargparse import Namespace
 
 from camtrain.cli.command_parser import CommandParser
+from camtrain.cli.console import warnings_as_lines
 from camtrain.cli.explain import NETWORK_OPTIONS
-from camtrain.cli.messages import warnings_as_lines
 from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate
 from camtrain.files import path_from_here
 from camtrain.loading import checkpoint_in, config_of, load_data, load_network

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import fill
 
 from camtrain.cli.command_parser import CommandParser
-from camtrain.cli.messages import say, warnings_as_lines
+from camtrain.cli.console import say, warnings_as_lines
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
 from camtrain.loading import load_network

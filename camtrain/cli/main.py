@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 
 _COMMANDS = {
     "fit": "train a classifier, and test it",

@@ -7,7 +7,7 @@ from typing import Any
 
 from camtrain.ablation import Ablation
 from camtrain.cli.command_parser import CommandParser
-from camtrain.cli.messages import say
+from camtrain.cli.console import say
 
 _EXAMPLES = """
 examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 
 
 def class_subset(available: Sequence[str], wanted: Sequence[str] | None) -> list[str]:

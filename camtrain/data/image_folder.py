@@ -16,7 +16,7 @@ from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.image_file import image_paths
 from camtrain.data.image_file_samples import Box, ImageFile, ImageFileSamples
 from camtrain.data.stratified_split import stratified_split
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 
 Augmentation = Literal["none", "crop_flip", "resized_crop_flip"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics import AdditiveScore
-from camtrain.positive_integer import positive_integer
 
 
 class ConfidenceInterval(NamedTuple):

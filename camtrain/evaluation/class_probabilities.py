@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.gradients.checked_logits import checked_logits
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 
 class ClassProbabilities:

@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import nn
 
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.evaluation.evaluation import Evaluation
 from camtrain.evaluation.evaluation_folder import COMPARED, EvaluationFolder
 from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
@@ -21,6 +20,7 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.score import ScoreTable
+from camtrain.messages import CamtrainWarning
 from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
 

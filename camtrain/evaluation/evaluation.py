@@ -23,8 +23,8 @@ from camtrain.evaluation.metric_specs import METRICS
 from camtrain.evaluation.panels import best_and_worst_panels, panels_title
 from camtrain.evaluation.score import Score, ScoreTable
 from camtrain.files import whole_file, write_whole
+from camtrain.messages import nearest_names
 from camtrain.metrics.win import TIE
-from camtrain.nearest_names import nearest_names
 from camtrain.pictures import contact_sheet, figure_of, write_png
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.metric_specs import METRICS, metric_names
+from camtrain.messages import positive_integer
 from camtrain.methods import method_names
-from camtrain.positive_integer import positive_integer
 
 Split = Literal["test", "val"]
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.evaluation.evaluated_images import EvaluatedImages, joined, small_maps
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
 from camtrain.files import whole_file
+from camtrain.messages import CamtrainWarning
 
 
 def evaluated_images(

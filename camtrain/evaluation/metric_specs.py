@@ -14,6 +14,7 @@ from camtrain.evaluation.network_gradients import GUIDED_GRADIENTS, INPUT_GRADIE
 from camtrain.evaluation.other_class import OTHER_CAMS
 from camtrain.evaluation.randomized_layers import RANDOMIZED_CAMS
 from camtrain.evaluation.removal_path import DELETION_CURVE, INSERTION_CURVE
+from camtrain.messages import nearest_names
 from camtrain.metrics import (
     ADCC,
     ROAD,
@@ -34,7 +35,6 @@ from camtrain.metrics import (
     PointingGame,
     WinShare,
 )
-from camtrain.nearest_names import nearest_names
 
 Group = Literal["faithfulness", "localization", "sanity", "gradient"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from camtrain.evaluation.need import MapNeed
 from camtrain.gradients.randomness import left_randomness
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 
 def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camtrain.evaluation.need import ProbabilityNeed
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 
 def removal_ranks(cams: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from camtrain.evaluation.bootstrap import ConfidenceInterval
 from camtrain.evaluation.evaluator import NETWORK
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import write_whole
+from camtrain.messages import nearest_names
 from camtrain.methods import TITLES
-from camtrain.nearest_names import nearest_names
 
 _WIDTH = 120  # of a printed table, in characters
 _GROUPS = ("faithfulness", "localization", "sanity", "gradient")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from camtrain.explanation.explanations import Explanations
 from camtrain.explanation.image_list import image_list
 from camtrain.explanation.questions import RUNNER_UP, Questions, class_index
+from camtrain.messages import positive_integer
 from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
-from camtrain.positive_integer import positive_integer
 
 
 def explain(

@@ -15,13 +15,13 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.saliency_map import saliency_map
 from camtrain.cams.normalize import normalize
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.explanation.contact_sheets import ContactSheets
 from camtrain.explanation.explanation import ExplainedMap, Explanation
 from camtrain.explanation.image_list import ImageList, ListedImage
 from camtrain.explanation.questions import Question, Questions
 from camtrain.files import path_from_here
 from camtrain.gradients import evaluation_mode
+from camtrain.messages import CamtrainWarning
 from camtrain.methods import TITLES, Method, normalized_maps
 from camtrain.networks.loaded_network import LoadedNetwork
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from camtrain.gradients import Against, ClassIndex, Contrast
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 from camtrain.pictures import class_name
 
 RUNNER_UP = "the runner-up"

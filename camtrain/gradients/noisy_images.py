@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from camtrain.positive_integer import positive_integer
+from camtrain.messages import positive_integer
 
 
 @dataclass(frozen=True)

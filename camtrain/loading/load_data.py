@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.loading.checkpoint import checkpoint_in, config_of
 from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
+from camtrain.messages import CamtrainWarning
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.preprocessing import Preprocessing, listed
 

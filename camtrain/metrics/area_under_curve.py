@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.probabilities import checked_probabilities
-from camtrain.positive_integer import positive_integer
 
 
 def area_under_curve(curves: Tensor) -> Tensor:

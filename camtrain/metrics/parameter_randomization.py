@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.checked import check_length, checked_tensor
 from camtrain.metrics.map_similarity import Similarity, check_kind, named_similarity
-from camtrain.positive_integer import positive_integer
 
 
 class ParameterRandomization(AdditiveScore):

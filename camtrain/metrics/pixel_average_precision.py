@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.checked import check_shape, checked_tensor, checked_unit_maps
-from camtrain.positive_integer import positive_integer
 
 
 class PixelAveragePrecision(AdditiveScore):

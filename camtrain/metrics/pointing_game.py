@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.checked import check_length, check_number, check_shape, checked_tensor
 from camtrain.metrics.region_score import regions_of
-from camtrain.positive_integer import positive_integer
 from camtrain.regions import Annotation
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.checked import check_shape, checked_tensor
 from camtrain.metrics.probabilities import checked_probabilities
-from camtrain.positive_integer import positive_integer
 
 
 def road(most_relevant_first: Tensor, least_relevant_first: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
 from camtrain.metrics.average_drop import drop
 from camtrain.metrics.checked import check_length, checked_tensor
 from camtrain.metrics.mean_score import MeanScore
 from camtrain.metrics.probabilities import checked_probabilities
-from camtrain.positive_integer import positive_integer
 
 TIE = 1e-4  # two drops that differ by no more than this are equal
 

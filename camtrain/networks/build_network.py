@@ -9,7 +9,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models import list_models
 
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.small_image_stem import with_small_image_stem
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.messages import CamtrainWarning
 from camtrain.networks.preprocessing import Preprocessing, plain_preprocessing
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 from camtrain.networks.attention_head import AttentionHead
 from camtrain.networks.map_layout import MapLayout, map_layout
 from camtrain.networks.uncompiled import uncompiled

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap

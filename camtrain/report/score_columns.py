@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from camtrain.evaluation import METRICS, EvaluationSettings
+from camtrain.messages import nearest_names
 from camtrain.methods import TITLES
-from camtrain.nearest_names import nearest_names
 from camtrain.report.points import PointRuns, number
 
 PREFIX = "evaluated/"

@@ -11,8 +11,8 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import Tensor, nn
 
 from camtrain.attributions import IntegratedGradients, completeness_error, integrated_gradients
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import Contrast
+from camtrain.messages import CamtrainWarning
 from tests.attributions.lifelike_network import lifelike_network, untrained_network
 from tests.attributions.plain_weights import check_gradients
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from camtrain.cams.ablation_cam import AblationCAM, ablation_weights
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.gradients import Against, Contrast
+from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet
 from tests.cams.random_network import PARITY_CASES, random_network
 

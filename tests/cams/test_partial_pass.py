@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision import models
 
 from camtrain.cams.partial_pass import PartialPass
-from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.messages import CamtrainWarning
 from camtrain.networks.map_layout import map_layout
 from camtrain.networks.uncompiled import uncompiled
 

@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import camtrain
 from camtrain.batch import Batch, collate, evenly_spaced
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.evaluation import NETWORK, EvaluationPlan, EvaluationSettings, Evaluator, evaluate
+from camtrain.messages import CamtrainWarning
 from camtrain.methods import method_named
 from camtrain.metrics.win import TIE
 from camtrain.networks import AttentionBranch, LoadedNetwork

@@ -12,9 +12,9 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor, nn
 
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.explanation import RUNNER_UP, explain
 from camtrain.gradients import Against, Contrast
+from camtrain.messages import CamtrainWarning
 from camtrain.methods import METHODS, method_named, normalized_maps
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing

@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.loading import load_data
+from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet, LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
 from tests.squares import Bare, Fixed, Squares

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from camtrain import Classifier
-from camtrain.camtrain_warning import CamtrainWarning
 from camtrain.loading import load_network
+from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from camtrain.regularizers import InterpretableGradient

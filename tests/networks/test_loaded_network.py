@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet, LoadedNetwork
 from camtrain.networks.preprocessing import Preprocessing
 

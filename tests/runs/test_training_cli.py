@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from camtrain.cli.run_settings import open_run
 
 from camtrain import Classifier
 from camtrain.batch import Batch

@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from camtrain.camtrain_warning import CamtrainWarning
-from camtrain.cli.messages import say, warnings_as_lines
+from camtrain.cli.console import say, warnings_as_lines
+from camtrain.messages import CamtrainWarning
 
 
 def test_own_warnings_are_lines_each_once(capsys):

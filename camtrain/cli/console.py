@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-from camtrain.camtrain_warning import CamtrainWarning
+from camtrain.messages import CamtrainWarning
 
 
 def say(command: str, message: str) -> None:

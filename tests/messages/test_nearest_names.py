@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camtrain.nearest_names import nearest_names
+from camtrain.messages import nearest_names
 
 NAMES = ["resnet18", "resnet34", "resnet50", "vgg11", "vgg13", "densenet121", "mobilenet_v2"]
 

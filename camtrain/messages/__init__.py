@@ -1,0 +1,7 @@
+"""What a user is told: warnings, checks with their errors, and the nearest names of a mistyped one."""
+
+from camtrain.messages.camtrain_warning import CamtrainWarning
+from camtrain.messages.nearest_names import nearest_names
+from camtrain.messages.positive_integer import positive_integer
+
+__all__ = ["CamtrainWarning", "nearest_names", "positive_integer"]
