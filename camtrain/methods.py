@@ -172,9 +172,10 @@ def methods_named(
 
 
 def methods_for(network: nn.Module) -> list[str]:
-    """Return the names of all methods that can explain a network.
+    """Return the names of the methods that `all` means for a network.
 
-    Every method can, except `attention_map`, which needs a network with an attention head.
+    It leaves out `attention_map` unless the network has an attention head. Other methods may still refuse a network:
+    `cam` needs global average pooling and one linear layer, guided methods need ReLU-like activations.
 
     Example:
         >>> from camtrain.networks import AttentionBranch, CIFARResNet

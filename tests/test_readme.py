@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import camtrain
 from camtrain.cams import GradCAM
 from camtrain.data import DecoyDigits
 from camtrain.evaluation import METRICS, EvaluationSettings
-from camtrain.networks import build_network
+from camtrain.networks import LoadedNetwork, build_network
+from camtrain.networks.preprocessing import plain_preprocessing
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +40,21 @@ def test_the_listing_of_methods(network):
     exec(listing_with("LayerCAM"), names)
     assert names["network"].conv1.weight.grad.any()
     assert torch.equal(names["cam"](names["images"], 3), GradCAM(names["network"], "layer4")(names["images"], 3))
+
+
+def test_the_listing_of_photographs(network, tmp_path, monkeypatch):
+    """With a network in memory and a photograph made on the spot."""
+    (tmp_path / "photos").mkdir()
+    Image.effect_noise((40, 30), 60).convert("RGB").save(tmp_path / "photos" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr("camtrain.explanation.explanation.show_pixels", lambda pixels: shown.append(pixels.shape))
+    loaded = LoadedNetwork(network, "it", plain_preprocessing(size=32))
+    monkeypatch.setattr(camtrain, "load_network", lambda **_options: loaded)
+    names = {"camtrain": camtrain}
+    exec(listing_with("explanation.show"), names)
+    assert len(shown) == 1
+    assert names["picture"].shape == (3, 32, 32)
 
 
 def test_the_listing_of_scores(tmp_path, monkeypatch, capsys):
@@ -68,7 +86,7 @@ def test_the_page_of_scores_has_each_of_them_with_its_direction():
 
 
 def test_the_listing_of_a_loop_trains_a_network_of_ones_own():
-    assert len(LISTINGS) == 3
+    assert len(LISTINGS) == 4
     listing = listing_with("optimizer")
     torch.manual_seed(0)
     network = nn.Sequential(

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import Namespace
 
@@ -42,7 +42,7 @@ with the others from their last checkpoints. A run is known by the hash of its w
 
 Of the configuration's section `run`, `wandb`, `project`, `tags` and `test` hold; places and names are the study's.
 
-In --out: study.json with what was asked, trials/<run>/ with configuration, log and scores, results.csv with a row for
+In --out: study.json with the plan, trials/<run>/ with configuration, log and scores, results.csv with a row for
 each finished run, and what `camtrain report` makes: report.html, results.md, results.tex, figures/.
 
 exit status: 0; 1 if a run failed; 2 if an argument is wrong; 130 if it was stopped.
@@ -98,7 +98,7 @@ def ablate_parser() -> CommandParser:
     jobs = {"type": int | None, "default": None, "help": (
         "The number of trials at a time, dealt out over GPUs. The default is 1, with Ray the room that the cluster has."
     )}  # fmt: skip
-    executor = {"type": str, "default": "local", "choices": ("local", "ray"), "help": (
+    executor = {"type": Literal["local", "ray"], "default": "local", "help": (
         "Where trials run: in processes of this machine, or on a Ray cluster whose machines share --out."
     )}  # fmt: skip
     parser.add_parameters("where it runs", ablate, ["jobs", "threads", "executor"], jobs=jobs, executor=executor)

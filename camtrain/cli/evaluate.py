@@ -82,9 +82,9 @@ def evaluate_parser() -> CommandParser:
     parser.add_parameters("scores", compare, [("other", "--compare")], other={"type": str, "default": None, **second})
     parser.add_parameters("network", load_network, NETWORK_OPTIONS)
     parser.add_parameters("network", evaluate, ["target_layer"])
-    parser.add_parameters("protocol", EvaluationSettings, PROTOCOL)
+    parser.add_parameters("settings", EvaluationSettings, PROTOCOL)
     rest = ["batch_size", "num_resamples", "num_panel_maps", "num_gallery_images"]
-    parser.add_parameters("protocol", evaluate, rest)
+    parser.add_parameters("settings", evaluate, rest)
     parser.add_parameters("computation", evaluate, ["max_batch", "num_channels"])
     parser.add_parameters("computation", load_network, ["device", "seed"])
     return parser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.score import ScoreTable
-from camtrain.messages import CamtrainWarning
+from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
 
@@ -53,9 +53,10 @@ def evaluate(
         network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
         data: The images, normalized as the network expects: a Lightning data module; a `DataLoader`, whose data set is
             read by index; or an iterable of batches, each a `camtrain.batch.Batch`, a pair (images, labels), or images.
-        methods: Names of methods, as a list or separated by commas; `all` is all that the network can be explained by.
-        metrics: Names of metrics, as a list or separated by commas; `all`, `fast` (all but those that take many
-            passes more), and the groups faithfulness, localization, sanity and gradient.
+        methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
+            network has an attention head.
+        metrics: Names of metrics or of groups of them, separated by commas or as a list. The groups are faithfulness,
+            localization, sanity, gradient, `all`, and `fast`, which is all but `road` and `parameter_randomization`.
         split: The images of a data module that are evaluated.
         num_images: The number of images, evenly spaced over the data set; the first ones of an iterable. The default is
             all.
@@ -138,6 +139,8 @@ def compare(
     network: LoadedNetwork | nn.Module,
     other: LoadedNetwork | nn.Module,
     data: Any,
+    methods: str | Sequence[str] = "grad_cam",
+    metrics: str | Sequence[str] = "fast",
     *,
     other_data: Any = None,
     folder: str | Path | None = None,
@@ -154,6 +157,8 @@ def compare(
         network: The first network.
         other: The second network.
         data: The images, as `evaluate` takes them.
+        methods: As for `evaluate`.
+        metrics: As for `evaluate`.
         other_data: The same images as the second network expects them, if that is different.
         folder: The folder for all files; the second network's are in `<folder>/compared`, and `differences.csv` has the
             differences. `None` keeps everything in memory.
@@ -166,7 +171,11 @@ def compare(
         TypeError: As `evaluate`.
     """
     second_folder = None if folder is None else Path(folder) / COMPARED
-    asked = EvaluationPlan(**plan)
+    known = [each.name for each in fields(EvaluationPlan)]
+    for name in plan:
+        if name not in known:
+            raise TypeError(f"`{name}`: compare has no such argument; {nearest_names(name, known)}")
+    asked = EvaluationPlan(methods, metrics, **plan)
     first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress)
     second_data = first.images if other_data is None else other_data
     try:

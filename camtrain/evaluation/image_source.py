@@ -1,4 +1,4 @@
-"""The images of an evaluation, from whatever a user has them in."""
+"""The images of an evaluation, from a data module, a loader or an iterable."""
 
 from __future__ import annotations
 

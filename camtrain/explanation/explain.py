@@ -45,7 +45,8 @@ def explain(
         images: The images: paths of files; paths of folders, with all image files in them; `PIL.Image`s; or a tensor,
             (N, 3, H, W) or (3, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
             orientation says.
-        methods: Names of methods, as a list or separated by commas; `all` is all that the network can be explained by.
+        methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
+            network has an attention head.
         class_: The name or number of the class to explain. The default is the predicted class of each image.
         top_k: Explain this number of most probable classes.
         counterfactual: Also show what speaks against the class.

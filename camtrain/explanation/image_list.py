@@ -1,4 +1,4 @@
-"""The images to explain, from whatever a user has them in."""
+"""The images to explain, from files, PIL images or a tensor."""
 
 from __future__ import annotations
 

@@ -80,18 +80,6 @@ def configuration_in(path: Path) -> Path:
     return found
 
 
-def normalization_of(data: Any) -> list[list[float] | None]:
-    """The mean and std that a data module normalizes with; `None` where it does not say.
-
-    Example:
-        >>> from camtrain.data import DecoyDigits
-        >>> normalization_of(DecoyDigits(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
-        [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25]]
-    """
-    said = [getattr(data, name, None) for name in ("mean", "std")]
-    return [None if each is None else torch.as_tensor(each, dtype=torch.float64).flatten().tolist() for each in said]
-
-
 def _made(config: Path, kind: type[LightningDataModule], settings: dict[str, Any]) -> LightningDataModule:
     try:
         return made_data(kind, settings)

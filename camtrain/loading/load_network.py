@@ -37,13 +37,12 @@ def load_network(
     Args:
         checkpoint: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken. How images
             are prepared and what classes are called is read from the `config.yaml` of its run.
-        name: Instead of a checkpoint, a network by its name: of torchvision (`resnet50`), `timm:NAME` of timm (`pip
-            install 'camtrain[timm]'`), or `MODULE.FUNCTION` of your own code, which makes a network. Beside a
-            checkpoint of a network that was built in Python: that network.
+        name: The name of a network, instead of a checkpoint: `resnet50` of torchvision, `timm:NAME` of timm (`pip
+            install 'camtrain[timm]'`), or `MODULE.FUNCTION`, a function of yours that makes a network. With a
+            checkpoint only if its network was built in Python, which a checkpoint does not hold.
         weights: The weights of a network given by name, such as `DEFAULT`; downloaded if need be. The default is random
             weights.
-        network: Beside a checkpoint of a network that was built in Python: a module that its weights fit, instead of
-            `name`.
+        network: A module, instead of `name`, for a checkpoint whose network was built in Python.
         config: The configuration of a run, whose data module says how images are prepared. The default is the
             `config.yaml` of the checkpoint's run.
         size: Height and width in pixels that images are scaled and cropped to, at the center. The default is the

@@ -1,4 +1,4 @@
-"""L_C of one batch, as every way to train asks for it."""
+"""L_C of one batch, shared by plain steps, engines and measurements."""
 
 from __future__ import annotations
 

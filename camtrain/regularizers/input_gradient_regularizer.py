@@ -11,7 +11,7 @@ from camtrain.gradients import BatchNormStatistics
 from camtrain.regularizers.regularizer import Penalty, Regularizer
 
 ExplainedScalar = Literal["loss", "log_probabilities", "class_score"]
-"""The scalar whose gradient δ_i is: the loss of image i, Σ_k log p_k, or the logit of its label."""
+"""The scalar that δ_i is the gradient of: the loss of image i, Σ_k log p_k, or the logit of its label."""
 
 
 class InputGradientRegularizer(Regularizer):

@@ -19,9 +19,8 @@ class RunSettings:
         group: W&B's group, such as the study that the run belongs to.
         tags: W&B's tags.
         test: True if `fit` ends with the scores of its best checkpoint on the test set.
-        resume: True if `fit` goes on with the newest run of this name from its last checkpoint, in the same folder, as
-            if it had not been stopped. Its network, data and seed have to be those asked for. Where there is no
-            checkpoint, a new run begins.
+        resume: True resumes the newest run of this name from its last checkpoint, as if it had not been stopped.
+            Network, data and seed must match its `config.yaml`. Without a checkpoint a new run starts.
     """
 
     folder: str = "runs"

@@ -30,8 +30,8 @@ class Study:
         trials/<name>/           config.yaml, trial.log, row.json, version_<k>/ with the run that `camtrain.runs.fit`
                                  made, evaluated_<hash>/ with the files of `camtrain.evaluate`
 
-    Trials of an earlier plan that are not part of the present one stay in `trials`, and are not in the table. Those
-    that are, by their whole configuration, belong to the present plan too, in the folders that they have.
+    A trial is known by its whole configuration. A new plan takes over the trials that it shares with an earlier one, in
+    the folders that they have. The others stay in `trials` and are not in the table.
 
     Args:
         folder: The folder of the study.
@@ -82,10 +82,7 @@ class Study:
         write_whole(self.folder / "study.json", json.dumps(content, indent=2) + "\n")
 
     def folder_of(self, trial: Trial) -> Path:
-        """Where a trial keeps its files.
-
-        Its name says what differs within a grid; in a wider grid the same trial has another name, and its old folder.
-        """
+        """The folder of a trial; its name comes from the grid that ran the trial first."""
         if trial.hash not in self._names:
             self._names[trial.hash] = self._name_in_use(trial)
         return self.folder / "trials" / self._names[trial.hash]
