@@ -40,12 +40,13 @@ from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.networks import build_network
 from camtrain.regularizers import GradientNorm, InputGradientRegularizer, InterpretableGradient
 from experiments.measuring import json_of_own_process, quartiles, raised_memory, ratios, seconds_by_round
-from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.readme_tables import markdown_table, put_texts
 from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
 MARKER = "results of experiments/step_cost"
+OVERVIEW_MARKER = "overview of experiments/step_cost"
 NUM_CLASSES = 100
 WEIGHT = 7.5e-3
 LAZY = 4
@@ -80,7 +81,6 @@ def main() -> None:
             print(*astuple(row), sep="  ", flush=True)
     if settings.results == RESULTS:
         put_texts(readme_texts(), HERE / "README.md")
-        put_texts(overview(rows), PROJECT_README)
     print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
@@ -395,8 +395,9 @@ def summary(
 
 
 def readme_texts() -> dict[str, str]:
-    """Make the table of the README beside results.csv."""
-    return {MARKER: table(ResultRows(RESULTS, Row, Case))}
+    """Make the tables of the README beside results.csv."""
+    rows = ResultRows(RESULTS, Row, Case)
+    return {OVERVIEW_MARKER: overview(rows), MARKER: table(rows)}
 
 
 OVERVIEW = {
@@ -407,8 +408,8 @@ OVERVIEW = {
 }
 
 
-def overview(rows: Iterable[Row]) -> dict[str, str]:
-    """Make the table of the project's README: time and memory as multiples of the plain step's, by network."""
+def overview(rows: Iterable[Row]) -> str:
+    """Make the short table: time and memory as multiples of the plain step's, by network."""
     groups: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         groups.setdefault((row.network, where(row)), {})[row.engine] = row
@@ -416,7 +417,7 @@ def overview(rows: Iterable[Row]) -> dict[str, str]:
         [f"{network}, {device}", *(cell(group.get(engine)) for engine in OVERVIEW)]
         for (network, device), group in groups.items()
     ]
-    return {MARKER: markdown_table(["step time (peak memory) / plain step", *OVERVIEW.values()], lines)}
+    return markdown_table(["step time (peak memory) / plain step", *OVERVIEW.values()], lines)
 
 
 def cell(row: Row | None) -> str:
