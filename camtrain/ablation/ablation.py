@@ -9,6 +9,7 @@ from typing import Any
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.study_summary import log_study
+from camtrain.files import data_frame
 from camtrain.report import Answer, Report, Rule, answer_of, write_report
 from camtrain.study import Row, Study
 
@@ -55,11 +56,7 @@ class Ablation:
         Raises:
             ModuleNotFoundError: If pandas is not installed.
         """
-        try:
-            import pandas as pd  # type: ignore[import-untyped, unused-ignore]
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("`to_frame` needs pandas: `pip install pandas`") from error
-        return pd.DataFrame(self.rows)
+        return data_frame(self.rows)
 
     def answer(self, margin: float = 0.01, score: str | None = None) -> Answer:
         """Which point is best, by a stated rule: the largest gain of maps among points that keep their accuracy.

@@ -16,7 +16,7 @@ from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 from camtrain.evaluation.bootstrap import ConfidenceInterval
 from camtrain.evaluation.evaluator import NETWORK
 from camtrain.evaluation.metric_specs import METRICS
-from camtrain.files import write_whole
+from camtrain.files import data_frame, write_whole
 from camtrain.messages import nearest_names
 from camtrain.methods import TITLES
 
@@ -158,11 +158,7 @@ class ScoreTable(Sequence[Score]):
         Raises:
             ModuleNotFoundError: If pandas is not installed.
         """
-        try:
-            import pandas as pd  # type: ignore[import-untyped, unused-ignore]
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("`to_frame` needs pandas: `pip install pandas`") from error
-        return pd.DataFrame([dict(zip(_COLUMNS, row, strict=True)) for row in map(_row, self.scores)])
+        return data_frame(dict(zip(_COLUMNS, row, strict=True)) for row in map(_row, self.scores))
 
     def write_csv(self, path: str | Path) -> Path:
         """Write a line per method and metric, values as fractions.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from camtrain.metrics.mean_score import MeanScore
+from camtrain.metrics.masked_score import MaskedScore
 from camtrain.metrics.probabilities import checked_pair
 
 
@@ -39,7 +39,7 @@ def drop(probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
     return (given - masked).clamp(min=0) / torch.where(given > 0, given, 1.0)
 
 
-class AverageDrop(MeanScore):
+class AverageDrop(MaskedScore):
     """Average Drop: the mean fraction of the probability that is lost on image ⊙ map; lower is better.
 
     See `drop` for the formula and its source. The score ignores the size of the map: a map of ones loses nothing.
@@ -54,21 +54,6 @@ class AverageDrop(MeanScore):
     """
 
     higher_is_better = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    def update(self, probabilities: Tensor, masked_probabilities: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            probabilities: (N,) probability of the explained class on each image.
-            masked_probabilities: (N,) probability of the same class on image ⊙ map.
-
-        Raises:
-            TypeError: If an argument is no tensor.
-            ValueError: If the arguments are not probabilities, or their shapes differ.
-        """
-        super().update(probabilities, masked_probabilities)
 
     def scores(self, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
         """The drop of each image, (N,)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from camtrain.metrics.mean_score import MeanScore
+from camtrain.metrics.masked_score import MaskedScore
 from camtrain.metrics.probabilities import checked_pair
 
 
@@ -40,7 +40,7 @@ def gain(probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
     return (masked - given).clamp(min=0) / torch.where(missing > 0, missing, 1.0)
 
 
-class AverageGain(MeanScore):
+class AverageGain(MaskedScore):
     """Average Gain: the mean fraction of the missing probability that is gained on image ⊙ map; higher is better.
 
     See `gain` for the formula and its source.
@@ -55,21 +55,6 @@ class AverageGain(MeanScore):
     """
 
     higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    def update(self, probabilities: Tensor, masked_probabilities: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            probabilities: (N,) probability of the explained class on each image.
-            masked_probabilities: (N,) probability of the same class on image ⊙ map.
-
-        Raises:
-            TypeError: If an argument is no tensor.
-            ValueError: If the arguments are not probabilities, or their shapes differ.
-        """
-        super().update(probabilities, masked_probabilities)
 
     def scores(self, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
         """The gain of each image, (N,)."""

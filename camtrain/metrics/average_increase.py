@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from camtrain.metrics.mean_score import MeanScore
+from camtrain.metrics.masked_score import MaskedScore
 from camtrain.metrics.probabilities import checked_pair
 
 
@@ -38,7 +38,7 @@ def increase(probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
     return (given < masked).to(given)
 
 
-class AverageIncrease(MeanScore):
+class AverageIncrease(MaskedScore):
     """% Increase in Confidence: the fraction of images whose probability rises on image ⊙ map; higher is better.
 
     See `increase` for the formula and its source. It counts how often the probability rises; `AverageGain` measures by
@@ -55,21 +55,6 @@ class AverageIncrease(MeanScore):
     """
 
     higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
-
-    def update(self, probabilities: Tensor, masked_probabilities: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            probabilities: (N,) probability of the explained class on each image.
-            masked_probabilities: (N,) probability of the same class on image ⊙ map.
-
-        Raises:
-            TypeError: If an argument is no tensor.
-            ValueError: If the arguments are not probabilities, or their shapes differ.
-        """
-        super().update(probabilities, masked_probabilities)
 
     def scores(self, probabilities: Tensor, masked_probabilities: Tensor) -> Tensor:
         """Whether the probability rises on each image, (N,)."""
