@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two processes of one thread each: on two cores, more threads than that get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all test-processors lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -21,6 +21,9 @@ test: lint  ## lint, types, doctests and tests
 
 test-all: lint  ## the same with the slow tests
 	$(PYTEST)
+
+test-processors: $(VENV)/installed-dev  ## the numerical tests as other processors compute (more than an hour)
+	$(BIN)/python tests/processors.py
 
 lint: $(VENV)/installed-dev  ## ruff, ruff format, codespell, mypy strict
 	$(BIN)/ruff check
