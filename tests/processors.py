@@ -39,6 +39,7 @@ SETTINGS = {
     f"{instructions}, {threads} thread{'s' if threads > 1 else ''}{', no oneDNN' if onednn == '0' else ''}": {
         **({} if instructions == "all instructions" else {"ATEN_CPU_CAPABILITY": instructions}),
         "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait slow a busy machine down
         "CAMTRAIN_TEST_ONEDNN": onednn,
     }
     for onednn in ("1", "0")
