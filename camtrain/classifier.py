@@ -23,6 +23,7 @@ from camtrain.gradients import Engine
 from camtrain.networks import Stem, build_network
 from camtrain.objective import Objective, Step
 from camtrain.regularizers import Regularizer
+from camtrain.regularizers.sum import risen_fraction
 
 Stage = Literal["train", "val", "test"]
 
@@ -63,7 +64,10 @@ class Classifier(pl.LightningModule):
         weights: Pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random weights.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
-        regularizer_warmup_epochs: The number of epochs over which λ rises linearly from 0; may be fractional.
+        regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Earlier steps are plain training and
+            cost no more. Validation still measures L_R before it, but `val/loss` is L_C alone.
+        regularizer_warmup_epochs: The number of epochs after `regularizer_start_epoch` over which λ rises linearly
+            from 0; may be fractional. Validation in these epochs uses the full λ.
         regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and trains
             plainly in between.
         regularizer_balance_steps: The number of steps at the start over which L_C and each regularizer are measured.
@@ -97,6 +101,7 @@ class Classifier(pl.LightningModule):
         weights: str | None = None,
         regularizer: Regularizer | None = None,
         regularizer_weight: float | None = None,
+        regularizer_start_epoch: float = 0.0,
         regularizer_warmup_epochs: float = 0.0,
         regularizer_every_n_steps: int = 1,
         regularizer_balance_steps: int = 0,
@@ -108,10 +113,13 @@ class Classifier(pl.LightningModule):
         gradient_share_every_n_steps: int = 50,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(regularizer_warmup_epochs) and regularizer_warmup_epochs >= 0):
-            raise ValueError(
-                f"`regularizer_warmup_epochs`: expected a number of at least 0, got {regularizer_warmup_epochs}"
-            )
+        schedule = {
+            "regularizer_start_epoch": regularizer_start_epoch,
+            "regularizer_warmup_epochs": regularizer_warmup_epochs,
+        }
+        for name, epochs in schedule.items():
+            if not (math.isfinite(epochs) and epochs >= 0):
+                raise ValueError(f"`{name}`: expected a number of at least 0, got {epochs}")
         if gradient_share_every_n_steps < 0:
             raise ValueError(f"`gradient_share_every_n_steps`: expected at least 0, got {gradient_share_every_n_steps}")
         if regularizer_weight is not None and not (math.isfinite(regularizer_weight) and regularizer_weight >= 0):
@@ -148,6 +156,7 @@ class Classifier(pl.LightningModule):
         )
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
+        self._start_epoch = regularizer_start_epoch
         self._warmup_epochs = regularizer_warmup_epochs
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
@@ -191,7 +200,9 @@ class Classifier(pl.LightningModule):
         """L of one batch, for a single backward pass."""
         batch = _labeled(batch)
         self.objective.epoch = self.current_epoch + batch_idx / self.trainer.num_training_batches
-        self.objective.weight = self._weight_now(self.objective.epoch)
+        self.objective.weight = self._full_weight * risen_fraction(
+            self.objective.epoch, self._start_epoch, self._warmup_epochs
+        )
         step: Step = self.objective(
             self.network,
             batch.images,
@@ -243,18 +254,14 @@ class Classifier(pl.LightningModule):
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: MetricCollection) -> None:
         assert batch.labels is not None  # _labeled
-        self.objective.weight = self._full_weight
+        epoch = self.objective.epoch
+        has_started = epoch is None or epoch >= self._start_epoch
+        self.objective.weight = self._full_weight if has_started else 0.0
         step = self.objective.measure(self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks)
         self._check_classes(step)
         self._check_finite(step, stage, batch_idx)
         self._log_losses(step, stage, len(batch))
         metrics.update(step.logits, _class_indices(batch.labels))
-
-    def _weight_now(self, epochs_done: float) -> float:
-        """λ at this point of the warm-up."""
-        if not self._warmup_epochs:
-            return self._full_weight
-        return self._full_weight * min(1.0, epochs_done / self._warmup_epochs)
 
     def _log_losses(self, step: Step, stage: Stage, batch_size: int) -> None:
         self.log_dict(

@@ -194,16 +194,68 @@ def test_predictions_are_probabilities(tmp_path):
     torch.testing.assert_close(found, module.network(images).softmax(1).detach())
 
 
+class WeightOfSteps(pl.Callback):
+    """Records λ of each training step."""
+
+    def __init__(self):
+        self.weights = []
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        self.weights.append(pl_module.objective.weight)
+
+
 def test_warmup_rises_linearly_and_ends(tmp_path):
-    weights = []
-
-    class Record(pl.Callback):
-        def on_train_batch_end(self, trainer, pl_module, *_):
-            weights.append(pl_module.objective.weight)
-
+    steps = WeightOfSteps()
     module = classifier(regularizer_weight=6.0, regularizer_warmup_epochs=1.5)
-    trainer(tmp_path, max_epochs=3, callbacks=[Record()]).fit(module, loader(), loader())
-    assert weights == pytest.approx([0, 4 / 3, 8 / 3, 4, 16 / 3, 6, 6, 6, 6])
+    trainer(tmp_path, max_epochs=3, callbacks=[steps]).fit(module, loader(), loader())
+    assert steps.weights == pytest.approx([0, 4 / 3, 8 / 3, 4, 16 / 3, 6, 6, 6, 6])
+
+
+def test_a_start_delays_the_warmup(tmp_path):
+    steps = WeightOfSteps()
+    module = classifier(regularizer_weight=6.0, regularizer_start_epoch=1.0, regularizer_warmup_epochs=1.0)
+    trainer(tmp_path, max_epochs=3, callbacks=[steps]).fit(module, loader(), loader())
+    assert steps.weights == pytest.approx([0, 0, 0, 0, 2, 4, 6, 6, 6])
+    assert module.hparams["regularizer_start_epoch"] == 1.0
+
+
+def test_the_schedule_of_the_classifier_is_that_of_a_term(tmp_path):
+    schedule = {"start_epoch": 1 / 3, "warmup_epochs": 1.5}
+    whole = classifier(regularizer_weight=2.0, **{f"regularizer_{name}": value for name, value in schedule.items()})
+    term = classifier(regularizer=Sum([Term(InterpretableGradient(), 2.0, **schedule)]), regularizer_weight=1.0)
+    for module in (whole, term):
+        trainer(tmp_path, max_epochs=3).fit(module, loader())
+    assert_same_weights(whole.network, term.network, rtol=1e-6, atol=1e-7)
+
+
+def test_before_its_start_a_regularizer_is_plain_training_and_validation_measures_it(tmp_path):
+    """As a term of a sum does that has not started."""
+    late = Sum([Term(InterpretableGradient(), 1.0, start_epoch=5.0)])
+    modules = {
+        "late": classifier(small_network(normalized=True), regularizer_start_epoch=5.0),
+        "term": classifier(small_network(normalized=True), regularizer=late),
+        "plain": classifier(small_network(normalized=True), regularizer=None, regularizer_weight=None),
+    }
+    logged = {}
+    for name, module in modules.items():
+        fitting = trainer(tmp_path)
+        fitting.fit(module, loader(), loader())
+        logged[name] = {key: float(value) for key, value in fitting.callback_metrics.items()}
+    for name in ("late", "term"):
+        assert_same_weights(modules[name].network, modules["plain"].network)
+        assert "train/loss_regularizer" not in logged[name]
+        assert logged[name]["val/loss_regularizer"] > 0
+        assert logged[name]["val/loss"] == logged[name]["val/loss_classification"]
+    assert logged["late"]["val/loss_regularizer"] == logged["term"]["val/loss_regularizer"]
+
+
+def test_validation_after_the_start_has_the_whole_weight(tmp_path):
+    fitting = trainer(tmp_path)
+    module = classifier(regularizer_weight=3.0, regularizer_start_epoch=0.5, regularizer_warmup_epochs=4.0)
+    fitting.fit(module, loader(), loader())
+    logged = {key: float(value) for key, value in fitting.callback_metrics.items()}
+    expected = logged["val/loss_classification"] + 3 * logged["val/loss_regularizer"]
+    assert logged["val/loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
@@ -336,6 +388,7 @@ def test_annotations_reach_the_regularizer(tmp_path):
         ({"regularizer_weight": -0.1}, "`regularizer_weight`: expected a finite number of at least 0, got -0.1"),
         ({"regularizer_weight": math.nan}, "`regularizer_weight`"),
         ({"regularizer": None}, "`regularizer_weight`: expected 0 or None without a regularizer, got 1.0"),
+        ({"regularizer_start_epoch": math.inf}, "`regularizer_start_epoch`: expected a number of at least 0, got inf"),
         ({"regularizer_warmup_epochs": -1.0}, "`regularizer_warmup_epochs`"),
         ({"gradient_share_every_n_steps": -1}, "`gradient_share_every_n_steps`"),
         ({"label_smoothing": 2.0}, "`label_smoothing`"),

@@ -25,7 +25,7 @@ ROWS = [
     {"attributions"},
     {"cams"},
     {"gradients", "networks"},
-    {"batch", "regions", "pictures", "files"},
+    {"batch", "regions", "blurred", "pictures", "files"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

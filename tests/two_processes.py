@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from camtrain import Classifier
-from camtrain.regularizers import InterpretableGradient, MapSparsity, Sum, Term
+from camtrain.regularizers import InterpretableGradient, MapFaithfulness, MapSparsity, Sum, Term
 
 
 def main(processes: int, balance_steps: int, path: str) -> None:
@@ -35,6 +35,13 @@ def main(processes: int, balance_steps: int, path: str) -> None:
                 # Not indifferent to a factor 1/n, as cosine is.
                 Term(InterpretableGradient("mse"), 1e-2 if balance_steps else 1e4),
                 Term(MapSparsity("layer_cam", "2"), 1.0),
+                # Whatever each process draws, these settings mask all images alike.
+                Term(
+                    MapFaithfulness(
+                        "layer_cam", "2", necessity_weight=0.0, swapped=0.0, soft_masks=1.0, blurred_backgrounds=0.0
+                    ),
+                    1.0,
+                ),
             ]
         ),
         regularizer_balance_steps=balance_steps,

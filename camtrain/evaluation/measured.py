@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.batch import Batch
+from camtrain.blurred import blurred
 from camtrain.cams import normalize
 from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
-from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.evaluation_settings import EvaluationSettings, Substrate
 from camtrain.evaluation.removal_path import removal_ranks
 from camtrain.metrics import Annotation

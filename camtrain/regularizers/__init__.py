@@ -12,6 +12,7 @@ from camtrain.regularizers.interpretable_gradient import InterpretableGradient
 from camtrain.regularizers.map_bce import MapBCE
 from camtrain.regularizers.map_consistency import MapConsistency
 from camtrain.regularizers.map_distillation import MapDistillation
+from camtrain.regularizers.map_faithfulness import MapFaithfulness
 from camtrain.regularizers.map_l1 import MapL1
 from camtrain.regularizers.map_outside import MapOutside
 from camtrain.regularizers.map_regularizer import ClassOf, MapRegularizer
@@ -38,6 +39,7 @@ __all__ = [
     "MapBCE",
     "MapConsistency",
     "MapDistillation",
+    "MapFaithfulness",
     "MapL1",
     "MapOutside",
     "MapRegularizer",

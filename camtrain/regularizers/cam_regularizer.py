@@ -55,27 +55,32 @@ class CAMRegularizer(PassRegularizer):
         method = self.method_of(network, images)
         return _captured(method, images) if isinstance(method, GradientCAM) else nullcontext()
 
-    def cams(self, training_pass: TrainingPass, classes: Tensor | None = None) -> Tensor:
+    def cams(
+        self, training_pass: TrainingPass, classes: Tensor | None = None, *, differentiable: bool = True
+    ) -> Tensor:
         """Raw maps, (N, H, W), at the size of the images.
 
         Args:
             training_pass: The training pass.
             classes: (N,) class indices of the maps; `None` is the labels.
+            differentiable: Whether the maps are in the graph. Maps without a graph are cheaper.
         """
         images = training_pass.images
         classes = training_pass.labels if classes is None else classes
-        method = self.method_of(training_pass.network, images)
-        if not isinstance(method, GradientCAM):
-            return resized_maps(method, images.detach(), classes)
-        of_pass = training_pass.captured.of_layers, training_pass.logits, images, classes
-        return resize(method.maps_of_pass(*of_pass), (int(images.shape[-2]), int(images.shape[-1])))
+        method = self.method_of(training_pass.network, images, differentiable=differentiable)
+        if isinstance(method, GradientCAM):
+            of_pass = training_pass.captured.of_layers, training_pass.logits, images, classes
+            cams = resize(method.maps_of_pass(*of_pass), (int(images.shape[-2]), int(images.shape[-1])))
+        else:
+            cams = resized_maps(method, images.detach(), classes)
+        return cams if differentiable else cams.detach()
 
-    def method_of(self, network: nn.Module, images: Tensor) -> Method:
+    def method_of(self, network: nn.Module, images: Tensor, *, differentiable: bool = True) -> Method:
         """The method that makes the maps, set up for a network."""
         layer = self.target_layer
         if layer is None and "target_layer" in inspect.signature(method_class(self.method)).parameters:
             layer = self._found(network, images)
-        return method_named(self.method, network, layer, differentiable=True)
+        return method_named(self.method, network, layer, differentiable=differentiable)
 
     def extra_repr(self) -> str:
         """Settings, for printing."""

@@ -72,10 +72,26 @@ class Term:
             return self.weight
         if epoch is None:
             raise ValueError("`epoch`: a term with a schedule needs it, got None; set objective.epoch before each step")
-        if epoch < self.start_epoch or (self.end_epoch is not None and epoch >= self.end_epoch):
+        if self.end_epoch is not None and epoch >= self.end_epoch:
             return 0.0
-        risen = (epoch - self.start_epoch) / self.warmup_epochs if self.warmup_epochs else 1.0
-        return self.weight * min(1.0, risen)
+        return self.weight * risen_fraction(epoch, self.start_epoch, self.warmup_epochs)
+
+
+def risen_fraction(epoch: float, start_epoch: float, warmup_epochs: float) -> float:
+    """The fraction of a weight that a schedule has reached at an epoch, which may be fractional.
+
+    Args:
+        epoch: The epoch.
+        start_epoch: The epoch before which the fraction is 0.
+        warmup_epochs: The number of epochs after `start_epoch` over which it rises linearly from 0 to 1.
+
+    Example:
+        >>> [risen_fraction(epoch, 1.0, 2.0) for epoch in (0.5, 1.0, 2.0, 3.0, 9.0)]
+        [0.0, 0.0, 0.5, 1.0, 1.0]
+    """
+    if epoch < start_epoch:
+        return 0.0
+    return min(1.0, (epoch - start_epoch) / warmup_epochs) if warmup_epochs else 1.0
 
 
 class Sum(Regularizer):
@@ -85,7 +101,8 @@ class Sum(Regularizer):
     may penalize gradients of different scalars: `RightForRightReasons` of the log-probabilities, `EnergyInside` with
     `method="input_gradient"` of a logit. The engine then takes the terms on the gradient of the loss or, if there is
     none, those on the same scalar as the first term; the other terms are differentiated twice in the first pass. A term
-    that needs predictions on other images (`AttentionMining`, `SaliencyGuided`, `MapConsistency`) runs its own pass.
+    that needs predictions on other images (`AttentionMining`, `SaliencyGuided`, `MapConsistency`, `MapFaithfulness`)
+    runs its own pass.
 
     Args:
         terms: The regularizers with their weights and schedules, at least one.

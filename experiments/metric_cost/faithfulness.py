@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from camtrain import Objective
 from camtrain.batch import Batch
+from camtrain.blurred import blurred
 from camtrain.evaluation import EvaluationSettings, Evaluator
-from camtrain.evaluation.blurred import blurred
 from camtrain.methods import method_named, normalized_maps
 from camtrain.metrics import area_under_curve
 from camtrain.networks import build_network

@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import IterableDataset
 
 from camtrain.batch import collate, evenly_spaced
+from camtrain.blurred import blurred
 from camtrain.callbacks import FaithfulnessScores
 from camtrain.cams import GradCAM, normalize, resize
-from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 
 pytestmark = pytest.mark.usefixtures("double_by_default")

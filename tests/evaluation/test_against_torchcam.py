@@ -10,8 +10,8 @@ import torch
 from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
 from camtrain.batch import Batch
+from camtrain.blurred import blurred
 from camtrain.evaluation import EvaluationSettings, Evaluator
-from camtrain.evaluation.blurred import blurred
 from camtrain.methods import method_named, normalized_maps
 from camtrain.networks import CIFARResNet
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from camtrain.batch import Batch
+from camtrain.blurred import blurred
 from camtrain.cams import normalize
 from camtrain.evaluation import (
     METRICS,
@@ -23,7 +24,6 @@ from camtrain.evaluation import (
     metric_names,
     what_is_missing,
 )
-from camtrain.evaluation.blurred import blurred
 from camtrain.evaluation.imputed import removed_and_imputed
 from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.randomized_layers import randomized_layers

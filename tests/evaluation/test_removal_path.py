@@ -5,23 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
-from torch import nn
 
-from camtrain.evaluation.blurred import blurred
+from camtrain.blurred import blurred
 from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 from camtrain.networks import CIFARResNet
-
-
-def rise_blur(images, size=11, sigma=5):
-    """RISE's gkern and the convolution with it."""
-    dirac = np.zeros((size, size))
-    dirac[size // 2, size // 2] = 1
-    kernel = np.zeros((3, 3, size, size))
-    for channel in range(3):
-        kernel[channel, channel] = gaussian_filter(dirac, sigma)
-    return nn.functional.conv2d(images, torch.from_numpy(kernel).to(images), padding=size // 2)
+from tests.test_blurred import rise_blur
 
 
 @torch.no_grad()
@@ -40,14 +29,6 @@ def rise_scores(network, image, cam, mode, step):
             coordinates = order[:, step * i : step * (i + 1)]
             start.reshape(1, 3, pixels)[0, :, coordinates] = finish.reshape(1, 3, pixels)[0, :, coordinates]
     return scores
-
-
-@pytest.mark.usefixtures("double_by_default")
-def test_blur_is_that_of_rise():
-    images = torch.randn(2, 3, 40, 33)
-    torch.testing.assert_close(blurred(images), rise_blur(images), rtol=1e-9, atol=1e-12)
-    assert blurred(torch.randn(1, 3, 4, 4)).shape == (1, 3, 4, 4)
-    assert blurred(images.double()).dtype == torch.float64
 
 
 @pytest.mark.parametrize("mode", ["ins", "del"])

@@ -1,11 +1,13 @@
-"""Blurred images, from which insertion starts."""
+"""Blurred images: an image without its detail, which metrics and regularizers put in place of pixels."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped, unused-ignore]
+from numpy.typing import NDArray
 from torch import Tensor
 
 _SIZE, _SIGMA = 11, 5.0
@@ -32,7 +34,16 @@ def blurred(images: Tensor) -> Tensor:
         (1.0, 0.299)
     """
     channels = images.shape[1]
-    kernel = torch.from_numpy(gaussian_filter1d(np.eye(_SIZE)[_SIZE // 2], _SIGMA)).to(images)
-    row = kernel.view(1, 1, 1, _SIZE).expand(channels, 1, 1, _SIZE)
+    row = torch.from_numpy(_kernel()).to(images).view(1, 1, 1, _SIZE).expand(channels, 1, 1, _SIZE)
     across = F.conv2d(images, row, padding=(0, _SIZE // 2), groups=channels)
     return F.conv2d(across, row.transpose(2, 3), padding=(_SIZE // 2, 0), groups=channels)
+
+
+@cache
+def _kernel() -> NDArray[np.float64]:
+    """The kernel in one direction, (11,)."""
+    # SciPy is imported here, because a regularizer imports this module, and most trainings blur nothing.
+    from scipy.ndimage import gaussian_filter1d  # type: ignore[import-untyped, unused-ignore]
+
+    kernel: NDArray[np.float64] = gaussian_filter1d(np.eye(_SIZE)[_SIZE // 2], _SIGMA)
+    return kernel

@@ -1,0 +1,273 @@
+"""Faithful maps: what the map shows must be enough to recognize the image, and must not be missing for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from camtrain.blurred import blurred
+from camtrain.regularizers.cam_regularizer import CAMRegularizer
+from camtrain.regularizers.normalized_maps import positive_by_maximum
+from camtrain.regularizers.pass_regularizer import TrainingPass
+from camtrain.regularizers.regularizer import Penalty
+
+
+def top_pixels(maps: Tensor, fractions: Tensor, sharpness: float) -> Tensor:
+    """A soft threshold that selects the pixels at which a map is largest, T_f(A) = sigmoid(ω (A - σ_f)).
+
+    σ_f lies halfway between the values of the last pixel that belongs to the fraction and the first one that does not.
+    The mask is therefore above 1/2 at exactly round(f·H·W) pixels, at least at one and never at all. Pixels whose
+    values tie at the threshold have a mask of 1/2.
+
+    Args:
+        maps: (N, H, W), of at least two pixels.
+        fractions: f, (N,), the fraction of the pixels to select from each map.
+        sharpness: ω, the slope of the sigmoid.
+
+    Returns:
+        (N, H, W) in [0, 1], differentiable in the maps.
+
+    Example:
+        >>> top_pixels(torch.tensor([[[0.1, 0.9, 0.5, 0.3]]]), torch.tensor([0.5]), 100.0).round()
+        tensor([[[0., 1., 1., 0.]]])
+    """
+    ranked = maps.flatten(1).sort(dim=1, descending=True).values
+    num_pixels = ranked.shape[1]
+    selected = (fractions * num_pixels).round().long().clamp(1, num_pixels - 1).unsqueeze(1)
+    thresholds = (ranked.gather(1, selected - 1) + ranked.gather(1, selected)) / 2
+    return torch.sigmoid(sharpness * (maps - thresholds.unsqueeze(2)))
+
+
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """The log-odds of each label, log p - log(1 - p) = y_label - log Σ_others exp y, finite also where p rounds to 1.
+
+    With o the log-odds, -log p = softplus(-o) and -log(1 - p) = softplus(o), whose slopes are at most 1.
+
+    Args:
+        logits: (N, K), of at least two classes.
+        labels: (N,) class indices.
+
+    Returns:
+        (N,).
+
+    Raises:
+        ValueError: If there is only one class.
+
+    Example:
+        >>> log_odds(torch.tensor([[500.0, 0.0, 0.0]]), torch.tensor([0]))
+        tensor([499.3069])
+    """
+    if logits.shape[1] < 2:
+        raise ValueError(f"`network`: expected logits of at least 2 classes, got {logits.shape[1]}")
+    index = labels.unsqueeze(1)
+    return logits.gather(1, index).squeeze(1) - logits.scatter(1, index, -torch.inf).logsumexp(dim=1)
+
+
+def other_images(usable: Tensor, keys: Tensor) -> Tensor:
+    """For each usable image another usable one, by a random cycle through all of them.
+
+    Images that are not usable, and one that is alone, get themselves. Nothing here waits for an accelerator.
+
+    Args:
+        usable: (N,) bool.
+        keys: (N,) random numbers in [0, 1), which order the cycle.
+
+    Returns:
+        (N,) indices of images, a permutation.
+
+    Example:
+        >>> other_images(torch.tensor([True, False, True, True]), torch.tensor([0.1, 0.5, 0.3, 0.2]))
+        tensor([3, 1, 0, 2])
+    """
+    order = (keys + 2 * (~usable)).argsort()
+    position = torch.arange(len(order), device=order.device)
+    num_usable = usable.sum()
+    following = torch.where(position + 1 < num_usable, position + 1, torch.zeros_like(position))
+    following = torch.where(position < num_usable, following, position)
+    return torch.empty_like(order).scatter_(0, order, order[following])
+
+
+@dataclass(frozen=True)
+class MaskChoices:
+    """The random choices of one step, (N,) each.
+
+    Attributes:
+        sufficiency: Whether the image takes part in the sufficiency term; it takes part in the other one otherwise.
+        source: The index of the image whose map is used.
+        fraction: f, the fraction of the pixels above the threshold.
+        soft: Whether the mask is the map itself. Only images of the sufficiency term have such masks.
+        blurred: Whether the background is the blurred image. Only images of the sufficiency term have such backgrounds.
+    """
+
+    sufficiency: Tensor
+    source: Tensor
+    fraction: Tensor
+    soft: Tensor
+    blurred: Tensor
+
+
+class MapFaithfulness(CAMRegularizer):
+    """Trains for maps that are sufficient and necessary for the label. Needs no annotation.
+
+        S_i = -log p_label(x_i ⊙ K + b_i ⊙ (1 - K)),    K: Â or T_f(Â)
+        N_i = -log(1 - p_label(x_i ⊙ (1 - T_f(Â_i))))
+        E_i = (w_S + w_N) S_i with probability w_S / (w_S + w_N), and (w_S + w_N) N_i otherwise
+
+    Â = A⁺ / max A⁺ is the label's map of the training pass at the size of the images, T_f a soft threshold that selects
+    the fraction f of the pixels (see `top_pixels`), and b_i zeros, which is the mean color, or the blurred image. Each
+    image takes part in one of the two terms, so that a step runs one more pass. The expected penalty is
+    w_S S_i + w_N N_i.
+
+    A network could learn to write the label into the *shape* of its map, and to read it there. Some images of the
+    sufficiency term are therefore masked by the map of another image of the batch, and keep their own label. Nothing
+    can be swapped in a batch with only one map that has a positive value: that image keeps its own map.
+
+    A map without a positive value does not count, and no other image gets it. This rewards no map for vanishing: the
+    map is a constant for the gradient. With `differentiable` it is not, and a map can evade the penalty in this way;
+    watch `train/regularizer_counted/map_faithfulness`.
+
+    For soft labels, the label is the most probable class. Random numbers come from torch's global generator on the
+    device of the images.
+
+    Args:
+        method: The method that makes the map, such as `grad_cam` or `layer_cam`.
+        target_layer: The layer of the map, by its dotted name; null is the last layer with pixels or tokens.
+        sufficiency_weight: w_S, at least 0.
+        necessity_weight: w_N, at least 0; not both are 0.
+        swapped: The fraction of the images of the sufficiency term that get another image's map, in [0, 1].
+        soft_masks: The fraction of the images of the sufficiency term for which K is the map itself, in [0, 1].
+        blurred_backgrounds: The fraction of the images of the sufficiency term for which b is the blurred image, in
+            [0, 1]. The blur is that of the insertion metric.
+        sufficiency_fractions: The range in (0, 1) from which f is drawn in the sufficiency term.
+        necessity_fractions: The range in (0, 1) from which f is drawn in the necessity term.
+        sharpness: ω, the slope of the soft threshold, above 0.
+        differentiable: Whether the gradient also runs through an image's own map, instead of only through the
+            predictions on masked images. Another image's map is always a constant.
+
+    Raises:
+        ValueError: If a setting is out of its range, or as in `CAMRegularizer`. In the first step, if the network has
+            only one class.
+
+    Cost:
+        A backward pass from the label's logit to the target layer, and a second forward and backward pass, with the
+        masked images. Methods other than those of gradients and activations also run their own pass.
+
+    Source:
+        S and N with random fractions are the insertion and deletion metrics as losses, as in ID-ExpO (Yoshikawa and
+        Iwata, AISTATS 2024, arXiv 2310.12553). Departures: one random fraction in one pass replaces the mean over many
+        fractions, and by default no gradient runs through the map. N follows GAIN (Li et al., CVPR 2018, arXiv
+        1802.10171), with -log(1 - p) in place of p; training on occluded images follows EDDA (Li et al., 2021, arXiv
+        2105.14162). None of these prevents that predictions are encoded in masks, which Jethani et al. describe
+        (REAL-X, AISTATS 2021, arXiv 2103.01890). They train the predictor on random masks; here it also sees maps of
+        other images.
+
+    Example:
+        >>> from camtrain import Objective
+        >>> from camtrain.networks import CIFARResNet
+        >>> objective = Objective(MapFaithfulness(swapped=0.5), weight=0.5)
+        >>> objective(CIFARResNet(depth=8), torch.rand(4, 3, 32, 32), torch.arange(4)).loss.backward()
+    """
+
+    default_weight: ClassVar[float] = 0.5
+
+    def __init__(
+        self,
+        method: str = "grad_cam",
+        target_layer: str | list[str] | None = None,
+        sufficiency_weight: float = 0.5,
+        necessity_weight: float = 0.5,
+        swapped: float = 0.5,
+        soft_masks: float = 0.5,
+        blurred_backgrounds: float = 0.5,
+        sufficiency_fractions: tuple[float, float] = (0.1, 0.9),
+        necessity_fractions: tuple[float, float] = (0.1, 0.6),
+        sharpness: float = 30.0,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(method, target_layer)
+        weights = {"sufficiency_weight": sufficiency_weight, "necessity_weight": necessity_weight}
+        for name, weight in weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ValueError(f"`{name}`: expected a finite number of at least 0, got {weight}")
+        if not any(weights.values()):
+            raise ValueError("`sufficiency_weight`: expected it or `necessity_weight` to be above 0, got 0 for both")
+        shares = {"swapped": swapped, "soft_masks": soft_masks, "blurred_backgrounds": blurred_backgrounds}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"`{name}`: expected a fraction in [0, 1], got {share}")
+        ranges = {"sufficiency_fractions": sufficiency_fractions, "necessity_fractions": necessity_fractions}
+        for name, bounds in ranges.items():
+            if not (len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < 1):
+                raise ValueError(f"`{name}`: expected two rising fractions between 0 and 1, got {bounds}")
+        if not 0 < sharpness < float("inf"):
+            raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
+        self.sufficiency_weight = sufficiency_weight
+        self.necessity_weight = necessity_weight
+        self.swapped = swapped
+        self.soft_masks = soft_masks
+        self.blurred_backgrounds = blurred_backgrounds
+        self.sufficiency_fractions = sufficiency_fractions
+        self.necessity_fractions = necessity_fractions
+        self.sharpness = sharpness
+        self.differentiable = differentiable
+
+    def penalty(self, training_pass: TrainingPass) -> Penalty:
+        """See the class."""
+        cams = self.cams(training_pass, differentiable=self.differentiable)
+        with torch.autocast(cams.device.type, enabled=False):
+            maps, alive = positive_by_maximum(cams)
+            choices = self._choices(alive)
+            masked = self._masked(training_pass.images.detach(), maps, choices)
+        logits = training_pass.again(masked)
+        odds = log_odds(logits.to(maps.dtype), training_pass.labels)
+        either = F.softplus(torch.where(choices.sufficiency, -odds, odds))
+        return Penalty((self.sufficiency_weight + self.necessity_weight) * either, alive)
+
+    def _choices(self, alive: Tensor) -> MaskChoices:
+        """Draw the choices of a step; `alive`, (N,) bool, says which maps can be used."""
+        term, swap, key, fraction, mask, background = torch.rand(6, len(alive), device=alive.device)
+        sufficiency = term < self.sufficiency_weight / (self.sufficiency_weight + self.necessity_weight)
+        own = torch.arange(len(alive), device=alive.device)
+        return MaskChoices(
+            sufficiency,
+            source=torch.where(sufficiency & (swap < self.swapped), other_images(alive, key), own),
+            fraction=torch.where(
+                sufficiency,
+                _between(*self.sufficiency_fractions, fraction),
+                _between(*self.necessity_fractions, fraction),
+            ),
+            soft=sufficiency & (mask < self.soft_masks),
+            blurred=sufficiency & (background < self.blurred_backgrounds),
+        )
+
+    def _masked(self, images: Tensor, maps: Tensor, choices: MaskChoices) -> Tensor:
+        """The images, (N, 3, H, W), as their maps, (N, H, W), show them or without what the maps show."""
+        own = torch.arange(len(maps), device=maps.device)
+        shown = torch.where(_each(choices.source == own, maps), maps, maps.detach()[choices.source])
+        top = top_pixels(shown, choices.fraction.to(maps.dtype), self.sharpness)
+        enough = torch.where(_each(choices.soft, maps), shown, top)
+        kept = torch.where(_each(choices.sufficiency, maps), enough, 1 - top).to(images.dtype).unsqueeze(1)
+        background = torch.zeros_like(images)
+        if self.blurred_backgrounds:
+            background = torch.where(_each(choices.blurred, images), blurred(images), background)
+        return images * kept + background * (1 - kept)
+
+    def extra_repr(self) -> str:
+        """Settings, for printing."""
+        return (
+            f"{super().extra_repr()}, sufficiency_weight={self.sufficiency_weight}, "
+            f"necessity_weight={self.necessity_weight}, swapped={self.swapped}, differentiable={self.differentiable}"
+        )
+
+
+def _between(low: float, high: float, uniform: Tensor) -> Tensor:
+    return low + (high - low) * uniform
+
+
+def _each(values: Tensor, images: Tensor) -> Tensor:
+    """(N,) values that can be broadcast over images or maps."""
+    return values.view(-1, *[1] * (images.dim() - 1))
