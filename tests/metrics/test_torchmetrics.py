@@ -63,9 +63,8 @@ def test_update_names_and_describes_its_arguments(name):
 
 
 def settings(name):
-    return {"Win": [3], "InsertionAUC": [4], "DeletionAUC": [4], "ROAD": [3], "ParameterRandomization": [2]}.get(
-        name, []
-    )
+    lengths = {"Win": [3], "ROAD": [3], "ParameterRandomization": [2]}
+    return [4] if name.endswith("AUC") else lengths.get(name, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
