@@ -39,9 +39,7 @@ def random_maps(images: Tensor, seed: int = 0) -> Tensor:
     height, width = images.shape[-2:]
     if not noise:
         return torch.zeros(0, height, width, device=images.device)
-    return normalize(resize(grids, (height, width))).to(
-        images.device, torch.promote_types(images.dtype, torch.float32)
-    )
+    return normalize(resize(grids, (height, width))).to(images.device, torch.promote_types(images.dtype, torch.float32))
 
 
 class RandomMap(BaseControl):

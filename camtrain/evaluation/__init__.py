@@ -1,7 +1,13 @@
 """Scores of maps: the maps of several methods are made, images are changed by them, and the network runs again."""
 
 from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
-from camtrain.evaluation.bootstrap import ConfidenceInterval, combined_interval, difference_interval, resampling_weights, score_interval
+from camtrain.evaluation.bootstrap import (
+    ConfidenceInterval,
+    combined_interval,
+    difference_interval,
+    resampling_weights,
+    score_interval,
+)
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
 from camtrain.evaluation.evaluation import BeyondControl, Evaluation

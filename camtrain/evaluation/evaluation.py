@@ -107,9 +107,7 @@ class Evaluation(ScoreTable):
         self.check_same_images(other)
         mine, theirs = self.found.rows, other.found.rows
         pairs = {pair: [(-1, theirs[pair]), (1, mine[pair])] for pair in self.evaluator.pairs if pair in theirs}
-        return ScoreTable(
-            f"{self.title} minus {other.title}, on the same images", self.combined(pairs), signed=True
-        )
+        return ScoreTable(f"{self.title} minus {other.title}, on the same images", self.combined(pairs), signed=True)
 
     def beyond(self, control: str = SHUFFLED) -> BeyondControl:
         """By how much the scores of the maps are higher than those of a control, with paired intervals.
