@@ -98,7 +98,7 @@ def control_of(control: str, method: str) -> str:
     if control == SHUFFLED:
         return f"{SHUFFLED}_{method}"
     if control not in CONTROLS:
-        raise ValueError(f"`control`: none is called {control!r}; {nearest_names(control, [*CONTROLS, SHUFFLED])}")
+        raise ValueError(f"`controls`: none is called {control!r}; {nearest_names(control, [*CONTROLS, SHUFFLED])}")
     return control
 
 
@@ -122,13 +122,18 @@ def control_names(controls: str | Sequence[str], methods: Sequence[str]) -> list
 
 
 def control_words(controls: str | Sequence[str]) -> list[str]:
-    """The controls that are meant by a sequence of words, or by one string with commas.
+    """The controls that are meant by a sequence of words, or by one string with commas; `none` is no control.
 
     Raises:
         ValueError: If there is no such control, with the nearest names.
+
+    Example:
+        >>> control_words("center, shuffled"), control_words("none")
+        (['center', 'shuffled'], [])
     """
     words = controls.split(",") if isinstance(controls, str) else controls
-    chosen = list(dict.fromkeys(word.strip() for word in words if word.strip()))
+    stripped = [word.strip() for word in words]
+    chosen = list(dict.fromkeys(word for word in stripped if word not in ("", "none")))
     for word in chosen:
         control_of(word, "")  # raises if there is none
     return chosen

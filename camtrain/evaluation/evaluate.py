@@ -73,8 +73,8 @@ def evaluate(
         num_gallery_images: The number of images that are also written with their maps as arrays, `gallery.npz`, to be
             shown elsewhere.
         controls: Control maps to score beside the methods, so that `Evaluation.beyond` can compare them: uniform,
-            center, random, or shuffled, which is another image's map for each method. As a list or separated by commas.
-            The default is none here, and shuffled where two networks are compared.
+            center, random, or shuffled, which is another image's map for each method; separated by commas or as a list.
+            The default is shuffled where two networks are compared, and `none` otherwise.
         folder: The folder for all files. It also keeps finished parts, so that the same call goes on where an earlier
             one was stopped. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
@@ -165,7 +165,7 @@ def compare(
     """Evaluate two networks on the same images, with the paired differences of their scores.
 
     Scores are compared as they are, and beyond control: a network that is robust to hidden pixels has good scores with
-    any map. The control is another image's map unless `controls` names others; `controls=()` goes without, and takes
+    any map. The control is another image's map unless `controls` names others; `controls="none"` goes without, and takes
     half the time.
 
     Both are checked before either is evaluated or a folder is touched, so that a fault in the second network does not

@@ -315,7 +315,7 @@ class Evaluation(ScoreTable):
         return text.getvalue()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BeyondControl(ScoreTable):
     """By how much the scores of one network's maps are higher than those of a control; see `Evaluation.beyond`.
 

@@ -144,7 +144,7 @@ def test_names():
     for name in ("shuffled_gradcam", "uniformly"):
         with pytest.raises(ValueError, match="`method`: none is called"):
             method_names(name)
-    with pytest.raises(ValueError, match="`control`: none is called 'shufled'; did you mean 'shuffled'"):
+    with pytest.raises(ValueError, match="`controls`: none is called 'shufled'; did you mean 'shuffled'"):
         control_of("shufled", "grad_cam")
 
 

@@ -189,9 +189,9 @@ def test_a_control_that_was_not_scored_is_named(network):
     found = evaluate(network, data(), metrics="average_drop", progress=False)
     with pytest.raises(ValueError, match="`control`: 'shuffled' was not scored"):
         found.beyond()
-    with pytest.raises(ValueError, match="`control`: none is called 'grad_cam'"):
+    with pytest.raises(ValueError, match="`controls`: none is called 'grad_cam'"):
         found.beyond("grad_cam")
-    with pytest.raises(ValueError, match="`control`: none is called 'suffled'; did you mean 'shuffled'"):
+    with pytest.raises(ValueError, match="`controls`: none is called 'suffled'; did you mean 'shuffled'"):
         evaluate(network, data(), controls="suffled", progress=False)
 
 
