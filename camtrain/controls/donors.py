@@ -37,7 +37,7 @@ def donors(class_idx: Tensor, seed: int = 0) -> Tensor:
         return class_idx.new_zeros(0, dtype=torch.long)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randperm(count, generator=generator)
-    _, own, sizes = classes.unique(return_inverse=True, return_counts=True)
+    _, own, sizes = torch.unique(classes, return_inverse=True, return_counts=True)
     rank = torch.randperm(len(sizes), generator=generator)[own]
     order = drawn[rank[drawn].argsort(stable=True)]
     shift = int(sizes.max()) % count or 1

@@ -165,8 +165,8 @@ def compare(
     """Evaluate two networks on the same images, with the paired differences of their scores.
 
     Scores are compared as they are, and beyond control: a network that is robust to hidden pixels has good scores with
-    any map. The control is another image's map unless `controls` names others; `controls="none"` goes without, and takes
-    half the time.
+    any map. The control is another image's map unless `controls` names others. `controls="none"` goes without, which
+    takes half the time.
 
     Both are checked before either is evaluated or a folder is touched, so that a fault in the second network does not
     show up hours later.

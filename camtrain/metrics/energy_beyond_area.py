@@ -31,7 +31,7 @@ class EnergyBeyondArea(EnergyPointingGame):
         tensor(0.3333)
     """
 
-    plot_lower_bound = None
+    plot_lower_bound = -1.0
 
     def value(self, total: Tensor) -> Tensor:
         """The mean energy of the counted images, corrected for their mean area."""

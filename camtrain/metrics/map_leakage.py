@@ -33,7 +33,7 @@ def map_leakage(content_probabilities: Tensor, masked_content_probabilities: Ten
 
     Raises:
         TypeError: If an argument is no tensor.
-        ValueError: If the arguments are not probabilities, not (N, C), or their shapes differ.
+        ValueError: If the arguments are not probabilities, not (N, C), their shapes differ, or only one of them is NaN.
 
     Source:
         This project. The leak is the encoding of predictions in masks of Jethani et al., Have We Learned to Explain?:
@@ -47,12 +47,19 @@ def map_leakage(content_probabilities: Tensor, masked_content_probabilities: Ten
     plain = _with_gaps("content_probabilities", content_probabilities)
     masked = _with_gaps("masked_content_probabilities", masked_content_probabilities)
     check_shape("masked_content_probabilities", masked, "content_probabilities", plain)
+    _check_gaps("content_probabilities", plain, "masked_content_probabilities", masked)
+    _check_gaps("masked_content_probabilities", masked, "content_probabilities", plain)
     return (masked - plain).clamp(min=0).nanmean(dim=1)
 
 
 def _with_gaps(name: str, values: Tensor) -> Tensor:
     given = checked_tensor(name, values, "N, C")
     return checked_probabilities(name, given.nan_to_num(0), "N, C").masked_fill(given.isnan(), torch.nan)
+
+
+def _check_gaps(name: str, values: Tensor, other: str, others: Tensor) -> None:
+    if bool((values.isnan() & ~others.isnan()).any()):
+        raise ValueError(f"`{name}`: expected NaN only where `{other}` is NaN too")
 
 
 class MapLeakage(MeanScore):
@@ -84,7 +91,7 @@ class MapLeakage(MeanScore):
 
         Raises:
             TypeError: If an argument is no tensor.
-            ValueError: If the arguments are not probabilities, not (N, C), or their shapes differ.
+            ValueError: If the arguments are not probabilities, not (N, C), their shapes differ, or only one is NaN.
         """
         super().update(content_probabilities, masked_content_probabilities)
 

@@ -32,7 +32,7 @@ class NormalizedInsertionAUC(AreaUnderCurve):
     """
 
     higher_is_better = True
-    plot_upper_bound = None
+    plot_upper_bound = 2.0
 
     def update(self, insertion_curves: Tensor) -> None:
         """Count a batch.
@@ -78,7 +78,7 @@ class NormalizedDeletionAUC(AreaUnderCurve):
     """
 
     higher_is_better = False
-    plot_upper_bound = None
+    plot_upper_bound = 2.0
 
     def update(self, deletion_curves: Tensor) -> None:
         """Count a batch.

@@ -511,7 +511,8 @@ def test_options_reach_the_functions(evaluate, called):
     status, _, err = evaluate(
         "--network", "resnet18", "--weights", "DEFAULT", "--config", "squares.yaml", "--size", "64", "--mean", "0",
         "0.5", "1", "--std", "1", "1", "2", "--methods", "cam,grad_cam", "--metrics", "fast", "--num_images", "7",
-        "--controls", "center", "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
+        "--controls", "center",
+        "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
         "--annotation", "masks", "--num_steps", "9", "--insertion_start", "zeros", "--deletion_end", "blur",
         "--tolerance", "3", "--num_stages", "2", "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
         "--num_gallery_images", "4", "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
@@ -524,7 +525,8 @@ def test_options_reach_the_functions(evaluate, called):
     assert called["load_data"] == ((Path("squares.yaml"), "load_network"), {})
     settings = EvaluationSettings("label", "masks", 9, "zeros", "blur", num_stages=2, tolerance=3, seed=13)
     assert called["evaluate"] == (("load_network", "load_data"), {
-        "methods": "cam,grad_cam", "metrics": "fast", "controls": "center", "split": "val", "num_images": 7, "folder": "there", "fresh": True,
+        "methods": "cam,grad_cam", "metrics": "fast", "controls": "center",
+        "split": "val", "num_images": 7, "folder": "there", "fresh": True,
         "target_layer": "layer3", "settings": settings, "batch_size": 5, "num_resamples": 11, "num_panel_maps": 0,
         "num_gallery_images": 4, "max_batch": 6, "num_channels": 12,
     })  # fmt: skip

@@ -142,7 +142,7 @@ def test_names():
         with pytest.raises(ValueError, match="`method`: none is called"):
             is_differentiable(name)
     for name in ("shuffled_gradcam", "uniformly"):
-        with pytest.raises(ValueError, match="`method`: none is called"):
+        with pytest.raises(ValueError, match="`methods`: none is called"):
             method_names(name)
     with pytest.raises(ValueError, match="`controls`: none is called 'shufled'; did you mean 'shuffled'"):
         control_of("shufled", "grad_cam")

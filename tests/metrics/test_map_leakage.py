@@ -40,6 +40,9 @@ def test_leakage_names_what_is_wrong():
         map_leakage(half, half[:, :1])
     with pytest.raises(ValueError, match=r"`content_probabilities`: expected probabilities in \[0, 1\], got 2"):
         map_leakage(half * 4, half)
+    gap = torch.tensor([[NAN, 0.5], [0.5, 0.5]])
+    with pytest.raises(ValueError, match="`content_probabilities`: expected NaN only where `masked_content"):
+        map_leakage(gap, half)
     with pytest.raises(TypeError, match="`content_probabilities`"):
         map_leakage([0.5], half)
 
