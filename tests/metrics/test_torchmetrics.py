@@ -15,7 +15,9 @@ import torch
 from torch import nn
 from torchmetrics import MetricCollection
 
+import camtrain
 from camtrain import metrics
+from camtrain.messages import CamtrainWarning
 from camtrain.metrics import (
     AdditiveScore,
     AverageDrop,
@@ -28,6 +30,7 @@ from camtrain.metrics import (
     PointingGame,
     Win,
 )
+from camtrain.networks import CIFARResNet
 from tests.metrics.examples import NAMES, N, example, of_images
 
 FOLDER = Path(metrics.__file__).parent
@@ -360,8 +363,20 @@ def test_no_metric_imports_matplotlib_itself():
                 assert "matplotlib" not in ast.unparse(node), path
 
 
-def test_the_listing_of_the_page_runs():
-    (listing,) = re.findall(r"```python\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+LISTINGS = re.findall(r"```python\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_listing_of_scores_beyond_control_runs():
+    (listing,) = (each for each in LISTINGS if "beyond" in each)
+    data = [(torch.rand(4, 3, 16, 16), torch.arange(4))]
+    given = {"network": CIFARResNet(depth=8, width=4), "data": data, "camtrain": camtrain}
+    with pytest.warns(CamtrainWarning, match="images have no boxes"):
+        other = camtrain.evaluate(CIFARResNet(depth=8, width=4), data, controls="shuffled", progress=False)
+        exec(listing, given | {"other": other})
+
+
+def test_the_listing_of_a_loop_runs():
+    (listing,) = (each for each in LISTINGS if "MetricCollection" in each)
     names = {}
     exec(listing, names)
     assert float(names["metrics"].compute()["AverageDrop"]) == pytest.approx(0.375)
