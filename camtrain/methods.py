@@ -1,4 +1,4 @@
-"""Every method by its name, and normalized maps at the size of the images from any of them."""
+"""Every method and control by its name, and normalized maps at the size of the images from any of them."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ from camtrain.cams.smooth_grad_cam_plus_plus import SmoothGradCAMPlusPlus
 from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
+from camtrain.controls import BaseControl, CenterMap, RandomMap, ShuffledMap, UniformMap, donors
 from camtrain.gradients import Against, ClassIndex, Contrast, evaluation_mode
 from camtrain.messages import nearest_names, positive_integer
 from camtrain.networks import attention_heads
 from camtrain.networks.module_of import module_of
 
-Method: TypeAlias = BaseCAM | BaseAttribution
-"""A method: called with images and a class, it returns maps at a layer, (N, h, w), or attributions, (N, 3, H, W)."""
+Method: TypeAlias = BaseCAM | BaseAttribution | BaseControl
+"""A method or a control: called with images and a class, it returns maps (N, h, w), or attributions (N, 3, H, W)."""
 
-_METHODS: tuple[tuple[str, str, type[Method]], ...] = (
+_METHODS: tuple[tuple[str, str, type[BaseCAM | BaseAttribution]], ...] = (
     ("cam", "CAM", CAM),
     ("grad_cam", "Grad-CAM", GradCAM),
     ("grad_cam_plus_plus", "Grad-CAM++", GradCAMPlusPlus),
@@ -63,14 +64,104 @@ _METHODS: tuple[tuple[str, str, type[Method]], ...] = (
     ("integrated_gradients", "Integrated Gradients", IntegratedGradients),
 )
 
-METHODS: dict[str, type[Method]] = {name: method for name, _, method in _METHODS}
+METHODS: dict[str, type[BaseCAM | BaseAttribution]] = {name: method for name, _, method in _METHODS}
 """The class of each method by its name. The name is also that of the file and of the log keys."""
 
 TITLES: dict[str, str] = {name: title for name, title, _ in _METHODS}
 """The title of each method, as people write it, by its name."""
 
+CONTROLS: dict[str, type[BaseControl]] = {"uniform": UniformMap, "center": CenterMap, "random": RandomMap}
+"""The class of each control by its name. Controls take the place of a method wherever maps are made or scored, but they
+are no methods: `all` does not include them, and none can be trained. There is a fourth, which depends on a method:
+`shuffled_grad_cam` is the Grad-CAM of another image, and so on for every method (see `ShuffledMap`)."""
 
-def method_class(name: str) -> type[Method]:
+SHUFFLED = "shuffled"
+"""The word for the control that shuffles the maps of each method, in lists of controls."""
+
+_CONTROL_TITLES = {"uniform": "uniform map", "center": "centered Gaussian", "random": "random map"}
+
+
+def control_of(control: str, method: str) -> str:
+    """The name of the map that is the control of a method.
+
+    Args:
+        control: `uniform`, `center`, `random`, or `shuffled`, which has a map for each method.
+        method: The name of a method.
+
+    Raises:
+        ValueError: If there is no such control, with the nearest names.
+
+    Example:
+        >>> control_of("shuffled", "grad_cam"), control_of("center", "grad_cam")
+        ('shuffled_grad_cam', 'center')
+    """
+    if control == SHUFFLED:
+        return f"{SHUFFLED}_{method}"
+    if control not in CONTROLS:
+        raise ValueError(f"`controls`: none is called {control!r}; {nearest_names(control, [*CONTROLS, SHUFFLED])}")
+    return control
+
+
+def control_names(controls: str | Sequence[str], methods: Sequence[str]) -> list[str]:
+    """The names of all maps that are controls of some methods.
+
+    Args:
+        controls: The controls (see `control_of`), as a sequence or separated by commas.
+        methods: The names of the methods; those that are controls themselves need none.
+
+    Raises:
+        ValueError: If there is no such control, with the nearest names.
+
+    Example:
+        >>> control_names("center,shuffled", ["grad_cam", "layer_cam"])
+        ['center', 'shuffled_grad_cam', 'shuffled_layer_cam']
+    """
+    chosen = control_words(controls)
+    compared = [method for method in methods if not is_control(method)]
+    return list(dict.fromkeys(control_of(control, method) for control in chosen for method in compared))
+
+
+def control_words(controls: str | Sequence[str]) -> list[str]:
+    """The controls that are meant by a sequence of words, or by one string with commas; `none` is no control.
+
+    Raises:
+        ValueError: If there is no such control, with the nearest names.
+
+    Example:
+        >>> control_words("center, shuffled"), control_words("none")
+        (['center', 'shuffled'], [])
+    """
+    words = controls.split(",") if isinstance(controls, str) else controls
+    stripped = [word.strip() for word in words]
+    chosen = list(dict.fromkeys(word for word in stripped if word not in ("", "none")))
+    for word in chosen:
+        control_of(word, "")  # raises if there is none
+    return chosen
+
+
+def is_control(name: str) -> bool:
+    """Whether the maps of this name are a control.
+
+    Example:
+        >>> is_control("center"), is_control("shuffled_grad_cam"), is_control("grad_cam")
+        (True, True, False)
+    """
+    return name in CONTROLS or name.startswith(f"{SHUFFLED}_")
+
+
+def method_title(name: str) -> str:
+    """The title of a method or control, as people write it; the name itself if there is none.
+
+    Example:
+        >>> method_title("grad_cam"), method_title("center"), method_title("shuffled_grad_cam")
+        ('Grad-CAM', 'centered Gaussian', 'shuffled Grad-CAM')
+    """
+    if name.startswith(f"{SHUFFLED}_"):
+        return f"{SHUFFLED} {method_title(name.removeprefix(f'{SHUFFLED}_'))}"
+    return TITLES.get(name) or _CONTROL_TITLES.get(name, name)
+
+
+def method_class(name: str) -> type[BaseCAM | BaseAttribution]:
     """Return the class of the method of that name.
 
     Raises:
@@ -89,7 +180,7 @@ def method_class(name: str) -> type[Method]:
 
 
 def method_names(names: str | Sequence[str]) -> list[str]:
-    """The names of methods from one string with commas or from several; `all` is all of them.
+    """The names of methods from one string with commas or from several; `all` is all of them, without controls.
 
     Raises:
         ValueError: If a name is unknown, with the nearest ones, or there is none.
@@ -97,26 +188,28 @@ def method_names(names: str | Sequence[str]) -> list[str]:
     Example:
         >>> method_names("grad_cam, layer_cam,grad_cam"), len(method_names("all")) == len(METHODS)
         (['grad_cam', 'layer_cam'], True)
+        >>> method_names("grad_cam,center,shuffled_grad_cam")
+        ['grad_cam', 'center', 'shuffled_grad_cam']
     """
     words = names.split(",") if isinstance(names, str) else list(names)
     stripped = [word.strip() for word in words]
     chosen = dict.fromkeys(name for word in stripped for name in (METHODS if word == "all" else [word]))
     for name in chosen:
-        if name not in METHODS:
-            raise ValueError(f"`methods`: none is called {name!r}; {nearest_names(name, METHODS)}")
+        if name not in CONTROLS and name.removeprefix(f"{SHUFFLED}_") not in METHODS:
+            raise ValueError(f"`methods`: none is called {name!r}; {nearest_names(name, [*METHODS, *CONTROLS])}")
     if not chosen:
         raise ValueError("`methods`: expected at least one, got none")
     return list(chosen)
 
 
 def method_named(name: str, network: nn.Module, target_layer: Any = None, **options: Any) -> Method:
-    """Build the method of that name for a network.
+    """Build the method or control of that name for a network.
 
     The same options can be given to every method: an option that this method does not have, but another one has, is
     ignored. So is the target layer of an attribution at the input.
 
     Args:
-        name: One of `METHODS`.
+        name: One of `METHODS`, one of `CONTROLS`, or `shuffled_` and one of `METHODS`.
         network: A network from (N, 3, H, W) to (N, K) logits.
         target_layer: The target layer of the methods that have one; see `BaseCAM`.
         options: Options of the constructors, such as `max_batch`, `seed` or `progress`.
@@ -133,12 +226,16 @@ def method_named(name: str, network: nn.Module, target_layer: Any = None, **opti
         >>> method_named("input_gradient", network, "layer2", max_batch=16).__class__.__name__
         'InputGradient'
     """
-    method = method_class(name)
+    if name.startswith(f"{SHUFFLED}_"):
+        shuffled: Any = method_named(name.removeprefix(f"{SHUFFLED}_"), network, target_layer, **options)
+        return ShuffledMap(shuffled, seed=options.get("seed") or 0)
+    method: type[Any] = CONTROLS[name] if name in CONTROLS else method_class(name)
     for option in options:
-        if not any(option in _parameters(each) for each in METHODS.values()):
+        if not any(option in _parameters(each) for each in (*METHODS.values(), *CONTROLS.values())):
             raise TypeError(f"`{option}`: no method has an option of that name")
     given = {"target_layer": target_layer} | options
-    return method(network, **{option: value for option, value in given.items() if option in _parameters(method)})
+    built: Method = method(network, **{key: value for key, value in given.items() if key in _parameters(method)})
+    return built
 
 
 def methods_named(
@@ -222,7 +319,8 @@ def image_maps(
     Args:
         network: An `nn.Module` from (N, 3, H, W) to (N, K) logits, or an object whose attribute `network` is one.
         images: The images, (N, 3, H, W), normalized as the network expects them.
-        method: The name of a method, one of `METHODS`, or a method that was built for this network.
+        method: The name of a method or control (see `method_named`), or a method that was built for this network. The
+            maps of `shuffled_...` are shuffled over all images of the call.
         class_idx: The class to explain: one for all images, or (N,) integers. `None` explains the predicted class of
             each image. See also `camtrain.gradients.Contrast` and `Against`.
         target_layer: The target layer of a method at a layer; see `BaseCAM`. `None` finds the last spatial layer.
@@ -258,8 +356,12 @@ def image_maps(
         built = _checked_method(method, module, target_layer, options)
     starts = range(0, max(len(images), 1), max_batch)
     parts = [slice(start, start + max_batch) for start in starts]
+    made = built.method if isinstance(built, ShuffledMap) else built
     with evaluation_mode(module):
-        maps = [normalized_maps(built, images[part], _of_part(class_idx, part), reduction=reduction) for part in parts]
+        maps = [normalized_maps(made, images[part], _of_part(class_idx, part), reduction=reduction) for part in parts]
+        if isinstance(built, ShuffledMap):
+            classes = [built.classes(images[part], _of_part(class_idx, part)) for part in parts]
+            return torch.cat(maps)[donors(torch.cat(classes), built.seed)]
     return torch.cat(maps)
 
 
@@ -268,8 +370,9 @@ def normalized_maps(
 ) -> Tensor:
     """Apply a built method: one map per image, at the size of the images and in [0, 1].
 
-    A map at a layer is resized, then normalized. An attribution is reduced to one channel, then normalized. The graph
-    is kept if the method was built with `differentiable=True`.
+    A map at a layer is resized, then normalized. An attribution is reduced to one channel, then normalized. The maps of
+    a control that are in [0, 1] as they are (see `BaseControl`) are not normalized. The graph is kept if the method was
+    built with `differentiable=True`.
 
     Args:
         method: A method, built for a network.
@@ -293,7 +396,13 @@ def normalized_maps(
         torch.Size([2, 16, 24]) 0.0 1.0
         torch.Size([2, 16, 24]) 0.0 1.0
     """
-    return normalize(resized_maps(method, images, class_idx, reduction=reduction))
+    maps = resized_maps(method, images, class_idx, reduction=reduction)
+    return maps if is_normalized(method) else normalize(maps)
+
+
+def is_normalized(method: Method) -> bool:
+    """Whether the maps of a method are in [0, 1] as it makes them, as those of most controls are."""
+    return isinstance(method, BaseControl) and method.is_normalized
 
 
 def resized_maps(
@@ -313,12 +422,13 @@ def resized_maps(
         (N, H, W), at least float32.
     """
     found = method(images, class_idx)
-    maps = saliency_map(found, reduction) if isinstance(method, BaseAttribution) else found
+    maker = method.method if isinstance(method, ShuffledMap) else method
+    maps = saliency_map(found, reduction) if isinstance(maker, BaseAttribution) else found
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     return resize(maps, (int(images.shape[-2]), int(images.shape[-1])))
 
 
-def _parameters(method: type[Method]) -> dict[str, inspect.Parameter]:
+def _parameters(method: type[Any]) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(method).parameters)
 
 
@@ -333,7 +443,7 @@ def _check_images(images: Tensor) -> None:
 
 def _checked_method(method: Method, network: nn.Module, target_layer: Any, options: dict[str, Any]) -> Method:
     """The built method, if it is one for this network and nothing is left to choose."""
-    if not isinstance(method, (BaseCAM, BaseAttribution)):
+    if not isinstance(method, (BaseCAM, BaseAttribution, BaseControl)):
         raise TypeError(f"`method`: expected a name or a method built for the network, got {method!r}")
     if method.network is not network:
         raise ValueError(f"`method`: expected a method for `network`, got a {type(method).__name__} for another one")

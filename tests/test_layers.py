@@ -22,6 +22,7 @@ ROWS = [
     {"objective", "evaluation"},
     {"regularizers", "metrics"},
     {"methods"},
+    {"controls"},
     {"attributions"},
     {"cams"},
     {"gradients", "networks"},

@@ -16,7 +16,8 @@ class FaithfulnessScores(MapScores):
     `<stage>/<metric>/<method>`.
 
     Args:
-        methods: Names of methods, such as grad_cam or layer_cam; null is grad_cam.
+        methods: Names of methods, such as grad_cam or layer_cam, or of controls (uniform, center, random,
+            shuffled_grad_cam); null is grad_cam.
         metrics: Names of metrics, or of groups of metrics, as `camtrain evaluate` takes them.
         num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
             epoch; 0 scores none, null all of them.

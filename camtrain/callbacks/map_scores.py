@@ -19,7 +19,7 @@ from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
 from camtrain.callbacks.network_of import network_of
 from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
-from camtrain.methods import method_class, method_named
+from camtrain.methods import method_names, methods_named
 from camtrain.metrics import AdditiveScore
 
 _BATCH = 16  # the number of images that are scored together
@@ -38,7 +38,8 @@ class MapScores(Callback):
     Under DDP the processes divide the images among themselves, and torchmetrics adds up their sums.
 
     Args:
-        methods: Names of methods, such as grad_cam or layer_cam.
+        methods: Names of methods, such as grad_cam or layer_cam, and of controls: uniform, center, random, or
+            shuffled_grad_cam, which is another image's Grad-CAM.
         metrics: Names of metrics, or of groups of metrics, as `camtrain evaluate` takes them.
         num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
             epoch for any sampler; 0 scores none, null all of them, during the stage's own batches. (If the data set
@@ -72,11 +73,7 @@ class MapScores(Callback):
         num_steps: int,
         max_batch: int,
     ) -> None:
-        self.methods = list(dict.fromkeys(methods))
-        for name in self.methods:
-            method_class(name)  # raises if there is none
-        if not self.methods:
-            raise ValueError("`methods`: expected at least one, got none")
+        self.methods = method_names(list(methods))
         self.metrics = metric_names(metrics)
         if num_images is not None and num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, or `None` for all, got {num_images}")
@@ -103,7 +100,7 @@ class MapScores(Callback):
         num_classes = getattr(getattr(trainer, "datamodule", None), "num_classes", None)
         settings = replace(self.settings, num_classes=num_classes)
         options = {"max_batch": self.max_batch, "seed": settings.seed}
-        methods = {name: method_named(name, network, self.target_layer, **options) for name in self.methods}
+        methods = methods_named(self.methods, network, self.target_layer, **options)
         self._evaluator = Evaluator(network, methods, self.metrics, settings, self.max_batch)
         if stage == "fit":
             self.schedule.reset()

@@ -116,9 +116,18 @@ def ablate_parser() -> CommandParser:
         metavar="KEY=VALUE",
         help="Run one point of the grid only, with seed=S, as the agents of a sweep do; no report is made.",
     )
-    scores = ("methods", "metrics", "split", "num_images", "num_gallery_images", "target_layer", "num_channels")
+    scores = (
+        "methods",
+        "metrics",
+        "controls",
+        "split",
+        "num_images",
+        "num_gallery_images",
+        "target_layer",
+        "num_channels",
+    )
     rest = ("max_batch", "batch_size", "num_resamples")
-    defaults = {name: {"type": str, "default": ",".join(getattr(DEFAULT_EVALUATION, name))} for name in scores[:2]}
+    defaults = {name: {"type": str, "default": ",".join(getattr(DEFAULT_EVALUATION, name))} for name in scores[:3]}
     defaults["metrics"]["help"] = "Names of metrics or of groups of them, separated by commas; `none` scores no maps."
     defaults["num_gallery_images"] = {"default": DEFAULT_EVALUATION.num_gallery_images}
     parser.add_parameters("scores of the maps", EvaluationPlan, [*scores, *rest], **defaults)

@@ -35,7 +35,8 @@ network's run or its weights say.
 In --out: scores.csv and scores.json, images.csv with the scores of each image, curves.csv and curves.png of insertion,
 deletion and ROAD, panels/<metric>.png with the best and the worst maps, rows/ with what the scores are made of. Called
 again with the same settings it goes on where it was stopped. With --compare the second network's are in
---out/compared, and differences.csv has the differences.
+--out/compared, differences.csv has the differences, and differences_beyond_shuffled.csv those beyond control: minus
+the same scores of another image's map, since a network that is robust to hidden pixels scores well with any map.
 
 exit status: 0; 1 if no method could be used; 2 if an argument is wrong.
 """
@@ -63,7 +64,10 @@ def evaluate_command(words: Sequence[str]) -> int:
     if isinstance(found, Comparison):
         _print(found.first, settings)
         _print(found.second, settings)
-        print(f"\n{found.differences}\n\n{path_from_here(Path(settings.out))}/differences.csv")
+        for table in found.tables:
+            print(f"\n{table}")
+        files = ["differences.csv", *(f"differences_beyond_{control}.csv" for control in found.beyond)]
+        print("\n" + ", ".join(f"{path_from_here(Path(settings.out))}/{name}" for name in files))
         return 0 if found.first.has_maps else 1
     _print(found, settings)
     return 0 if found.has_maps else 1
@@ -73,7 +77,7 @@ def evaluate_parser() -> CommandParser:
     """The parser of the command."""
     description = "Score what a network looks at: every method on every metric, over the images of a data module."
     parser = CommandParser("evaluate", description, _EXAMPLES)
-    names = ("methods", "metrics", "split", "num_images", ("folder", "--out"), "fresh")
+    names = ("methods", "metrics", "controls", "split", "num_images", ("folder", "--out"), "fresh")
     parser.add_parameters("scores", evaluate, names, folder={"default": "evaluated"})
     second = {
         "metavar": "CKPT",

@@ -10,7 +10,7 @@ from camtrain.cli.console import say, warnings_as_lines
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
 from camtrain.loading import load_network
-from camtrain.methods import METHODS, TITLES
+from camtrain.methods import METHODS, method_title
 
 NETWORK_OPTIONS = ("checkpoint", ("name", "--network"), "weights", "config", "size", "mean", "std")
 _EXAMPLES = f"""
@@ -92,4 +92,4 @@ def _say_what_is_missing(parser: CommandParser, explanations: Explanations) -> N
     for method, reason in explanations.reasons.items():
         where = "made no map of some images" if method in explanations.used else "cannot be used here"
         kind = "warning" if explanations.used else "error"
-        say("explain", f"{kind}: {TITLES[method]} {where}: {parser.in_words(reason)}")
+        say("explain", f"{kind}: {method_title(method)} {where}: {parser.in_words(reason)}")

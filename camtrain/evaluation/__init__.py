@@ -1,10 +1,16 @@
 """Scores of maps: the maps of several methods are made, images are changed by them, and the network runs again."""
 
 from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
-from camtrain.evaluation.bootstrap import ConfidenceInterval, difference_interval, resampling_weights, score_interval
+from camtrain.evaluation.bootstrap import (
+    ConfidenceInterval,
+    combined_interval,
+    difference_interval,
+    resampling_weights,
+    score_interval,
+)
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
-from camtrain.evaluation.evaluation import Evaluation
+from camtrain.evaluation.evaluation import BeyondControl, Evaluation
 from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
@@ -15,6 +21,7 @@ from camtrain.evaluation.score import Score, ScoreTable
 __all__ = [
     "METRICS",
     "NETWORK",
+    "BeyondControl",
     "ClassProbabilities",
     "Comparison",
     "ComparisonNeed",
@@ -35,6 +42,7 @@ __all__ = [
     "ScoreTable",
     "annotated_boxes",
     "annotation_of",
+    "combined_interval",
     "compare",
     "difference_interval",
     "evaluate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -96,11 +97,32 @@ def difference_interval(
     Raises:
         ValueError: If the two tensors of rows differ in shape, or `level` is not between 0 and 1.
     """
-    if rows.shape != other_rows.shape:
-        raise ValueError(f"`other_rows`: expected {tuple(rows.shape)}, got {tuple(other_rows.shape)}")
-    rows, other_rows = rows.double(), other_rows.double()
-    value = score.value(other_rows.sum(dim=0)) - score.value(rows.sum(dim=0))
-    return _interval(value, score.value(weights @ other_rows) - score.value(weights @ rows), level)
+    return combined_interval(score, [(-1, rows), (1, other_rows)], weights, level)
+
+
+def combined_interval(
+    score: AdditiveScore, signed_rows: Sequence[tuple[int, Tensor]], weights: Tensor, level: float = 0.95
+) -> ConfidenceInterval:
+    """A sum of scores with signs, such as a difference of two differences, with its paired bootstrap interval.
+
+    All scores of a resample are of the same images.
+
+    Args:
+        score: The metric that computes the score of summed rows; it is not changed.
+        signed_rows: For each score, 1 or -1 and its (N, S) rows, of the same images in the same order.
+        weights: (R, N) counts, from `resampling_weights`.
+        level: The fraction of the resamples that lie in the interval.
+
+    Raises:
+        ValueError: If the tensors of rows differ in shape, or `level` is not between 0 and 1.
+    """
+    shape = signed_rows[0][1].shape
+    for _, rows in signed_rows:
+        if rows.shape != shape:
+            raise ValueError(f"`other_rows`: expected {tuple(shape)}, got {tuple(rows.shape)}")
+    values = [sign * score.value(rows.double().sum(dim=0)) for sign, rows in signed_rows]
+    resampled = [sign * score.value(weights @ rows.double()) for sign, rows in signed_rows]
+    return _interval(torch.stack(values).sum(dim=0), torch.stack(resampled).sum(dim=0), level)
 
 
 def _interval(value: Tensor, resampled: Tensor, level: float) -> ConfidenceInterval:

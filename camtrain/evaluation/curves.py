@@ -13,7 +13,7 @@ from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.files import whole_file, write_whole
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 from camtrain.metrics import ROAD, DeletionAUC, InsertionAUC
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def curves_figure(curves: Curves, settings: EvaluationSettings) -> Figure:
                     fractions_of(way, settings),
                     curves[method, way].tolist(),
                     color=color,
-                    label=TITLES.get(method, method),
+                    label=method_title(method),
                 )
         axes.set(title=way.replace("_", " "), xlabel="fraction of the pixels", ylim=(0, 1))
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=7)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.score import ScoreTable
 from camtrain.messages import CamtrainWarning, nearest_names
-from camtrain.methods import methods_named
+from camtrain.methods import SHUFFLED, control_names, methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
 
 
@@ -41,6 +41,7 @@ def evaluate(
     num_resamples: int = 1000,
     num_panel_maps: int = 3,
     num_gallery_images: int = 0,
+    controls: str | Sequence[str] | None = None,
     folder: str | Path | None = None,
     fresh: bool = False,
     progress: bool = True,
@@ -71,6 +72,9 @@ def evaluate(
         num_panel_maps: The number of best, and of worst, maps of each method that a metric's panel shows; 0 makes none.
         num_gallery_images: The number of images that are also written with their maps as arrays, `gallery.npz`, to be
             shown elsewhere.
+        controls: Control maps to score beside the methods, so that `Evaluation.beyond` can compare them: uniform,
+            center, random, or shuffled, which is another image's map for each method; separated by commas or as a list.
+            The default is shuffled where two networks are compared, and `none` otherwise.
         folder: The folder for all files. It also keeps finished parts, so that the same call goes on where an earlier
             one was stopped. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
@@ -85,7 +89,8 @@ def evaluate(
         CamtrainWarning: If a method makes no map of some images, or images lack annotation.
 
     Cost:
-        See `Evaluator`; `Evaluation.cost` says what it was.
+        See `Evaluator`; `Evaluation.cost` says what it was. A control costs the passes of one more method, without
+        those that make its maps; `shuffled` does so for each method, and thus about doubles the cost of fast maps.
 
     Example:
         >>> import torch
@@ -108,6 +113,7 @@ def evaluate(
         num_resamples,
         num_panel_maps,
         num_gallery_images,
+        controls,
     )
     prepared = PreparedEvaluation.of(network, data, plan, folder, fresh=fresh, progress=progress)
     prepared.claim()
@@ -122,17 +128,25 @@ class Comparison:
         first: The evaluation of the first network.
         second: The evaluation of the second network.
         differences: The second's scores minus the first's.
+        beyond: The same differences of the scores beyond a control (see `Evaluation.beyond`), by control. A network
+            that scores well with any map gains nothing here.
     """
 
     first: Evaluation
     second: Evaluation
     differences: ScoreTable
+    beyond: Mapping[str, ScoreTable] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> list[ScoreTable]:
+        """The differences: of the scores, and of the scores beyond each control."""
+        return [self.differences, *self.beyond.values()]
 
     def __repr__(self) -> str:
-        return f"{self.first}\n\n{self.second}\n\n{self.differences}"
+        return "\n\n".join(map(str, (self.first, self.second, *self.tables)))
 
     def _repr_html_(self) -> str:
-        return "".join(each._repr_html_() for each in (self.first, self.second, self.differences))
+        return "".join(each._repr_html_() for each in (self.first, self.second, *self.tables))
 
 
 def compare(
@@ -150,6 +164,10 @@ def compare(
 ) -> Comparison:
     """Evaluate two networks on the same images, with the paired differences of their scores.
 
+    Scores are compared as they are, and beyond control: a network that is robust to hidden pixels has good scores with
+    any map. The control is another image's map unless `controls` names others. `controls="none"` goes without, which
+    takes half the time.
+
     Both are checked before either is evaluated or a folder is touched, so that a fault in the second network does not
     show up hours later.
 
@@ -160,8 +178,8 @@ def compare(
         methods: As for `evaluate`.
         metrics: As for `evaluate`.
         other_data: The same images as the second network expects them, if that is different.
-        folder: The folder for all files; the second network's are in `<folder>/compared`, and `differences.csv` has the
-            differences. `None` keeps everything in memory.
+        folder: The folder for all files; the second network's are in `<folder>/compared`. `differences.csv` has the
+            differences, `differences_beyond_<control>.csv` those beyond a control. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show progress bars.
         plan: Further arguments of `evaluate`.
@@ -175,6 +193,8 @@ def compare(
     for name in plan:
         if name not in known:
             raise TypeError(f"`{name}`: compare has no such argument; {nearest_names(name, known)}")
+    if plan.get("controls") is None:
+        plan["controls"] = SHUFFLED
     asked = EvaluationPlan(methods, metrics, **plan)
     first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress)
     second_data = first.images if other_data is None else other_data
@@ -188,9 +208,16 @@ def compare(
         prepared.claim()
     found, others = first.run(), second.run()
     differences = others.minus(found)
+    beyond = {
+        control: others.beyond(control).minus(found.beyond(control))
+        for control in asked.controls or ()
+        if found.controls_of(control)
+    }
     if folder is not None:
         differences.write_csv(Path(folder) / "differences.csv")
-    return Comparison(found, others, differences)
+        for control, table in beyond.items():
+            table.write_csv(Path(folder) / f"differences_beyond_{control}.csv")
+    return Comparison(found, others, differences, beyond)
 
 
 @dataclass(frozen=True)
@@ -235,19 +262,21 @@ class PreparedEvaluation:
         if loaded.num_classes is None:
             loaded = replace(loaded, num_classes=_num_classes(loaded, images))
         protocol = _with_classes(plan.settings, images, loaded)
-        made = methods_named(
-            plan.methods,
-            loaded.network,
-            plan.target_layer,
-            max_batch=plan.max_batch,
-            num_channels=plan.num_channels,
-            seed=plan.settings.seed,
-            progress=progress and sys.stderr.isatty(),
-        )
-        evaluator = Evaluator(loaded.network, made, plan.metrics, protocol, plan.max_batch)
+        options = {
+            "max_batch": plan.max_batch,
+            "num_channels": plan.num_channels,
+            "seed": plan.settings.seed,
+            "progress": progress and sys.stderr.isatty(),
+        }
+        made = methods_named(plan.methods, loaded.network, plan.target_layer, **options)
+        names = control_names(plan.controls or (), list(made))
+        controls = methods_named(names, loaded.network, plan.target_layer, **options) if names else {}
+        evaluator = Evaluator(loaded.network, made, plan.metrics, protocol, plan.max_batch, controls)
         identity = {
             "weights": weights_hash(loaded.network),
             "methods": list(made),
+            # Without controls the identity is that of an evaluation from before there were any.
+            **({"controls": names} if names else {}),
             "metrics": list(plan.metrics),
             "target_layer": plan.target_layer,
             "channels": plan.num_channels,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from camtrain.evaluation.bootstrap import difference_interval, resampling_weights, score_interval
+from camtrain.evaluation.bootstrap import combined_interval, resampling_weights, score_interval
 from camtrain.evaluation.curves import Curves, curves_figure, mean_curves, write_curves
 from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.evaluator import NETWORK, Evaluator
@@ -24,6 +25,7 @@ from camtrain.evaluation.panels import best_and_worst_panels, panels_title
 from camtrain.evaluation.score import Score, ScoreTable
 from camtrain.files import whole_file, write_whole
 from camtrain.messages import nearest_names
+from camtrain.methods import SHUFFLED, control_of, is_control
 from camtrain.metrics.win import TIE
 from camtrain.pictures import contact_sheet, figure_of, write_png
 
@@ -81,7 +83,7 @@ class Evaluation(ScoreTable):
     @property
     def has_maps(self) -> bool:
         """Whether some method made maps; true where no metric of maps was asked for."""
-        of_maps = [rows for (method, _), rows in self.found.rows.items() if method != NETWORK]
+        of_maps = [rows for (method, _), rows in self.found.rows.items() if method in self.evaluator.methods]
         all_failed = set(self.evaluator.methods) <= set(self.found.reasons)
         return not of_maps or not all_failed or any(bool(rows.any()) for rows in of_maps)
 
@@ -93,7 +95,7 @@ class Evaluation(ScoreTable):
     def minus(self, other: Evaluation) -> ScoreTable:
         """By how much this network's scores are higher than another's, on the same images, with paired intervals.
 
-        Only images that count for both networks are compared.
+        Only images that count for both networks are compared. `ScoreTable` says how signs are to be read.
 
         Args:
             other: The evaluation of the other network on the same images by the same methods and metrics; those that
@@ -102,6 +104,79 @@ class Evaluation(ScoreTable):
         Raises:
             ValueError: If the images or the settings are not the same.
         """
+        self.check_same_images(other)
+        mine, theirs = self.found.rows, other.found.rows
+        pairs = {pair: [(-1, theirs[pair]), (1, mine[pair])] for pair in self.evaluator.pairs if pair in theirs}
+        return ScoreTable(f"{self.title} minus {other.title}, on the same images", self.combined(pairs), signed=True)
+
+    def beyond(self, control: str = SHUFFLED) -> BeyondControl:
+        """By how much the scores of the maps are higher than those of a control, with paired intervals.
+
+            beyond = score(maps) − score(control maps)
+
+        Both are scores of the same network on the same images. A network that is robust to hidden pixels, or unsure of
+        everything, scores alike with any map; what is left here comes from the maps. Compare two networks by
+        `second.beyond().minus(first.beyond())`.
+
+        Only images that count for both are compared. `ScoreTable` says how signs are to be read: a drop ↓ is better the
+        further it is below 0.
+
+        Args:
+            control: uniform, center, random, or shuffled, which is another image's map of the same method; one of those
+                that were scored (`controls` of `evaluate`).
+
+        Returns:
+            A score for each method and each metric of faithfulness and localization but `win`.
+
+        Raises:
+            ValueError: If this control was not scored.
+        """
+        of_methods = self.controls_of(control)
+        if not of_methods:
+            named = list(dict.fromkeys(self.evaluator.all_maps)) or ["none"]
+            raise ValueError(
+                f"`control`: {control!r} was not scored, only {', '.join(named)}; "
+                f"give `evaluate` the argument controls={control!r}"
+            )
+        pairs = {
+            (method, name): [(-1, self.found.rows[of_methods[method], name]), (1, self.found.rows[method, name])]
+            for method, name in self.evaluator.pairs
+            if method in of_methods and (of_methods[method], name) in self.found.rows and METRICS[name].has_control
+        }
+        title = f"{self.title}: maps minus {control} maps, on the same images"
+        return BeyondControl(title, self.combined(pairs), signed=True, evaluation=self, control=control, terms=pairs)
+
+    def controls_of(self, control: str) -> dict[str, str]:
+        """The name of the control map of each method for which it was scored; see `camtrain.methods.control_of`.
+
+        Raises:
+            ValueError: If there is no such control, with the nearest names.
+        """
+        names = {method: control_of(control, method) for method in self.evaluator.methods if not is_control(method)}
+        return {method: name for method, name in names.items() if name in self.evaluator.all_maps}
+
+    def combined(self, pairs: Mapping[tuple[str, str], Sequence[tuple[int, Tensor]]]) -> list[Score]:
+        """Sums of scores with signs, with paired intervals, over the images that count for all their terms.
+
+        Args:
+            pairs: By method and metric, the terms: 1 or -1, and the rows of all images.
+        """
+        weights = resampling_weights(len(self.found.indices), self.num_resamples, self.evaluator.settings.seed)
+        scores = []
+        for (method, name), terms in pairs.items():
+            metric = self.evaluator.metric(name)
+            counted = torch.stack([metric.image_scores(rows).isfinite() for _, rows in terms]).all(dim=0)
+            kept = [(sign, rows * counted.unsqueeze(1)) for sign, rows in terms]
+            interval = combined_interval(metric, kept, weights)
+            scores.append(Score(method, name, interval, int(counted.sum()), bool(metric.higher_is_better)))
+        return scores
+
+    def check_same_images(self, other: Evaluation) -> None:
+        """Check that another evaluation is of the same images with the same settings.
+
+        Raises:
+            ValueError: If it is not.
+        """
         mine, theirs = self.found, other.found
         if mine.indices != theirs.indices or not torch.equal(mine.labels, theirs.labels):
             raise ValueError("`other`: expected an evaluation of the same images, got other ones")
@@ -109,17 +184,6 @@ class Evaluation(ScoreTable):
             raise ValueError(
                 f"`other`: expected the same settings, {self.evaluator.settings}, got {other.evaluator.settings}"
             )
-        weights = resampling_weights(len(mine.indices), self.num_resamples, self.evaluator.settings.seed)
-        scores = []
-        for method, name in self.evaluator.pairs:
-            if (method, name) not in theirs.rows:
-                continue
-            metric, rows, other_rows = self.evaluator.metric(name), mine.rows[method, name], theirs.rows[method, name]
-            both = metric.image_scores(rows).isfinite() & metric.image_scores(other_rows).isfinite()
-            kept = both.unsqueeze(1)
-            interval = difference_interval(metric, other_rows * kept, rows * kept, weights)
-            scores.append(Score(method, name, interval, int(both.sum()), bool(metric.higher_is_better)))
-        return ScoreTable(f"{self.title} minus {other.title}, on the same images", scores, signed=True)
 
     def win_matrix(self) -> dict[str, dict[str, float]]:
         """The fraction of the images on which one method drops less than another, by both names.
@@ -129,7 +193,7 @@ class Evaluation(ScoreTable):
         drops = {
             method: self.evaluator.metric(name).image_scores(self.found.rows[method, name])
             for method, name in self.evaluator.pairs
-            if name == "average_drop"
+            if name == "average_drop" and method in self.evaluator.methods
         }
         matrix: dict[str, dict[str, float]] = {}
         for one, drop in drops.items():
@@ -141,7 +205,7 @@ class Evaluation(ScoreTable):
 
     def cost(self) -> str:
         """The number of images that went through the network for each image, in words."""
-        images, methods = max(1, len(self.found.indices)), len(self.evaluator.methods)
+        images, methods = max(1, len(self.found.indices)), len(self.evaluator.all_maps)
         parts = []
         for need, count in self.found.passes.items():
             of_methods = f" ({count / images / methods:.3g} per method)" if need != "image" and methods > 1 else ""
@@ -231,7 +295,7 @@ class Evaluation(ScoreTable):
         return about | {"settings": self.identity} | found | {"win": self.win_matrix(), "scores": scores}
 
     def _image_table(self) -> str:
-        """A line for each image and method, with its score by every metric."""
+        """A line for each image and method or control, with its score by every metric."""
         evaluator, found = self.evaluator, self.found
         of_maps = [name for name in evaluator.metrics if not METRICS[name].of_network]
         of_network = [name for name in evaluator.metrics if METRICS[name].of_network]
@@ -239,12 +303,51 @@ class Evaluation(ScoreTable):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["index", "label", "predicted", "explained", "probability", "method", *of_maps, *of_network])
-        for method in evaluator.methods:
+        uncounted = torch.full((len(found.indices),), torch.nan)
+        for method in evaluator.all_maps:
             pairs = [*((method, name) for name in of_maps), *((NETWORK, name) for name in of_network)]
             for row, index in enumerate(found.indices):
                 label = int(found.labels[row])
                 about = [index, "" if label < 0 else label, int(found.predictions[row]), int(found.class_idx[row])]
-                numbers = [float(scores[pair][row]) for pair in pairs]
+                numbers = [float(scores.get(pair, uncounted)[row]) for pair in pairs]
                 shown = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
                 writer.writerow([*about, f"{float(found.scores[row]):.6g}", method, *shown])
         return text.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class BeyondControl(ScoreTable):
+    """By how much the scores of one network's maps are higher than those of a control; see `Evaluation.beyond`.
+
+    Attributes:
+        evaluation: The evaluation of the network.
+        control: The control: uniform, center, random or shuffled.
+        terms: By method and metric, what is added up: 1 or -1, and the rows of all images.
+    """
+
+    evaluation: Evaluation
+    control: str
+    terms: Mapping[tuple[str, str], Sequence[tuple[int, Tensor]]]
+
+    def minus(self, other: BeyondControl) -> ScoreTable:
+        """By how much this network's scores beyond control are higher than another's, with paired intervals.
+
+        The four scores of a resample are of the same images. Only images that count for all four are compared.
+
+        Args:
+            other: The scores of the other network beyond the same control, on the same images.
+
+        Raises:
+            ValueError: If the control, the images or the settings are not the same.
+        """
+        if self.control != other.control:
+            raise ValueError(f"`other`: expected scores beyond {self.control} maps, got beyond {other.control} maps")
+        self.evaluation.check_same_images(other.evaluation)
+        pairs = {
+            pair: [*terms, *((-sign, rows) for sign, rows in other.terms[pair])]
+            for pair, terms in self.terms.items()
+            if pair in other.terms
+        }
+        names = f"{self.evaluation.title} minus {other.evaluation.title}"
+        title = f"{names}, beyond {self.control} maps, on the same images"
+        return ScoreTable(title, self.evaluation.combined(pairs), signed=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import write_whole
+from camtrain.methods import CONTROLS, SHUFFLED
 
 COMPARED = "compared"
 """The folder of the second network, in that of the first."""
@@ -23,6 +24,7 @@ _FILES = (
     "curves.png",
     "gallery.npz",
     "differences.csv",
+    *(f"differences_beyond_{control}.csv" for control in (*CONTROLS, SHUFFLED)),
     *(f"panels/{name}.png" for name in METRICS),
 )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.metric_specs import METRICS, metric_names
 from camtrain.messages import positive_integer
-from camtrain.methods import method_names
+from camtrain.methods import control_names, control_words, method_names
 
 Split = Literal["test", "val"]
 
@@ -31,9 +31,11 @@ class EvaluationPlan:
         num_resamples: The number of bootstrap resamples behind the intervals.
         num_panel_maps: The number of best, and of worst, maps of each method in a metric's panel.
         num_gallery_images: The number of images that are written with their maps as arrays.
+        controls: The control maps that are scored beside the methods, likewise: uniform, center, random, or shuffled,
+            which is a map of another image for each method. `None` is none.
 
     Raises:
-        ValueError: If there is no method or metric of a name, or a number is out of range.
+        ValueError: If there is no method, metric or control of a name, or a number is out of range.
 
     Example:
         >>> plan = EvaluationPlan(metrics=("average_drop",), num_images=100)
@@ -53,6 +55,7 @@ class EvaluationPlan:
     num_resamples: int = 1000
     num_panel_maps: int = 3
     num_gallery_images: int = 0
+    controls: str | Sequence[str] | None = ()
 
     def __post_init__(self) -> None:
         words = self.methods.split(",") if isinstance(self.methods, str) else self.methods
@@ -62,6 +65,7 @@ class EvaluationPlan:
         object.__setattr__(self, "metrics", tuple(metric_names(self.metrics)))
         if not self.metrics:
             raise ValueError("`metrics`: expected at least one, got none")
+        object.__setattr__(self, "controls", tuple(control_words(self.controls or ())))
         if self.split not in ("test", "val"):
             raise ValueError(f'`split`: expected "test" or "val", got {self.split!r}')
         for name in ("num_images", "num_channels", "max_batch", "batch_size", "num_resamples"):
@@ -75,7 +79,14 @@ class EvaluationPlan:
     def score_names(self) -> list[str]:
         """The names of all scores that it leads to: metrics, and metric/method for those of maps."""
         of_maps = [metric for metric in self.metrics if not METRICS[metric].of_network]
-        return [*self.metrics, *(f"{metric}/{method}" for metric in of_maps for method in method_names(self.methods))]
+        of_controls = [metric for metric in self.metrics if METRICS[metric].has_control]
+        methods = method_names(self.methods)
+        controls = [name for name in control_names(self.controls or (), methods) if name not in methods]
+        return [
+            *self.metrics,
+            *(f"{metric}/{method}" for metric in of_maps for method in methods),
+            *(f"{metric}/{control}" for metric in of_controls for control in controls),
+        ]
 
     def __str__(self) -> str:
         """Methods, metrics and images, and every other choice that is not the default.
@@ -92,6 +103,8 @@ class EvaluationPlan:
             for each in fields(self.settings)
             if getattr(self.settings, each.name) != getattr(_DEFAULT.settings, each.name)
         ]
+        if self.controls:
+            others.append(f"controls={', '.join(self.controls)}")
         return ", ".join([f"{', '.join(self.methods)} by {', '.join(self.metrics)} on {images}", *others])
 
     def arguments(self) -> dict[str, Any]:
@@ -101,7 +114,8 @@ class EvaluationPlan:
     def as_json(self) -> dict[str, Any]:
         """The plan as JSON can hold it."""
         found = asdict(self)
-        return found | {"methods": list(self.methods), "metrics": list(self.metrics)}
+        words = {name: list(getattr(self, name)) for name in ("methods", "metrics", "controls")}
+        return found | words
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> EvaluationPlan:

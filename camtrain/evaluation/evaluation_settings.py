@@ -29,7 +29,7 @@ class EvaluationSettings:
         num_classes: The number of classes over which the pointing game is averaged; `None` pools all images.
         tolerance: The distance from the object, in pixels, within which the pointing game counts a hit. `None` takes 15
             pixels for images whose shorter side has 224, and in proportion for others.
-        seed: The seed of noise and random weights.
+        seed: The seed of noise, of random weights, and of which image lends another its map or its content.
 
     Raises:
         ValueError: If a setting is out of its range.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from camtrain.batch import Batch
 from camtrain.cams import normalize
+from camtrain.controls import ShuffledMap, donors
 from camtrain.evaluation.annotated_boxes import annotation_of
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
@@ -20,7 +21,7 @@ from camtrain.evaluation.measured import ExplainedBatch, Measured, Measurements
 from camtrain.evaluation.metric_specs import METRICS, metric_names, needs_by_name
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.gradients import evaluation_mode, fixed_class, gradients_enabled, left_as_found
-from camtrain.methods import TITLES, Method, resized_maps
+from camtrain.methods import SHUFFLED, Method, is_normalized, method_title, resized_maps
 from camtrain.metrics import AdditiveScore
 from camtrain.regions import regions
 
@@ -42,7 +43,7 @@ class Evaluated:
 
     Attributes:
         rows: The rows of every (method, metric) pair; zeros for a method that made no map.
-        cams: (N, H, W) normalized maps by method.
+        cams: (N, H, W) normalized maps by method, without those of controls.
         class_idx: (N,) explained classes.
         scores: (N,) probabilities of the explained classes.
         predictions: (N,) predicted classes.
@@ -69,7 +70,7 @@ def what_is_missing(name: str) -> str:
     if name == NETWORK:
         return "gradients of the network are missing for some images, which are not counted"
     method, _, need = name.partition("/")
-    title = TITLES.get(method, method)
+    title = method_title(method)
     if need:
         return needs_by_name().get(need, Need(name=need)).missing(title)
     return f"{title} made no map of some images, which are not counted"
@@ -86,14 +87,22 @@ class Evaluator:
     image whose map or gradient is not finite is not counted either. If a method fails to make a further map, such as
     that of the masked image, the image is left out only of the metrics that need this map.
 
+    Controls are scored beside the methods, by the metrics whose score of a control says something (see
+    `MetricSpec.has_control`), and change no score of a method. The maps of a method that is scored anyway are shuffled
+    without making them again. Where a metric needs a further map, such as that of the masked image, a shuffled control
+    takes the method's own: only the map that is scored is another image's.
+
     Args:
         network: A network from (N, 3, H, W) images to (N, K) logits.
         methods: The methods to score, by name; each explains this network.
         metrics: Names of metrics, or of groups of metrics (see `metric_names`).
         settings: The choices that change the numbers; `None` takes the defaults.
         max_batch: The largest number of images in one forward pass; bounds the memory.
+        controls: Controls to score beside the methods, by name; `None` scores none.
 
     Attributes:
+        methods: The methods, by name.
+        controls: The controls that are not among the methods, by name.
         metrics: The names of the metrics.
         settings: The settings of the evaluation.
         reasons: Why a method made no map (by the name of the method), no further map (by `<method>/<need>`), or why
@@ -110,7 +119,8 @@ class Evaluator:
     Cost:
         For each image, beside its maps: one pass; for each method, one pass with the masked image, `num_steps` - 1 for
         insertion and for deletion each, and two for each fraction that ROAD removes. ADCC and `ClassSensitivity` take
-        one further map each, and `ParameterRandomization` takes one for each stage.
+        one further map each, and `ParameterRandomization` takes one for each stage. Map leakage takes one pass for the
+        image and two for each method. A control takes the passes of a method.
 
     Example:
         >>> from camtrain.methods import method_named
@@ -131,11 +141,13 @@ class Evaluator:
         metrics: Sequence[str] = ("fast",),
         settings: EvaluationSettings | None = None,
         max_batch: int = 64,
+        controls: Mapping[str, Method] | None = None,
     ) -> None:
         if not methods:
             raise ValueError("`methods`: expected at least one, got none")
         self.network = network
         self.methods = dict(methods)
+        self.controls = {name: control for name, control in (controls or {}).items() if name not in self.methods}
         self.metrics = metric_names(metrics)
         self.settings = settings or EvaluationSettings()
         self.probabilities = ClassProbabilities(network, max_batch)
@@ -161,9 +173,22 @@ class Evaluator:
         """The (method, metric) pairs that are scored. The method is `NETWORK` for a metric of the network itself."""
         of_network = [name for name in self.metrics if METRICS[name].of_network]
         of_maps = [name for name in self.metrics if name not in of_network]
-        return [(method, name) for method in self.methods for name in of_maps] + [
-            (NETWORK, name) for name in of_network
+        of_controls = [name for name in self.metrics if METRICS[name].has_control]
+        return [
+            *((method, name) for method in self.methods for name in of_maps),
+            *((control, name) for control in self.controls for name in of_controls),
+            *((NETWORK, name) for name in of_network),
         ]
+
+    @property
+    def all_maps(self) -> dict[str, Method]:
+        """The methods and controls, by name."""
+        return self.methods | self.controls
+
+    def needs_of(self, method: str) -> set[str]:
+        """The names of all needs that are measured for a method or control."""
+        scored = [name for name in self.metrics if method in self.methods or METRICS[name].has_control]
+        return {need for name in scored for need in self._needs_of[name]}
 
     def note(self, name: str, error: Exception) -> None:
         """Add an entry to `reasons`, unless there is one of this name."""
@@ -246,7 +271,7 @@ class _OneBatch:
         self._take_gradients()
         return Evaluated(
             {(method, name): self._rows(method, name) for method, name in self.evaluator.pairs},
-            {method: measured.cams for method, measured in self.measured.items()},
+            {method: each.cams for method, each in self.measured.items() if method in self.evaluator.methods},
             self.batch.class_idx,
             self.batch.scores,
             self.batch.probabilities.argmax(dim=1),
@@ -262,19 +287,34 @@ class _OneBatch:
         return {name: regions(annotation, size).flatten(1).any(dim=1) for name, annotation in known.items()}
 
     def _make_maps(self) -> None:
-        for index, method in enumerate(self.evaluator.methods):
-            raw = self._raw_map(method, method, self.batch.images, self.batch.class_idx)
+        for index, (name, method) in enumerate(self.evaluator.all_maps.items()):
+            known = self.measured.get(name.removeprefix(f"{SHUFFLED}_"))
+            if isinstance(method, ShuffledMap) and known is not None:
+                raw = self._shuffled_map(method, name, known)
+            else:
+                raw = self._raw_map(method, name, self.batch.images, self.batch.class_idx)
             if raw is not None:
                 usable = _finite(raw)
                 if not bool(usable.all()):
-                    self.evaluator.note(method, ValueError("the map is not finite"))
+                    self.evaluator.note(name, ValueError("the map is not finite"))
                 raw = torch.where(usable.view(-1, 1, 1), raw, 0.0)
-                self.measured[method] = Measured(batch=self.batch, usable=usable, raw_cams=raw, method=index)
+                self.measured[name] = Measured(
+                    batch=self.batch, usable=usable, raw_cams=raw, method=index, is_normalized=is_normalized(method)
+                )
 
-    def _raw_map(self, method: str, reason: str, images: Tensor, class_idx: Tensor) -> Tensor | None:
+    def _shuffled_map(self, control: ShuffledMap, name: str, measured: Measured) -> Tensor | None:
+        """(N, H, W) maps that were made already, each of another image; `None` if there is only one image."""
+        try:
+            others = donors(self.batch.class_idx, control.seed)
+        except ValueError as error:
+            self.evaluator.note(name, error)
+            return None
+        return torch.where(measured.usable.view(-1, 1, 1), measured.raw_cams, torch.nan)[others]
+
+    def _raw_map(self, method: Method, reason: str, images: Tensor, class_idx: Tensor) -> Tensor | None:
         """(N, H, W) maps; `None` if the method makes none, which is noted under the name `reason`."""
         try:
-            return resized_maps(self.evaluator.methods[method], images, class_idx).detach()
+            return resized_maps(method, images, class_idx).detach()
         except torch.OutOfMemoryError:  # not the fault of the method: a smaller batch may help
             raise
         except (ValueError, RuntimeError) as error:
@@ -301,14 +341,16 @@ class _OneBatch:
                 yield from drawn(need, need.shared(self.batch), shared[need.name])
             for method, measured in self.measured.items():
                 for need in needs:
-                    yield from drawn(need, need.variants(self.batch, measured), own[method][need.name])
+                    if need.name in self.evaluator.needs_of(method):
+                        yield from drawn(need, need.variants(self.batch, measured), own[method][need.name])
                 measured.release_ranks()
 
         for scores in self.evaluator.probabilities.of_class(variants(), self.batch.class_idx):
             waiting.popleft().append(scores)
         for method, measured in self.measured.items():
             for need in needs:
-                measured.further[need.name] = need.assembled(self.batch, shared[need.name], own[method][need.name])
+                if need.name in self.evaluator.needs_of(method):
+                    measured.further[need.name] = need.assembled(self.batch, shared[need.name], own[method][need.name])
 
     def _compare(self, need: ComparisonNeed) -> None:
         compared = need.compared(self.batch, [self.measured.get(method) for method in self.evaluator.methods])
@@ -316,16 +358,19 @@ class _OneBatch:
             measured.further[need.name] = compared
 
     def _make_further_maps(self, need: MapNeed) -> None:
-        maps: dict[str, list[Tensor]] = {method: [] for method in self.measured}
+        maps: dict[str, list[Tensor]] = {
+            method: [] for method in self.measured if need.name in self.evaluator.needs_of(method)
+        }
         for _ in need.stages(self.batch) if need.stages else [None]:
             for method in list(maps):
-                measured = self.measured[method]
-                raw = self._raw_map(method, f"{method}/{need.name}", *need.question(self.batch, measured))
+                measured, maker = self.measured[method], self.evaluator.all_maps[method]
+                maker = maker.method if isinstance(maker, ShuffledMap) else maker
+                raw = self._raw_map(maker, f"{method}/{need.name}", *need.question(self.batch, measured))
                 if raw is None:
                     del maps[method]  # the metric needs the map of every stage
                 else:
                     raw = self._finite_part(measured, need.name, raw, f"{method}/{need.name}", "the map is not finite")
-                    maps[method].append(normalize(raw))
+                    maps[method].append(raw if is_normalized(maker) else normalize(raw))
         for method, of_stages in maps.items():
             result = torch.stack(of_stages, dim=1) if need.stages else of_stages[0]
             self.measured[method].further[need.name] = result

@@ -14,6 +14,7 @@ from camtrain.blurred import blurred
 from camtrain.cams import normalize
 from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
 from camtrain.evaluation.evaluation_settings import EvaluationSettings, Substrate
+from camtrain.evaluation.foreign_content import noise_images, other_images
 from camtrain.evaluation.removal_path import removal_ranks
 from camtrain.metrics import Annotation
 
@@ -45,6 +46,17 @@ class ExplainedBatch:
     def scores(self) -> Tensor:
         """(N,) probabilities of the explained classes."""
         return self.probabilities.gather(1, self.class_idx.unsqueeze(1)).squeeze(1)
+
+    @cached_property
+    def contents(self) -> tuple[Tensor, Tensor]:
+        """(N, 3, H, W) content that does not show the explained class: another image of the batch, and noise."""
+        others, _ = self.others
+        return self.images[others], noise_images(self.images, self.settings.seed)
+
+    @cached_property
+    def others(self) -> tuple[Tensor, Tensor]:
+        """(N,) index of another image for each image, and (N,) bool: whether it is of another class."""
+        return other_images(self.class_idx, self.batch.labels, self.settings.seed)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -115,15 +127,17 @@ class Measured(Measurements):
     Attributes:
         raw_cams: (N, H, W) maps at the size of the images, as the method makes them; zeros for an unusable image.
         method: The index of the method among those that are compared.
+        is_normalized: Whether the maps are in [0, 1] as the method makes them, as those of most controls.
     """
 
     raw_cams: Tensor
     method: int = 0
+    is_normalized: bool = False
 
     @cached_property
     def cams(self) -> Tensor:
-        """(N, H, W) maps in [0, 1], each from its own minimum to its own maximum."""
-        return normalize(self.raw_cams)
+        """(N, H, W) maps in [0, 1]: a method's from its own minimum to its own maximum, a control's as it is."""
+        return self.raw_cams if self.is_normalized else normalize(self.raw_cams)
 
     @property
     def positive_cams(self) -> Tensor:

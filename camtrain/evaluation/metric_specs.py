@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.foreign_content import CONTENT_SCORES
 from camtrain.evaluation.imputed import REMOVAL_CURVES
 from camtrain.evaluation.masked_image import COMPARED_MASKED_SCORES, MASKED_CAMS, MASKED_SCORES
-from camtrain.evaluation.need import Need, ProbabilityNeed
+from camtrain.evaluation.need import ComparisonNeed, Need, ProbabilityNeed
 from camtrain.evaluation.network_gradients import GUIDED_GRADIENTS, INPUT_GRADIENTS
 from camtrain.evaluation.other_class import OTHER_CAMS
 from camtrain.evaluation.randomized_layers import RANDOMIZED_CAMS
@@ -24,12 +25,16 @@ from camtrain.metrics import (
     AverageIncrease,
     ClassSensitivity,
     DeletionAUC,
+    EnergyBeyondArea,
     EnergyPointingGame,
     GradientNoise,
     GuidedAgreement,
     InsertionAUC,
     LocalizationIoU,
+    MapLeakage,
     MaxBoxAccuracy,
+    NormalizedDeletionAUC,
+    NormalizedInsertionAUC,
     ParameterRandomization,
     PixelAveragePrecision,
     PointingGame,
@@ -56,6 +61,7 @@ class MetricSpec:
             needs no annotation.
         slow: Whether the metric takes many more forward passes than the others; such a metric is not among the "fast"
             ones.
+        restates: Whether the metric shows another one in other units. A mean over metrics does not count it again.
 
     Example:
         >>> METRICS["average_drop"].title, [need.name for need in METRICS["average_drop"].needs]
@@ -69,6 +75,21 @@ class MetricSpec:
     needs: tuple[Need, ...] = ()
     truth: Literal["annotation", "boxes", "masks"] | None = None
     slow: bool = False
+    restates: bool = False
+
+    @property
+    def has_control(self) -> bool:
+        """Whether the score of a control map says something: for faithfulness and localization, `win` excepted.
+
+        `win` compares methods with each other, and a control is none. Sanity checks ask how maps change, which a
+        control does not show.
+
+        Example:
+            >>> [name for name in ("average_drop", "win", "class_sensitivity") if METRICS[name].has_control]
+            ['average_drop']
+        """
+        compares = any(isinstance(need, ComparisonNeed) for need in self.needs)
+        return self.group in ("faithfulness", "localization") and not compares
 
     @property
     def of_network(self) -> bool:
@@ -87,7 +108,9 @@ def _masked(title: str, make: Callable[[], AdditiveScore]) -> MetricSpec:
     )
 
 
-def _curve(title: str, need: ProbabilityNeed, make: Callable[[int], AdditiveScore]) -> MetricSpec:
+def _curve(
+    title: str, need: ProbabilityNeed, make: Callable[[int], AdditiveScore], *, restates: bool = False
+) -> MetricSpec:
     """A metric of the probability along a path."""
     return MetricSpec(
         title,
@@ -95,6 +118,7 @@ def _curve(title: str, need: ProbabilityNeed, make: Callable[[int], AdditiveScor
         lambda settings: make(settings.num_steps),
         lambda measured: (measured.further[need.name],),
         needs=(need,),
+        restates=restates,
     )
 
 
@@ -131,6 +155,15 @@ METRICS: dict[str, MetricSpec] = {
     ),
     "insertion_auc": _curve("insertion", INSERTION_CURVE, InsertionAUC),
     "deletion_auc": _curve("deletion", DELETION_CURVE, DeletionAUC),
+    "normalized_insertion_auc": _curve("insertion / p", INSERTION_CURVE, NormalizedInsertionAUC, restates=True),
+    "normalized_deletion_auc": _curve("deletion / p", DELETION_CURVE, NormalizedDeletionAUC, restates=True),
+    "map_leakage": MetricSpec(
+        "leakage",
+        "faithfulness",
+        lambda settings: MapLeakage(),
+        lambda measured: tuple(measured.further["content_scores"].unbind(dim=1)),
+        needs=(CONTENT_SCORES,),
+    ),
     "adcc": MetricSpec(
         "ADCC",
         "faithfulness",
@@ -160,6 +193,14 @@ METRICS: dict[str, MetricSpec] = {
         lambda settings: EnergyPointingGame(),
         lambda measured: (measured.positive_cams, measured.batch.annotation),
         truth="annotation",
+    ),
+    "energy_beyond_area": MetricSpec(
+        "energy beyond area",
+        "localization",
+        lambda settings: EnergyBeyondArea(),
+        lambda measured: (measured.positive_cams, measured.batch.annotation),
+        truth="annotation",
+        restates=True,
     ),
     "pointing_game": MetricSpec(
         "pointing",

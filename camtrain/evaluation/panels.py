@@ -10,7 +10,7 @@ from torch import Tensor
 from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.image_source import ImageSource
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 from camtrain.pictures import Panel, Tile, map_tile, note_tile, reduced
 
 
@@ -58,7 +58,7 @@ def _panel(
     scores: Tensor,
 ) -> Panel:
     tiles = [_tile(found, pictures, method, place, float(scores[place]), kind) for place, kind in places]
-    return Panel([note_tile("", tiles[0].pixels, TITLES[method]), *tiles])
+    return Panel([note_tile("", tiles[0].pixels, method_title(method)), *tiles])
 
 
 def _best_and_worst(scores: Tensor, count: int, *, higher: bool) -> list[tuple[int, str]]:

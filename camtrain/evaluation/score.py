@@ -18,7 +18,7 @@ from camtrain.evaluation.evaluator import NETWORK
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import data_frame, write_whole
 from camtrain.messages import nearest_names
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 
 _WIDTH = 120  # of a printed table, in characters
 _GROUPS = ("faithfulness", "localization", "sanity", "gradient")
@@ -63,9 +63,13 @@ class Score:
 
 @dataclass(frozen=True, repr=False)
 class ScoreTable(Sequence[Score]):
-    """Scores of methods by metrics, or the differences of two networks.
+    """Scores of methods by metrics, or differences of such scores.
 
     It prints as tables in a terminal and in a notebook, is a sequence of `Score`, and becomes a pandas data frame.
+
+    A difference is always the first score minus the second, whichever way is better. Its sign is never turned round:
+    `Score.higher_is_better`, the arrow in the table and the column `better` of the file say which sign is the better
+    one. A drop ↓ of -5 points is an improvement, and a gain ↑ of -5 points is a loss.
 
     Attributes:
         title: What was scored.
@@ -141,7 +145,7 @@ class ScoreTable(Sequence[Score]):
             metrics = list(dict.fromkeys(each.metric for each in of_group))
             methods = list(dict.fromkeys(each.method for each in of_group))
             by_pair = {(each.method, each.metric): each for each in of_group}
-            first = [f"{group}, %", *(TITLES.get(method, method) for method in methods)]
+            first = [f"{group}, %", *(method_title(method) for method in methods)]
             columns = [
                 [
                     _heading(by_pair[methods[0], metric]),

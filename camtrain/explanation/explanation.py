@@ -11,7 +11,7 @@ from torch import Tensor
 
 from camtrain.explanation.questions import Question
 from camtrain.files import whole_file
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 from camtrain.pictures import (
     Panel,
     Tile,
@@ -55,7 +55,7 @@ class ExplainedMap:
         Args:
             picture: The image, (3, H, W).
         """
-        title, heading = self.question.title, TITLES[self.method]
+        title, heading = self.question.title, method_title(self.method)
         if self.map is None:
             note = self.question.unanswerable or f"none: {self.reason}"
             return note_tile(heading, picture, note, title)

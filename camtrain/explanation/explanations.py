@@ -22,7 +22,7 @@ from camtrain.explanation.questions import Question, Questions
 from camtrain.files import path_from_here
 from camtrain.gradients import evaluation_mode
 from camtrain.messages import CamtrainWarning
-from camtrain.methods import TITLES, Method, normalized_maps
+from camtrain.methods import Method, method_title, normalized_maps
 from camtrain.networks.loaded_network import LoadedNetwork
 
 _SHEET = "contact_sheet"
@@ -110,7 +110,7 @@ class Explanations:
             files = explanation.save(out)
             for method, tiles in explanation.sheet_rows().items():
                 name = f"{_SHEET}_{method}" if method else _SHEET
-                sheets.add(name, tiles, TITLES[method] if method else "")
+                sheets.add(name, tiles, method_title(method) if method else "")
             score = f"{float(explanation.probabilities.max()):.1%}"
             shown = str(listed.path) if listed.path else listed.name
             rows.append((shown, explanation.prediction, score, f"{listed.slug}.*.png ({len(files)})"))
@@ -148,7 +148,7 @@ class Explanations:
             maps = []
             for method in self._methods:
                 if bar is not None:
-                    bar.set_postfix_str(TITLES[method])
+                    bar.set_postfix_str(method_title(method))
                 maps += [self._answer(method, listed, image, question) for question in asked]
                 if bar is not None:
                     bar.update()
@@ -168,7 +168,7 @@ class Explanations:
                 self.reasons.setdefault(method, reason)
                 answer = ExplainedMap(method, question, reason=reason)
         for message in dict.fromkeys(str(warning.message) for warning in caught):
-            said = f"{listed.path or listed.name}, {TITLES[method]}: {message}"
+            said = f"{listed.path or listed.name}, {method_title(method)}: {message}"
             warnings.warn(said, CamtrainWarning, stacklevel=4)
         return answer
 

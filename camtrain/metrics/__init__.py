@@ -8,14 +8,17 @@ from camtrain.metrics.average_gain import AverageGain, gain
 from camtrain.metrics.average_increase import AverageIncrease, increase
 from camtrain.metrics.class_sensitivity import ClassSensitivity, class_sensitivity
 from camtrain.metrics.deletion_auc import DeletionAUC
+from camtrain.metrics.energy_beyond_area import EnergyBeyondArea
 from camtrain.metrics.energy_pointing_game import EnergyPointingGame, energy_in_region
 from camtrain.metrics.gradient_noise import GradientNoise, gradient_noise
 from camtrain.metrics.guided_agreement import GuidedAgreement, guided_agreement
 from camtrain.metrics.insertion_auc import InsertionAUC
 from camtrain.metrics.localization_iou import LocalizationIoU, localization_iou
+from camtrain.metrics.map_leakage import MapLeakage, map_leakage
 from camtrain.metrics.map_similarity import map_similarity
 from camtrain.metrics.max_box_accuracy import MaxBoxAccuracy, box_ious
 from camtrain.metrics.mean_score import MeanScore
+from camtrain.metrics.normalized_auc import NormalizedDeletionAUC, NormalizedInsertionAUC
 from camtrain.metrics.parameter_randomization import ParameterRandomization
 from camtrain.metrics.pixel_average_precision import PixelAveragePrecision
 from camtrain.metrics.pointing_game import PointingGame, pointing_hits
@@ -34,13 +37,17 @@ __all__ = [
     "AverageIncrease",
     "ClassSensitivity",
     "DeletionAUC",
+    "EnergyBeyondArea",
     "EnergyPointingGame",
     "GradientNoise",
     "GuidedAgreement",
     "InsertionAUC",
     "LocalizationIoU",
+    "MapLeakage",
     "MaxBoxAccuracy",
     "MeanScore",
+    "NormalizedDeletionAUC",
+    "NormalizedInsertionAUC",
     "ParameterRandomization",
     "PixelAveragePrecision",
     "PointingGame",
@@ -61,6 +68,7 @@ __all__ = [
     "guided_agreement",
     "increase",
     "localization_iou",
+    "map_leakage",
     "map_similarity",
     "pointing_hits",
     "regions",

@@ -10,8 +10,8 @@ from markupsafe import escape
 
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
-from camtrain.report.score_columns import ScoreColumn, gaining_scores
-from camtrain.report.sentences import answer_sentence, rule_sentence
+from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
+from camtrain.report.sentences import Margins, answer_sentence, rule_sentence
 from camtrain.report.table import Table
 from camtrain.report.tables import points_table
 from camtrain.study import Study
@@ -22,24 +22,29 @@ _ACCURACIES = {"test": ("test/accuracy", "val/accuracy"), "val": ("val/accuracy"
 
 @dataclass(frozen=True)
 class Rule:
-    """The best point has the largest gain among those that do not lose too much accuracy.
+    """The best point has the largest gain among those that neither lose too much accuracy nor leak too much.
 
     Attributes:
         margin: How much of its accuracy a point may lose on the mean over seeds, as a fraction: 0.01 is one percentage
             point.
         score: The score whose gain counts: a metric, or metric/method. `None` is the mean over all scores of
             faithfulness and localization.
+        leakage_margin: How much more the maps of a point may leak than the baseline's on the mean over seeds, as a
+            fraction. A point that leaks more is refused: its network reads the class from the shape of its maps, and
+            their other scores say nothing. A study that did not score `map_leakage` refuses no point.
 
     Raises:
-        ValueError: if the margin is not in [0, 1).
+        ValueError: if a margin is not in [0, 1).
     """
 
     margin: float = 0.01
     score: str | None = None
+    leakage_margin: float = 0.03
 
     def __post_init__(self) -> None:
-        if not 0 <= self.margin < 1:
-            raise ValueError(f"`margin`: expected a fraction in [0, 1) such as 0.01, got {self.margin:g}")
+        for name, value in (("margin", self.margin), ("leakage_margin", self.leakage_margin)):
+            if not 0 <= value < 1:
+                raise ValueError(f"`{name}`: expected a fraction in [0, 1) such as 0.01, got {value:g}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,8 +119,15 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     known = {name: [number(row, name) is not None for row in rows] for name in _ACCURACIES[split]}
     # An accuracy that all runs have, so that all can be compared; runs from before may have more.
     accuracy = next((name for has in (all, any) for name, of_rows in known.items() if rows and has(of_rows)), "")
-    compared = [point_comparison(point, baseline_of(point, points), scores, accuracy) for point in points if point.rows]
-    others = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
+    leakages = leakage_scores(points)
+    compared = [
+        point_comparison(point, baseline_of(point, points), scores, accuracy, leakages)
+        for point in points
+        if point.rows
+    ]
+    within = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
+    others = [each for each in within if each.keeps_leakage(rule.leakage_margin)]
     best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
-    sentence = answer_sentence(best, compared, scores, rule.margin, rule.score)
-    return Answer(best, compared, scores, accuracy, sentence, rule_sentence(scores, rule.margin, rule.score))
+    margins = Margins(rule.margin, rule.leakage_margin if leakages else None)
+    sentence = answer_sentence(best, compared, scores, margins, rule.score)
+    return Answer(best, compared, scores, accuracy, sentence, rule_sentence(scores, margins, rule.score))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 from camtrain.pictures import Panel, Tile, class_name, contact_sheet, map_tile, note_tile, write_png
 from camtrain.report.points import PointRuns
 from camtrain.study import Study
@@ -64,7 +64,7 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSh
     for method in _methods(galleries):
         rows = [_row(place, method, galleries) for place in range(len(first["indices"]))]
         path = folder / f"maps_{method}.png"
-        write_png(contact_sheet(rows, f"{TITLES.get(method, method)}, seed {seed}"), path, _LARGEST_FILE)
+        write_png(contact_sheet(rows, f"{method_title(method)}, seed {seed}"), path, _LARGEST_FILE)
         sheets[method] = path
     return MapSheets(sheets, left_out)
 

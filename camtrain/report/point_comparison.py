@@ -10,6 +10,7 @@ from camtrain.report.points import Estimate, PointRuns, number
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.study import Row
 
+_NONE = Estimate.of([])
 _ROUNDING = 1e-6  # accuracies are logged in float32, and a loss of exactly the margin is allowed
 
 
@@ -24,6 +25,10 @@ class PointComparison:
             the better direction. NaN if there is no such score.
         scores: The number of scores in that mean: those that both points have for every common seed.
         accuracy: How much higher the accuracy of the point is, as a fraction. NaN if one of the two has none.
+        beyond: The gain beyond control: the same mean after the score of a control map (another image's, if it was
+            scored) is subtracted on either side. Only scores with a control count; NaN if there are none.
+        leakage: How much more the maps of the point leak, as a fraction, on the mean over the methods. NaN if leakage
+            was not scored for both.
     """
 
     runs: PointRuns
@@ -31,6 +36,8 @@ class PointComparison:
     gain: Estimate
     scores: int
     accuracy: Estimate
+    beyond: Estimate = _NONE
+    leakage: Estimate = _NONE
 
     def __str__(self) -> str:
         if self.is_baseline:
@@ -65,9 +72,17 @@ class PointComparison:
         """Whether the point loses at most this fraction of accuracy on the mean; false if its accuracy is unknown."""
         return self.accuracy.mean >= -margin - _ROUNDING
 
+    def keeps_leakage(self, margin: float) -> bool:
+        """Whether the maps leak at most this fraction more on the mean; true if leakage was not scored."""
+        return self.leakage.count == 0 or self.leakage.mean <= margin + _ROUNDING
+
 
 def point_comparison(
-    runs: PointRuns, baseline: PointRuns, scores: Sequence[ScoreColumn], accuracy: str
+    runs: PointRuns,
+    baseline: PointRuns,
+    scores: Sequence[ScoreColumn],
+    accuracy: str,
+    leakages: Sequence[ScoreColumn] = (),
 ) -> PointComparison:
     """Compare a point with its baseline, seed by seed.
 
@@ -78,12 +93,22 @@ def point_comparison(
         baseline: The runs of its baseline.
         scores: The scores whose mean is the gain.
         accuracy: Column of the accuracy.
+        leakages: The scores of leakage, one for each method.
     """
     pairs = [(row, baseline.rows[seed]) for seed, row in runs.rows.items() if seed in baseline.rows]
     of_scores = [(score.direction, _differences(pairs, score.column)) for score in scores]
     shared = [[sign * each for each in found] for sign, found in of_scores if found and len(found) == len(pairs)]
-    gains = [statistics.fmean(of_seed) for of_seed in zip(*shared, strict=True)]
-    return PointComparison(runs, baseline, Estimate.of(gains), len(shared), Estimate.of(_differences(pairs, accuracy)))
+    beyond = [found for score in scores if (found := _beyond(pairs, score))]
+    leaked = [_differences(pairs, score.column) for score in leakages]
+    return PointComparison(
+        runs,
+        baseline,
+        _mean_of(shared),
+        len(shared),
+        Estimate.of(_differences(pairs, accuracy)),
+        _mean_of(beyond),
+        _mean_of([found for found in leaked if found and len(found) == len(pairs)]),
+    )
 
 
 def in_points(estimate: Estimate) -> str:
@@ -105,3 +130,18 @@ def _differences(pairs: Sequence[tuple[Row, Row]], column: str) -> list[float]:
     """First minus second for each pair in which both have a number."""
     found = [(number(mine, column), number(theirs, column)) for mine, theirs in pairs]
     return [mine - theirs for mine, theirs in found if mine is not None and theirs is not None]
+
+
+def _beyond(pairs: Sequence[tuple[Row, Row]], score: ScoreColumn) -> list[float]:
+    """The gain of each pair beyond the first control that all runs have; empty if there is none."""
+    own = _differences(pairs, score.column)
+    for column in score.controls:
+        of_control = _differences(pairs, column)
+        if own and len(own) == len(of_control) == len(pairs):
+            return [score.direction * (mine - theirs) for mine, theirs in zip(own, of_control, strict=True)]
+    return []
+
+
+def _mean_of(of_scores: Sequence[Sequence[float]]) -> Estimate:
+    """The mean over scores, seed by seed."""
+    return Estimate.of([statistics.fmean(of_seed) for of_seed in zip(*of_scores, strict=True)])

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 from camtrain.report.figure_style import line_style
 from camtrain.report.points import PointRuns
 from camtrain.study import Study
@@ -42,7 +42,7 @@ def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
                     fractions, probabilities = np.mean(np.stack(taken), axis=0).T
                     style = line_style(number) | {"markevery": max(1, len(fractions) // 6)}
                     (lines[number],) = panel.plot(fractions, probabilities, label=runs.label, linewidth=1.4, **style)
-            panel.set_title(f"{way}, {TITLES.get(method, method)}", fontsize=9)
+            panel.set_title(f"{way}, {method_title(method)}", fontsize=9)
     for panel in grid[-1]:
         panel.set_xlabel("fraction of the pixels")
     for panels in grid:

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from camtrain.evaluation import METRICS, EvaluationSettings
 from camtrain.messages import nearest_names
-from camtrain.methods import TITLES
+from camtrain.methods import CONTROLS, SHUFFLED, TITLES, control_of, is_control, method_title
 from camtrain.report.points import PointRuns, number
 
 PREFIX = "evaluated/"
-# `win` compares the methods of one network with each other, and says nothing about another network.
-_COMPARES_METHODS = "win"
+LEAKAGE = "map_leakage"
+"""The metric for which the rule refuses points."""
+# `win` compares the methods of one network with each other, and says nothing about another network. Leakage is a limit
+# and no gain: a point is refused for too much of it, and does not earn anything by having little.
+_NO_GAIN = ("win", LEAKAGE)
 _OF_MAPS = ("faithfulness", "localization")
 
 
@@ -41,7 +44,20 @@ class ScoreColumn:
     @property
     def method_title(self) -> str:
         """The title of the method, or "network"."""
-        return TITLES.get(self.method, self.method) or "network"
+        return method_title(self.method) or "network"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the map that was scored is a control."""
+        return is_control(self.method)
+
+    @property
+    def controls(self) -> list[str]:
+        """The columns of the controls of this score, another image's map first."""
+        if self.is_control or not self.method:
+            return []
+        names = (control_of(control, self.method) for control in (SHUFFLED, *CONTROLS))
+        return [ScoreColumn(self.metric, name).column for name in names]
 
     @property
     def direction(self) -> int:
@@ -68,7 +84,9 @@ def score_columns(points: Sequence[PointRuns]) -> list[ScoreColumn]:
         metric, _, method = column.removeprefix(PREFIX).partition("/")
         if metric in METRICS:
             found.append(ScoreColumn(metric, method))
-    order, methods = list(METRICS), ["", *TITLES]
+    methods = ["", *TITLES]
+    methods += [*CONTROLS, *(control_of(SHUFFLED, method) for method in TITLES)]
+    order = list(METRICS)
     return sorted(found, key=lambda score: (order.index(score.metric), methods.index(score.method)))
 
 
@@ -77,18 +95,32 @@ def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[Scor
 
     Args:
         points: The points of the study.
-        chosen: A metric, or metric/method. `None` is every metric of faithfulness and localization except `win`.
+        chosen: A metric, or metric/method. `None` is every metric of faithfulness and localization except `win`,
+            leakage, and those that show another one in other units. Scores of controls are left out.
 
     Raises:
         ValueError: if the study does not have the chosen score.
     """
     scores = score_columns(points)
     if chosen is None:
-        return [
-            score for score in scores if METRICS[score.metric].group in _OF_MAPS and score.metric != _COMPARES_METHODS
-        ]
-    found = [score for score in scores if chosen in (score.metric, f"{score.metric}/{score.method}")]
+        return [score for score in scores if _counts(score)]
+    found = [
+        score
+        for score in scores
+        if chosen == f"{score.metric}/{score.method}" or (chosen == score.metric and not score.is_control)
+    ]
     if not found:
         names = dict.fromkeys([*(score.metric for score in scores), *(f"{s.metric}/{s.method}" for s in scores)])
         raise ValueError(f"`score`: the study has no {chosen!r}; {nearest_names(chosen, names)}")
     return found
+
+
+def leakage_scores(points: Sequence[PointRuns]) -> list[ScoreColumn]:
+    """The scores of leakage, one for each method; none if the study did not score it."""
+    return [score for score in score_columns(points) if score.metric == LEAKAGE and not score.is_control]
+
+
+def _counts(score: ScoreColumn) -> bool:
+    """Whether a score is part of the gain if the rule names none."""
+    spec = METRICS[score.metric]
+    return spec.group in _OF_MAPS and not spec.restates and score.metric not in _NO_GAIN and not score.is_control

@@ -36,7 +36,8 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
     if answer.accuracy:
         panels["accuracy ↑, %"] = [("", answer.accuracy)]
     for score in score_columns(points):
-        panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
+        if not score.is_control:
+            panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
     rows = math.ceil(len(panels) / _PER_ROW)
     columns = min(_PER_ROW, len(panels))
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.7), layout="constrained")

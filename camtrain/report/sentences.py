@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from camtrain.report.point_comparison import PointComparison, in_points
 from camtrain.report.score_columns import ScoreColumn
 
 
-def rule_sentence(scores: Sequence[ScoreColumn], margin: float, chosen: str | None) -> str:
+@dataclass(frozen=True)
+class Margins:
+    """What a point may lose and still be the best.
+
+    Attributes:
+        accuracy: How much accuracy, as a fraction.
+        leakage: How much more its maps may leak, as a fraction; `None` if leakage was not scored.
+    """
+
+    accuracy: float
+    leakage: float | None = None
+
+    def refuses(self, each: PointComparison) -> bool:
+        """Whether a point keeps its accuracy and leaks too much."""
+        return self.leakage is not None and each.keeps_accuracy(self.accuracy) and not each.keeps_leakage(self.leakage)
+
+
+def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None) -> str:
     """The rule that makes a point the best.
 
     Args:
         scores: The scores whose mean is the gain.
-        margin: How much accuracy may be lost, as a fraction.
+        margins: What a point may lose.
         chosen: The score that the rule names, if it names one.
     """
     what = _what(len(scores), len(scores), chosen)
+    limits = f"whose accuracy is at most {_points(margins.accuracy)} below the baseline's"
+    meaning = ""
+    if margins.leakage is not None:
+        limits += f" and whose maps leak at most {_points(margins.leakage)} more than the baseline's"
+        meaning = (
+            "Leakage is how much more probable a class becomes when its map lies over an image or noise without it. "
+        )
     return (
-        f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those whose "
-        f"accuracy is at most {_points(margin)} below the baseline's. A gain is a difference to the baseline in "
-        "percentage points, counted so that more is better, seed by seed, over the scores that all compared runs have. "
-        "Intervals are 95 % intervals by Student's t over the seeds. The best of several points was chosen for its "
-        "gain, so its estimate is optimistic."
+        f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those {limits}. A "
+        "gain is a difference to the baseline in percentage points, counted so that more is better, seed by seed, over "
+        f"the scores that all compared runs have. {meaning}Intervals are 95 % intervals by Student's t over the seeds. "
+        "The best of several points was chosen for its gain, so its estimate is optimistic."
     )
 
 
@@ -38,7 +62,7 @@ def answer_sentence(
     best: PointComparison | None,
     compared: Sequence[PointComparison],
     scores: Sequence[ScoreColumn],
-    margin: float,
+    margins: Margins,
     chosen: str | None,
 ) -> str:
     """The answer of a study.
@@ -47,7 +71,7 @@ def answer_sentence(
         best: The best point, if one gains anything.
         compared: All points with a finished run.
         scores: The scores whose mean is the gain.
-        margin: How much accuracy may be lost, as a fraction.
+        margins: What a point may lose.
         chosen: The score that the rule names, if it names one.
     """
     others = [each for each in compared if not each.is_baseline]
@@ -56,8 +80,18 @@ def answer_sentence(
     if not others:
         return "Only the baseline is finished, so there is nothing to compare it with yet."
     known = [each for each in others if not each.obstacle]
-    told = _told(best, known, scores, margin, chosen) if known else "Nothing can be compared yet."
-    return " ".join([told, *_left_out(others)])
+    told = _told(best, known, scores, margins, chosen) if known else "Nothing can be compared yet."
+    return " ".join([told, *_refused(known, margins), *_left_out(others)])
+
+
+def _refused(others: Sequence[PointComparison], margins: Margins) -> list[str]:
+    """A sentence about the points whose maps leak too much, if there are any."""
+    labels = [f"{each.runs.label} ({in_points(each.leakage)})" for each in others if margins.refuses(each)]
+    if not labels or margins.leakage is None:
+        return []
+    return [
+        f"Refused, since the maps leak over {_points(margins.leakage)} more than the baseline's: {'; '.join(labels)}."
+    ]
 
 
 def _left_out(others: Sequence[PointComparison]) -> list[str]:
@@ -74,14 +108,18 @@ def _told(
     best: PointComparison | None,
     others: Sequence[PointComparison],
     scores: Sequence[ScoreColumn],
-    margin: float,
+    margins: Margins,
     chosen: str | None,
 ) -> str:
     """The sentence about the points that can be compared."""
     if best is None:
+        margin = margins.accuracy
         within = [each for each in others if each.keeps_accuracy(margin)]
         if not within:
             return f"No point keeps its accuracy within {_points(margin)} of the baseline's."
+        within = [each for each in within if not margins.refuses(each)]
+        if not within:
+            return f"No point keeps its accuracy within {_points(margin)} of the baseline's without leaking too much."
         nearest = max(within, key=lambda each: each.gain.mean)
         what = _what(nearest.scores, len(scores), chosen)
         return (
@@ -96,6 +134,10 @@ def _told(
         f"gains {in_points(best.gain)} against {best.baseline.label}, and accuracy changes by "
         f"{in_points(best.accuracy)}."
     )
+    if best.beyond.count:
+        told += f" Beyond the scores of control maps, the gain is {in_points(best.beyond)}."
+    if best.leakage.count:
+        told += f" Leakage changes by {in_points(best.leakage)}."
     if is_certain:
         return told
     return f"{told} " + (

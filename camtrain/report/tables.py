@@ -21,6 +21,8 @@ def points_table(
 ) -> Table:
     """All points with their accuracy, losses, gain of the maps and cost.
 
+    If controls or leakage were scored, there are columns for the gain beyond control and for the change of leakage.
+
     Args:
         compared: All points with a finished run.
         scores: The scores whose mean is the gain; without any, the table has no columns for the gain.
@@ -29,6 +31,10 @@ def points_table(
     """
     headings = ["point", "seeds", "accuracy, %", "L_C", "L_R"]
     headings += ["gain of the maps, points", "95 % interval"] if scores else []
+    has_control = any(each.beyond.count for each in compared)
+    headings += ["gain beyond control, points"] if has_control else []
+    has_leakage = any(each.leakage.count for each in compared)
+    headings += ["leakage, points"] if has_leakage else []
     headings += ["time per step", "peak memory"]
     stage = accuracy.partition("/")[0]
     rows = []
@@ -36,6 +42,8 @@ def points_table(
         runs = each.runs
         losses = [shown(runs.estimate(f"{stage}/loss_{name}"), digits=3) for name in ("classification", "regularizer")]
         gain = [_signed(each, len(scores)), _interval(each)] if scores else []
+        gain += [_change(each, each.beyond)] if has_control else []
+        gain += [_change(each, each.leakage)] if has_leakage else []
         cost = [_ratio(each, _TIME), _ratio(each, _MEMORY)]
         rows.append([runs.label, str(len(runs.rows)), percent(runs.estimate(accuracy)), *losses, *gain, *cost])
     place = next((row for row, each in enumerate(compared) if each is best), None)
@@ -86,6 +94,13 @@ def _signed(each: PointComparison, asked: int) -> str:
     if math.isnan(each.gain.mean):
         return "–"
     return f"{100 * each.gain.mean:+.2f}" + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
+
+
+def _change(each: PointComparison, estimate: Estimate) -> str:
+    """A difference to the baseline in points."""
+    if each.is_baseline:
+        return "baseline"
+    return f"{100 * estimate.mean:+.2f}" if estimate.count else "–"
 
 
 def _interval(each: PointComparison) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from camtrain.files import write_whole
-from camtrain.methods import TITLES
+from camtrain.methods import method_title
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.figure_style import report_style, write_figure
@@ -122,4 +122,4 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer, sheets:
 
 
 def _maps_of(method: str) -> str:
-    return f"{TITLES.get(method, method)} of the same images for each point"
+    return f"{method_title(method)} of the same images for each point"

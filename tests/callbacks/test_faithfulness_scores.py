@@ -12,6 +12,7 @@ from camtrain.batch import collate, evenly_spaced
 from camtrain.blurred import blurred
 from camtrain.callbacks import FaithfulnessScores
 from camtrain.cams import GradCAM, normalize, resize
+from camtrain.controls import center_map
 from camtrain.evaluation.removal_path import path_images, removal_ranks
 
 pytestmark = pytest.mark.usefixtures("double_by_default")
@@ -62,6 +63,24 @@ def test_all_images_as_they_come_by(tiny_module, tiny_data, tiny_trainer):
     tiny_trainer(callback).test(module, data)
     expected = scores_by_hand(module, data.samples, range(10), "test")
     assert callback.scores == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_controls_may_be_scored_like_methods(tiny_module, tiny_data, tiny_trainer):
+    module, data = tiny_module(), tiny_data()
+    controls = ["uniform", "center", "random", "shuffled_grad_cam"]
+    callback = FaithfulnessScores(controls, ["average_drop"], num_images=4, target_layer="4")
+    tiny_trainer(callback).test(module, data)
+    assert list(callback.scores) == [f"test/average_drop/{name}" for name in controls]
+    assert callback.scores["test/average_drop/uniform"] == pytest.approx(0, abs=1e-6)
+    network, drops = module.network.eval(), []
+    for index in evenly_spaced(10, 4):
+        image = data.samples[index]["image"].unsqueeze(0)
+        class_idx = int(network(image).argmax())
+        score, masked = (probability(network, each, class_idx) for each in (image, image * center_map((16, 16))))
+        drops.append(max(0, score - masked) / score)
+    assert callback.scores["test/average_drop/center"] == pytest.approx(sum(drops) / 4, rel=1e-4, abs=1e-6)
+    with pytest.raises(ValueError, match="`methods`: none is called 'centre'; did you mean 'center'"):
+        FaithfulnessScores(["centre"])
 
 
 def test_an_iterable_data_set_gives_its_first_images(tiny_module, tiny_data, tiny_trainer):

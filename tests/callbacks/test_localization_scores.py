@@ -275,7 +275,7 @@ def test_training_is_not_changed(tiny_module, tiny_data, tiny_trainer, tmp_path)
 def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
     with pytest.raises(ValueError, match="`metrics`: none is called 'iou'"):
         LocalizationScores(metrics=["iou"])
-    with pytest.raises(ValueError, match="`method`: none is called 'gradcam'"):
+    with pytest.raises(ValueError, match="`methods`: none is called 'gradcam'"):
         LocalizationScores(["gradcam"])
     with pytest.raises(ValueError, match="`methods`: expected at least one, got none"):
         LocalizationScores([])

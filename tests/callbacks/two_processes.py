@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 
 from camtrain.callbacks import CAMLogger, FaithfulnessScores, LocalizationScores, ScoreReporter
+from camtrain.evaluation import metric_names
 
 
 def main(processes: int, folder: Path) -> None:
@@ -25,7 +26,9 @@ def main(processes: int, folder: Path) -> None:
     methods = ["grad_cam", "layer_cam"]
     # One scores all images during the stage's batches, the other some images by their index.
     localization = LocalizationScores(methods, ["localization"], target_layer="4")
-    faithfulness = FaithfulnessScores(methods, ["fast"], num_images=7, num_steps=4, target_layer="4")
+    # Leakage depends on which images are in a batch, and these are other ones in each process.
+    fast = [name for name in metric_names("fast") if name != "map_leakage"]
+    faithfulness = FaithfulnessScores(methods, fast, num_images=7, num_steps=4, target_layer="4")
     trainer = pl.Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
         logger=CSVLogger(folder, name="", version="run"), enable_checkpointing=False, enable_progress_bar=False,

@@ -235,6 +235,15 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
         assert float(row["low_95"]) <= float(row["score"]) <= float(row["high_95"])
     assert abs(float(differences["grad_cam", "average_drop"]["score"])) > 1e-6
     assert f"{paths[1]} minus {paths[0]}, on the same images" in out
+    # Another image's map is scored beside each, and what is beyond it is compared.
+    beyond = scores("evaluated/differences_beyond_shuffled.csv")
+    for (method, metric), row in beyond.items():
+        expected = [float(each[name, metric]["score"]) for each in (second, first)
+                    for name in (method, f"shuffled_{method}")]  # fmt: skip
+        assert float(row["score"]) == pytest.approx(expected[0] - expected[1] - expected[2] + expected[3], abs=1e-4)
+    assert ("grad_cam", "average_drop") in beyond
+    assert f"{paths[1]} minus {paths[0]}, beyond shuffled maps, on the same images" in out
+    assert "evaluated/differences.csv, evaluated/differences_beyond_shuffled.csv" in out
     # The same network against itself differs in nothing.
     status, out, _ = evaluate("--checkpoint", paths[0], "--compare", paths[0], *words, "--out", "same")
     assert status == 0
@@ -253,7 +262,8 @@ def test_each_checkpoint_gets_images_normalized_as_in_its_own_run(evaluate):
     assert settings[1]["normalization"] == {"mean": pytest.approx([0.1, 0.2, 0.3]), "std": [0.5, 0.5, 0.5]}
     assert settings[0]["images"] == settings[1]["images"]
     # The same weights by themselves, on images of the first run, say the same.
-    assert evaluate("--checkpoint", paths[1], "--config", "runs/plain/config.yaml", *words, "--out", "alone")[0] == 0
+    words += ["--config", "runs/plain/config.yaml", "--controls", "shuffled", "--out", "alone"]
+    assert evaluate("--checkpoint", paths[1], *words)[0] == 0
     assert Path("alone/scores.csv").read_text() == Path("evaluated/compared/scores.csv").read_text()
 
 
@@ -501,6 +511,7 @@ def test_options_reach_the_functions(evaluate, called):
     status, _, err = evaluate(
         "--network", "resnet18", "--weights", "DEFAULT", "--config", "squares.yaml", "--size", "64", "--mean", "0",
         "0.5", "1", "--std", "1", "1", "2", "--methods", "cam,grad_cam", "--metrics", "fast", "--num_images", "7",
+        "--controls", "center",
         "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
         "--annotation", "masks", "--num_steps", "9", "--insertion_start", "zeros", "--deletion_end", "blur",
         "--tolerance", "3", "--num_stages", "2", "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
@@ -514,7 +525,8 @@ def test_options_reach_the_functions(evaluate, called):
     assert called["load_data"] == ((Path("squares.yaml"), "load_network"), {})
     settings = EvaluationSettings("label", "masks", 9, "zeros", "blur", num_stages=2, tolerance=3, seed=13)
     assert called["evaluate"] == (("load_network", "load_data"), {
-        "methods": "cam,grad_cam", "metrics": "fast", "split": "val", "num_images": 7, "folder": "there", "fresh": True,
+        "methods": "cam,grad_cam", "metrics": "fast", "controls": "center",
+        "split": "val", "num_images": 7, "folder": "there", "fresh": True,
         "target_layer": "layer3", "settings": settings, "batch_size": 5, "num_resamples": 11, "num_panel_maps": 0,
         "num_gallery_images": 4, "max_batch": 6, "num_channels": 12,
     })  # fmt: skip

@@ -599,7 +599,7 @@ def other_network() -> nn.Module:
 
 def test_a_comparison_is_two_evaluations_and_their_difference():
     how = {"methods": "grad_cam,layer_cam", "metrics": "average_drop,gradient_noise", **QUICK}
-    one, other = evaluate(tiny(), pairs(), **how), evaluate(other_network(), pairs(), **how)
+    one, other = (evaluate(each, pairs(), **how, controls="shuffled") for each in (tiny(), other_network()))
     found = camtrain.compare(tiny(), other_network(), pairs(), **how)
     assert (found.first.scores, found.second.scores) == (one.scores, other.scores)
     assert found.differences.scores == other.minus(one).scores
@@ -611,7 +611,7 @@ def test_a_comparison_is_two_evaluations_and_their_difference():
     assert found.differences.score("grad_cam", "average_drop").shown(signed=True) in found.differences.table()
     assert "CIFARResNet minus CIFARResNet, on the same images" in str(found)
     assert str(found) == repr(found)
-    assert found._repr_html_().count("<table>") == 6
+    assert found._repr_html_().count("<table>") == 7  # of the differences beyond control, one
     same = camtrain.compare(tiny(), tiny(), pairs(), **how)
     assert all(tuple(each.interval) == (0, 0, 0) for each in same.differences)
 

@@ -225,6 +225,8 @@ def test_an_image_s_rows_do_not_depend_on_the_batch(network, batch):
         one = slice(index, index + 1)
         alone = Batch(batch.images[one], batch.labels[one], batch.boxes[one], batch.masks[one])
         for pair, rows in evaluator(alone).rows.items():
+            if pair[1] == "map_leakage":  # an image alone has no other one to lay its map over
+                continue
             torch.testing.assert_close(rows, together[pair][one], rtol=2e-3, atol=1e-4, msg=str(pair))
 
 

@@ -71,7 +71,8 @@ def test_nothing_counted_is_nan_and_reset_forgets(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_says_which_way_is_better(name):
     score, _ = example(name)
-    assert score.higher_is_better == (name not in ("AverageDrop", "DeletionAUC", "GradientNoise"))
+    lower_is_better = ("AverageDrop", "DeletionAUC", "GradientNoise", "MapLeakage", "NormalizedDeletionAUC")
+    assert score.higher_is_better == (name not in lower_is_better)
     assert score.is_differentiable is False
 
 

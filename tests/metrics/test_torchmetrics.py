@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torchmetrics import MetricCollection
 
+import camtrain
 from camtrain import metrics
 from camtrain.metrics import (
     AdditiveScore,
@@ -28,6 +29,7 @@ from camtrain.metrics import (
     PointingGame,
     Win,
 )
+from camtrain.networks import CIFARResNet
 from tests.metrics.examples import NAMES, N, example, of_images
 
 FOLDER = Path(metrics.__file__).parent
@@ -63,9 +65,8 @@ def test_update_names_and_describes_its_arguments(name):
 
 
 def settings(name):
-    return {"Win": [3], "InsertionAUC": [4], "DeletionAUC": [4], "ROAD": [3], "ParameterRandomization": [2]}.get(
-        name, []
-    )
+    lengths = {"Win": [3], "ROAD": [3], "ParameterRandomization": [2]}
+    return [4] if name.endswith("AUC") else lengths.get(name, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -361,8 +362,20 @@ def test_no_metric_imports_matplotlib_itself():
                 assert "matplotlib" not in ast.unparse(node), path
 
 
-def test_the_listing_of_the_page_runs():
-    (listing,) = re.findall(r"```python\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+LISTINGS = re.findall(r"```python\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.filterwarnings("ignore:4 of 4 images have no:camtrain.messages.CamtrainWarning")
+def test_the_listing_of_scores_beyond_control_runs():
+    (listing,) = (each for each in LISTINGS if "beyond" in each)
+    data = [(torch.rand(4, 3, 16, 16), torch.arange(4))]
+    given = {"network": CIFARResNet(depth=8, width=4), "data": data, "camtrain": camtrain}
+    other = camtrain.evaluate(CIFARResNet(depth=8, width=4), data, controls="shuffled", progress=False)
+    exec(listing, given | {"other": other})
+
+
+def test_the_listing_of_a_loop_runs():
+    (listing,) = (each for each in LISTINGS if "MetricCollection" in each)
     names = {}
     exec(listing, names)
     assert float(names["metrics"].compute()["AverageDrop"]) == pytest.approx(0.375)

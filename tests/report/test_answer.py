@@ -293,3 +293,70 @@ def test_pareto_front_is_that_of_all_pairs():
         }
         front = pareto_front(values)
         assert {values[place] for place in front} == {values[p] for p in range(8) if p not in dominated}
+
+
+# Controls and leakage ----------------------------------------------------------------------------
+
+
+def with_controls(weight, seed, drop, insertion, control_drop, control_insertion, leak, accuracy=0.9):
+    more = {
+        "evaluated/average_drop/shuffled_grad_cam": control_drop,
+        "evaluated/insertion_auc/shuffled_grad_cam": control_insertion,
+        "evaluated/average_drop/center": 0.9,  # another image's map comes first
+        "evaluated/insertion_auc/center": 0.1,
+        "evaluated/map_leakage/grad_cam": leak,
+        "evaluated/map_leakage/shuffled_grad_cam": 0.9,
+        "evaluated/normalized_insertion_auc/grad_cam": insertion * 5,
+    }
+    return simple(weight, seed, accuracy, drop, insertion, **more)
+
+
+def test_the_gain_beyond_control_by_hand(tmp_path):
+    rows = [with_controls(0, 0, 0.5, 0.6, 0.7, 0.5, 0.05), with_controls(0.1, 0, 0.3, 0.7, 0.6, 0.55, 0.06)]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert [score.column.removeprefix("evaluated/") for score in answer.scores] == [
+        "average_drop/grad_cam", "insertion_auc/grad_cam",
+    ]  # fmt: skip
+    assert answer.best.gain.mean == pytest.approx((0.2 + 0.1) / 2)
+    # The control's drop falls by 0.1 as well, and its insertion rises by 0.05.
+    assert answer.best.beyond.mean == pytest.approx((0.2 - 0.1 + 0.1 - 0.05) / 2)
+    assert answer.best.leakage.mean == pytest.approx(0.01)
+    assert "Beyond the scores of control maps, the gain is +7.50 points (1 seed)." in answer.sentence
+    assert "Leakage changes by +1.00 points (1 seed)." in answer.sentence
+    assert "leak at most 3 points more than the baseline's. A gain" in answer.rule
+    table = str(answer.table)
+    assert "gain beyond control, points" in table
+    assert "+7.50" in table
+
+
+def test_a_point_that_leaks_is_refused(tmp_path):
+    rows = [
+        row
+        for seed in range(2)
+        for row in (
+            with_controls(0, seed, 0.5, 0.6, 0.7, 0.5, 0.05),
+            with_controls(0.1, seed, 0.4, 0.6, 0.7, 0.5, 0.08),  # by exactly the margin
+            with_controls(1, seed, 0.1, 0.8, 0.7, 0.5, 0.20),
+        )
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    answer = answered(points, Rule())
+    assert answer.best.runs.point == {WEIGHT: 0.1}
+    assert answer.sentence.endswith(
+        "Refused, since the maps leak over 3 points more than the baseline's: λ = 1 (+15.00 points (95 % interval "
+        "+15.00 to +15.00, 2 seeds))."
+    )
+    assert answered(points, Rule(leakage_margin=0.2)).best.runs.point == {WEIGHT: 1}
+    alone = answered([points[0], points[2]], Rule())
+    assert alone.best is None
+    assert alone.sentence.startswith(
+        "No point keeps its accuracy within 1 point of the baseline's without leaking too much. Refused, since"
+    )
+    with pytest.raises(ValueError, match="`leakage_margin`: expected a fraction"):
+        Rule(leakage_margin=3)
+
+
+def test_a_study_without_leakage_or_controls_says_nothing_of_them(tmp_path):
+    answer = answered(points_of(made_up(tmp_path, [simple(0, 0, 0.9, 0.5, 0.6), simple(1, 0, 0.9, 0.4, 0.6)])), Rule())
+    assert "eak" not in answer.sentence + answer.rule
+    assert "control" not in answer.sentence + answer.rule + str(answer.table)

@@ -1,0 +1,87 @@
+"""Content that does not show the explained class, with a map over it: what map leakage is measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from camtrain.controls import content_seeds, donors
+from camtrain.evaluation.masked_image import masked_images
+from camtrain.evaluation.need import ProbabilityNeed
+
+if TYPE_CHECKING:
+    from camtrain.evaluation.measured import ExplainedBatch
+
+
+def noise_images(images: Tensor, seed: int = 0) -> Tensor:
+    """Gaussian noise of mean 0 and standard deviation 1, in the units of normalized images.
+
+    The noise of an image is drawn with a seed that depends on the image's values and on `seed`, so that it does not
+    depend on the other images of the batch.
+
+    Args:
+        images: (N, 3, H, W) images.
+        seed: The seed.
+
+    Returns:
+        (N, 3, H, W), on the device of the images.
+
+    Example:
+        >>> images = torch.rand(3, 3, 4, 4)
+        >>> noise_images(images).shape, torch.equal(noise_images(images)[1:2], noise_images(images[1:2]))
+        (torch.Size([3, 3, 4, 4]), True)
+    """
+    noise = torch.empty(images.shape)
+    for place, each in enumerate(content_seeds(images, seed)):
+        noise[place] = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(each))
+    return noise.to(images)
+
+
+def other_images(class_idx: Tensor, labels: Tensor | None, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """For each image of a batch, another one that does not show its class.
+
+    Args:
+        class_idx: (N,) explained classes.
+        labels: (N,) labels; `None` where they are unknown.
+        seed: The seed of the choice; see `camtrain.controls.donors`.
+
+    Returns:
+        (N,) indices of the other images, and (N,) bool: whether the other image is of another class, both by its own
+        explained class and by its label. In a batch where one class has more than half of the images it cannot be for
+        all, and a batch of one image has no other.
+
+    Example:
+        >>> other_images(torch.tensor([0, 1]), None)
+        (tensor([1, 0]), tensor([True, True]))
+        >>> other_images(torch.tensor([0, 1]), torch.tensor([0, 0]))  # the second image is taken for a 1 and is a 0
+        (tensor([1, 0]), tensor([False, True]))
+    """
+    if len(class_idx) < 2:
+        return torch.arange(len(class_idx), device=class_idx.device), torch.zeros_like(class_idx, dtype=torch.bool)
+    others = donors(class_idx, seed)
+    foreign = class_idx[others] != class_idx
+    if labels is not None:
+        foreign = foreign & (labels[others] != class_idx)
+    return others, foreign
+
+
+def _assembled(batch: ExplainedBatch, shared: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
+    others, foreign = batch.others
+    # What the network says about the other image is known already.
+    plain = batch.probabilities[others, batch.class_idx]
+    found = torch.stack([torch.stack([plain, *shared], dim=1), torch.stack([*own], dim=1)], dim=1)
+    found[:, :, 0] = torch.where(foreign.unsqueeze(1), found[:, :, 0], torch.nan)
+    return found
+
+
+CONTENT_SCORES = ProbabilityNeed(
+    name="content_scores",
+    shared=lambda batch: [batch.contents[1]],
+    variants=lambda batch, measured: [masked_images(content, measured.cams) for content in batch.contents],
+    assembled=_assembled,
+)
+"""(N, 2, 2) probabilities of the explained class: first on the content itself, then on content ⊙ map; of another image
+(NaN where the batch has none of another class), then of noise."""
