@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import yaml  # type: ignore[import-untyped, unused-ignore]
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from camtrain.ablation.ablation import Ablation
 from camtrain.ablation.local_executor import LocalExecutor
@@ -18,7 +21,7 @@ from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
 from camtrain.evaluation import EvaluationPlan
 from camtrain.files import write_whole
-from camtrain.messages import CamtrainWarning, nearest_names
+from camtrain.messages import CamtrainWarning, nearest_names, positive_integer
 from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
 from camtrain.study import Axis, Study, StudyPlan, Trial, grid
 
@@ -97,28 +100,41 @@ def ablate(
     Warns:
         CamtrainWarning: If a trial failed, or the folder holds finished trials that are not part of the grid.
     """
-    axes = [Axis(key, tuple(values)) for key, values in grid.items()]
+    where = chosen_executor(executor, jobs)
+    axes = [Axis(key, _several("grid", values, key)) for key, values in grid.items()]
     study = planned_study(
         config,
         axes,
         Path(folder),
-        seeds,
+        _several("seeds", seeds),
         evaluation,
         threads=threads,
-        jobs=jobs,
+        jobs=getattr(where, "jobs", None),
         wandb=wandb,
         project=project,
     )
-    return run_study(study, chosen_executor(executor, jobs), on_trial, progress=progress)
+    return run_study(study, where, on_trial, progress=progress)
+
+
+def _several(argument: str, values: Any, key: str = "") -> tuple[Any, ...]:
+    """Several values as a tuple; one alone, or text, is an error."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"`{argument}`: expected several values{f' of {key}' if key else ''}, got {values!r}")
+    return tuple(values)
 
 
 def chosen_executor(executor: Literal["local", "ray"] | Executor, jobs: int | None = None) -> Executor:
     """The executor of a name, or the one given.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If there is none of that name, or `jobs` is given beside an executor or is not positive.
+        TypeError: If a class is given instead of an executor.
     """
+    if isinstance(executor, type):
+        raise TypeError(f"`executor`: expected an executor, such as {executor.__name__}(), got the class")
     if callable(executor):
+        if jobs is not None:
+            raise ValueError(f"`jobs`: expected none beside an executor, which has its own, got {jobs}")
         return executor
     if executor == "local":
         return LocalExecutor(1 if jobs is None else jobs)
@@ -145,8 +161,10 @@ def run_study(
             if on_trial is not None:
                 on_trial(outcome)
 
-        outcomes = executor(study, tell)
-    study.write_results()
+        try:
+            outcomes = executor(study, tell)
+        finally:
+            study.write_results()
     ablation = Ablation(study, outcomes)
     for outcome in ablation.failed:
         message = f"{outcome.trial} failed: {outcome.message} ({outcome.log})"
@@ -187,16 +205,57 @@ def planned_study(
         FileNotFoundError: If there is no such configuration.
         ValueError: If something does not fit.
     """
+    seeds = tuple(seeds)
     _check_grid(axes, seeds)
-    path = _configuration(config, folder)
+    for name, value in (("threads", threads), ("jobs", jobs)):
+        if value is not None:
+            positive_integer(name, value)
     earlier = Study.plan_in(folder) if (folder / "study.json").is_file() else None
-    resolver = ConfigResolver(path)
-    run = resolver.run_settings
-    plan = StudyPlan(
-        name=folder.absolute().name,
-        config=str(path),
+    with _configuration(config) as resolved:
+        resolver = ConfigResolver(resolved)
+        plan = _plan(resolver, config, axes, folder, seeds, evaluation, threads, jobs, wandb, project, split, command)
+        if earlier and earlier.threads != plan.threads:
+            if threads:
+                raise ValueError(
+                    f"`threads`: the study in {folder} began with {earlier.threads}, on which its numbers depend, got "
+                    f"{threads}; choose another folder"
+                )
+            plan = replace(plan, threads=earlier.threads)
+        trials = _trials(plan, resolver)
+    for trial in trials:
+        _check_trainer(trial.config["trainer"])
+    study = Study(folder, plan, trials)
+    if len(study.trials) < len(trials):
+        raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
+    if isinstance(config, Mapping):
+        write_whole(Path(plan.config), _as_yaml(config))
+    study.write()
+    if others := study.others():
+        message = f"{len(others)} finished runs in {folder} are not part of this grid; they are left alone"
+        warnings.warn(message, CamtrainWarning, stacklevel=3)
+    return study
+
+
+def _plan(
+    resolver: ConfigResolver,
+    config: str | Path | Mapping[str, Any],
+    axes: Sequence[Axis],
+    folder: Path,
+    seeds: Sequence[int],
+    evaluation: EvaluationPlan | None,
+    threads: int | None,
+    jobs: int | None,
+    wandb: WandbMode | None,
+    project: str | None,
+    split: Literal["test", "val"] | None,
+    command: Sequence[str],
+) -> StudyPlan:
+    run, name = resolver.run_settings, folder.absolute().name
+    return StudyPlan(
+        name=name,
+        config=str(folder / f"{name}.yaml" if isinstance(config, Mapping) else config),
         axes=tuple(axes),
-        seeds=tuple(seeds),
+        seeds=tuple(map(int, seeds)),
         evaluation=evaluation,
         split=split or ("test" if evaluation is None else evaluation.split),
         wandb=wandb or run.wandb,
@@ -206,24 +265,6 @@ def planned_study(
         test=run.test,
         command=tuple(command),
     )
-    if earlier and earlier.threads != plan.threads:
-        if threads:
-            raise ValueError(
-                f"`threads`: the study in {folder} began with {earlier.threads}, on which its numbers depend, got "
-                f"{threads}; choose another folder"
-            )
-        plan = replace(plan, threads=earlier.threads)
-    trials = _trials(plan, resolver)
-    for trial in trials:
-        _check_trainer(trial.config["trainer"])
-    study = Study(folder, plan, trials)
-    if len(study.trials) < len(trials):
-        raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
-    study.write()
-    if others := study.others():
-        message = f"{len(others)} finished runs in {folder} are not part of this grid; they are left alone"
-        warnings.warn(message, CamtrainWarning, stacklevel=3)
-    return study
 
 
 def check_score(score: str | None, evaluation: EvaluationPlan | None) -> None:
@@ -252,15 +293,26 @@ def _check_grid(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
         raise ValueError(f"`seeds`: expected each seed once, and at least one, got {list(seeds)}")
 
 
-def _configuration(config: str | Path | Mapping[str, Any], folder: Path) -> Path:
-    """The path of a configuration; one that is given as a mapping is written to the study's folder."""
-    if isinstance(config, Mapping):
-        path = folder / f"{folder.absolute().name}.yaml"
-        write_whole(path, yaml.safe_dump(dict(config), sort_keys=False))
-        return path
-    if not Path(config).is_file():
-        raise FileNotFoundError(f"`config`: no such file: {config}")
-    return Path(config)
+@contextmanager
+def _configuration(config: str | Path | Mapping[str, Any]) -> Iterator[Path]:
+    """The path of a configuration; one that is given as a mapping is in a file meanwhile."""
+    if not isinstance(config, Mapping):
+        if not Path(config).is_file():
+            raise FileNotFoundError(f"`config`: no such file: {config}")
+        yield Path(config)
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        write_whole(path, _as_yaml(config))
+        yield path
+
+
+def _as_yaml(config: Mapping[str, Any]) -> str:
+    """A configuration as text; OmegaConf's interpolations stay as they are."""
+    try:
+        return OmegaConf.to_yaml(config if OmegaConf.is_config(config) else OmegaConf.create(dict(config)))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"`config`: expected values that YAML can hold; {error}") from error
 
 
 def _trials(plan: StudyPlan, resolver: ConfigResolver) -> list[Trial]:

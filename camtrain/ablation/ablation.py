@@ -88,7 +88,7 @@ class Ablation:
             log_study(self.study, report.pictures)
         return report
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.folder}: {len(self.rows)} of {len(self.study.trials)} runs finished"
 
     def _repr_html_(self) -> str:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.study import Study, Trial

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import run_trial
-from camtrain.study import Study
+from camtrain.study import Study, Trial
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,29 @@ class RayExecutor:
             _connect(ray, None if self.jobs is None else self.jobs * study.plan.threads)
         try:
             task = ray.remote(num_cpus=study.plan.threads, num_gpus=self.gpus_per_trial, max_retries=3)(_run)
-            folder = study.folder.absolute()
-            waiting = {task.remote(folder, trial.name): trial.name for trial in study.trials}
+            # As it is now: another call on the same folder may plan other trials meanwhile.
+            study = Study(study.folder.absolute(), study.plan, study.trials)
+            path = [each for each in sys.path if each]
+            waiting = {task.remote(study, trial, path): trial.name for trial in study.trials}
             outcomes: dict[str, Outcome] = {}
-            while waiting:
-                (ready,), _ = ray.wait(list(waiting), num_returns=1)
-                outcome = _outcome(ray, ready, waiting.pop(ready))
-                outcomes[outcome.trial] = outcome
-                on_trial(outcome)
+            try:
+                while waiting:
+                    (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                    outcome = _outcome(ray, ready, waiting.pop(ready))
+                    outcomes[outcome.trial] = outcome
+                    on_trial(outcome)
+            except BaseException:
+                for reference in waiting:
+                    ray.cancel(reference, force=True)  # its worker ends with it
+                raise
         finally:
             if ours:
                 ray.shutdown()
         return [outcomes[trial.name] for trial in study.trials]
 
 
-def _run(folder: Path, name: str) -> Outcome:
-    study = Study.opened(folder)
-    return run_trial(study, study.trial_named(name))
+def _run(study: Study, trial: Trial, path: list[str]) -> Outcome:
+    return run_trial(study, trial, {"PYTHONPATH": os.pathsep.join([*path, *filter(None, sys.path)])})
 
 
 def _connect(ray: Any, cores: int | None) -> None:

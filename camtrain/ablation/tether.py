@@ -1,4 +1,4 @@
-"""A process that ends when the one which started it does, however that ended."""
+"""A process that ends when its parent does, however the parent ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 _VARIABLE = "CAMTRAIN_TETHERED"
+_IS_TETHERED = threading.Event()
 
 
 def start_tethered(
     words: Sequence[str], log: Path, environment: Mapping[str, str], kept_open: int
 ) -> subprocess.Popen[bytes]:
-    """Start a process that calls `let_go_with_parent`.
+    """Start a process that calls `end_with_parent`.
 
     It has a process group of its own, so that Ctrl-C reaches its parent alone, which then decides.
 
@@ -39,10 +41,24 @@ def start_tethered(
         )
 
 
-def let_go_with_parent() -> None:
+def restart(words: Sequence[str]) -> NoReturn:
+    """Replace this process by another one, which ends with its parent as this one does.
+
+    Args:
+        words: The program and its arguments.
+    """
+    if _IS_TETHERED.is_set():
+        os.environ[_VARIABLE] = "1"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(words[0], list(words))
+
+
+def end_with_parent() -> None:
     """In a process that `start_tethered` started: end it and its children with the parent. In others, nothing."""
     # Children of this process are not tethered to anything.
     if os.environ.pop(_VARIABLE, None):
+        _IS_TETHERED.set()
         threading.Thread(target=_wait_for_the_end, args=(os.dup(0),), daemon=True).start()
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  it lasts as long as the process
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -74,8 +75,11 @@ def _run_if_free(
         try:
             if study.row(trial) is not None:
                 return Outcome(trial.name, "was finished")
+            study.hand_over(trial)
             threads = str(study.plan.threads)
-            variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **environment}
+            variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+            # What a configuration names must be importable there as it is here.
+            variables |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}
             words = [*worker, str(study.folder), folder.name, *mode]
             status = _status_of(start_tethered(words, log, variables, lock), stop)
             seconds = time.monotonic() - started

@@ -58,22 +58,24 @@ def write_sweep(study: Study, words: Sequence[str]) -> str:
     )
 
 
-def point_of(study: Study, words: Sequence[str]) -> Trial:
+def point_of(study: Study, point: Sequence[str]) -> Trial:
     """The trial that an agent of a sweep is to run.
 
     Args:
         study: The study.
-        words: `KEY=VALUE` for each key of the grid, and `seed=S`.
+        point: `KEY=VALUE` for each key of the grid, and `seed=S`, as the agent writes them.
 
     Raises:
         ValueError: If no trial has these values.
     """
     chosen = {}
-    for word in words:
-        key, _, text = word.partition("=")
+    for word in point:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ValueError(f"`point`: expected KEY=VALUE, got {word!r}")
         # W&B's agent writes values as Python does.
         chosen[key] = None if text == "None" else Axis.parsed(f"{key}={text}").values[0]
     for trial in study.trials:
         if {**trial.point, "seed": trial.seed}.items() <= chosen.items():
             return trial
-    raise ValueError(f"`point`: expected a value of the grid for each key and a seed, got {' '.join(words)}")
+    raise ValueError(f"`point`: expected a value of the grid for each key and a seed, got {' '.join(point)}")

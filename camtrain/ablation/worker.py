@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
-from camtrain.ablation.tether import let_go_with_parent
+from camtrain.ablation.tether import end_with_parent, restart
 from camtrain.evaluation import NETWORK, evaluate
 from camtrain.files import write_whole
 from camtrain.loading import checkpoint_in, load_data, load_network
@@ -29,65 +30,92 @@ _FITTED = "fitted.json"
 STOPPED = 143
 """The exit status of a worker whose training was stopped before its end, as after SIGTERM."""
 
+Train = Callable[[Path, RunSettings], Path]
+"""From a configuration and the settings of a run to the folder of the finished run."""
+
 
 def main(words: list[str] | None = None) -> int:
-    """Run the trial that the words name.
+    """Train the trial that the words name, and score it in a fresh process; what is done already is not done again.
+
+    Scores must not depend on what a training leaves behind in its process. Of several processes that Lightning starts
+    for several devices, one goes on to the scores.
 
     Args:
-        words: The folder of a study, the name of a trial, and `offline`, `online` or `disabled` if W&B's mode is
-            another one than the study's. `None` takes them from the command line.
+        words: The folder of a study, the name of a trial's folder, and `offline`, `online` or `disabled` if W&B's mode
+            is another one than the study's. `None` takes them from the command line.
 
     Returns:
         The exit status.
     """
-    folder, name, *mode = sys.argv[1:] if words is None else words
-    study = Study.opened(Path(folder))
-    try:
-        finish_trial(study, study.trial_named(name), mode[0] if mode else None)
-    except TrainingStoppedError as error:
-        print(error, file=sys.stderr)
-        return STOPPED
+    words = sys.argv[1:] if words is None else words
+    if len(words) not in (2, 3):
+        print("usage: python -m camtrain.ablation.worker FOLDER TRIAL [offline|online|disabled]", file=sys.stderr)
+        return 2
+    study, trial = Study.taken_over(Path(words[0]), words[1])
+    if not is_trained(study, trial):
+        try:
+            train_trial(study, trial, words[2] if len(words) == 3 else None)
+        except TrainingStoppedError as error:
+            print(error, file=sys.stderr)
+            return STOPPED
+        if is_first_process():
+            restart([sys.executable, "-m", "camtrain.ablation.worker", *words])
+        return 0
+    score_trial(study, trial)
     return 0
 
 
-def finish_trial(
-    study: Study, trial: Trial, wandb: str | None = None, train: Callable[[Path, RunSettings], Path] = fit
-) -> None:
-    """Train, score and enter what is not yet there; a training that was stopped goes on from its last checkpoint.
+def is_trained(study: Study, trial: Trial) -> bool:
+    """Whether a trial has been trained, and tested if that is planned."""
+    record = study.folder_of(trial) / _FITTED
+    if not record.is_file():
+        return False
+    return bool(json.loads(record.read_text(encoding="utf-8")).get("test", True)) or not study.plan.test
+
+
+def train_trial(study: Study, trial: Trial, wandb: str | None = None, train: Train = fit) -> None:
+    """Train a trial; a training that was stopped goes on from its last checkpoint.
 
     Args:
         study: The study.
         trial: One of its trials.
         wandb: W&B's mode; `None` is the study's.
-        train: From a configuration and the settings of a run to the folder of the finished run.
+        train: Trains a configuration.
     """
-    run, checkpoint = _trained(study, trial, wandb or study.plan.wandb, train)
+    plan, folder = study.plan, study.folder_of(trial)
+    settings = RunSettings(
+        folder=str(folder.parent),
+        name=folder.name,
+        wandb=wandb or plan.wandb,  # type: ignore[arg-type]
+        project=plan.project,
+        group=plan.name,
+        tags=list(plan.tags),
+        test=plan.test,
+        resume=True,
+    )
+    run = train(folder / "config.yaml", settings)
+    if is_first_process():
+        found = {"run": run.name, "checkpoint": checkpoint_in(run).name, "test": plan.test}
+        write_whole(folder / _FITTED, json.dumps(found, indent=2) + "\n")
+
+
+def score_trial(study: Study, trial: Trial) -> None:
+    """Score the maps of a trained trial, and enter its result in the study.
+
+    Args:
+        study: The study.
+        trial: One of its trials.
+    """
+    found = json.loads((study.folder_of(trial) / _FITTED).read_text(encoding="utf-8"))
+    run = study.folder_of(trial) / found["run"]
+    checkpoint = run / "checkpoints" / found["checkpoint"]
     scores: dict[str, Any] = {**_logged(run, checkpoint), **_scored(study, trial, checkpoint)}
     study.write_row(trial, scores | provenance())
 
 
-def _trained(study: Study, trial: Trial, wandb: str, train: Callable[[Path, RunSettings], Path]) -> tuple[Path, Path]:
-    """The folder of the finished run, and the checkpoint that its test scored."""
-    plan, folder = study.plan, study.folder_of(trial)
-    record = folder / _FITTED
-    found = {"test": True, **json.loads(record.read_text(encoding="utf-8"))} if record.is_file() else None
-    # Trained once only, but for a test that was not planned then.
-    if found is None or (plan.test and not found["test"]):
-        settings = RunSettings(
-            folder=str(folder.parent),
-            name=folder.name,
-            wandb=wandb,  # type: ignore[arg-type]
-            project=plan.project,
-            group=plan.name,
-            tags=list(plan.tags),
-            test=plan.test,
-            resume=True,
-        )
-        run = train(folder / "config.yaml", settings)
-        found = {"run": run.name, "checkpoint": checkpoint_in(run).name, "test": plan.test}
-        write_whole(record, json.dumps(found, indent=2) + "\n")
-    run = folder / found["run"]
-    return run, run / "checkpoints" / found["checkpoint"]
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that train together."""
+    return int(getattr(rank_zero_only, "rank", None) or 0) == 0
 
 
 def _logged(run: Path, checkpoint: Path) -> dict[str, float]:
@@ -162,5 +190,5 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
-    let_go_with_parent()
+    end_with_parent()
     sys.exit(main())

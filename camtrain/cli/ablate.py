@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from jsonargparse import Namespace
 
-from camtrain.ablation import Ablation, RayExecutor, ablate, run_trial
+from camtrain.ablation import Ablation, Executor, RayExecutor, ablate, run_trial
 from camtrain.ablation.ablate import (
     DEFAULT_EVALUATION,
     METRICS_OF_A_STUDY,
@@ -25,8 +25,9 @@ from camtrain.cli.console import say, warnings_as_lines
 from camtrain.cli.evaluate import PROTOCOL
 from camtrain.cli.report import add_rule, rule_of
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
+from camtrain.methods import METHODS
 from camtrain.report import Rule
-from camtrain.study import Axis, Study
+from camtrain.study import Axis, Study, Trial
 
 _EXAMPLES = f"""
 examples:
@@ -63,18 +64,27 @@ def ablate_command(words: Sequence[str]) -> int:
         SystemExit: With status 2 if an argument is wrong, with 0 after the help.
     """
     parser = ablate_parser()
+    if any(word.replace("-", "_").startswith("__evaluate_with") for word in words):
+        parser.error("--evaluate_with: its words are options of `camtrain ablate` now; give them directly")
     settings = parser.parsed(words)
-    with warnings_as_lines("ablate", parser.in_words):
-        try:
+    try:
+        with warnings_as_lines("ablate", parser.in_words):
             study = _study(parser, settings, words)
-            if settings.wandb_sweep:
-                print(write_sweep(study, [word for word in words if word not in ("--wandb_sweep", "--wandb-sweep")]))
-                return 0
-            if settings.point:
-                return _run_point(study, settings)
-            ablation = _run(study, settings)
-        except (ValueError, OSError, ModuleNotFoundError) as error:
-            parser.error(str(error).replace("`grid`", "--set"))
+            executor = _executor(settings)
+            trial = point_of(study, settings.point) if settings.point else None
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        parser.error(str(error))
+    if settings.wandb_sweep:
+        print(write_sweep(study, [word for word in words if word not in ("--wandb_sweep", "--wandb-sweep")]))
+        return 0
+    with warnings_as_lines("ablate", str):  # what a trial says names its own arguments
+        if trial is not None:
+            return _run_point(study, trial, settings)
+        say("ablate", f"{len(study.trials)} runs in {study.folder}, {study.plan.threads} thread(s) each")
+        try:
+            ablation = run_study(study, executor)
+        except ModuleNotFoundError as error:
+            parser.error(str(error))
         except KeyboardInterrupt:
             say("ablate", "stopped; the same command goes on from here")
             return 130
@@ -94,7 +104,8 @@ def ablate_parser() -> CommandParser:
     }
     seeds = {"type": str, "default": "0", "metavar": "S,S,...", "help": "Each point is run with each of these seeds."}
     names = ("config", ("grid", "--set"), "seeds", ("folder", "--out"))
-    parser.add_parameters("study", ablate, names, grid=grid, seeds=seeds)
+    config = {"type": str, "help": "The path of a configuration of `camtrain fit`."}
+    parser.add_parameters("study", ablate, names, config=config, grid=grid, seeds=seeds)
     jobs = {"type": int | None, "default": None, "help": (
         "The number of trials at a time, dealt out over GPUs. The default is 1, with Ray the room that the cluster has."
     )}  # fmt: skip
@@ -109,13 +120,14 @@ def ablate_parser() -> CommandParser:
         action="store_true",
         help="Run nothing: write a W&B sweep file, sweep.yaml, and print the command that its agents run.",
     )
-    where.add_argument(
-        "--point",
-        nargs="+",
-        type=str,
-        metavar="KEY=VALUE",
-        help="Run one point of the grid only, with seed=S, as the agents of a sweep do; no report is made.",
-    )
+    point = {
+        "nargs": "+",
+        "type": str,
+        "default": None,
+        "metavar": "KEY=VALUE",
+        "help": "Run one point of the grid only, with seed=S, as the agents of a sweep do; no report is made.",
+    }
+    parser.add_parameters("where it runs", point_of, ["point"], point=point)
     scores = (
         "methods",
         "metrics",
@@ -128,6 +140,7 @@ def ablate_parser() -> CommandParser:
     )
     rest = ("max_batch", "batch_size", "num_resamples")
     defaults = {name: {"type": str, "default": ",".join(getattr(DEFAULT_EVALUATION, name))} for name in scores[:3]}
+    defaults["methods"]["help"] = f"Names of methods, separated by commas, or `all`: {', '.join(METHODS)}."
     defaults["metrics"]["help"] = "Names of metrics or of groups of them, separated by commas; `none` scores no maps."
     defaults["num_gallery_images"] = {"default": DEFAULT_EVALUATION.num_gallery_images}
     parser.add_parameters("scores of the maps", EvaluationPlan, [*scores, *rest], **defaults)
@@ -177,17 +190,15 @@ def _seeds(text: str) -> list[int]:
         raise ValueError(f"`seeds`: expected integers separated by commas, got {text!r}") from error
 
 
-def _run(study: Study, settings: Namespace) -> Ablation:
-    executor: Any = settings.executor
-    if executor == "ray":
-        executor = RayExecutor(settings.gpus_per_trial, settings.jobs)
-    say("ablate", f"{len(study.trials)} runs in {study.folder}, {study.plan.threads} thread(s) each")
-    return run_study(study, chosen_executor(executor, settings.jobs))
+def _executor(settings: Namespace) -> Executor:
+    if settings.executor == "ray":
+        return RayExecutor(settings.gpus_per_trial, settings.jobs)
+    return chosen_executor(settings.executor, settings.jobs)
 
 
-def _run_point(study: Study, settings: Namespace) -> int:
+def _run_point(study: Study, trial: Trial, settings: Namespace) -> int:
     """Run one trial, as an agent of a sweep does."""
-    outcome = run_trial(study, point_of(study, settings.point), wandb=settings.wandb)
+    outcome = run_trial(study, trial, wandb=settings.wandb)
     say("ablate", f"{outcome.trial}: {outcome.status} {outcome.message}".strip())
     study.write_results()
     return 1 if outcome.status == "failed" else 0

@@ -55,7 +55,11 @@ def add_rule(parser: CommandParser) -> None:
         "metavar": "POINTS",
         "help": "The accuracy that the best point may lose against the baseline, in points of percent.",
     }
-    parser.add_parameters("report", Ablation.report, ["margin", "score"], margin=margin)
+    score = {
+        "help": "The score whose gain decides: a metric, or metric/method. The default is the mean gain over all "
+        "scores of faithfulness and localization."
+    }
+    parser.add_parameters("report", Ablation.report, ["margin", "score"], margin=margin, score=score)
 
 
 def rule_of(parser: CommandParser, settings: Any) -> dict[str, Any]:

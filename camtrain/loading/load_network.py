@@ -50,7 +50,7 @@ def load_network(
         mean: Mean of images in [0, 1] by which they are normalized, for R, G and B. The default is the network's.
         std: Standard deviation of images in [0, 1], for R, G and B. The default is the network's.
         device: Where the network is put: `auto` (a GPU if there is one), `cpu`, `cuda`, ...
-        seed: The seed of random weights.
+        seed: The seed of random weights and, in commands, of noise and of the bootstrap.
 
     Raises:
         FileNotFoundError: If a file is not there.

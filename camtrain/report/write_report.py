@@ -41,7 +41,7 @@ class Report:
     notes: list[str]
     pictures: list[Path]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n\n".join([self.table, self.answer, *self.notes, str(self.page)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ class ConfigResolver(TrainingCLI):
             ValueError: If the configuration has no such key, or the value does not fit.
         """
         words = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in point.items()]
-        with _errors_instead_of_exits():
+        with _errors_instead_of_exits("grid", *point):
             parsed = self.parser.parse_args([*self._words, *words, f"--seed_everything={seed}"])
         settings = json.loads(self.parser.dump(parsed, skip_none=False, format="json"))["fit"]
         return {key: value for key, value in settings.items() if key not in NOT_OF_TRAINING}
@@ -68,12 +69,19 @@ class ConfigResolver(TrainingCLI):
 
 
 @contextlib.contextmanager
-def _errors_instead_of_exits() -> Iterator[None]:
-    """Raise what a parser would print before it ends the process."""
+def _errors_instead_of_exits(argument: str = "config", *keys: str) -> Iterator[None]:
+    """Raise what a parser would print before it ends the process.
+
+    Args:
+        argument: The argument to name.
+        keys: The keys of the grid that were set.
+    """
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
             yield
     except SystemExit as exit_:
-        message = printed.getvalue().rpartition("error: ")[2].strip()
-        raise ValueError(f"`config`: {message or 'it cannot be read'}") from exit_
+        message = printed.getvalue().rpartition("error: ")[2].strip() or "it cannot be read"
+        where = f" {', '.join(keys)}:" if keys else ""
+        raise ValueError(f"`{argument}`:{where} {message}") from exit_
+    sys.stderr.write(printed.getvalue())

@@ -7,6 +7,8 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
 from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.training_cli import TrainingCLI
 
@@ -36,8 +38,10 @@ def fit(config: str | Path, run: RunSettings) -> Path:
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         # Lightning 2.6 calls what torch 2.14 deprecates; nothing that a user could act on.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        cli = TrainingCLI(["fit", "--config", str(config), *words])
-    trainer = cli.trainer
+        try:
+            trainer = TrainingCLI(["fit", "--config", str(config), *words]).trainer
+        except SIGTERMException as error:  # a SystemExit with status 0
+            raise TrainingStoppedError("the training was stopped before its end") from error
     if trainer.interrupted or trainer.received_sigterm:
         raise TrainingStoppedError("the training was stopped before its end")
     folder = Path(trainer.log_dir or trainer.default_root_dir)

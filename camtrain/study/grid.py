@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,17 @@ class Axis:
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        # NumPy's numbers as Python's, so that JSON and the command line can hold them.
+        plain = tuple(value.item() if hasattr(value, "item") else value for value in self.values)
+        object.__setattr__(self, "values", plain)
+        for value in plain:
+            try:
+                json.dumps(value)
+            except TypeError as error:
+                raise ValueError(
+                    f"`grid`: expected values of {self.key} that YAML can hold, got {value!r}; a class is named by "
+                    "{'class_path': 'camtrain.regularizers.MapL1'}"
+                ) from error
         if not self.key or not self.values:
             raise ValueError(f"`grid`: expected a key and at least one value, got {self.key!r} and {self.values!r}")
         if len({repr(value) for value in self.values}) < len(self.values):

@@ -20,6 +20,7 @@ Row = dict[str, Any]
 """A row of the table of results, by column."""
 
 _FIRST_COLUMNS = ("trial", "hash", "seed")
+_HANDED_OVER = "plan.json"
 
 
 class Study:
@@ -27,8 +28,8 @@ class Study:
 
         study.json               what is run: the plan and its trials
         results.csv              a row for each finished trial
-        trials/<name>/           config.yaml, trial.log, row.json, version_<k>/ with the run that `camtrain.runs.fit`
-                                 made, evaluated_<hash>/ with the files of `camtrain.evaluate`
+        trials/<name>/           config.yaml, plan.json, trial.log, row.json; version_<k>/, the run; evaluated_<hash>/,
+                                 the files of `camtrain.evaluate`
 
     A trial is known by its whole configuration. A new plan takes over the trials that it shares with an earlier one, in
     the folders that they have. The others stay in `trials` and are not in the table.
@@ -98,11 +99,10 @@ class Study:
 
     def evaluation_of(self, trial: Trial) -> Path:
         """The folder with the scores of a trial's maps; scores of other settings are in other folders."""
-        found = self._entry(trial)
-        written = found.get("evaluation") if found else None
-        # Of a trial that is finished it is the folder that it was scored in, also by an earlier version.
-        if written is None or evaluation_from_json(written) != self.plan.evaluation:
-            written = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        written: Any = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        if self.row(trial) is not None:
+            # A finished trial was scored in the folder that its entry names, perhaps by an earlier version.
+            written = (self._entry(trial) or {}).get("evaluation", written)
         return self.folder_of(trial) / f"evaluated_{evaluation_hash(written)}"
 
     def trial_named(self, name: str) -> Trial:
@@ -115,6 +115,36 @@ class Study:
             if name in (trial.name, self.folder_of(trial).name):
                 return trial
         raise KeyError(f"no trial of {self.folder} is called {name!r}")
+
+    def hand_over(self, trial: Trial) -> None:
+        """Write what a worker has to know of a trial beside the trial.
+
+        Another call on the same folder may plan other trials meanwhile, and other scores.
+        """
+        content = {"plan": self.plan.as_json(), "point": dict(trial.point), "seed": trial.seed}
+        write_whole(self.folder_of(trial) / _HANDED_OVER, json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def taken_over(cls, folder: Path, name: str) -> tuple[Study, Trial]:
+        """The study of one trial, as `hand_over` left it.
+
+        Args:
+            folder: The folder of the study.
+            name: The name of the trial's folder below `trials`.
+
+        Raises:
+            FileNotFoundError: If nobody has handed over such a trial.
+        """
+        place = folder / "trials" / name
+        path = place / _HANDED_OVER
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there: camtrain.ablation.run_trial writes it and starts the worker")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
+        trial = Trial(found["point"], found["seed"], config)
+        study = cls(folder, StudyPlan.from_json(found["plan"]), [trial])
+        study._names[trial.hash] = name
+        return study, trial
 
     def row(self, trial: Trial) -> Row | None:
         """The result of a finished trial; `None` if it is not finished, or was scored otherwise than is now planned.

@@ -28,6 +28,10 @@ class StudyPlan:
         tags: W&B's tags of all runs.
         test: True if a training ends with the scores of its best checkpoint on the test images.
         command: The words that were typed; empty where the study was made in Python.
+
+    Raises:
+        ValueError: If W&B has no such mode.
+        TypeError: If the evaluation is none.
     """
 
     name: str
@@ -42,6 +46,12 @@ class StudyPlan:
     tags: tuple[str, ...] = ()
     test: bool = True
     command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.wandb not in ("offline", "online", "disabled"):
+            raise ValueError(f"`wandb`: expected offline, online or disabled, got {self.wandb!r}")
+        if not (self.evaluation is None or isinstance(self.evaluation, EvaluationPlan)):
+            raise TypeError(f"`evaluation`: expected an EvaluationPlan or None, got {self.evaluation!r}")
 
     def as_json(self) -> dict[str, Any]:
         """The plan as JSON can hold it."""

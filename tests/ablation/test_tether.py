@@ -20,8 +20,8 @@ with open("lock", "w") as lock:
 CHILD = """
 import os, subprocess, sys, time
 from pathlib import Path
-from camtrain.ablation.tether import let_go_with_parent
-let_go_with_parent()
+from camtrain.ablation.tether import end_with_parent
+end_with_parent()
 print(os.environ["WORD"], sys.stdin.read() == "", flush=True)
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 Path("pids").write_text(f"{os.getpid()} {grandchild.pid}\\n")

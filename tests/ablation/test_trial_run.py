@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 from camtrain.study import Study
 folder, name, *mode = sys.argv[1:]
-study = Study.opened(Path(folder))
+study, trial = Study.taken_over(Path(folder), name)
 print(name, *mode)
-study.write_row(study.trial_named(name), {"test/accuracy": 0.7})
+study.write_row(trial, {"test/accuracy": 0.7})
 """
 
 
@@ -72,6 +72,13 @@ def test_a_signal_is_named(study):
 def test_the_last_line_of_the_log_is_the_message(study):
     failing = stand_in("import sys; print('first'); sys.exit('wrong')")
     assert run_trial(study, study.trials[0], worker=failing).message == "wrong"
+
+
+def test_a_worker_finds_what_this_process_can_import(study, tmp_path, monkeypatch):
+    (tmp_path / "my_own_module.py").write_text("answer = 42")
+    monkeypatch.syspath_prepend(tmp_path)
+    imports = stand_in("import my_own_module, sys; sys.exit(f'found {my_own_module.answer}')")
+    assert run_trial(study, study.trials[0], worker=imports).message == "found 42"
 
 
 class _Ray:

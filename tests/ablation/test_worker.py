@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +15,11 @@ import pytest
 import torch
 
 from camtrain.ablation import worker
-from camtrain.ablation.worker import STOPPED, finish_trial, main
+from camtrain.ablation.ablate import planned_study
+from camtrain.ablation.worker import STOPPED, is_trained, main, score_trial, train_trial
+from camtrain.evaluation import EvaluationPlan
 from camtrain.runs import TrainingStoppedError
-from camtrain.study import Study, StudyPlan, Trial
+from camtrain.study import Axis, Study, StudyPlan, Trial
 
 
 class Trains:
@@ -43,9 +50,16 @@ def study(tmp_path):
     return study
 
 
+def finish(study, trial, train, wandb=None):
+    """What a worker does, in one process."""
+    if not is_trained(study, trial):
+        train_trial(study, trial, wandb, train)
+    score_trial(study, trial)
+
+
 def test_validation_is_that_of_the_scored_checkpoint(study):
     trial = study.trials[0]
-    finish_trial(study, trial, train=Trains())
+    finish(study, trial, Trains())
     assert study.row(trial)["val/accuracy"] == 0.9, "of the best epoch, whose checkpoint is scored, not of the last one"
     assert study.row(trial)["test/accuracy"] == 0.7
     assert study.row(trial)["version/camtrain"]
@@ -53,31 +67,31 @@ def test_validation_is_that_of_the_scored_checkpoint(study):
 
 def test_the_run_is_the_studys(study):
     trial, train = study.trials[0], Trains()
-    finish_trial(study, trial, "disabled", train)
+    finish(study, trial, train, "disabled")
     (run,) = train.calls
     assert (run.group, run.project, run.tags, run.wandb) == ("study", "mine", ["a", "b"], "disabled")
     assert Path(run.folder, run.name) == study.folder_of(trial)
     assert run.resume
-    finish_trial(study, study.trials[1], train=train)
+    finish(study, study.trials[1], train)
     assert train.calls[1].wandb == "offline"
 
 
 def test_a_test_can_be_asked_for_later(study):
     trial, train = study.trials[0], Trains()
     study.plan = replace(study.plan, test=False)
-    finish_trial(study, trial, train=train)
+    finish(study, trial, train)
     assert "test/accuracy" not in study.row(trial)
-    finish_trial(study, trial, train=train)
+    finish(study, trial, train)
     assert len(train.calls) == 1, "it is trained once"
     study.plan = replace(study.plan, test=True)
-    finish_trial(study, trial, train=train)
+    finish(study, trial, train)
     assert study.row(trial)["test/accuracy"] == 0.7
     assert [run.test for run in train.calls] == [False, True]
 
 
 def test_which_checkpoint_was_scored_is_kept(study):
     trial = study.trials[0]
-    finish_trial(study, trial, train=Trains())
+    finish(study, trial, Trains())
     found = json.loads((study.folder_of(trial) / "fitted.json").read_text())
     assert found == {"run": "version_0", "checkpoint": "epoch_000.ckpt", "test": True}
     last = study.folder_of(trial) / "version_0/checkpoints/last.ckpt"
@@ -90,12 +104,83 @@ def test_a_training_that_was_stopped_finishes_nothing(study, monkeypatch, capsys
     def stopped(*_arguments):
         raise TrainingStoppedError("the training was stopped before its end")
 
-    monkeypatch.setattr(worker, "finish_trial", stopped)
+    monkeypatch.setattr(worker, "train_trial", stopped)
+    study.hand_over(trial)
     assert main([str(study.folder), trial.name]) == STOPPED
     assert "stopped before its end" in capsys.readouterr().err
     assert study.row(trial) is None
 
 
-def test_a_trial_is_named_by_its_folder_too(study):
-    with pytest.raises(KeyError, match=r"no trial of .* is called 'other'"):
+def test_scores_are_made_in_a_fresh_process_by_the_first_of_several(study, monkeypatch):
+    trial = study.trials[0]
+    started = []
+    monkeypatch.setattr(worker, "train_trial", lambda study, trial, wandb: train_trial(study, trial, wandb, Trains()))
+    monkeypatch.setattr(worker, "restart", started.append)
+    study.hand_over(trial)
+    monkeypatch.setattr(worker, "is_first_process", lambda: False)
+    assert main([str(study.folder), trial.name, "disabled"]) == 0
+    assert started == []
+    assert not is_trained(study, trial)
+    monkeypatch.setattr(worker, "is_first_process", lambda: True)
+    assert main([str(study.folder), trial.name, "disabled"]) == 0
+    (words,) = started
+    assert words[1:] == ["-m", "camtrain.ablation.worker", str(study.folder), trial.name, "disabled"]
+    assert study.row(trial) is None
+    assert main(words[3:]) == 0, "as the fresh process"
+    assert study.row(trial)["test/accuracy"] == 0.7
+
+
+def test_a_worker_keeps_to_what_it_was_handed(study):
+    """Another call on the folder plans other trials and other scores meanwhile."""
+    trial = study.trials[0]
+    study.hand_over(trial)
+    other = StudyPlan("study", "c.yaml", (), (0,), EvaluationPlan(metrics="road"), test=False)
+    Study(study.folder, other, [Trial({"seed_like": 3}, 0, {"number": 3})]).write()
+    taken, same = Study.taken_over(study.folder, trial.name)
+    assert taken.plan == study.plan
+    assert same == trial
+    assert taken.folder_of(same) == study.folder_of(trial)
+
+
+@pytest.mark.parametrize("words", [[], ["folder"], ["a", "b", "c", "d"]])
+def test_other_words_get_a_line_on_how_to_call_it(words, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m camtrain.ablation.worker FOLDER TRIAL")
+
+
+def test_a_trial_that_nobody_handed_over_is_named(study):
+    with pytest.raises(FileNotFoundError, match=r"plan\.json is not there: camtrain\.ablation\.run_trial writes it"):
         main([str(study.folder), "other"])
+
+
+SMALL = """
+model:
+  network: {class_path: camtrain.networks.CIFARResNet, init_args: {depth: 8, width: 4, stem_stride: 2}}
+data: {class_path: camtrain.data.DecoyDigits, init_args: {batch_size: 16}}
+trainer: {max_epochs: 2000, limit_train_batches: 8, limit_val_batches: 1, accelerator: cpu}
+cam_logger: {num_images: 0}
+"""
+
+
+def test_a_signal_stops_a_training_with_a_status_that_says_so(tmp_path):
+    """SIGTERM, as a cluster sends it before it takes a machine away."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    axes = [Axis("model.regularizer_weight", (0,))]
+    study = planned_study(tmp_path / "small.yaml", axes, tmp_path / "study", (0,), None, wandb="disabled")
+    (trial,) = study.trials
+    study.hand_over(trial)
+    words = [sys.executable, "-m", "camtrain.ablation.worker", str(study.folder), trial.name]
+    root = str(Path(worker.__file__).parents[2])
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": root}
+    )
+    end = time.monotonic() + 120
+    while not list(study.folder_of(trial).glob("version_0/checkpoints/last.ckpt")):
+        assert time.monotonic() < end, "no epoch ended"
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == STOPPED
+    assert said.decode().strip().endswith("the training was stopped before its end")
+    assert not is_trained(study, trial)

@@ -78,6 +78,19 @@ def test_its_rows_and_evaluations_are_found_and_stay_found_once_it_is_written_an
         assert all((found.evaluation_of(trial) / "curves.csv").is_file() for trial in found.trials)
 
 
+@pytest.mark.parametrize("change", [{"test": False}, {"keys": None}])
+def test_what_is_scored_again_gets_a_folder_of_its_own(folder, change):
+    """The old folder holds parts of an evaluation that cannot be gone on with."""
+    study = Study.opened(folder)
+    first = study.trials[0]
+    path = study.folder_of(first) / "row.json"
+    entry = {key: value for key, value in (json.loads(path.read_text()) | change).items() if value is not None}
+    path.write_text(json.dumps(entry))
+    assert study.row(first) is None
+    assert not study.evaluation_of(first).exists()
+    assert study.evaluation_of(study.trials[1]).is_dir()
+
+
 def test_it_has_a_report(folder):
     report = write_report(Study.opened(folder), Rule())
     assert "gains +10.00 points" in report.answer

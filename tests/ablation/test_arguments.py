@@ -1,0 +1,110 @@
+"""Wrong arguments of ablate, which are found before anything is written or run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+import camtrain
+from camtrain.ablation import LocalExecutor, RayExecutor
+from camtrain.ablation.ablate import chosen_executor, planned_study
+from camtrain.study import Axis, Study
+
+CONFIG = {
+    "model": {"network": "cifar_resnet8"},
+    "data": {"class_path": "camtrain.data.DecoyDigits"},
+    "trainer": {"max_epochs": 1},
+}
+GRID = {"trainer.max_epochs": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"grid": {}}, ValueError, "`grid`: expected at least one configuration key"),
+        (
+            {"grid": {"trainer.max_epochs": 1}},
+            ValueError,
+            "`grid`: expected several values of trainer.max_ep",
+        ),
+        (
+            {"grid": {"model.network": "cifar"}},
+            ValueError,
+            "`grid`: expected several values of model.network",
+        ),
+        (
+            {"grid": {"model.network": [LocalExecutor]}},
+            ValueError,
+            "`grid`: expected values of model.network",
+        ),
+        ({"grid": {"model.netwrok": ["a"]}}, ValueError, "`grid`: model.netwrok:"),
+        ({"grid": {"trainer.max_epochs": ["x"]}}, ValueError, "`grid`: trainer.max_epochs:"),
+        ({"seeds": 3}, ValueError, "`seeds`: expected several values, got 3"),
+        ({"seeds": []}, ValueError, "`seeds`: expected each seed once, and at least one"),
+        ({"seeds": [0, 0]}, ValueError, "`seeds`: expected each seed once"),
+        ({"threads": 0}, ValueError, "`threads`: expected a positive integer, got 0"),
+        ({"jobs": -2}, ValueError, "`jobs`: expected a positive integer, got -2"),
+        ({"jobs": 2, "executor": LocalExecutor(2)}, ValueError, "`jobs`: expected none beside an executor"),
+        ({"executor": LocalExecutor}, TypeError, r"`executor`: expected an executor, such as LocalExecutor\(\)"),
+        ({"executor": "slurm"}, ValueError, '`executor`: expected "local", "ray" or an executor'),
+        ({"wandb": "foo"}, ValueError, "`wandb`: expected offline, online or disabled, got 'foo'"),
+        ({"evaluation": "fast"}, TypeError, "`evaluation`: expected an EvaluationPlan or None, got 'fast'"),
+        ({"config": "no.yaml"}, FileNotFoundError, "`config`: no such file: no.yaml"),
+        ({"config": {**CONFIG, "nonsense": 1}}, ValueError, "`config`: .*nonsense"),
+        (
+            {"config": {**CONFIG, "model": {"network": object()}}},
+            ValueError,
+            "`config`: expected values that YAML",
+        ),
+    ],
+)
+def test_they_are_named(tmp_path, options, error, message):
+    arguments = {"config": CONFIG, "grid": GRID, "folder": tmp_path / "study", "progress": False} | options
+    with pytest.raises(error, match=message):
+        camtrain.ablate(arguments.pop("config"), arguments.pop("grid"), **arguments)
+    assert not (tmp_path / "study").exists()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    axes = [Axis("trainer.max_epochs", tuple(np.arange(1, 3)))]
+    study = planned_study(CONFIG, axes, tmp_path / "study", np.arange(2), None)
+    assert [(trial.point["trainer.max_epochs"], trial.seed) for trial in study.trials] == [
+        (1, 0),
+        (1, 1),
+        (2, 0),
+        (2, 1),
+    ]
+    assert Study.opened(tmp_path / "study").plan == study.plan
+
+
+def test_a_mapping_is_kept_beside_the_study(tmp_path):
+    study = planned_study(CONFIG, [Axis("trainer.max_epochs", (1,))], tmp_path / "mine", (0,), None)
+    assert study.plan.config == str(tmp_path / "mine/mine.yaml")
+    assert yaml.safe_load((tmp_path / "mine/mine.yaml").read_text()) == CONFIG
+
+
+def test_threads_are_the_cores_over_the_jobs_of_the_executor(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    seen = []
+
+    def executor(study, on_trial):
+        seen.append(study.plan.threads)
+        return []
+
+    executor.jobs = 4
+    camtrain.ablate(CONFIG, GRID, folder=tmp_path / "a", executor=executor, progress=False)
+    assert seen == [2]
+    assert (chosen_executor("ray").jobs, chosen_executor("local").jobs) == (None, 1)
+    with pytest.raises(ValueError, match="`gpus_per_trial`: expected a number of at least 0"):
+        RayExecutor(gpus_per_trial=-1)
+
+
+def test_results_are_written_also_where_telling_fails(tmp_path):
+    def executor(study, on_trial):
+        study.write_row(study.trials[0], {"test/accuracy": 0.5})
+        raise RuntimeError("told too much")
+
+    with pytest.raises(RuntimeError, match="told too much"):
+        camtrain.ablate(CONFIG, GRID, folder=tmp_path / "a", evaluation=None, executor=executor, progress=False)
+    assert len((tmp_path / "a/results.csv").read_text().splitlines()) == 2
