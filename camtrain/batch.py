@@ -58,7 +58,7 @@ class Batch:
             batch: a `Batch`, an `(images, labels)` pair, or the images alone.
 
         Raises:
-            TypeError: if it is none of these.
+            TypeError: If it is none of these.
         """
         if isinstance(batch, cls):
             return batch

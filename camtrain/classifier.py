@@ -84,8 +84,8 @@ class Classifier(pl.LightningModule):
             measurement costs two more backward passes. 0 never measures.
 
     Raises:
-        TypeError: if `network` is neither a name nor a module.
-        ValueError: if a setting is out of range, or settings contradict each other.
+        TypeError: If `network` is neither a name nor a module.
+        ValueError: If a setting is out of range, or settings contradict each other.
 
     Example:
         >>> classifier = Classifier("cifar_resnet8", num_classes=10)

@@ -63,7 +63,7 @@ class Ablation:
 
         Args:
             margin: The accuracy that the best point may lose against the baseline, a fraction.
-            score: What its maps have to gain most of: a metric, or metric/method. The default is the mean gain over all
+            score: The score whose gain decides: a metric, or metric/method. The default is the mean gain over all
                 scores of faithfulness and localization.
 
         Raises:

@@ -13,6 +13,7 @@ import torch
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import WORKER, run_trial
+from camtrain.messages import positive_integer
 from camtrain.study import Study, Trial
 
 
@@ -36,8 +37,7 @@ class LocalExecutor:
     worker: Sequence[str] = WORKER
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise ValueError(f"`jobs`: expected a positive integer, got {self.jobs}")
+        positive_integer("jobs", self.jobs)
 
     def __call__(self, study: Study, on_trial: Callable[[Outcome], None]) -> list[Outcome]:
         """Run all trials.

@@ -12,6 +12,7 @@ from typing import Any
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import run_trial
+from camtrain.messages import positive_integer
 from camtrain.study import Study, Trial
 
 
@@ -38,8 +39,8 @@ class RayExecutor:
     def __post_init__(self) -> None:
         if not 0 <= self.gpus_per_trial < math.inf:
             raise ValueError(f"`gpus_per_trial`: expected a number of at least 0, got {self.gpus_per_trial}")
-        if self.jobs is not None and self.jobs < 1:
-            raise ValueError(f"`jobs`: expected a positive integer, got {self.jobs}")
+        if self.jobs is not None:
+            positive_integer("jobs", self.jobs)
 
     def __call__(self, study: Study, on_trial: Callable[[Outcome], None]) -> list[Outcome]:
         """Run all trials.

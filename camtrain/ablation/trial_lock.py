@@ -17,7 +17,7 @@ def trial_lock(folder: Path) -> Iterator[int | None]:
     that share the folder share the lock, where their file system has locks.
 
     Args:
-        folder: of the trial.
+        folder: The folder of the trial.
 
     Yields:
         The descriptor of the lock; `None` if another process holds it.

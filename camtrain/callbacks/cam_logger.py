@@ -46,8 +46,8 @@ class CAMLogger(Callback):
         target_layer: Dotted name of the layer whose map is shown; null finds the last spatial layer.
 
     Raises:
-        ValueError: if a number is too small, or, when a stage begins, if the network has no layer of that name.
-        TypeError: when a stage begins, if the module has no `network`.
+        ValueError: If a number is too small, or, when a stage begins, if the network has no layer of that name.
+        TypeError: When a stage begins, if the module has no `network`.
     """
 
     def __init__(self, num_images: int = 8, every_n_epochs: int = 1, target_layer: str | None = None) -> None:

@@ -19,7 +19,7 @@ class EveryNEpochs:
         every_n_epochs: The number of epochs from one time to the next.
 
     Raises:
-        ValueError: if `every_n_epochs` is below 1.
+        ValueError: If `every_n_epochs` is below 1.
     """
 
     def __init__(self, every_n_epochs: int) -> None:

@@ -51,7 +51,7 @@ def explained_images(network: nn.Module, batch: Batch, target_layer: str | None 
         target_layer: The layer of Grad-CAM; `None` finds the last spatial layer.
 
     Raises:
-        ValueError: if the network has no such layer, or a label is out of range.
+        ValueError: If the network has no such layer, or a label is out of range.
 
     Cost:
         Three forward passes (two without labels), one backward pass to the images for each gradient, and one to the

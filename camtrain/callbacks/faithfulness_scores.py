@@ -30,7 +30,7 @@ class FaithfulnessScores(MapScores):
         max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Raises:
-        ValueError: if a name is unknown or a number is too small.
+        ValueError: If a name is unknown or a number is too small.
 
     Cost:
         For each image and method, one map and 2 `num_steps` forward passes, in batches of `max_batch`.

@@ -44,7 +44,7 @@ class LocalizationScores(MapScores):
         max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Raises:
-        ValueError: if a name is unknown or a number is too small.
+        ValueError: If a name is unknown or a number is too small.
 
     Cost:
         For each annotated image, one forward pass and the map of each method.

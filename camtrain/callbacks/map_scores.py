@@ -56,9 +56,9 @@ class MapScores(Callback):
         max_batch: The largest number of images in one forward pass; bounds the memory.
 
     Raises:
-        ValueError: if a name is unknown or a number is too small, or, when a stage begins, if the network has no layer
+        ValueError: If a name is unknown or a number is too small, or, when a stage begins, if the network has no layer
             of that name.
-        TypeError: when a stage begins, if the module has no `network`.
+        TypeError: When a stage begins, if the module has no `network`.
     """
 
     def __init__(

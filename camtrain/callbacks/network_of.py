@@ -13,7 +13,7 @@ def network_of(pl_module: LightningModule) -> nn.Module:
     """The attribute `network` of a module, from images to logits.
 
     Raises:
-        TypeError: if the module has no such attribute.
+        TypeError: If the module has no such attribute.
     """
     network = getattr(pl_module, "network", None)
     if not isinstance(network, nn.Module):

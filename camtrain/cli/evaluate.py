@@ -115,6 +115,8 @@ def _config_of_images(settings: Namespace) -> Path:
     """The configuration that says what the images are."""
     if settings.config:
         return Path(settings.config)
+    if not (settings.checkpoint or settings.network):
+        raise ValueError("`checkpoint`: expected a checkpoint, or `name` with or without `weights`")
     config = config_of(checkpoint_in(Path(settings.checkpoint))) if settings.checkpoint else None
     if config is None:
         raise ValueError("`config`: expected a configuration with a data module, which says what the images are")

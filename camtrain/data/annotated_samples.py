@@ -28,7 +28,7 @@ def annotated_indices(labels: Sequence[int], fraction: float, seed: int) -> list
         seed: The seed of the choice.
 
     Raises:
-        ValueError: if the fraction is out of range.
+        ValueError: If the fraction is out of range.
 
     Source: Rao et al., "Studying How to Efficiently and Effectively Guide Models with Explanations", ICCV 2023, who
     annotate 1 % and 10 % of the images. Departures: their choice is not stratified, and their number is rounded down.

@@ -29,7 +29,7 @@ def boxes_from_csv(path: Path, root: Path, images: Collection[str]) -> dict[str,
         The boxes by the path of the image relative to `root`; images without boxes are left out.
 
     Raises:
-        ValueError: at the first bad line, with its number and the fault.
+        ValueError: At the first bad line, with its number and the fault.
     """
     boxes: dict[str, list[Box]] = defaultdict(list)
     sizes: dict[str, tuple[int, int]] = {}

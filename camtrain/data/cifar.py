@@ -67,8 +67,8 @@ class _CIFAR(ImageDataModule):
         """The images of a split that belong to the chosen classes.
 
         Raises:
-            FileNotFoundError: if the data set is not in `root`.
-            ValueError: if the files of the data set are damaged.
+            FileNotFoundError: If the data set is not in `root`.
+            ValueError: If the files of the data set are damaged.
         """
         on_test_images = split == "test" or (split == "val" and self.val_fraction == 0)
         source = self._test_source if on_test_images else self._train_source

@@ -15,7 +15,7 @@ def class_subset(available: Sequence[str], wanted: Sequence[str] | None) -> list
         wanted: The classes to use, in the order of their indices; `None` uses all.
 
     Raises:
-        ValueError: if `wanted` is empty, names a class twice, or names an unknown class (with the nearest names).
+        ValueError: If `wanted` is empty, names a class twice, or names an unknown class (with the nearest names).
 
     Example:
         >>> class_subset(["apple", "bear", "cup"], ["cup", "apple"])

@@ -48,7 +48,7 @@ class DecoyDigits(ImageDataModule):
         **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Source: Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017 (Decoy-MNIST).
 

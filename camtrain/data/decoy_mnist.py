@@ -141,7 +141,7 @@ class DecoyMNIST(ImageDataModule):
         **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Source: Ross, Hughes and Doshi-Velez, "Right for the Right Reasons: Training Differentiable Models by Constraining
     their Explanations", IJCAI 2017, arXiv 1703.03717, and the authors' code (github.com/dtak/rrr). Departure: a
@@ -214,8 +214,8 @@ class DecoyMNIST(ImageDataModule):
         """The images of a split, with decoys, labels, boxes and masks.
 
         Raises:
-            FileNotFoundError: if the data set is not in `root`.
-            ValueError: if its files are missing or damaged, or there are fewer images than `num_train`.
+            FileNotFoundError: If the data set is not in `root`.
+            ValueError: If its files are missing or damaged, or there are fewer images than `num_train`.
         """
         if split == "test":
             return Subset(self._test_samples, range(len(self._test_samples)))

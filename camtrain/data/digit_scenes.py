@@ -38,7 +38,7 @@ class SceneSettings:
         decoy_size: The height and width of the decoy, in pixels.
 
     Raises:
-        ValueError: if a setting is out of range, or the image is too small for a digit and a decoy side by side.
+        ValueError: If a setting is out of range, or the image is too small for a digit and a decoy side by side.
     """
 
     image_size: int = 64

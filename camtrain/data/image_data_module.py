@@ -69,7 +69,7 @@ class ImageDataModule(LightningDataModule, ABC):
             validation and test images, are unchanged.
 
     Raises:
-        ValueError: if an argument is out of range, or, when a data set is made, if `annotated_fraction` or
+        ValueError: If an argument is out of range, or, when a data set is made, if `annotated_fraction` or
             `box_dilation` is set and the data set has no annotation to which it applies.
 
     Example:
@@ -181,7 +181,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """The transformed samples of a split; they are made once.
 
         Raises:
-            ValueError: if the split is empty, or if `annotated_fraction` or `box_dilation` is set and the data set has
+            ValueError: If the split is empty, or if `annotated_fraction` or `box_dilation` is set and the data set has
                 no annotation to which it applies.
         """
         if split not in self._data_sets:
@@ -196,7 +196,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Training images, shuffled, in full batches.
 
         Raises:
-            ValueError: if there are fewer training images than `batch_size`.
+            ValueError: If there are fewer training images than `batch_size`.
         """
         size = len(self.data_set("train"))
         if size < self.batch_size:

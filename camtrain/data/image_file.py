@@ -19,8 +19,8 @@ def rgb_image(path: Path) -> tv_tensors.Image:
     """An image file as RGB, (3, H, W) uint8, as it is stored: EXIF orientation is not applied.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be read, or has more than 8 bits per channel (Pillow would saturate it to white).
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be read, or has more than 8 bits per channel (Pillow would saturate it to white).
     """
     with _opened(path) as image:
         if image.mode.startswith(("I", "F")):

@@ -48,7 +48,7 @@ class ImageFileSamples(Dataset[Sample]):
         mask_reader: A function from a mask file to (H, W) bool.
 
     Raises:
-        ValueError: on access, with the path, if a file cannot be read or a mask and its image differ in size.
+        ValueError: On access, with the path, if a file cannot be read or a mask and its image differ in size.
     """
 
     def __init__(

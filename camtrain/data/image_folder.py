@@ -53,8 +53,8 @@ class ImageFolderData(ImageDataModule):
         **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        FileNotFoundError: if `root/train`, the boxes or the masks do not exist.
-        ValueError: if an argument is out of range, a class is unknown, or a folder has no images.
+        FileNotFoundError: If `root/train`, the boxes or the masks do not exist.
+        ValueError: If an argument is out of range, a class is unknown, or a folder has no images.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class ImageFolderData(ImageDataModule):
         """The images of a split that belong to the chosen classes, with their boxes and masks.
 
         Raises:
-            ValueError: if the file of boxes has a bad line, no mask belongs to any image, or a class folder is unknown
+            ValueError: If the file of boxes has a bad line, no mask belongs to any image, or a class folder is unknown
                 or empty; on access, if an image cannot be read or its mask has another size.
         """
         files = [

@@ -19,7 +19,7 @@ class InMemorySamples(Dataset[Sample]):
         masks: True on the object, (N, H, W) bool; `None` if unknown.
 
     Raises:
-        ValueError: if `labels`, `boxes` or `masks` are not one per image.
+        ValueError: If `labels`, `boxes` or `masks` are not one per image.
 
     Example:
         >>> import torch

@@ -30,8 +30,8 @@ def pet_mask(path: Path, border_is_object: bool = True) -> Tensor:
         The mask, (H, W) bool.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be read or holds another number.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file cannot be read or holds another number.
     """
     trimap = label_map(path)
     if trimap.min() < PET or trimap.max() > BORDER:
@@ -64,8 +64,8 @@ class OxfordPet(ImageDataModule):
         **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
-        FileNotFoundError: if the annotations are not in `root` and `download` is false.
-        ValueError: if an annotation file cannot be understood, or an argument is out of range.
+        FileNotFoundError: If the annotations are not in `root` and `download` is false.
+        ValueError: If an annotation file cannot be understood, or an argument is out of range.
 
     Source: Parkhi et al., "Cats and Dogs", CVPR 2012; in the layout of `torchvision.datasets.OxfordIIITPet`.
     """
@@ -124,8 +124,8 @@ class OxfordPet(ImageDataModule):
         """The photographs of a split that belong to the chosen breeds, with mask and box.
 
         Raises:
-            FileNotFoundError: if the data set is not in `root`.
-            ValueError: if an annotation file cannot be understood; on access, if an image cannot be read.
+            FileNotFoundError: If the data set is not in `root`.
+            ValueError: If an annotation file cannot be understood; on access, if an image cannot be read.
         """
         annotations = self._annotations("test" if split == "test" else "trainval")
         if split != "test":

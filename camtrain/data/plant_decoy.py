@@ -34,7 +34,7 @@ def class_bars(label: int, num_classes: int, width: int) -> Tensor:
     """The barcode of a class, (width,) bool: the bits of `label + 1`, highest first, as bars of nearly equal widths.
 
     Raises:
-        ValueError: if `width` is less than the number of bits, `num_classes.bit_length()`.
+        ValueError: If `width` is less than the number of bits, `num_classes.bit_length()`.
 
     Example:
         >>> class_bars(4, num_classes=5, width=6).int().tolist()
@@ -83,9 +83,9 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         seed: The seed of the random places and classes.
 
     Raises:
-        ValueError: if an argument is out of range, or, on a call, if a label is out of range, a watermark has too few
+        ValueError: If an argument is out of range, or, on a call, if a label is out of range, a watermark has too few
             pixels, or the decoy covers the whole image.
-        TypeError: on a call, if the input is not a sample with an image of three uint8 channels and a label.
+        TypeError: On a call, if the input is not a sample with an image of three uint8 channels and a label.
 
     Source: the patch is that of Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017, in color. The
     watermark is modeled on the one by which networks recognized the horses of PASCAL VOC, Lapuschkin et al., "Unmasking

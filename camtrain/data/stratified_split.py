@@ -20,7 +20,7 @@ def stratified_split(
         argument: The name of the caller's argument for `fraction`, for messages.
 
     Raises:
-        ValueError: if the fraction is out of range, or leaves a class without an image in one of the parts.
+        ValueError: If the fraction is out of range, or leaves a class without an image in one of the parts.
 
     Example:
         >>> kept, held_out = stratified_split([0, 0, 0, 0, 1, 1, 1, 1], fraction=0.5, seed=0)

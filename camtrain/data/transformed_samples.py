@@ -36,7 +36,7 @@ class TransformedSamples(Dataset[Sample]):
         std: The standard deviation of each RGB channel, in [0, 1].
 
     Raises:
-        TypeError: if a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
+        TypeError: If a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
             masks.
 
     Example:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.evaluation.evaluated_images import EvaluatedImages, joined, small_maps
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
 from camtrain.files import whole_file
 from camtrain.messages import CamtrainWarning
+from camtrain.messages.progress_bar import ProgressBar
 
 
 def evaluated_images(
@@ -44,7 +44,7 @@ def evaluated_images(
         ValueError: If labels or annotation of some images cannot be used, or there are no images.
     """
     parts = []
-    with tqdm(total=images.num_images, desc=title, unit="image", disable=not progress) as bar:
+    with ProgressBar(total=images.num_images, desc=title, unit="image", disable=not progress) as bar:
         for number, part in enumerate(images.parts()):
             path = None if folder is None else folder / f"batch_{number:05d}.pt"
             found = None if path is None else _kept(path, part.indices)

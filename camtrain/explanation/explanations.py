@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 from torch import Tensor
-from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.saliency_map import saliency_map
@@ -22,6 +21,7 @@ from camtrain.explanation.questions import Question, Questions
 from camtrain.files import path_from_here
 from camtrain.gradients import evaluation_mode
 from camtrain.messages import CamtrainWarning
+from camtrain.messages.progress_bar import ProgressBar
 from camtrain.methods import Method, method_title, normalized_maps
 from camtrain.networks.loaded_network import LoadedNetwork
 
@@ -119,7 +119,7 @@ class Explanations:
 
     def _all(self) -> Iterator[tuple[ListedImage, Explanation]]:
         total = len(self._images) * len(self._methods)
-        with tqdm(total=total, desc="explain", unit="map", disable=not self._progress or not total) as bar:
+        with ProgressBar(total=total, desc="explain", unit="map", disable=not self._progress or not total) as bar:
             for number, listed in enumerate(self._images, start=1):
                 try:
                     explanation = self._explained(listed, bar)

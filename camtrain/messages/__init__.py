@@ -1,4 +1,4 @@
-"""What a user is told: warnings, checks with their errors, and the nearest names of a mistyped one."""
+"""What a user is told: warnings, checks with their errors, the nearest names of a mistyped one, progress."""
 
 from camtrain.messages.camtrain_warning import CamtrainWarning
 from camtrain.messages.nearest_names import nearest_names

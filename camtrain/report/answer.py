@@ -16,7 +16,7 @@ from camtrain.report.table import Table
 from camtrain.report.tables import points_table
 from camtrain.study import Study
 
-# By the split that was asked for. A study may train without a test; test images are not looked at unasked.
+# By the planned split. A study may train without a test; then accuracy is that of validation.
 _ACCURACIES = {"test": ("test/accuracy", "val/accuracy"), "val": ("val/accuracy",)}
 
 
@@ -34,7 +34,7 @@ class Rule:
             their other scores say nothing. A study that did not score `map_leakage` refuses no point.
 
     Raises:
-        ValueError: if a margin is not in [0, 1).
+        ValueError: If a margin is not in [0, 1).
     """
 
     margin: float = 0.01
@@ -89,7 +89,7 @@ def answer_of(study: Study, rule: Rule | None = None) -> Answer:
         rule: What makes a point the best; `None` is `Rule()`.
 
     Raises:
-        ValueError: if no run is finished, or the study does not have the score that the rule names.
+        ValueError: If no run is finished, or the study does not have the score that the rule names.
     """
     points = points_of(study)
     if not any(point.rows for point in points):
@@ -110,7 +110,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
         split: The split whose accuracy counts, `val` or `test`. `val` also counts where nothing was tested.
 
     Raises:
-        ValueError: if the study does not have the score that the rule names, or `split` is another word.
+        ValueError: If the study does not have the score that the rule names, or `split` is another word.
     """
     if split not in _ACCURACIES:
         raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")

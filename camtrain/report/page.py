@@ -73,10 +73,10 @@ def page(
     return environment.get_template("page.html.j2").render(
         title=f"Study {study.plan.name}",
         finished=sum(len(runs.rows) for runs in points),
-        asked_for=len(study.trials),
+        planned_runs=len(study.trials),
         answer=answer,
         on_test=_on_test(study, answer),
-        asked=_asked(study),
+        planned=_planned(study),
         sections=[section for section in sections if section.figures],
         tables=tables,
         commands=[
@@ -92,7 +92,7 @@ def _on_test(study: Study, answer: Answer) -> bool:
     return answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
 
 
-def _asked(study: Study) -> list[tuple[str, str]]:
+def _planned(study: Study) -> list[tuple[str, str]]:
     plan = study.plan
     grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in plan.axes]
     scores = "none" if plan.evaluation is None else str(plan.evaluation)

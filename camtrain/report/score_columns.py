@@ -99,7 +99,7 @@ def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[Scor
             leakage, and those that show another one in other units. Scores of controls are left out.
 
     Raises:
-        ValueError: if the study does not have the chosen score.
+        ValueError: If the study does not have the chosen score.
     """
     scores = score_columns(points)
     if chosen is None:

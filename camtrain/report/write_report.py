@@ -53,7 +53,7 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
         rule: What makes a point the best; `None` is `Rule()`.
 
     Raises:
-        ValueError: if no run is finished, or the study does not have the score that the rule names.
+        ValueError: If no run is finished, or the study does not have the score that the rule names.
     """
     answer = answer_of(study, rule)
     points = [each.runs for each in answer.compared]

@@ -51,7 +51,7 @@ class Study:
         """The study that a folder holds.
 
         Raises:
-            FileNotFoundError: if there is none, or a trial's configuration is gone.
+            FileNotFoundError: If there is none, or a trial's configuration is gone.
         """
         found = _content(folder)
         trials = []
@@ -147,7 +147,7 @@ class Study:
         return study, trial
 
     def row(self, trial: Trial) -> Row | None:
-        """The result of a finished trial; `None` if it is not finished, or was scored otherwise than is now planned.
+        """The result of a finished trial; `None` if it is not finished, or was scored by another plan.
 
         It has the values of the present grid, which may be another one than that in which it was run.
         """
