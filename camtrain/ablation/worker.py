@@ -58,9 +58,10 @@ def main(words: list[str] | None = None) -> int:
         except TrainingStoppedError as error:
             print(error, file=sys.stderr)
             return STOPPED
-        if is_first_process():
+        if not is_first_process():
+            return 0
+        if study.plan.evaluation is not None:
             restart([sys.executable, "-m", "camtrain.ablation.worker", *words])
-        return 0
     score_trial(study, trial)
     return 0
 

@@ -24,6 +24,7 @@ from tests.ablation.studies import WORDS, ablate, command, environment, results
 from tests.offline_run import OfflineRun
 
 
+@pytest.mark.slow  # two minutes; a single run that is killed and resumed is tested in tests/runs
 def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
     """`kill -9` in the middle of a run, then the same words; one job here, two there."""
     process = subprocess.Popen(command(folder, "killed", *WORDS), cwd=folder, env=environment())

@@ -113,16 +113,24 @@ def test_a_training_that_was_stopped_finishes_nothing(study, monkeypatch, capsys
 
 def test_scores_are_made_in_a_fresh_process_by_the_first_of_several(study, monkeypatch):
     trial = study.trials[0]
+    study.plan = replace(study.plan, evaluation=EvaluationPlan(metrics="average_drop"))
     started = []
+    monkeypatch.setattr(worker, "_scored", lambda *_arguments: {})
     monkeypatch.setattr(worker, "train_trial", lambda study, trial, wandb: train_trial(study, trial, wandb, Trains()))
-    monkeypatch.setattr(worker, "restart", started.append)
+
+    def restart(words):
+        started.append(words)
+        raise SystemExit
+
+    monkeypatch.setattr(worker, "restart", restart)
     study.hand_over(trial)
     monkeypatch.setattr(worker, "is_first_process", lambda: False)
     assert main([str(study.folder), trial.name, "disabled"]) == 0
     assert started == []
     assert not is_trained(study, trial)
     monkeypatch.setattr(worker, "is_first_process", lambda: True)
-    assert main([str(study.folder), trial.name, "disabled"]) == 0
+    with pytest.raises(SystemExit):
+        main([str(study.folder), trial.name, "disabled"])
     (words,) = started
     assert words[1:] == ["-m", "camtrain.ablation.worker", str(study.folder), trial.name, "disabled"]
     assert study.row(trial) is None
