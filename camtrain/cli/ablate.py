@@ -69,8 +69,8 @@ def ablate_command(words: Sequence[str]) -> int:
     settings = parser.parsed(words)
     try:
         with warnings_as_lines("ablate", parser.in_words):
+            executor = _executor(settings)  # what is wrong with it is found before a study is written
             study = _study(parser, settings, words)
-            executor = _executor(settings)
             trial = point_of(study, settings.point) if settings.point else None
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         parser.error(str(error))
