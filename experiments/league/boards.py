@@ -1,0 +1,95 @@
+"""The data, networks and scores of the league."""
+
+from __future__ import annotations
+
+from camtrain.evaluation import EvaluationPlan, EvaluationSettings
+from experiments.named_settings import Board
+
+METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "ablation_cam", "input_gradient")
+TRAINED = "grad_cam"  # the method of which maps are trained; the others are not trained with
+FAITHFULNESS = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc", "road", "adcc")
+LOCALIZATION = ("localization_iou_25", "energy_pointing_game", "energy_beyond_area")
+_CHOOSING = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc", "map_leakage")
+_STEPS = EvaluationSettings(num_steps=16)
+_QUIET = {
+    "trainer.enable_progress_bar": False,
+    "trainer.enable_model_summary": False,
+    "cam_logger.num_images": 0,
+    "faithfulness_scores.num_images": 0,
+    "localization_scores.num_images": 0,
+    "model.gradient_share_every_n_steps": 0,
+}
+
+
+def _validation(num_images: int) -> EvaluationPlan:
+    return EvaluationPlan(
+        methods=TRAINED,
+        metrics=_CHOOSING,
+        split="val",
+        num_images=num_images,
+        settings=_STEPS,
+        batch_size=50,
+        num_resamples=100,
+        num_panel_maps=0,
+    )
+
+
+def _test(num_images: int, *, localization: bool = False) -> EvaluationPlan:
+    return EvaluationPlan(
+        methods=METHODS,
+        metrics=(*FAITHFULNESS, "map_leakage", "class_sensitivity", *(LOCALIZATION if localization else ())),
+        num_images=num_images,
+        settings=_STEPS,
+        batch_size=50,
+        num_resamples=100,
+        num_panel_maps=0,
+        controls="shuffled",
+    )
+
+
+BOARDS = {
+    board.name: board
+    for board in (
+        Board(
+            "resnet20",
+            "CIFAR-100, 8 classes, ResNet-20",
+            "experiments/lambda_cifar100/resnet20.yaml",
+            _validation(200),
+            _test(300),
+            _QUIET,
+        ),
+        Board(
+            "mobilenet_v2",
+            "CIFAR-100, 8 classes, small MobileNet-V2",
+            "experiments/lambda_cifar100/mobilenet_v2.yaml",
+            _validation(200),
+            _test(300),
+            _QUIET,
+        ),
+        Board(
+            "pets",
+            "three breeds of pets, EfficientNet-Lite0",
+            "experiments/attention_pets/base.yaml",
+            _validation(60),
+            _test(100, localization=True),
+            _QUIET,
+        ),
+        Board(
+            "digits",
+            "DecoyDigits without decoy, ResNet-8",
+            "configs/decoydigits_resnet8_map_faithfulness.yaml",
+            _validation(200),
+            _test(300, localization=True),
+            {**_QUIET, "data.init_args.decoy_strength": 0.0},
+        ),
+        # What a GPU would run: the same league on all classes of CIFAR-100, with the networks of the paper.
+        Board(
+            "resnet18",
+            "CIFAR-100, 100 classes, ResNet-18",
+            "configs/cifar100_resnet18_interpretable_gradient.yaml",
+            _validation(1000),
+            _test(2000),
+            _QUIET,
+        ),
+    )
+}

@@ -1,0 +1,99 @@
+"""Trains one setting of the league on one board: chooses its λ by validation, and scores it with all seeds.
+
+    python -m experiments.league.league BOARD SETTING [--seeds 0 1 2]
+    python -m experiments.league.league BOARD --list
+
+Results are in `<board>/<setting>.csv`; what is there is not made again, and a training that was stopped goes on. The
+setting `plain` comes first, since λ is chosen against it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from camtrain.report.answer import Rule, answered
+from camtrain.report.points import WEIGHT, PointRuns
+from experiments.league.boards import BOARDS
+from experiments.league.settings import PLAIN, WITH_MASKS, WITHOUT_ANNOTATION
+from experiments.named_settings import Board, Setting, SettingRows, scored
+
+HERE = Path(__file__).parent
+MARGIN = 0.01  # of validation accuracy that a λ may cost
+MASKED = ("pets", "digits")
+CHOOSING_SEEDS = (0,)
+
+
+def settings_of(board: str) -> list[Setting]:
+    """The settings that are compared on a board, in the order in which they are run."""
+    return WITHOUT_ANNOTATION + (WITH_MASKS if board in MASKED else [])
+
+
+def rows_of(board: str, setting: str) -> SettingRows:
+    """The results of a setting."""
+    return SettingRows(HERE / board / f"{setting}.csv")
+
+
+def play(board: Board, setting: Setting, seeds: list[int]) -> None:
+    """Choose λ by validation, and score the setting on test images."""
+    rows = rows_of(board.name, setting.name)
+    scored(board, setting, rows, "val", setting.weights, CHOOSING_SEEDS)
+    weight = chosen_weight(rows, rows_of(board.name, PLAIN.name)) if len(setting.weights) > 1 else setting.weights[0]
+    print(f"{board.name}, {setting.name}: λ = {weight:g}", flush=True)
+    scored(board, setting, rows, "test", [weight], seeds)
+
+
+def chosen_weight(rows: SettingRows, plain: SettingRows) -> float:
+    """Choose the λ whose maps gain most on validation images among those that keep accuracy and do not leak.
+
+    If none gains, or none keeps its accuracy, it is the λ with the highest accuracy of validation.
+
+    Raises:
+        SystemExit: If the plain network has no scores of validation yet.
+    """
+    baseline = PointRuns({WEIGHT: 0.0}, {}, plain.of("val", 0.0))
+    if not baseline.rows:
+        raise SystemExit(f"run the setting {PLAIN.name} first: λ is chosen against it")
+    points = [PointRuns({WEIGHT: weight}, {}, rows.of("val", weight)) for weight in rows.weights("val")]
+    best = answered([baseline, *points], Rule(margin=MARGIN), split="val").best
+    if best is None:
+        return float(max(points, key=lambda point: point.estimate("val/accuracy").mean).point[WEIGHT])
+    return float(best.runs.point[WEIGHT])
+
+
+def listed(board: Board, seeds: list[int]) -> None:
+    """Print what a board would train."""
+    trainings = 0
+    for setting in settings_of(board.name):
+        # The chosen λ is trained already with the seed that chose it.
+        count = len(setting.weights) + len(set(seeds) - set(CHOOSING_SEEDS))
+        trainings += count
+        print(f"{setting.name:26}{count:3} trainings, λ in {', '.join(f'{weight:g}' for weight in setting.weights)}")
+    epochs = board.config_of(PLAIN)["trainer"]["max_epochs"]
+    print(f"{board.title}: {trainings} trainings of {epochs} epochs")
+
+
+def main() -> None:
+    """Parse the words, and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("board", choices=BOARDS)
+    parser.add_argument("setting", nargs="?", help="one of those that --list prints")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--list", action="store_true", help="print what would be trained, and end")
+    parser.add_argument("--names", action="store_true", help="print the names of the settings, and end")
+    arguments = parser.parse_args()
+    board = BOARDS[arguments.board]
+    if arguments.list:
+        listed(board, arguments.seeds)
+        return
+    if arguments.names:
+        print("\n".join(setting.name for setting in settings_of(board.name)))
+        return
+    settings = {setting.name: setting for setting in settings_of(board.name)}
+    if arguments.setting not in settings:
+        parser.error(f"setting: expected one of {', '.join(settings)}, got {arguments.setting}")
+    play(board, settings[arguments.setting], arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()

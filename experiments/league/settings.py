@@ -1,0 +1,62 @@
+"""The ways to train that the league compares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.named_settings import Setting
+
+_ERASING, _CUTMIX = (
+    {
+        "model.regularizer": None,
+        "trainer.callbacks": [
+            {"class_path": "experiments.augmented_batches.AugmentedBatches", "init_args": {"kind": kind}}
+        ],
+    }
+    for kind in ("random_erasing", "cutmix")
+)
+
+
+def regularized(name: str, **settings: Any) -> dict[str, Any]:
+    """The changes for a regularizer of camtrain.
+
+    Args:
+        name: The name of its class.
+        **settings: Its arguments.
+    """
+    return {"model.regularizer": {"class_path": f"camtrain.regularizers.{name}", "init_args": settings}}
+
+
+def balanced(name: str, **settings: Any) -> dict[str, Any]:
+    """The same, scaled so that λ = 1 makes the two terms of the loss equal at the start."""
+    return {**regularized(name, **settings), "model.regularizer_balance_steps": 10}
+
+
+PLAIN = Setting("plain", {"model.regularizer": None}, title="plain training")
+# In the order in which they are run. λ is chosen from the last column, by validation.
+WITHOUT_ANNOTATION = [
+    PLAIN,
+    Setting("random_erasing", _ERASING, title="random erasing"),
+    Setting("cutmix", _CUTMIX, title="CutMix"),
+    Setting("map_faithfulness", regularized("MapFaithfulness"), (0.25, 0.5, 1.0), "MapFaithfulness"),
+    Setting("saliency_guided", regularized("SaliencyGuided"), (0.3, 1.0, 3.0), "SaliencyGuided"),
+    Setting(
+        "interpretable_gradient", regularized("InterpretableGradient"), (0.0075, 0.1, 0.3), "InterpretableGradient"
+    ),
+    Setting("attention_mining", regularized("AttentionMining"), (0.1, 0.3, 1.0), "AttentionMining"),
+    Setting("gradient_norm", balanced("GradientNorm"), (0.03, 0.1, 0.3), "GradientNorm"),
+    Setting("gradient_smoothness", balanced("GradientSmoothness"), (0.03, 0.1, 0.3), "GradientSmoothness"),
+    Setting("map_consistency", balanced("MapConsistency", transform="crop"), (0.03, 0.1, 0.3), "MapConsistency"),
+    Setting("map_smoothness", balanced("MapSmoothness"), (0.03, 0.1, 0.3), "MapSmoothness"),
+    Setting("map_sparsity", balanced("MapSparsity"), (0.03, 0.1, 0.3), "MapSparsity"),
+]
+_INSIDE = {"annotation": "masks"}
+# Only for boards whose images have masks.
+WITH_MASKS = [
+    Setting("energy_inside", balanced("EnergyInside", **_INSIDE), (0.1, 0.3, 1.0), "EnergyInside"),
+    Setting("map_l1", balanced("MapL1", **_INSIDE), (0.1, 0.3, 1.0), "MapL1"),
+    Setting("map_bce", balanced("MapBCE", **_INSIDE), (0.1, 0.3, 1.0), "MapBCE"),
+    Setting(
+        "right_for_right_reasons", balanced("RightForRightReasons", **_INSIDE), (0.03, 0.1, 0.3), "RightForRightReasons"
+    ),
+]

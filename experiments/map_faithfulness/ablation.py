@@ -1,0 +1,85 @@
+"""Trains one variant of MapFaithfulness on one board of the league, and scores it with all seeds.
+
+    python -m experiments.map_faithfulness.ablation BOARD VARIANT [--seeds 0 1 2]
+    python -m experiments.map_faithfulness.ablation BOARD --list
+
+Each variant changes one thing of the default. Results are in `<board>/<variant>.csv`; what is there is not made again,
+and a training that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from experiments.league.boards import BOARDS
+from experiments.league.settings import PLAIN, regularized
+from experiments.named_settings import Board, Setting, SettingRows, scored
+
+HERE = Path(__file__).parent
+WEIGHT = 0.5
+
+
+def variant(
+    name: str, title: str, weight: float = WEIGHT, changes: dict[str, Any] | None = None, **settings: Any
+) -> Setting:
+    """A variant of the regularizer, which changes its arguments or other keys of the configuration."""
+    return Setting(name, {**regularized("MapFaithfulness", **settings), **(changes or {})}, (weight,), title)
+
+
+def variants(epochs: float) -> list[Setting]:
+    """The variants, in the order in which they are run.
+
+    Args:
+        epochs: The length of a training.
+    """
+    half = epochs / 2
+    return [
+        PLAIN,
+        variant("default", "default: half of the maps swapped, one of the two terms for each image"),
+        variant("not_swapped", "no map swapped", swapped=0.0),
+        variant("all_swapped", "all maps swapped: robustness to masks alone", swapped=1.0),
+        variant("sufficiency", "sufficiency alone", sufficiency_weight=1.0, necessity_weight=0.0),
+        variant("necessity", "necessity alone", sufficiency_weight=0.0, necessity_weight=1.0),
+        variant("from_half", "from half-time on", changes={"model.regularizer_start_epoch": half}),
+        variant("ramp", "λ rises over the first half", changes={"model.regularizer_warmup_epochs": half}),
+        variant("weight_1", "λ = 1", weight=1.0),
+        variant("every_4", "every 4th step", changes={"model.regularizer_every_n_steps": 4}),
+        variant("differentiable", "the gradient runs through the map", differentiable=True),
+        variant("thresholds", "thresholds alone, no soft masks", soft_masks=0.0),
+        variant("soft_masks", "soft masks alone, no thresholds", soft_masks=1.0),
+        variant("zeros", "zeros alone behind the map", blurred_backgrounds=0.0),
+        variant("blurred", "the blurred image alone behind the map", blurred_backgrounds=1.0),
+        variant("layer_cam", "LayerCAM is trained", method="layer_cam"),
+    ]
+
+
+def variants_of(board: Board) -> dict[str, Setting]:
+    """The variants on a board, by name."""
+    epochs = board.config_of(PLAIN)["trainer"]["max_epochs"]
+    return {each.name: each for each in variants(epochs)}
+
+
+def main() -> None:
+    """Parse the words, and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("board", choices=BOARDS)
+    parser.add_argument("variant", nargs="?", help="one of those that --list prints")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--list", action="store_true", help="print the names of the variants, and end")
+    arguments = parser.parse_args()
+    board = BOARDS[arguments.board]
+    known = variants_of(board)
+    if arguments.list:
+        print("\n".join(known))
+    elif arguments.variant not in known:
+        parser.error(f"variant: expected one of {', '.join(known)}, got {arguments.variant}")
+    else:
+        setting = known[arguments.variant]
+        rows = SettingRows(HERE / board.name / f"{setting.name}.csv")
+        scored(board, setting, rows, "test", setting.weights, arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()

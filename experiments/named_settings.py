@@ -1,0 +1,159 @@
+"""Trains named settings of one configuration and scores their maps; what is in the results already is not made again.
+
+An experiment that compares many regularizers is no grid: each has options and a range of λ of its own. It is a list of
+named settings instead, each of which changes some keys of a configuration that all of them share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from camtrain import ablate
+from camtrain.evaluation import EvaluationPlan
+from camtrain.report.points import WEIGHT
+from camtrain.study import Row
+from experiments.result_rows import read_rows, write_rows
+
+_FIRST = ("split", WEIGHT, "seed")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to train.
+
+    Attributes:
+        name: The name, which is also that of its folder and its file of results.
+        changes: Configuration keys with their values, such as `{"model.regularizer": {"class_path": ...}}`.
+        weights: The values of λ to choose from.
+        title: What tables call it; empty is the name.
+    """
+
+    name: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    weights: Sequence[float] = (0.0,)
+    title: str = ""
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the settings of an experiment have in common: the data, the network, and how maps are scored.
+
+    Attributes:
+        name: The name, which is also that of its folder.
+        title: What tables call it.
+        config: The path of the configuration.
+        changes: Keys that all settings change.
+        validation: How maps are scored to choose λ.
+        test: How maps are scored for the results.
+        runs: The folder of the trainings.
+    """
+
+    name: str
+    title: str
+    config: str
+    validation: EvaluationPlan
+    test: EvaluationPlan
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    runs: Path = Path("runs/boards")
+
+    def config_of(self, setting: Setting) -> dict[str, Any]:
+        """The configuration of a setting, with its interpolations unresolved."""
+        config = OmegaConf.load(self.config)
+        for key, value in {**self.changes, **setting.changes}.items():
+            OmegaConf.update(config, key, value, merge=False, force_add=True)
+        content = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(content, dict)
+        return {str(key): value for key, value in content.items()}
+
+
+class SettingRows:
+    """The results of one setting in a CSV file, a row for each split, λ and seed.
+
+    Args:
+        path: The file. It need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[tuple[str, float, int], Row] = {}
+        for row in read_rows(path):
+            self._add({column: _parsed(text) for column, text in row.items() if text != ""})
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows.values())
+
+    def of(self, split: str, weight: float) -> dict[int, Row]:
+        """The rows of a split and a λ, by seed."""
+        return {seed: row for (s, w, seed), row in self._rows.items() if (s, w) == (split, weight)}
+
+    def weights(self, split: str) -> list[float]:
+        """The values of λ that have a row, ascending."""
+        return sorted({weight for s, weight, _ in self._rows if s == split})
+
+    def missing(self, split: str, weights: Sequence[float], seeds: Sequence[int]) -> list[tuple[float, int]]:
+        """The pairs of λ and seed that have no row."""
+        return [
+            (weight, seed) for weight in weights for seed in seeds if (split, float(weight), seed) not in self._rows
+        ]
+
+    def add(self, split: str, rows: Sequence[Row]) -> None:
+        """Enter rows of a study, and write the file."""
+        for row in rows:
+            self._add({"split": split, **row})
+        columns = dict.fromkeys(column for row in self for column in row)
+        rest = sorted(column for column in columns if column not in (*_FIRST, "trial", "hash"))
+        ordered = [self._rows[case] for case in sorted(self._rows)]
+        lines = [{column: _cell(value) for column, value in row.items()} for row in ordered]
+        write_rows(self.path, [*_FIRST, *rest], lines)
+
+    def _add(self, row: Row) -> None:
+        self._rows[(row["split"], float(row[WEIGHT]), int(row["seed"]))] = row
+
+
+def scored(
+    board: Board, setting: Setting, rows: SettingRows, split: str, weights: Sequence[float], seeds: Sequence[int]
+) -> None:
+    """Train a setting with some λ and seeds, score the maps, and enter the results; what is in `rows` is done.
+
+    Raises:
+        SystemExit: If a training failed, with the path of its log.
+    """
+    plan = board.validation if split == "val" else board.test
+    for weight in weights:
+        wanted = [seed for _, seed in rows.missing(split, [weight], seeds)]
+        if not wanted:
+            continue
+        study = ablate(
+            board.config_of(setting),
+            {WEIGHT: [weight]},
+            seeds=wanted,
+            # One folder for each λ: a study keeps one table, and this one is called with one λ at a time.
+            folder=board.runs / board.name / setting.name / f"weight_{weight:g}",
+            evaluation=plan,
+            jobs=1,
+            threads=1,
+            wandb="disabled",
+        )
+        rows.add(split, study.rows)
+        for outcome in study.failed:
+            raise SystemExit(f"{board.name}, {setting.name}, λ = {weight:g}: {outcome.message} ({outcome.log})")
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _parsed(text: str) -> Any:
+    """A cell as a number if it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
