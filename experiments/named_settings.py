@@ -22,7 +22,7 @@ from experiments.result_rows import read_rows, write_rows
 _FIRST = ("split", WEIGHT, "seed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """A way to train.
 

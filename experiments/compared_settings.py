@@ -1,0 +1,225 @@
+"""Tables and the figure of named settings, each compared with plain training seed by seed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from camtrain.report.figure_style import line_style, report_style, write_figure
+from camtrain.report.pareto_plane import pareto_front
+from camtrain.report.point_comparison import PointComparison, point_comparison
+from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
+from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores, score_columns
+from camtrain.report.tables import percent
+from experiments.named_settings import Setting, SettingRows
+from experiments.readme_tables import markdown_table
+
+ACCURACY = "test/accuracy"
+SECONDS = "train/seconds_per_step"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A setting at the λ that was chosen for it, against plain training.
+
+    Attributes:
+        setting: The setting.
+        weight: λ.
+        against: The comparison; the setting that comes first is its own baseline.
+    """
+
+    setting: Setting
+    weight: float
+    against: PointComparison
+
+    @property
+    def runs(self) -> PointRuns:
+        """The runs of the setting."""
+        return self.against.runs
+
+
+def compared_settings(results: Mapping[Setting, SettingRows]) -> list[Compared]:
+    """Compare settings with the first one, by their scores of test images; settings without results are left out.
+
+    Args:
+        results: The results of each setting; the first one is the baseline.
+    """
+    found = [
+        (setting, weight, PointRuns({WEIGHT: weight}, {}, rows.of("test", weight)))
+        for setting, rows in results.items()
+        for weight in rows.weights("test")
+    ]
+    points = [runs for _, _, runs in found]
+    if not points or found[0][0] is not next(iter(results)):
+        return []  # nothing to compare with yet
+    scores, leakages = gaining_scores(points, None), leakage_scores(points)
+    return [
+        Compared(setting, weight, point_comparison(runs, points[0], scores, ACCURACY, leakages))
+        for setting, weight, runs in found
+    ]
+
+
+def summary_table(compared: Sequence[Compared]) -> str:
+    """A table to choose from: what a setting costs in accuracy and time, and what its maps gain.
+
+    The gain is the mean over all scores and methods of the difference to plain training, in percentage points; the gain
+    beyond control is the same after the score of another image's map is subtracted on either side.
+    """
+    headings = ["", "λ", "seeds", "accuracy, %", "change of accuracy", "gain of maps", "gain beyond control"]
+    headings += ["change of leakage", "time per step"]
+    rows = [
+        [
+            str(each.setting),
+            f"{each.weight:g}" if each.weight else "–",
+            str(len(each.runs.rows)),
+            percent(each.runs.estimate(ACCURACY)),
+            *(change(each, estimate) for estimate in _estimates(each.against)),
+            _step_cost(each),
+        ]
+        for each in compared
+    ]
+    return markdown_table(headings, rows)
+
+
+def score_table(compared: Sequence[Compared], method: str) -> str:
+    """The scores of one method's maps in percent, mean ± standard deviation over seeds.
+
+    Args:
+        compared: The settings.
+        method: The name of the method.
+    """
+    columns = [score for score in score_columns([each.runs for each in compared]) if score.method == method]
+    columns = [score for score in columns if not score.is_control]
+    headings = ["", *(f"{score.title} {score.arrow}" for score in columns)]
+    return markdown_table(
+        headings,
+        [[str(each.setting), *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
+    )
+
+
+def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
+    """How much better each score is beyond control than that of plain training, in percent of the plain one.
+
+    Args:
+        compared: The settings.
+        methods: The methods over whose maps the mean is taken.
+    """
+    scores = [
+        score
+        for score in gaining_scores([each.runs for each in compared], None)
+        if score.method in methods and beyond(compared[0].runs, score)
+    ]
+    metrics = {score.metric: score.title for score in scores}
+    rows = []
+    for each in compared[1:]:
+        cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in metrics]
+        rows.append([str(each.setting), *cells])
+    return markdown_table(["", *metrics.values()], rows)
+
+
+def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
+    """The relative change of the mean of some scores beyond control, in percent with its interval.
+
+    The change is the difference of the means over the plain network's mean over all seeds, so that a seed at which the
+    plain score is near zero does not make the ratio explode.
+    """
+    plain = _mean_beyond(each.against.baseline, scores)
+    mine = _mean_beyond(each.runs, scores)
+    seeds = sorted(plain.keys() & mine.keys())
+    scale = abs(statistics.fmean(plain.values())) if plain else math.nan
+    if not seeds or not scale:
+        return "–"
+    return _bold(Estimate.of([(mine[seed] - plain[seed]) / scale for seed in seeds]), digits=0)
+
+
+def beyond(runs: PointRuns, score: ScoreColumn) -> dict[int, float]:
+    """A score beyond another image's map for each seed, counted so that more is better."""
+    found = {}
+    for seed, row in runs.rows.items():
+        mine = number(row, score.column)
+        of_control = next((value for each in score.controls if (value := number(row, each)) is not None), None)
+        if mine is not None and of_control is not None:
+            found[seed] = score.direction * (mine - of_control)
+    return found
+
+
+def _mean_beyond(runs: PointRuns, scores: Sequence[ScoreColumn]) -> dict[int, float]:
+    of_scores = [beyond(runs, score) for score in scores]
+    return {seed: statistics.fmean(each[seed] for each in of_scores) for seed in _common(of_scores)}
+
+
+def _common(of_scores: Sequence[Mapping[int, float]]) -> set[int]:
+    return set.intersection(*(set(each) for each in of_scores)) if of_scores else set()
+
+
+def _estimates(against: PointComparison) -> tuple[Estimate, Estimate, Estimate, Estimate]:
+    return against.accuracy, against.gain, against.beyond, against.leakage
+
+
+def change(each: Compared, estimate: Estimate) -> str:
+    """A difference to plain training in points, with its interval; bold if the interval excludes 0."""
+    if each.against.is_baseline:
+        return ""
+    return _bold(estimate, digits=1) if estimate.count else "–"
+
+
+def _bold(estimate: Estimate, digits: int) -> str:
+    shown = f"{100 * estimate.mean:+.{digits}f}"
+    if estimate.interval is None:
+        return shown
+    low, high = estimate.interval
+    shown += f" ({100 * low:+.{digits}f} to {100 * high:+.{digits}f})"
+    return f"**{shown}**" if low > 0 or high < 0 else shown
+
+
+def _step_cost(each: Compared) -> str:
+    mine, theirs = (runs.estimate(SECONDS).mean for runs in (each.runs, each.against.baseline))
+    return f"{mine / theirs:.1f} ×"
+
+
+def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
+    """Draw the Pareto plane of each board: the change of accuracy, and the gain of maps beyond control.
+
+    Args:
+        boards: The compared settings by the title of their board.
+        path: The file without a suffix; only the PNG is kept.
+    """
+    names = list(dict.fromkeys(str(each.setting) for compared in boards.values() for each in compared))
+    with report_style():
+        figure = Figure(figsize=(4.6 * len(boards), 4.4), layout="constrained")
+        for axes, (title, compared) in zip(
+            figure.subplots(1, len(boards), squeeze=False)[0], boards.items(), strict=True
+        ):
+            places = [_place(each) for each in compared]
+            front = [places[place] for place in pareto_front(places)]
+            axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1.2, zorder=1)
+            for each, (x, y) in zip(compared, places, strict=True):
+                style = line_style(names.index(str(each.setting))) | {"linestyle": "none", "markersize": 8}
+                spread = [_deviation(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
+                axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], capsize=3, label=str(each.setting), **style)
+            axes.margins(0.15)
+            axes.set(title=title, xlabel="accuracy against plain training, points →")
+            axes.set_ylabel("gain of maps beyond control, points →")
+            axes.grid(visible=True, axis="both")
+        labels = {
+            label: handle
+            for axes in figure.axes
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=4)
+        write_figure(figure, path)[1].unlink()
+
+
+def _place(each: Compared) -> tuple[float, float]:
+    if each.against.is_baseline:
+        return 0.0, 0.0
+    return 100 * each.against.accuracy.mean, 100 * each.against.beyond.mean
+
+
+def _deviation(estimate: Estimate) -> float:
+    return 0.0 if math.isnan(estimate.std) else 100 * estimate.std

@@ -1,0 +1,64 @@
+"""Writes the tables of this folder's README, the first rows for the project's, and the figure.
+
+    python -m experiments.league.table
+
+It reads `<board>/<setting>.csv`, which are committed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.compared_settings import (
+    Compared,
+    beyond_table,
+    compared_settings,
+    score_table,
+    summary_table,
+    write_plane,
+)
+from experiments.league.boards import BOARDS, METHODS, TRAINED
+from experiments.league.league import rows_of, settings_of
+from experiments.readme_tables import PROJECT_README, put_texts
+
+HERE = Path(__file__).parent
+OTHERS = [method for method in METHODS if method != TRAINED]
+IN_PROJECT_README = ("plain", "random_erasing", "map_faithfulness")
+MARKER = "{} of experiments/league"
+
+
+def main() -> None:
+    """Write between the marker lines of both READMEs, and draw."""
+    texts = readme_texts()
+    put_texts(texts, HERE / "README.md", PROJECT_README)
+    boards = {BOARDS[name].title: found for name in BOARDS if (found := compared(name))}
+    if boards:
+        write_plane(boards, HERE / "plane")
+    print("\n\n".join(texts.values()))
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the tables of each board that has results."""
+    texts = {}
+    for name, board in BOARDS.items():
+        found = compared(name)
+        if not found:
+            continue
+        texts[f"choice of {name}"] = summary_table(found)
+        texts[f"scores of {name}"] = score_table(found, TRAINED)
+        texts[f"Grad-CAM beyond control of {name}"] = beyond_table(found, [TRAINED])
+        texts[f"other methods beyond control of {name}"] = beyond_table(found, OTHERS)
+        texts[f"first rows of {name}"] = summary_table(
+            [each for each in found if each.setting.name in IN_PROJECT_README]
+        )
+        assert board.name == name
+    return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def compared(board: str) -> list[Compared]:
+    """The settings of a board that have results, against plain training."""
+    return compared_settings({setting: rows_of(board, setting.name) for setting in settings_of(board)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Writes the tables of this folder's README.
+
+    python -m experiments.map_faithfulness.table
+
+It reads `<board>/<variant>.csv`, which are committed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.compared_settings import Compared, beyond_table, compared_settings, score_table, summary_table
+from experiments.league.boards import BOARDS, METHODS, TRAINED
+from experiments.map_faithfulness.ablation import variants_of
+from experiments.named_settings import SettingRows
+from experiments.readme_tables import put_texts
+
+HERE = Path(__file__).parent
+OTHERS = [method for method in METHODS if method != TRAINED]
+MARKER = "{} of experiments/map_faithfulness"
+
+
+def main() -> None:
+    """Write between the marker lines of the README."""
+    texts = readme_texts()
+    put_texts(texts, HERE / "README.md")
+    print("\n\n".join(texts.values()))
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the tables of each board that has results."""
+    texts = {}
+    for name in BOARDS:
+        if found := compared(name):
+            texts[f"variants on {name}"] = summary_table(found)
+            texts[f"scores on {name}"] = score_table(found, TRAINED)
+            texts[f"Grad-CAM beyond control on {name}"] = beyond_table(found, [TRAINED])
+            texts[f"other methods beyond control on {name}"] = beyond_table(found, OTHERS)
+    return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def compared(board: str) -> list[Compared]:
+    """The variants that have results, against plain training."""
+    return compared_settings(
+        {variant: SettingRows(HERE / board / f"{name}.csv") for name, variant in variants_of(BOARDS[board]).items()}
+    )
+
+
+if __name__ == "__main__":
+    main()
