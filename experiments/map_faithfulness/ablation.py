@@ -37,7 +37,7 @@ def variants(epochs: float) -> list[Setting]:
     half = epochs / 2
     return [
         PLAIN,
-        variant("default", "default: half of the maps swapped, one of the two terms for each image"),
+        variant("map_faithfulness", "default: half of the maps swapped, one of the two terms for each image"),
         variant("not_swapped", "no map swapped", swapped=0.0),
         variant("all_swapped", "all maps swapped: robustness to masks alone", swapped=1.0),
         variant("sufficiency", "sufficiency alone", sufficiency_weight=1.0, necessity_weight=0.0),
