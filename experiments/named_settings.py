@@ -6,7 +6,7 @@ named settings instead, each of which changes some keys of a configuration that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ class Setting:
         changes: Configuration keys with their values, such as `{"model.regularizer": {"class_path": ...}}`.
         weights: The values of λ to choose from.
         title: What tables call it; empty is the name.
+        of_seed: Makes further changes that depend on the seed; `None` is none.
     """
 
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     weights: Sequence[float] = (0.0,)
     title: str = ""
+    of_seed: Callable[[int], Mapping[str, Any]] | None = None
 
     def __str__(self) -> str:
         return self.title or self.name
@@ -64,10 +66,11 @@ class Board:
     changes: Mapping[str, Any] = field(default_factory=dict)
     runs: Path = Path("runs/boards")
 
-    def config_of(self, setting: Setting) -> dict[str, Any]:
+    def config_of(self, setting: Setting, seed: int = 0) -> dict[str, Any]:
         """The configuration of a setting, with its interpolations unresolved."""
         config = OmegaConf.load(self.config)
-        for key, value in {**self.changes, **setting.changes}.items():
+        of_seed = setting.of_seed(seed) if setting.of_seed else {}
+        for key, value in {**self.changes, **setting.changes, **of_seed}.items():
             OmegaConf.update(config, key, value, merge=False, force_add=True)
         content = OmegaConf.to_container(config, resolve=False)
         assert isinstance(content, dict)
@@ -128,23 +131,23 @@ def scored(
     """
     plan = board.validation if split == "val" else board.test
     for weight in weights:
-        wanted = [seed for _, seed in rows.missing(split, [weight], seeds)]
-        if not wanted:
-            continue
-        study = ablate(
-            board.config_of(setting),
-            {WEIGHT: [weight]},
-            seeds=wanted,
-            # One folder for each λ: a study keeps one table, and this one is called with one λ at a time.
-            folder=board.runs / board.name / setting.name / f"weight_{weight:g}",
-            evaluation=plan,
-            jobs=1,
-            threads=1,
-            wandb="disabled",
-        )
-        rows.add(split, study.rows)
-        for outcome in study.failed:
-            raise SystemExit(f"{board.name}, {setting.name}, λ = {weight:g}: {outcome.message} ({outcome.log})")
+        # One folder for each λ: a study keeps one table, and this one is called with one λ at a time.
+        folder = board.runs / board.name / setting.name / f"weight_{weight:g}"
+        missing = [seed for _, seed in rows.missing(split, [weight], seeds)]
+        for some in [[seed] for seed in missing] if setting.of_seed else filter(None, [missing]):
+            study = ablate(
+                board.config_of(setting, some[0]),
+                {WEIGHT: [weight]},
+                seeds=some,
+                folder=folder / f"seed_{some[0]}" if setting.of_seed else folder,
+                evaluation=plan,
+                jobs=1,
+                threads=1,
+                wandb="disabled",
+            )
+            rows.add(split, study.rows)
+            for outcome in study.failed:
+                raise SystemExit(f"{board.name}, {setting.name}, λ = {weight:g}: {outcome.message} ({outcome.log})")
 
 
 def _cell(value: Any) -> Any:
