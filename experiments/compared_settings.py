@@ -79,7 +79,7 @@ def summary_table(compared: Sequence[Compared]) -> str:
             str(len(each.runs.rows)),
             percent(each.runs.estimate(ACCURACY)),
             *(change(each, estimate) for estimate in _estimates(each.against)),
-            _step_cost(each),
+            step_cost(each),
         ]
         for each in compared
     ]
@@ -177,7 +177,8 @@ def _bold(estimate: Estimate, digits: int) -> str:
     return f"**{shown}**" if low > 0 or high < 0 else shown
 
 
-def _step_cost(each: Compared) -> str:
+def step_cost(each: Compared) -> str:
+    """The time of a training step in steps of plain training."""
     mine, theirs = (runs.estimate(SECONDS).mean for runs in (each.runs, each.against.baseline))
     return f"{mine / theirs:.1f} ×"
 

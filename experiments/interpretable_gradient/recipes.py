@@ -69,6 +69,7 @@ RECIPES = {
             _recipe("fine_tuning", "fine-tuning of the plain network, BatchNorm frozen", changes=_FINE_TUNING),
             of_seed=lambda seed: _network("TrainedNetwork", runs=_PLAIN, seed=seed),
         ),
+        Setting("map_faithfulness", regularized("MapFaithfulness"), (0.5,), "MapFaithfulness alone"),
         _beside(0.1),
         _beside(0.3),
     )

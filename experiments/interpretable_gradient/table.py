@@ -1,0 +1,73 @@
+"""Writes the tables of this folder's README.
+
+    python -m experiments.interpretable_gradient.table
+
+It reads `results/<recipe>.csv`, which are committed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from camtrain.report.tables import percent, shown
+from experiments.compared_settings import ACCURACY, Compared, beyond_table, change, compared_settings, step_cost
+from experiments.interpretable_gradient.recipes import RECIPES
+from experiments.interpretable_gradient.study import rows_of
+from experiments.readme_tables import markdown_table, put_texts
+
+HERE = Path(__file__).parent
+MARKER = "{} of experiments/interpretable_gradient"
+L_R = "test/loss_regularizer"
+AGREEMENT = "evaluated/guided_agreement"
+CAMS = ["grad_cam", "layer_cam"]
+PLAIN = "running"  # whose λ = 0 is plain training with BatchNorm
+
+
+def main() -> None:
+    """Write between the marker lines of the README."""
+    texts = readme_texts()
+    put_texts(texts, HERE / "README.md")
+    print("\n\n".join(texts.values()))
+
+
+def readme_texts() -> dict[str, str]:
+    """Make a table for each recipe that has results, and one of the two terms together."""
+    texts = {}
+    for name, recipe in RECIPES.items():
+        found = compared_settings({recipe: rows_of(name)}) if len(recipe.weights) > 1 else []
+        if found:
+            texts[name] = recipe_table(found)
+            texts[f"{name}: CAMs beyond control"] = beyond_table(found, CAMS)
+            texts[f"{name}: input gradient beyond control"] = beyond_table(found, ["input_gradient"])
+    together = [name for name, recipe in RECIPES.items() if len(recipe.weights) == 1]
+    results = {RECIPES[name]: rows_of(name) for name in (PLAIN, *together)}
+    found = [each for each in compared_settings(results) if each.setting.name != PLAIN or not each.weight]
+    if len(found) > 1:
+        texts["beside MapFaithfulness"] = recipe_table(found)
+    return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def recipe_table(compared: list[Compared]) -> str:
+    """What each λ does to accuracy, to L_R in evaluation mode, and to maps."""
+    headings = ["", "seeds", "accuracy, %", "change of accuracy", "L_R in evaluation mode", "guided agreement, %"]
+    headings += ["gain of maps", "gain beyond control", "change of leakage", "time per step"]
+    return markdown_table(headings, [_line(each) for each in compared])
+
+
+def _line(each: Compared) -> list[str]:
+    against = each.against
+    name = str(each.setting) if len(each.setting.weights) == 1 else f"λ = {each.weight:g}"
+    return [
+        name,
+        str(len(each.runs.rows)),
+        percent(each.runs.estimate(ACCURACY)),
+        change(each, against.accuracy),
+        shown(each.runs.estimate(L_R), digits=3) if name.startswith("λ") else "",
+        percent(each.runs.estimate(AGREEMENT)),
+        *(change(each, estimate) for estimate in (against.gain, against.beyond, against.leakage)),
+        step_cost(each),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Comparisons of named settings with plain training, against values by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.compared_settings import (
+    beyond,
+    beyond_table,
+    compared_settings,
+    score_table,
+    summary_table,
+    write_plane,
+)
+from experiments.named_settings import Setting, SettingRows
+
+WEIGHT = "model.regularizer_weight"
+PLAIN, OURS = Setting("plain"), Setting("ours", weights=(0.5,), title="Ours")
+
+
+def rows_of(path, weight, drops, controls, accuracies, leakages):
+    rows = SettingRows(path)
+    rows.add(
+        "test",
+        [
+            {
+                WEIGHT: weight,
+                "seed": seed,
+                "test/accuracy": accuracy,
+                "evaluated/average_drop/grad_cam": drop,
+                "evaluated/average_drop/shuffled_grad_cam": control,
+                "evaluated/map_leakage/grad_cam": leakage,
+                "train/seconds_per_step": 1 + weight,
+            }
+            for seed, (drop, control, accuracy, leakage) in enumerate(
+                zip(drops, controls, accuracies, leakages, strict=True)
+            )
+        ],
+    )
+    return rows
+
+
+@pytest.fixture
+def compared(tmp_path):
+    plain = rows_of(tmp_path / "plain.csv", 0.0, [0.3, 0.2], [0.4, 0.4], [0.8, 0.82], [0.05, 0.05])
+    ours = rows_of(tmp_path / "ours.csv", 0.5, [0.1, 0.1], [0.4, 0.5], [0.8, 0.8], [0.06, 0.06])
+    return compared_settings({PLAIN: plain, OURS: ours})
+
+
+def test_a_score_beyond_another_images_map(compared):
+    score = compared[0].against.runs.rows[0]
+    assert score["evaluated/average_drop/grad_cam"] == 0.3
+    found = [beyond(each.runs, column_of("average_drop")) for each in compared]
+    # Lower drop is better, so that the control's drop less the map's own counts.
+    assert found[0] == pytest.approx({0: 0.1, 1: 0.2})
+    assert found[1] == pytest.approx({0: 0.3, 1: 0.4})
+
+
+def column_of(metric):
+    from camtrain.report.score_columns import ScoreColumn
+
+    return ScoreColumn(metric, "grad_cam")
+
+
+def test_the_relative_change_beyond_control(compared):
+    # 0.1 → 0.3 and 0.2 → 0.4, over the plain mean 0.15: both +133 %, without any spread.
+    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours | **+133 (+133 to +133)** |"
+
+
+def test_the_table_to_choose_from(compared):
+    heading, _, plain, ours = summary_table(compared).splitlines()
+    assert heading.startswith("| | λ | seeds | accuracy, % | change of accuracy | gain of maps | gain beyond control |")
+    assert plain == "| plain | – | 2 | 81.0 ± 1.4 | | | | | 1.0 × |"
+    cells = [cell.strip() for cell in ours.strip("|").split("|")]
+    assert cells[:4] == ["Ours", "0.5", "2", "80.0 ± 0.0"]
+    # Accuracy 0 and -2 points: mean -1, half of the interval 12.706 · 1.414 / 1.414.
+    assert cells[4] == "-1.0 (-13.7 to +11.7)"
+    # Drop 20 and 10 points lower; beyond control 20 points each, leakage one point more in each seed.
+    assert cells[5] == "+15.0 (-48.5 to +78.5)"
+    assert cells[6:] == ["**+20.0 (+20.0 to +20.0)**", "**+1.0 (+1.0 to +1.0)**", "1.5 ×"]
+
+
+def test_scores_of_a_method(compared):
+    assert score_table(compared, "grad_cam").splitlines()[2:] == [
+        "| plain | 25.0 ± 7.1 | 5.0 ± 0.0 |",
+        "| Ours | 10.0 ± 0.0 | 6.0 ± 0.0 |",
+    ]
+
+
+def test_without_a_baseline_nothing_is_compared(tmp_path):
+    ours = rows_of(tmp_path / "ours.csv", 0.5, [0.1], [0.4], [0.8], [0.06])
+    assert compared_settings({PLAIN: SettingRows(tmp_path / "plain.csv"), OURS: ours}) == []
+
+
+def test_the_plane_is_drawn(compared, tmp_path):
+    write_plane({"a board": compared}, tmp_path / "plane")
+    assert [path.name for path in tmp_path.glob("plane*")] == ["plane.png"]
