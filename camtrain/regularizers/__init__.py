@@ -22,6 +22,7 @@ from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 from camtrain.regularizers.regularizer import Penalty, Regularizer
 from camtrain.regularizers.right_for_right_reasons import RightForRightReasons
 from camtrain.regularizers.saliency_guided import SaliencyGuided
+from camtrain.regularizers.soft_insertion_deletion import SoftInsertionDeletion
 from camtrain.regularizers.sum import Sum, Term
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Regularizer",
     "RightForRightReasons",
     "SaliencyGuided",
+    "SoftInsertionDeletion",
     "Sum",
     "Term",
     "TrainingPass",

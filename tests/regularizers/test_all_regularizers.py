@@ -28,6 +28,7 @@ from camtrain.regularizers import (
     MapSparsity,
     RightForRightReasons,
     SaliencyGuided,
+    SoftInsertionDeletion,
     Sum,
     Term,
 )
@@ -68,6 +69,10 @@ REGULARIZERS = {
     ),
     "map_faithfulness": lambda: MapFaithfulness(target_layer=LAYER),
     "map_faithfulness_through_the_map": lambda: MapFaithfulness(target_layer=LAYER, swapped=0.0, differentiable=True),
+    "soft_insertion_deletion": lambda: SoftInsertionDeletion(target_layer=LAYER),
+    "soft_insertion_deletion_complement": lambda: SoftInsertionDeletion(
+        "layer_cam", LAYER, num_thresholds=2, background="blurred", deletion="complement"
+    ),
     "right_for_right_reasons": RightForRightReasons,
     "right_for_right_reasons_of_the_loss": lambda: RightForRightReasons("loss"),
     "gradient_norm": GradientNorm,
