@@ -15,6 +15,7 @@ from camtrain.regularizers.map_distillation import MapDistillation
 from camtrain.regularizers.map_faithfulness import MapFaithfulness
 from camtrain.regularizers.map_l1 import MapL1
 from camtrain.regularizers.map_outside import MapOutside
+from camtrain.regularizers.map_ranking import MapRanking
 from camtrain.regularizers.map_regularizer import ClassOf, MapRegularizer
 from camtrain.regularizers.map_smoothness import MapSmoothness
 from camtrain.regularizers.map_sparsity import MapSparsity
@@ -43,6 +44,7 @@ __all__ = [
     "MapFaithfulness",
     "MapL1",
     "MapOutside",
+    "MapRanking",
     "MapRegularizer",
     "MapSmoothness",
     "MapSparsity",

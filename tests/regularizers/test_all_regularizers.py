@@ -24,6 +24,7 @@ from camtrain.regularizers import (
     MapFaithfulness,
     MapL1,
     MapOutside,
+    MapRanking,
     MapSmoothness,
     MapSparsity,
     RightForRightReasons,
@@ -56,6 +57,9 @@ REGULARIZERS = {
     "map_bce": lambda: MapBCE(target_layer=LAYER),
     "map_bce_outside": lambda: MapBCE(target_layer=LAYER, outside=True),
     "map_outside": lambda: MapOutside("hi_res_cam", LAYER),
+    # Few regions, so that no finite difference crosses the kink of a pair.
+    "map_ranking": lambda: MapRanking(target_layer=LAYER, grid=3),
+    "map_ranking_of_the_gradient": lambda: MapRanking("input_gradient", grid=3),
     "map_smoothness": lambda: MapSmoothness(target_layer=LAYER),
     "map_sparsity": lambda: MapSparsity(target_layer=LAYER),
     "attention_mining": lambda: AttentionMining(target_layer=LAYER, threshold=0.9),
