@@ -5,6 +5,7 @@ from camtrain.regularizers.attention_branch_loss import AttentionBranchLoss
 from camtrain.regularizers.attention_mining import AttentionMining
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.energy_inside import EnergyInside
+from camtrain.regularizers.expected_gradients_prior import ExpectedGradientsPrior
 from camtrain.regularizers.gradient_norm import GradientNorm
 from camtrain.regularizers.gradient_smoothness import GradientSmoothness
 from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
@@ -33,6 +34,7 @@ __all__ = [
     "CAMRegularizer",
     "ClassOf",
     "EnergyInside",
+    "ExpectedGradientsPrior",
     "ExplainedScalar",
     "GradientNorm",
     "GradientSmoothness",
