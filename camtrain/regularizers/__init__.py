@@ -22,6 +22,7 @@ from camtrain.regularizers.map_smoothness import MapSmoothness
 from camtrain.regularizers.map_sparsity import MapSparsity
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 from camtrain.regularizers.regularizer import Penalty, Regularizer
+from camtrain.regularizers.right_for_better_reasons import RightForBetterReasons
 from camtrain.regularizers.right_for_right_reasons import RightForRightReasons
 from camtrain.regularizers.saliency_guided import SaliencyGuided
 from camtrain.regularizers.soft_insertion_deletion import SoftInsertionDeletion
@@ -53,6 +54,7 @@ __all__ = [
     "PassRegularizer",
     "Penalty",
     "Regularizer",
+    "RightForBetterReasons",
     "RightForRightReasons",
     "SaliencyGuided",
     "SoftInsertionDeletion",

@@ -28,6 +28,7 @@ from camtrain.regularizers import (
     MapRanking,
     MapSmoothness,
     MapSparsity,
+    RightForBetterReasons,
     RightForRightReasons,
     SaliencyGuided,
     SoftInsertionDeletion,
@@ -78,6 +79,7 @@ REGULARIZERS = {
     "soft_insertion_deletion_complement": lambda: SoftInsertionDeletion(
         "layer_cam", LAYER, num_thresholds=2, background="blurred", deletion="complement"
     ),
+    "right_for_better_reasons": RightForBetterReasons,
     "right_for_right_reasons": RightForRightReasons,
     "right_for_right_reasons_of_the_loss": lambda: RightForRightReasons("loss"),
     "expected_gradients_prior": ExpectedGradientsPrior,
@@ -268,6 +270,7 @@ def test_maps_alone_take_no_other_pass():
     [
         lambda kind: EnergyInside(target_layer=LAYER, annotation=kind),
         lambda kind: EnergyInside("input_gradient", annotation=kind),
+        lambda kind: RightForBetterReasons(annotation=kind),
         lambda kind: RightForRightReasons(annotation=kind),
         lambda kind: AttentionMining(target_layer=LAYER, annotation=kind, mask_weight=1),
     ],
