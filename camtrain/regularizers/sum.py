@@ -101,8 +101,9 @@ class Sum(Regularizer):
     may penalize gradients of different scalars: `RightForRightReasons` of the log-probabilities, `EnergyInside` with
     `method="input_gradient"` of a logit. The engine then takes the terms on the gradient of the loss or, if there is
     none, those on the same scalar as the first term; the other terms are differentiated twice in the first pass. A term
-    that needs predictions on other images (`AttentionMining`, `SaliencyGuided`, `MapConsistency`, `MapFaithfulness`)
-    runs its own pass.
+    that needs predictions on other images (`AttentionMining`, `SaliencyGuided`, `MapConsistency`, `MapFaithfulness`,
+    `SoftInsertionDeletion`, `ExpectedGradientsPrior`) or further derivatives (`RightForBetterReasons`) runs its own
+    passes.
 
     Args:
         terms: The regularizers with their weights and schedules, at least one.

@@ -10,7 +10,7 @@ import torch
 from camtrain import Objective
 from camtrain.cams import HiResCAM, resize
 from camtrain.metrics import energy_in_region
-from camtrain.regularizers import EnergyInside, MapBCE, MapL1, MapOutside, MapSmoothness, MapSparsity
+from camtrain.regularizers import EnergyInside, MapBCE, MapL1, MapOutside, MapRanking, MapSmoothness, MapSparsity
 from camtrain.regularizers.regularizer import as_penalty
 from tests.regularizers.smooth_network import batch, smooth_network
 
@@ -38,7 +38,7 @@ def test_by_hand(regularizer, expected):
     torch.testing.assert_close(scaled, values, msg="the scale of a map does not matter")
 
 
-NEEDY = [EnergyInside(), MapL1(), MapBCE(), MapBCE(outside=True), MapOutside()]
+NEEDY = [EnergyInside(), MapL1(), MapBCE(), MapBCE(outside=True), MapOutside(), MapRanking()]
 ALL = [*NEEDY, MapSmoothness(), MapSparsity()]
 
 
@@ -74,7 +74,7 @@ def test_energy_is_one_minus_that_of_the_metric():
 
 
 def test_the_best_map_has_no_loss():
-    for regularizer in (EnergyInside(), MapL1(), MapOutside(), MapBCE(floor=1e-6, outside=True)):
+    for regularizer in (EnergyInside(), MapL1(), MapOutside(), MapRanking(grid=2), MapBCE(floor=1e-6, outside=True)):
         assert regularizer(REGION.float(), REGION).values.item() == pytest.approx(0, abs=2e-6)
 
 
