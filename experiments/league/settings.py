@@ -49,6 +49,8 @@ WITHOUT_ANNOTATION = [
     Setting("map_consistency", balanced("MapConsistency", transform="crop"), (0.03, 0.1, 0.3), "MapConsistency"),
     Setting("map_smoothness", balanced("MapSmoothness"), (0.03, 0.1, 0.3), "MapSmoothness"),
     Setting("map_sparsity", balanced("MapSparsity"), (0.03, 0.1, 0.3), "MapSparsity"),
+    Setting("expected_gradients", balanced("ExpectedGradientsPrior"), (0.03, 0.1, 0.3), "ExpectedGradientsPrior"),
+    Setting("soft_insertion_deletion", regularized("SoftInsertionDeletion"), (0.01, 0.1, 0.3), "SoftInsertionDeletion"),
 ]
 _INSIDE = {"annotation": "masks"}
 # Only for boards whose images have masks.
@@ -56,6 +58,7 @@ WITH_MASKS = [
     Setting("energy_inside", balanced("EnergyInside", **_INSIDE), (0.1, 0.3, 1.0), "EnergyInside"),
     Setting("map_l1", balanced("MapL1", **_INSIDE), (0.1, 0.3, 1.0), "MapL1"),
     Setting("map_bce", balanced("MapBCE", **_INSIDE), (0.1, 0.3, 1.0), "MapBCE"),
+    Setting("map_ranking", balanced("MapRanking", **_INSIDE), (0.1, 0.3, 1.0), "MapRanking (HINT)"),
     Setting(
         "right_for_right_reasons", balanced("RightForRightReasons", **_INSIDE), (0.03, 0.1, 0.3), "RightForRightReasons"
     ),
