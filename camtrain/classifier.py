@@ -21,7 +21,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from camtrain.batch import Batch
 from camtrain.gradients import Engine
 from camtrain.networks import Stem, build_network
-from camtrain.objective import Objective, Step
+from camtrain.objective import LossName, Objective, Step
 from camtrain.regularizers import Regularizer
 from camtrain.regularizers.sum import risen_fraction
 
@@ -79,7 +79,11 @@ class Classifier(pl.LightningModule):
         lr_scheduler: A function from the optimizer to a schedule; in a config the `class_path` and `init_args` of a
             torch scheduler.
         lr_scheduler_interval: Whether the schedule advances every `epoch` or every `step`.
-        label_smoothing: The label smoothing of the cross-entropy, in [0, 1].
+        classification_loss: What L_C is. `cross_entropy`: the classes of an image compete. `binary_cross_entropy`: each
+            class is a question of its own, summed over the classes; maps of a head that is trained so are more
+            specific to their class (How to Probe, arXiv 2503.00641). Either way, the prediction is the largest logit,
+            and probabilities are the softmax of the logits.
+        label_smoothing: The label smoothing of L_C, in [0, 1].
         gradient_share_every_n_steps: The number of steps from one measurement of `train/gradient_share` to the next; a
             measurement costs two more backward passes. 0 never measures.
 
@@ -109,6 +113,7 @@ class Classifier(pl.LightningModule):
         optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
+        classification_loss: LossName = "cross_entropy",
         label_smoothing: float = 0.0,
         gradient_share_every_n_steps: int = 50,
     ) -> None:
@@ -153,6 +158,7 @@ class Classifier(pl.LightningModule):
             label_smoothing,
             regularizer_every_n_steps,
             regularizer_balance_steps,
+            classification_loss,
         )
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
@@ -233,7 +239,7 @@ class Classifier(pl.LightningModule):
         self._evaluation_step(_labeled(batch), batch_idx, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Class probabilities, (N, K)."""
+        """Class probabilities, (N, K): the softmax of the logits, whatever L_C is."""
         return self(Batch.of(batch).images).softmax(dim=1)  # type: ignore[no-any-return]
 
     def on_validation_epoch_end(self) -> None:
