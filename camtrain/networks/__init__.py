@@ -6,6 +6,8 @@ from camtrain.networks.attention_branch import AttentionBranch, AttentionBranchH
 from camtrain.networks.attention_head import AttentionHead, AttentionOutput, attention_heads
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.cifar_resnet import CIFARResNet
+from camtrain.networks.initial_weights import load_initial_weights
+from camtrain.networks.last_linear import last_linear
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.module_of import module_of
@@ -28,8 +30,10 @@ __all__ = [
     "Stem",
     "attention_heads",
     "build_network",
+    "last_linear",
     "last_spatial_layer",
     "layer_before_last_stage",
+    "load_initial_weights",
     "module_of",
     "with_small_image_stem",
 ]

@@ -42,8 +42,8 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float 
     a linear head trained so has maps that are more specific to their class, on the same frozen backbone.
 
     The loss is a sum over the classes. Its derivative with respect to a logit is σ(z_k) − t_k, as large as that of the
-    cross-entropy, softmax(z)_k − t_k, so learning rate, weight decay and λ carry over from one to the other. It begins
-    higher: at z = 0 it is K log 2, where the cross-entropy is log K.
+    cross-entropy, softmax(z)_k − t_k, so learning rate, weight decay and λ keep their scale. It begins higher: at z = 0
+    it is K log 2, where the cross-entropy is log K.
 
     Departures: the official code takes the mean over the classes, a K-th of this loss, and trains the head with Adam,
     or with SGD at a learning rate of 30 without weight decay. Divide such a learning rate by K. For images with one
