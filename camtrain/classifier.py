@@ -65,7 +65,7 @@ class Classifier(pl.LightningModule):
         weights: Pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random weights.
         initial_weights: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken: the
             training begins with the weights of its network. They may also be those of the network's backbone, where the
-            network is an attention network such as `AttentionBranch`.
+            network is one such as `AttentionBranch` or `CAStream`.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
         regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Earlier steps are plain training and
