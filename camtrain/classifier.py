@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, ReduceLROnPlateau
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -20,8 +20,8 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from camtrain.batch import Batch
 from camtrain.gradients import Engine
-from camtrain.networks import Stem, build_network
-from camtrain.objective import Objective, Step
+from camtrain.networks import Stem, build_network, load_initial_weights
+from camtrain.objective import LossName, Objective, Step
 from camtrain.regularizers import Regularizer
 from camtrain.regularizers.sum import risen_fraction
 
@@ -52,8 +52,9 @@ class Classifier(pl.LightningModule):
     - `train/engine/<note>`: notes of the engine.
 
     A checkpoint from the command line holds the whole configuration, and `Classifier.load_from_checkpoint(path,
-    weights_only=True)` rebuilds the module. A checkpoint of a module built in Python holds only its plain settings, so
-    pass the objects again: `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
+    weights_only=True)` rebuilds the module; pass `initial_weights=None` if the run that these came from is gone. A
+    checkpoint of a module built in Python holds only its plain settings, so pass the objects again:
+    `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
 
     Args:
         network: A torchvision name such as `resnet18` (or camtrain's `cifar_resnet8` to `cifar_resnet56`), or any
@@ -62,6 +63,9 @@ class Classifier(pl.LightningModule):
         stem: The first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
             pooling, for images of 32 to 64 pixels.
         weights: Pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random weights.
+        initial_weights: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken: the
+            training begins with the weights of its network. They may also be those of the network's backbone, where the
+            network is one such as `AttentionBranch` or `CAStream`.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
         regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Earlier steps are plain training and
@@ -79,13 +83,18 @@ class Classifier(pl.LightningModule):
         lr_scheduler: A function from the optimizer to a schedule; in a config the `class_path` and `init_args` of a
             torch scheduler.
         lr_scheduler_interval: Whether the schedule advances every `epoch` or every `step`.
-        label_smoothing: The label smoothing of the cross-entropy, in [0, 1].
+        classification_loss: What L_C is. `cross_entropy`: the classes of an image compete. `binary_cross_entropy`: each
+            class is a question of its own, summed over the classes; maps of a head that is trained so are more
+            specific to their class (How to Probe, arXiv 2503.00641). Either way, the prediction is the largest logit,
+            and probabilities are the softmax of the logits.
+        label_smoothing: The label smoothing of L_C, in [0, 1].
         gradient_share_every_n_steps: The number of steps from one measurement of `train/gradient_share` to the next; a
             measurement costs two more backward passes. 0 never measures.
 
     Raises:
         TypeError: If `network` is neither a name nor a module.
-        ValueError: If a setting is out of range, or settings contradict each other.
+        ValueError: If a setting is out of range, settings contradict each other, or `initial_weights` do not fit.
+        FileNotFoundError: If there is no checkpoint at `initial_weights`.
 
     Example:
         >>> classifier = Classifier("cifar_resnet8", num_classes=10)
@@ -99,6 +108,7 @@ class Classifier(pl.LightningModule):
         num_classes: int,
         stem: Stem = "imagenet",
         weights: str | None = None,
+        initial_weights: str | None = None,
         regularizer: Regularizer | None = None,
         regularizer_weight: float | None = None,
         regularizer_start_epoch: float = 0.0,
@@ -109,6 +119,7 @@ class Classifier(pl.LightningModule):
         optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
+        classification_loss: LossName = "cross_entropy",
         label_smoothing: float = 0.0,
         gradient_share_every_n_steps: int = 50,
     ) -> None:
@@ -136,7 +147,8 @@ class Classifier(pl.LightningModule):
                 f"with a {type(network).__name__}"
             )
         # A checkpoint that loads with weights_only=True cannot hold objects. The command line passes descriptions.
-        objects = ["engine", "optimizer", "lr_scheduler"]
+        # A checkpoint has its own weights and needs no initial ones.
+        objects = ["engine", "optimizer", "lr_scheduler", "initial_weights"]
         objects += [] if isinstance(network, str) else ["network"]
         objects += [] if regularizer is None else ["regularizer", "regularizer_weight"]
         described = _given_hyperparameters.get() is not None
@@ -145,6 +157,8 @@ class Classifier(pl.LightningModule):
 
         if isinstance(network, str):
             network = build_network(network, num_classes, stem=stem, weights=weights)
+        if initial_weights is not None:
+            rank_zero_info(f"The initial weights are those of {load_initial_weights(network, initial_weights)}")
         self.network = network
         self.objective = Objective(
             regularizer,
@@ -153,6 +167,7 @@ class Classifier(pl.LightningModule):
             label_smoothing,
             regularizer_every_n_steps,
             regularizer_balance_steps,
+            classification_loss,
         )
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
@@ -233,7 +248,7 @@ class Classifier(pl.LightningModule):
         self._evaluation_step(_labeled(batch), batch_idx, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Class probabilities, (N, K)."""
+        """Class probabilities, (N, K): the softmax of the logits, whatever L_C is."""
         return self(Batch.of(batch).images).softmax(dim=1)  # type: ignore[no-any-return]
 
     def on_validation_epoch_end(self) -> None:

@@ -392,6 +392,7 @@ def test_annotations_reach_the_regularizer(tmp_path):
         ({"regularizer_warmup_epochs": -1.0}, "`regularizer_warmup_epochs`"),
         ({"gradient_share_every_n_steps": -1}, "`gradient_share_every_n_steps`"),
         ({"label_smoothing": 2.0}, "`label_smoothing`"),
+        ({"classification_loss": "hinge"}, "`classification_loss`: expected 'cross_entropy' or 'binary_cross_entropy'"),
         ({"regularizer_every_n_steps": 0}, "`every_n_steps`"),
         ({"stem": "small"}, "`stem` and `weights`"),
     ],
@@ -399,6 +400,30 @@ def test_annotations_reach_the_regularizer(tmp_path):
 def test_wrong_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         classifier(**settings)
+
+
+def test_binary_cross_entropy_is_trained_measured_and_kept_in_the_checkpoint(tmp_path):
+    def by_hand(network, labels):
+        logits = network(samples().tensors[0])
+        targets = F.one_hot(labels, CLASSES).float()
+        return -(targets * F.logsigmoid(logits) + (1 - targets) * F.logsigmoid(-logits)).sum(dim=1).mean()
+
+    labels, network = samples().tensors[1], small_network()
+    twin = copy.deepcopy(network)
+    module = Classifier(network, CLASSES, classification_loss="binary_cross_entropy", optimizer=sgd)
+    fitting = trainer(tmp_path)
+    fitting.fit(module, loader(batch_size=12))
+    by_hand(twin, labels).backward()
+    for found, before in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(found, before - 0.1 * before.grad)
+    (logged,) = fitting.validate(module, loader(), verbose=False)
+    assert logged["val/loss_classification"] == pytest.approx(by_hand(network, labels).item())
+
+    fitting.save_checkpoint(tmp_path / "binary.ckpt")
+    loaded = Classifier.load_from_checkpoint(tmp_path / "binary.ckpt", weights_only=True, network=small_network())
+    assert loaded.objective.loss_name == "binary_cross_entropy"
+    probabilities = torch.cat(fitting.predict(module, loader()))
+    torch.testing.assert_close(probabilities, network(samples().tensors[0]).softmax(dim=1))
 
 
 def test_an_unknown_network_names_the_nearest():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from camtrain.cli import main
 
+SMALL = ["--data.batch_size", "4", "--trainer.accelerator", "cpu"]
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
@@ -24,11 +27,39 @@ def data_of_config(request, fake_cifar100, fake_oxford_pet):
     return options
 
 
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory):
+    """The folder of a short run of a config, for those that start from its network."""
+
+    @cache
+    def run(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        short = [f"--trainer.limit_{stage}_batches=1" for stage in ("train", "val", "test")]
+        short += ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--run.wandb=disabled"]
+        words = ["fit", "--config", str(CONFIGS[0].parent / f"{name}.yaml"), f"--run.folder={folder}", *SMALL, *short]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["camtrain", *words])
+            main()
+        return folder / name
+
+    return run
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
-def test_config_trains(config, data_of_config, monkeypatch, tmp_path):
+def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    small = ["--data.batch_size", "4", "--trainer.accelerator", "cpu", "--trainer.fast_dev_run", "true"]
-    words = ["fit", "--config", str(config), *data_of_config(config), *small]
+    initial = yaml.safe_load(config.read_text(encoding="utf-8"))["model"].get("initial_weights")
+    started = [] if initial is None else ["--model.initial_weights", str(run_of(initial.removeprefix("runs/")))]
+    words = [
+        "fit",
+        "--config",
+        str(config),
+        *data_of_config(config),
+        *started,
+        *SMALL,
+        "--trainer.fast_dev_run",
+        "true",
+    ]
     monkeypatch.setattr(sys, "argv", ["camtrain", *words])
     main()
     assert not list(tmp_path.iterdir())

@@ -1,7 +1,8 @@
-"""Lightning callbacks: panels of maps, scores of maps, the cost of a step, the final table, predictions, resuming."""
+"""Lightning callbacks: panels and scores of maps, step cost, the final table, predictions, resuming, head refits."""
 
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
+from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.localization_scores import LocalizationScores
 from camtrain.callbacks.moved_checkpoints import MovedCheckpoints
 from camtrain.callbacks.prediction_writer import PredictionWriter
@@ -12,6 +13,7 @@ from camtrain.callbacks.training_randomness import TrainingRandomness
 __all__ = [
     "CAMLogger",
     "FaithfulnessScores",
+    "HeadRefitter",
     "LocalizationScores",
     "MovedCheckpoints",
     "PredictionWriter",

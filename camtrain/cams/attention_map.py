@@ -11,11 +11,12 @@ from camtrain.networks import AttentionHead, AttentionOutput, attention_heads
 
 
 class AttentionMap(BaseCAM):
-    """The attention map of a network with an attention head, such as `AttentionBranch` or `LFICAM`.
+    """The attention map of a network with an attention head, such as `AttentionBranch`, `LFICAM` or `CAStream`.
 
-    The network multiplies its features by this map plus one in the forward pass, so the map is part of the prediction
-    and not an explanation after it. The head is found by its type, `camtrain.networks.AttentionHead`, wherever it is
-    in the network.
+    The network weighs its features by this map in the forward pass, so the map is part of the prediction and not an
+    explanation after it: `AttentionBranch` and `LFICAM` multiply the features by the map plus one, `CAStream` averages
+    them with the map as weights, which sum to one. The head is found by its type, `camtrain.networks.AttentionHead`,
+    wherever it is in the network.
 
     The map is the same for every class: the argument `class_idx` of the call is checked and has no effect. The network
     decides which layer it attends to, so there is no target layer to choose.
@@ -33,7 +34,7 @@ class AttentionMap(BaseCAM):
 
     Source:
         Fukui et al., Attention Branch Network, CVPR 2019, arXiv 1812.10025; Lee et al., LFI-CAM, ICCV 2021, arXiv
-        2105.00937.
+        2105.00937; Torres Figueroa et al., CA-Stream, CVPR Workshops 2024, arXiv 2404.14996.
 
     Example:
         >>> from camtrain.networks import AttentionBranch
@@ -71,7 +72,7 @@ def _only_head(network: nn.Module) -> AttentionHead:
     if not heads:
         raise ValueError(
             f"`network`: {type(network).__name__} has no attention head, and so no attention map; train "
-            "camtrain.networks.AttentionBranch or LFICAM around it, or use another method, such as GradCAM"
+            "camtrain.networks.AttentionBranch, LFICAM or CAStream around it, or use another method, such as GradCAM"
         )
     if len(heads) > 1:
         raise ValueError(f"`network`: expected one attention head, got {', '.join(map(repr, heads))}")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from camtrain.loading.checkpoint import checkpoint_in, config_of
+from camtrain.loading.checkpoint import config_of
 from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
 from camtrain.messages import CamtrainWarning
+from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.preprocessing import Preprocessing, listed
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from camtrain.loading.checkpoint import checkpoint_in, classifier_in, config_of
+from camtrain.loading.checkpoint import classifier_in, config_of
 from camtrain.loading.data_preprocessing import data_preprocessing
 from camtrain.loading.load_data import configuration_in
 from camtrain.loading.named_network import is_own, named_network
 from camtrain.loading.weights_preprocessing import assumptions, weights_preprocessing
 from camtrain.messages import CamtrainWarning
+from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import torch
@@ -64,20 +65,14 @@ class AttendedNetwork(nn.Module):
         find_layer: FindLayer,
     ) -> None:
         super().__init__()
-        if isinstance(backbone, str):
-            backbone = build_network(backbone, num_classes, stem=stem, weights=weights)
-        elif stem != "imagenet" or weights is not None:
-            raise ValueError(
-                "`stem`, `weights`: expected 'imagenet' and None beside a backbone that is built already, got "
-                f"{stem!r} and {weights!r}"
-            )
-        size = image_size or (32 if stem == "small" else 224)
-        self.backbone = backbone
-        self.layer, self.channels = _layer_and_channels(backbone, num_classes, layer, size, find_layer)
+        self.backbone = made_backbone(backbone, num_classes, stem, weights)
+        with probed(self.backbone, num_classes, image_size or probe_size(stem)) as (network, image):
+            self.layer = find_layer(network, image) if layer is None else layer
+            self.channels = _channels(network, self.layer, image)
 
     def attend(self, head: AttentionHead) -> None:
         """Set the head, and move it to the device and the precision of the backbone."""
-        like = _like(self.backbone)
+        like = like_network(self.backbone)
         self.attention_head = head.to(device=like.device, dtype=like.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,32 +98,76 @@ class AttendedNetwork(nn.Module):
             logits: Tensor = self.backbone(images)
         finally:
             handle.remove()
-        if runs != 1:
-            hidden = "" if runs else "; a compiled backbone hides it: compile the network around it instead"
-            raise ValueError(_not_once(self.layer, runs) + hidden)
+        check_once(self.layer, runs)
         return logits
 
 
-def _not_once(layer: str, runs: int) -> str:
-    return f"`layer`: expected a layer that runs once in a forward pass, {layer!r} ran {runs} times"
+def made_backbone(backbone: nn.Module | str, num_classes: int, stem: Stem, weights: str | None) -> nn.Module:
+    """The backbone of a name, or the given one.
+
+    Raises:
+        ValueError: If `build_network` raises one, or a stem or weights are given for a module.
+    """
+    if isinstance(backbone, str):
+        return build_network(backbone, num_classes, stem=stem, weights=weights)
+    if stem != "imagenet" or weights is not None:
+        raise ValueError(
+            "`stem`, `weights`: expected 'imagenet' and None beside a backbone that is built already, got "
+            f"{stem!r} and {weights!r}"
+        )
+    return backbone
 
 
-def _like(network: nn.Module) -> Tensor:
+def probe_size(stem: Stem) -> int:
+    """The height and width of the image that a backbone with this stem is run on to find its layers."""
+    return 32 if stem == "small" else 224
+
+
+def check_once(layer: str, runs: int, argument: str = "layer") -> None:
+    """Check that a layer ran once in a forward pass of the backbone; `argument` is what errors name.
+
+    Raises:
+        ValueError: If it ran another number of times.
+    """
+    if runs != 1:
+        hidden = "" if runs else "; a compiled backbone hides it: compile the network around it instead"
+        raise ValueError(_not_once(layer, runs, argument) + hidden)
+
+
+def _not_once(layer: str, runs: int, argument: str = "layer") -> str:
+    return f"`{argument}`: expected a layer that runs once in a forward pass, {layer!r} ran {runs} times"
+
+
+def like_network(network: nn.Module) -> Tensor:
     """A tensor on the device and in the precision of a network."""
     floating = (each for each in (*network.parameters(), *network.buffers()) if each.is_floating_point())
     return next(floating, torch.zeros(()))
 
 
-def _layer_and_channels(
-    backbone: nn.Module, num_classes: int, layer: str | None, size: int, find_layer: FindLayer
-) -> tuple[str, int]:
-    """The attended layer and its number of channels, from passes of a copy of the backbone."""
-    probed = copy.deepcopy(backbone).eval()
-    like = _like(probed)
+@contextmanager
+def probed(
+    backbone: nn.Module, num_classes: int, size: int, argument: str = "layer"
+) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Passes of a copy of the backbone, without a graph, to find out about its layers.
+
+    Args:
+        backbone: From (N, 3, H, W) to (N, K) logits.
+        num_classes: K.
+        size: The height and width of the image.
+        argument: What errors name that leave the context and name `target_layer`.
+
+    Yields:
+        A copy of the backbone in evaluation mode, and an image of zeros, (1, 3, size, size), that it can be run on.
+
+    Raises:
+        ValueError: If the backbone cannot run on such an image, or does not put out (1, K) logits.
+    """
+    network = copy.deepcopy(backbone).eval()
+    like = like_network(network)
     image = torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype)
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
         try:
-            logits = probed(image)
+            logits = network(image)
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"`image_size`: {type(backbone).__name__} cannot run on images of {size}×{size} pixels; give another "
@@ -138,10 +177,9 @@ def _layer_and_channels(
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"`backbone`: expected (1, {num_classes}) logits of one image, got {got}")
         try:
-            layer = find_layer(probed, image) if layer is None else layer
-            return layer, _channels(probed, layer, image)
+            yield network, image
         except ValueError as error:
-            raise ValueError(str(error).replace("`target_layer`", "`layer`")) from error
+            raise ValueError(str(error).replace("`target_layer`", f"`{argument}`")) from error
 
 
 def _channels(network: nn.Module, layer: str, image: Tensor) -> int:

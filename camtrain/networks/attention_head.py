@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,7 +12,8 @@ class AttentionOutput(NamedTuple):
     """The output of an attention head.
 
     Attributes:
-        attention: (N, 1, h, w), in [0, 1]; the features are multiplied by 1 + attention.
+        attention: (N, 1, h, w), in [0, 1]. `AttendedNetwork` multiplies its features by 1 + attention; `CAStream`
+            averages them with the attention as weights.
         logits: The logits of the head's own classifier, (N, K), for a loss on them; `None` if it has no classifier.
     """
 
@@ -21,18 +22,19 @@ class AttentionOutput(NamedTuple):
 
 
 class AttentionHead(nn.Module, ABC):
-    """From the features of a layer to their attention.
+    """From the features of a layer, or of several, to the attention of the last one.
 
     `AttentionMap`, and a loss on the head's logits, find the head by this type, wherever it is in a network. A network
     of your own has an attention map if its forward runs such a module once.
     """
 
     @abstractmethod
-    def forward(self, features: Tensor, images: Tensor) -> AttentionOutput:
+    def forward(self, features: Any, images: Tensor) -> AttentionOutput:
         """The attention.
 
         Args:
-            features: The output of the attended layer, (N, C, h, w).
+            features: The output of the attended layer, (N, C, h, w); a list of outputs for a head that attends to
+                several layers.
             images: The images that the network is run on, (N, 3, H, W).
         """
 

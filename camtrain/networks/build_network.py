@@ -11,6 +11,7 @@ from torchvision.models import list_models
 
 from camtrain.messages import nearest_names
 from camtrain.networks.cifar_resnet import CIFARResNet
+from camtrain.networks.last_linear import last_linear
 from camtrain.networks.small_image_stem import with_small_image_stem
 
 Stem = Literal["imagenet", "small"]
@@ -114,10 +115,11 @@ def _check_weights(name: str, weights: str) -> None:
 
 
 def _with_head(network: nn.Module, num_classes: int) -> nn.Module:
-    heads = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not heads:
+    name = last_linear(network)
+    if name is None:
         raise ValueError(f"`weights`: {type(network).__name__} has no linear head to replace; use weights=None")
-    name, head = heads[-1]
+    head = network.get_submodule(name)
+    assert isinstance(head, nn.Linear)
     if head.out_features != num_classes:
         parent, _, child = name.rpartition(".")
         setattr(network.get_submodule(parent), child, nn.Linear(head.in_features, num_classes, head.bias is not None))

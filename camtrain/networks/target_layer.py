@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.messages import nearest_names
-from camtrain.networks.attention_head import AttentionHead
+from camtrain.networks.attention_head import AttentionHead, attention_heads
 from camtrain.networks.map_layout import MapLayout, map_layout
 from camtrain.networks.uncompiled import uncompiled
 
@@ -160,8 +160,15 @@ def _last_without_bypass(network: nn.Module, image: Tensor, found: list[_Output]
 
 
 def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
-    """Whether the logits depend on the image other than through the output of this module."""
-    cut = network.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: output.detach())
+    """Whether the logits depend on the image other than through the output of this module.
+
+    An attention is a weight and not a way around: what a head computes from other layers does not count.
+    """
+    handles = [network.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: output.detach())]
+    handles += [
+        head.register_forward_hook(lambda _head, _inputs, output: output._replace(attention=output.attention.detach()))
+        for head in attention_heads(network).values()
+    ]
     try:
         with uncompiled(), torch.inference_mode(False), torch.enable_grad():
             leaf = image.clone().requires_grad_()
@@ -170,7 +177,8 @@ def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
                 return False
             (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
     finally:
-        cut.remove()
+        for handle in handles:
+            handle.remove()
     return gradient is not None
 
 

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camtrain.batch import Batch
 from camtrain.gradients import Engine, FrozenGates, gradients_enabled, left_as_found
 from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.batch_terms import ActiveTerm, BatchTerms
-from camtrain.objective.check_labels import check_labels
 from camtrain.objective.checked_batch import checked_batch, outside_inference
+from camtrain.objective.classification_losses import CLASSIFICATION_LOSSES, LossName
 from camtrain.objective.gradient_share import gradient_share
 from camtrain.objective.losses import Losses, losses_with_terms, measure_terms, plain_losses
 from camtrain.objective.needed_annotation import check_annotation, has_annotated_image
@@ -25,17 +24,17 @@ from camtrain.regularizers.sum import named_terms
 
 
 class Objective(nn.Module):
-    """The interpretable gradient loss and its relatives: L = L_C + λ L_R, with L_C the mean cross-entropy.
+    """The interpretable gradient loss and its relatives: L = L_C + λ L_R, with L_C a cross-entropy.
 
     With λ = 0, or without a regularizer, it is plain training: the same numbers, bit for bit, at the same cost.
 
-    For another L_C, such as binary cross-entropy, override `classification_loss` in a subclass.
+    For any other L_C, override `classification_loss` in a subclass.
 
     Args:
         regularizer: What L_R penalizes; `None` is plain training.
         weight: λ, at least 0; `None` is the regularizer's `default_weight`.
         engine: How the gradient of L_R reaches the parameters; `None` is `FrozenGates()`, the fast one.
-        label_smoothing: The label smoothing of the cross-entropy, in [0, 1].
+        label_smoothing: The label smoothing of L_C, in [0, 1].
         every_n_steps: k. Lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
             training in between (StyleGAN2, arXiv 1912.04958, appendix B). The phase is part of the state dict.
         balance_steps: The number of steps over which balancing takes the sizes of L_C and L_R at the start of training.
@@ -51,7 +50,7 @@ class Objective(nn.Module):
     Raises:
         TypeError: If `regularizer` or `engine` is something else.
         ValueError: If λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1],
-            `every_n_steps` is below 1, or `balance_steps` is below 0.
+            `every_n_steps` is below 1, `balance_steps` is below 0, or no loss is called `classification_loss`.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, Algorithm 1.
@@ -75,6 +74,7 @@ class Objective(nn.Module):
         label_smoothing: float = 0.0,
         every_n_steps: int = 1,
         balance_steps: int = 0,
+        classification_loss: LossName = "cross_entropy",
     ) -> None:
         super().__init__()
         if not (regularizer is None or isinstance(regularizer, (InputGradientRegularizer, PassRegularizer, Sum))):
@@ -92,6 +92,9 @@ class Objective(nn.Module):
             raise ValueError(f"`every_n_steps`: expected at least 1, got {every_n_steps}")
         if balance_steps < 0:
             raise ValueError(f"`balance_steps`: expected at least 0, got {balance_steps}")
+        if classification_loss not in CLASSIFICATION_LOSSES:
+            names = " or ".join(map(repr, CLASSIFICATION_LOSSES))
+            raise ValueError(f"`classification_loss`: expected {names}, got {classification_loss!r}")
         self.regularizer = regularizer
         self.terms: dict[str, Term] = {} if regularizer is None else named_terms(regularizer)
         self.records = nn.ModuleDict({name: TermRecord() for name in self.terms})
@@ -101,6 +104,7 @@ class Objective(nn.Module):
         self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = every_n_steps
         self._phase = 0
+        self.loss_name: LossName = classification_loss
         self.label_smoothing = label_smoothing
         if weight is None:
             weight = 0.0 if regularizer is None else regularizer.default_weight
@@ -189,7 +193,7 @@ class Objective(nn.Module):
         return Step.of(Losses(classification + self.weight * scaled, classification, logits), term_steps)
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """L_C, the mean cross-entropy, 0-dim.
+        """L_C, the mean over the images, 0-dim.
 
         A subclass may override it; every step and measurement uses it. It has to be a mean over the images to which
         each image adds what depends on its own logits alone. Where L_R penalizes the gradient of L_C at the input, it
@@ -204,15 +208,15 @@ class Objective(nn.Module):
             ValueError: If the shapes do not fit, or a label is not in [0, K).
 
         Example:
-            >>> class BinaryObjective(Objective):
+            >>> import torch.nn.functional as F
+            >>> class Focal(Objective):
             ...     def classification_loss(self, logits, labels):
-            ...         targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-            ...         return F.binary_cross_entropy_with_logits(logits, targets)
-            >>> BinaryObjective().classification_loss(torch.zeros(1, 2), torch.tensor([1]))
-            tensor(0.6931)
+            ...         losses = F.cross_entropy(logits, labels, reduction="none")
+            ...         return ((1 - (-losses).exp()) ** 2 * losses).mean()
+            >>> Focal().classification_loss(torch.zeros(1, 2), torch.tensor([1]))
+            tensor(0.1733)
         """
-        check_labels(logits, labels)
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return CLASSIFICATION_LOSSES[self.loss_name](logits, labels, self.label_smoothing)
 
     def _weights_of_step(self, batch: Batch) -> dict[str, float]:
         """The weight of each term that is to be trained in this step, by its name; moves the phase on."""
@@ -297,8 +301,9 @@ class Objective(nn.Module):
     def extra_repr(self) -> str:
         """Settings, for printing."""
         return (
-            f"weight={self.weight}, engine={self.engine}, label_smoothing={self.label_smoothing}, "
-            f"every_n_steps={self.every_n_steps}, balance_steps={self.balance_steps}"
+            f"weight={self.weight}, engine={self.engine}, classification_loss={self.loss_name}, "
+            f"label_smoothing={self.label_smoothing}, every_n_steps={self.every_n_steps}, "
+            f"balance_steps={self.balance_steps}"
         )
 
 

@@ -115,7 +115,8 @@ class TrainingCLI(LightningCLI):
         config: Any = self.config[self.subcommand]
         if self.subcommand == "fit" and config.run.resume:
             self._go_on(config)
-        if self.subcommand != "fit" and config.ckpt_path is None and config.model.weights is None:
+        given = config.ckpt_path, config.model.weights, config.model.initial_weights
+        if self.subcommand != "fit" and given == (None, None, None):
             rank_zero_warn(f"camtrain {self.subcommand} without --ckpt_path: the network has its initial weights.")
 
     def _go_on(self, config: Any) -> None:
