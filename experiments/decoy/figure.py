@@ -1,8 +1,9 @@
 """Draws before_and_after.png: test images that the plain network gets wrong, and where both networks look.
 
-    python -m experiments.decoy.figure [--after right_for_right_reasons] [--method layer_cam] [--target-layer layer1]
+    python -m experiments.decoy.figure [--before RUN] [--after RUN] [--picture FILE] [--method NAME] ...
 
-The plain network of seed 0 gets these test images wrong, the other network gets them right. Among all such images they
+The plain network gets these test images wrong, the other network gets them right. A run is the folder that holds
+`version_0`; by default they are the runs of seed 0 that run.sh made. Among all such images they
 are those whose plain map has the largest share at the decoy: they are chosen to show it. Most maps show less of it,
 above all where the patch is as dark as the image around it. The command prints the quartiles of that share.
 """
@@ -34,14 +35,17 @@ def main(settings: argparse.Namespace) -> None:
     images = torch.cat([batch.images for batch in batches])
     labels = torch.cat([batch.labels for batch in batches])
     boxes = [box for batch in batches for box in batch.boxes]
-    networks = {name: trained_network(STUDY / f"{name}_seed0", last=True) for name in ("plain", settings.after)}
+    runs = {"before": settings.before, "after": settings.after}
+    networks = {name: trained_network(run, last=True) for name, run in runs.items()}
     with torch.no_grad():
         predicted = {name: each(images).argmax(dim=1) for name, each in networks.items()}
     for name, of_network in predicted.items():
-        print(f"{name}: {100 * (of_network == labels).float().mean():.1f} % of {len(labels)} test images")
-    mended = (predicted["plain"] != labels) & (predicted[settings.after] == labels)
+        print(
+            f"{name} ({runs[name]}): {100 * (of_network == labels).float().mean():.1f} % of {len(labels)} test images"
+        )
+    mended = (predicted["before"] != labels) & (predicted["after"] == labels)
     candidates = mended.nonzero().flatten()
-    explained = method_named(settings.method, networks["plain"], settings.target_layer)
+    explained = method_named(settings.method, networks["before"], settings.target_layer)
     at_decoy = energy_in_region(normalized_maps(explained, images[candidates]), decoys(data)[candidates])
     print(f"share of the plain map at the decoy, of {len(candidates)} images: {at_decoy.quantile(QUARTILES).tolist()}")
     chosen = candidates[at_decoy.argsort(descending=True)[:IMAGES]]
@@ -50,16 +54,16 @@ def main(settings: argparse.Namespace) -> None:
         name: normalized_maps(method_named(settings.method, each, settings.target_layer), images[chosen])
         for name, each in networks.items()
     }
-    kinds = dict(zip(networks, ("before", "after"), strict=True))
     panels = []
     for row, index in enumerate(chosen.tolist()):
         tiles = [Tile("image", pictures[row], f"a {labels[index]}", boxed=True)]
         for name in networks:
             title = f"says {predicted[name][index]}"
-            tiles.append(map_tile(kinds[name], pictures[row], maps[name][row], title))
+            tiles.append(map_tile(name, pictures[row], maps[name][row], title))
         panels.append(Panel(tiles, boxes[index]))
     title = f"{TITLES[settings.method]} at {settings.target_layer}"
-    write_png(contact_sheet(panels, title), HERE / "before_and_after.png")
+    write_png(contact_sheet(panels, title), settings.picture)
+    print(f"before and after: {settings.picture}")
 
 
 def decoys(data: DecoyDigits) -> torch.Tensor:
@@ -71,11 +75,11 @@ def decoys(data: DecoyDigits) -> torch.Tensor:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, default=STUDY / "plain_seed0", help="a run without a regularizer")
     parser.add_argument(
-        "--after",
-        default="right_for_right_reasons",
-        help="the setting of run.sh that is compared with the plain network",
+        "--after", type=Path, default=STUDY / "right_for_right_reasons_seed0", help="the run to compare"
     )
+    parser.add_argument("--picture", type=Path, default=HERE / "before_and_after.png", help="the file to write")
     parser.add_argument("--method", default="layer_cam")
     parser.add_argument("--target-layer", default="layer1")
     main(parser.parse_args())

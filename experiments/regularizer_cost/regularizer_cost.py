@@ -22,19 +22,24 @@ from camtrain.networks import build_network
 from camtrain.regularizers import (
     AttentionMining,
     EnergyInside,
+    ExpectedGradientsPrior,
     GradientNorm,
     GradientSmoothness,
     InterpretableGradient,
     MapBCE,
     MapConsistency,
     MapDistillation,
+    MapFaithfulness,
     MapL1,
     MapOutside,
+    MapRanking,
     MapSmoothness,
     MapSparsity,
     Regularizer,
+    RightForBetterReasons,
     RightForRightReasons,
     SaliencyGuided,
+    SoftInsertionDeletion,
     Sum,
     Term,
 )
@@ -46,6 +51,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.csv"
 MARKER = "results of experiments/regularizer_cost"
 PLAIN = "plain"
+FAITHFUL_EVERY_4 = "MapFaithfulness, every 4th step"
 IMAGES, SIZE, NUM_CLASSES, WEIGHT = 32, 32, 100, 0.1
 
 REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
@@ -61,17 +67,27 @@ REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
     "MapSparsity": lambda _: MapSparsity(),
     "MapDistillation": lambda network: MapDistillation(copy.deepcopy(network)),
     "MapConsistency": lambda _: MapConsistency(),
+    "MapFaithfulness": lambda _: MapFaithfulness(),
+    FAITHFUL_EVERY_4: lambda _: MapFaithfulness(),
+    "MapRanking": lambda _: MapRanking(),
     "AttentionMining": lambda _: AttentionMining(),
     "SaliencyGuided": lambda _: SaliencyGuided(),
     "InterpretableGradient": lambda _: InterpretableGradient(),
     "GradientNorm": lambda _: GradientNorm(),
     "GradientSmoothness": lambda _: GradientSmoothness(),
     "RightForRightReasons": lambda _: RightForRightReasons(),
+    "RightForBetterReasons": lambda _: RightForBetterReasons(),
+    "ExpectedGradientsPrior": lambda _: ExpectedGradientsPrior(),
+    "SoftInsertionDeletion": lambda _: SoftInsertionDeletion(),
     "RightForRightReasons of the loss": lambda _: RightForRightReasons("loss"),
     "Sum of InterpretableGradient, GradientNorm, EnergyInside, MapL1": lambda _: Sum(
         [Term(InterpretableGradient(), WEIGHT), Term(GradientNorm()), Term(EnergyInside()), Term(MapL1())]
     ),
 }
+
+
+STEPS = {FAITHFUL_EVERY_4: 4}
+"""How many steps are timed together, if not one: the regularizer takes part in the first of them."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,8 @@ def main(settings: argparse.Namespace) -> None:
     if wanted:
         # Every run takes plain steps, since its times are relative to them.
         seconds = measured(list(dict.fromkeys([PLAIN, *wanted])), settings)
-        rows.add(*(row(name, ratios(each, seconds[PLAIN]), settings) for name, each in seconds.items()))
+        of_step = {name: [each / STEPS.get(name, 1) for each in times] for name, times in seconds.items()}
+        rows.add(*(row(name, ratios(each, of_step[PLAIN]), settings) for name, each in of_step.items()))
     if settings.results == RESULTS:
         put_texts(readme_texts(), HERE / "README.md")
     print(table(rows))
@@ -140,7 +157,8 @@ def measured(names: list[str], settings: argparse.Namespace) -> dict[str, list[f
     masks = torch.zeros(IMAGES, SIZE, SIZE, dtype=torch.bool)
     masks[:, 8:24, 8:24] = True
     steps = {
-        name: partial(step, objective(REGULARIZERS[name](network)), network, images, labels, masks) for name in names
+        name: partial(step, objective(name, REGULARIZERS[name](network)), network, images, labels, masks)
+        for name in names
     }
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
     for _ in range(3):
@@ -149,15 +167,17 @@ def measured(names: list[str], settings: argparse.Namespace) -> dict[str, list[f
     return seconds_by_round(steps, settings.rounds, warm_up=2, title="regularizer_cost")
 
 
-def objective(regularizer: Regularizer | None) -> Objective:
+def objective(name: str, regularizer: Regularizer | None) -> Objective:
     """Weigh a regularizer, with the default engine."""
-    return Objective(regularizer, None if regularizer is None else WEIGHT)
+    weight = None if regularizer is None else WEIGHT
+    return Objective(regularizer, weight, every_n_steps=STEPS.get(name, 1))
 
 
 def step(objective: Objective, network: nn.Module, images: Tensor, labels: Tensor, masks: Tensor) -> None:
-    """Run one forward and backward pass."""
-    network.zero_grad(set_to_none=True)
-    objective(network, images, labels, masks=masks).loss.backward()
+    """Run one forward and backward pass, or as many as the regularizer takes part in once."""
+    for _ in range(objective.every_n_steps):
+        network.zero_grad(set_to_none=True)
+        objective(network, images, labels, masks=masks).loss.backward()
 
 
 if __name__ == "__main__":
