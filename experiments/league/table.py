@@ -23,36 +23,36 @@ from experiments.readme_tables import PROJECT_README, put_texts
 
 HERE = Path(__file__).parent
 OTHERS = [method for method in METHODS if method != TRAINED]
-IN_PROJECT_README = ("plain", "random_erasing", "map_faithfulness")
+IN_PROJECT_README = ("resnet20", "plain", "random_erasing", "map_faithfulness")  # a board and its settings
 MARKER = "{} of experiments/league"
 
 
 def main() -> None:
     """Write between the marker lines of both READMEs, and draw."""
-    texts = readme_texts()
-    put_texts(texts, HERE / "README.md", PROJECT_README)
-    boards = {BOARDS[name].title: found for name in BOARDS if (found := compared(name))}
+    put_texts(readme_texts(), HERE / "README.md")
+    put_texts(overview(), PROJECT_README)
+    boards = {BOARDS[name].title: found for name in BOARDS if len(found := compared(name)) > 1}
     if boards:
         write_plane(boards, HERE / "plane")
-    print("\n\n".join(texts.values()))
+    print("\n\n".join(readme_texts().values()))
 
 
 def readme_texts() -> dict[str, str]:
     """Make the tables of each board that has results."""
     texts = {}
-    for name, board in BOARDS.items():
-        found = compared(name)
-        if not found:
-            continue
-        texts[f"choice of {name}"] = summary_table(found)
-        texts[f"scores of {name}"] = score_table(found, TRAINED)
-        texts[f"Grad-CAM beyond control of {name}"] = beyond_table(found, [TRAINED])
-        texts[f"other methods beyond control of {name}"] = beyond_table(found, OTHERS)
-        texts[f"first rows of {name}"] = summary_table(
-            [each for each in found if each.setting.name in IN_PROJECT_README]
-        )
-        assert board.name == name
+    for name in BOARDS:
+        if len(found := compared(name)) > 1:
+            texts[f"choice of {name}"] = summary_table(found)
+            texts[f"scores of {name}"] = score_table(found, TRAINED)
+            texts[f"Grad-CAM beyond control of {name}"] = beyond_table(found, [TRAINED])
+            texts[f"other methods beyond control of {name}"] = beyond_table(found, OTHERS)
     return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def overview() -> dict[str, str]:
+    """Make the table of the project's README: the first rows of the first board."""
+    rows = [each for each in compared(IN_PROJECT_README[0]) if each.setting.name in IN_PROJECT_README[1:]]
+    return {MARKER.format("first rows"): summary_table(rows)} if rows else {}
 
 
 def compared(board: str) -> list[Compared]:

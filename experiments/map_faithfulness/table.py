@@ -31,7 +31,7 @@ def readme_texts() -> dict[str, str]:
     """Make the tables of each board that has results."""
     texts = {}
     for name in BOARDS:
-        if found := compared(name):
+        if len(found := compared(name)) > 1:
             texts[f"variants on {name}"] = summary_table(found)
             texts[f"scores on {name}"] = score_table(found, TRAINED)
             texts[f"Grad-CAM beyond control on {name}"] = beyond_table(found, [TRAINED])
