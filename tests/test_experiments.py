@@ -117,10 +117,9 @@ def test_the_tables_of_a_readme_are_those_of_its_results(folder):
 
 
 def test_the_tables_of_the_project_readme_are_those_of_the_results():
-    from experiments.decoy import table as decoy
     from experiments.league import table as league
 
-    texts = decoy.overview() | league.overview() | generated_texts("lambda_cifar100")
+    texts = league.overview() | generated_texts("lambda_cifar100")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.findall(r"<!-- (.+ of experiments/\w+) -->\n", readme)
     assert set(shown) <= set(texts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -61,7 +61,7 @@ class TransformedSamples(Dataset[Sample]):
                 )
         self.samples = samples
         self.transform = nn.Sequential(*transform)  # v2.Compose would refuse an empty list
-        self.normalization = nn.Sequential(v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std)))
+        self.mean, self.std = list(mean), list(std)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,11 +72,28 @@ class TransformedSamples(Dataset[Sample]):
         sample = cast(Sample, self.transform(dict(self.samples[index])))
         if "boxes" in sample:
             sample["boxes"] = _visible_boxes(sample["boxes"])
-        return cast(Sample, self.normalization(sample))
+        sample["image"] = self._normalized(sample["image"])
+        return sample
+
+    def _normalized(self, image: Tensor) -> Tensor:
+        # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
+        scaled = v2.functional.to_dtype_image(image.as_subclass(Tensor), torch.float32, scale=True)
+        return tv_tensors.Image(v2.functional.normalize_image(scaled, self.mean, self.std))
 
 
 def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:
+    if _are_inside(boxes):
+        return boxes  # the usual case of small images, for which the functions below would take longer than the rest
     # v2.SanitizeBoundingBoxes would take the mask for one mask per box, and index its rows.
     clamped = v2.functional.clamp_bounding_boxes(boxes)
     visible, _ = v2.functional.sanitize_bounding_boxes(clamped, min_size=1.0, min_area=1.0)
     return cast(tv_tensors.BoundingBoxes, visible)
+
+
+def _are_inside(boxes: tv_tensors.BoundingBoxes) -> bool:
+    if boxes.format != tv_tensors.BoundingBoxFormat.XYXY:
+        return False
+    low, high = boxes.as_subclass(Tensor).split(2, dim=1)
+    height, width = boxes.canvas_size
+    inside = (low >= 0).all() & (high <= high.new_tensor([width, height])).all()
+    return bool(inside & (high - low >= 1).all())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains each config on data whose training images give the label away, three seeds each, and writes results.csv and the tables
-# of both READMEs. Call it from the root of the repository, in the environment of `make test`. A run whose scores are there, or
+# Trains each config on data whose training images give the label away, three seeds each, and writes results.csv and the README's
+# table. Call it from the root of the repository, in the environment of `make test`. A run whose scores are there, or
 # in results.csv, is not made again, unless AGAIN=1. SETTINGS and SEEDS choose some of the runs. Takes some two hours on two
 # cores, with one process on each.
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""Writes results.csv and the tables of both READMEs, from the runs that run.sh made.
+"""Writes results.csv and the README's table, from the runs that run.sh made.
 
     python -m experiments.decoy.table
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from camtrain.report.points import Estimate
 from camtrain.report.tables import shown
-from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.readme_tables import markdown_table, put_texts
 from experiments.result_rows import read_rows, write_rows
 from experiments.trained_runs import runs_by_seed, scores_of, settings_of
 
@@ -28,7 +28,6 @@ COLUMNS = {
 }
 KEYS = (*COLUMNS, "train/loss_classification")
 FIELDS = ["setting", "seed", *KEYS]
-IN_PROJECT_README = ("plain_60", "right_for_right_reasons_60", "clean_60")
 Scores = dict[str, dict[int, dict[str, float]]]  # by setting, seed and key
 
 
@@ -41,7 +40,6 @@ def main() -> None:
     ]
     write_rows(RESULTS, FIELDS, rows)
     put_texts(readme_texts(), HERE / "README.md")
-    put_texts(overview(), PROJECT_README)
     print(readme_texts()[MARKER])
 
 
@@ -70,11 +68,6 @@ def kept() -> Scores:
 def readme_texts() -> dict[str, str]:
     """Make the table of this folder's README, with all settings."""
     return {MARKER: table(list(kept()))}
-
-
-def overview() -> dict[str, str]:
-    """Make the table of the project's README, with the settings that make the point."""
-    return {MARKER: table([name for name in IN_PROJECT_README if name in kept()])}
 
 
 def table(names: list[str]) -> str:
