@@ -108,3 +108,31 @@ def test_transforms_of_the_first_version_are_refused():
 
 def test_iteration_ends():
     assert len(list(TransformedSamples([sample()] * 3, [], mean=(0.5,) * 3, std=(0.5,) * 3))) == 3
+
+
+def test_an_image_is_normalized_as_torchvision_does():
+    torch.manual_seed(0)
+    image = tv_tensors.Image(torch.randint(256, (3, 5, 7), dtype=torch.uint8))
+    mean, std = [0.1, 0.5, 0.9], [0.2, 0.3, 0.4]
+    expected = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])(image)
+    found = TransformedSamples([{"image": image, "label": 0}], [], mean, std)[0]["image"]
+    assert type(found) is tv_tensors.Image
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        ([0.0, 0.0, 7.0, 5.0], [0.0, 0.0, 7.0, 5.0]),  # the whole image: width 7, height 5
+        ([0.0, 0.0, 5.0, 7.0], [0.0, 0.0, 5.0, 5.0]),  # two pixels below the image
+        ([-1.0, 2.0, 3.0, 4.0], [0.0, 2.0, 3.0, 4.0]),
+        ([1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]),  # one pixel
+        ([1.0, 1.0, 1.5, 2.0], None),  # half a pixel
+        ([7.0, 0.0, 9.0, 5.0], None),  # beside the image
+    ],
+)
+def test_boxes_at_the_border(box, kept):
+    boxes = tv_tensors.BoundingBoxes([box], format="XYXY", canvas_size=(5, 7))
+    image = tv_tensors.Image(torch.zeros(3, 5, 7, dtype=torch.uint8))
+    found = TransformedSamples([{"image": image, "label": 0, "boxes": boxes}], [], (0.5,) * 3, (0.5,) * 3)[0]["boxes"]
+    assert found.tolist() == ([] if kept is None else [kept])
