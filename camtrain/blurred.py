@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -33,10 +32,20 @@ def blurred(images: Tensor) -> Tensor:
         >>> round(float(smooth[16, 16]), 3), round(float(smooth[0, 0]), 3)
         (1.0, 0.299)
     """
-    channels = images.shape[1]
-    row = torch.from_numpy(_kernel()).to(images).view(1, 1, 1, _SIZE).expand(channels, 1, 1, _SIZE)
-    across = F.conv2d(images, row, padding=(0, _SIZE // 2), groups=channels)
-    return F.conv2d(across, row.transpose(2, 3), padding=(_SIZE // 2, 0), groups=channels)
+    height, width = images.shape[-2:]
+    return _blur_of(height, images) @ images @ _blur_of(width, images)
+
+
+def _blur_of(size: int, like: Tensor) -> Tensor:
+    """The matrix, (size, size), that blurs `size` pixels in one direction.
+
+    A product with it is several times as fast as a convolution of three channels, in training above all.
+    """
+    kernel = torch.from_numpy(_kernel()).to(like)
+    place = torch.arange(size, device=like.device)
+    offset = place.unsqueeze(1) - place + _SIZE // 2
+    inside = (offset >= 0) & (offset < _SIZE)
+    return torch.where(inside, kernel[offset.clamp(0, _SIZE - 1)], 0)
 
 
 @cache
