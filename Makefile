@@ -5,16 +5,26 @@ BIN := $(VENV)/bin
 # Two processes of one thread each: on two cores, more threads than that get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo test test-all test-processors lint format clean
+.PHONY: help demo decoy test test-all test-processors lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-DEMO := --config configs/quickstart.yaml --set model.regularizer_weight=0,0.1 --seeds 0 --out runs/demo
+ABLATE := $(BIN)/camtrain ablate --jobs 2 --threads 1
+DEMO := --config configs/quickstart.yaml --set model.regularizer_weight=0,0.5 --seeds 0,1,2 --out runs/demo
+# The last layer sees the whole image, so that a map of the first stage is what shows where the network looks.
+DECOY := --config configs/decoydigits_resnet8_right_for_right_reasons.yaml --set model.regularizer_weight=0,0.003 \
+	--out runs/decoy_demo --methods layer_cam --target_layer layer1
+newest = $$(ls -td runs/decoy_demo/trials/regularizer_weight=$(1),* | head -n 1)
 
-demo: $(VENV)/installed  ## an ablation of two values of λ on the embedded data (some three minutes), with its report
-	$(BIN)/camtrain ablate $(DEMO) --jobs 2 --threads 1 --num_images 100 --margin 5
+demo: $(VENV)/installed  ## plain training against MapFaithfulness on the embedded data, three seeds each, with the report
+	$(ABLATE) $(DEMO)
+
+decoy: $(VENV)/installed  ## a classifier that cheats, and is mended: accuracies, the report and a picture
+	$(ABLATE) $(DECOY) --num_images 100
+	$(BIN)/python -m experiments.decoy.figure --before $(call newest,0) --after $(call newest,0.003) \
+		--picture runs/decoy_demo/before_and_after.png
 
 test: lint  ## lint, types, doctests and tests
 	$(PYTEST) -m "not slow"

@@ -18,6 +18,7 @@ from camtrain.evaluation import EvaluationPlan
 from camtrain.report.points import WEIGHT
 from camtrain.study import Row
 from experiments.result_rows import read_rows, write_rows
+from experiments.study_results import parsed
 
 _FIRST = ("split", WEIGHT, "seed")
 
@@ -88,7 +89,7 @@ class SettingRows:
         self.path = path
         self._rows: dict[tuple[str, float, int], Row] = {}
         for row in read_rows(path):
-            self._add({column: _parsed(text) for column, text in row.items() if text != ""})
+            self._add({column: parsed(text) for column, text in row.items() if text != ""})
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -152,11 +153,3 @@ def scored(
 
 def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _parsed(text: str) -> Any:
-    """A cell as a number if it is one."""
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -31,7 +31,7 @@ WRITERS = {
     "league": ["table"],
     "map_faithfulness": ["table"],
     "metric_cost": ["table"],
-    "quickstart": [],
+    "quickstart": ["table"],
     "regularizer_cost": ["regularizer_cost"],
     "step_cost": ["step_cost"],
 }

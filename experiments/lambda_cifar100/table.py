@@ -7,18 +7,16 @@ It reads `<network>/results.csv`, which are committed.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from camtrain.report.answer import Answer, Rule, answered
 from camtrain.report.point_comparison import PointComparison
-from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
+from camtrain.report.points import WEIGHT, Estimate, number
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.tables import percent, shown
 from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
-from experiments.result_rows import read_rows
+from experiments.study_results import points_in
 
 HERE = Path(__file__).parent
 NETWORKS = {"resnet20": "ResNet-20", "mobilenet_v2": "small MobileNet-V2"}
@@ -35,30 +33,11 @@ def main() -> None:
 
 def readme_texts() -> dict[str, str]:
     """Make the answers and tables of the README."""
-    points = {name: read(HERE / folder / "results.csv") for folder, name in NETWORKS.items()}
+    points = {name: points_in(HERE / folder / "results.csv") for folder, name in NETWORKS.items()}
     answers = {name: answered(of_network, Rule()) for name, of_network in points.items()}
     told = [f"{name}. {answer.sentence}" for name, answer in answers.items()]
     texts = {"answers": "\n\n".join(told), "claims": claims(answers), "results": results(answers)}
     return {MARKER.format(name): text for name, text in texts.items()}
-
-
-def read(path: Path) -> list[PointRuns]:
-    """Read the runs of a study's table, by λ."""
-    grouped: dict[float, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for row in read_rows(path):
-        values: dict[str, Any] = {column: parsed(text) for column, text in row.items()}
-        grouped[values[WEIGHT]][int(values["seed"])] = values
-    # If the baseline is not finished it has no rows; it must not be replaced by another one.
-    weights = sorted({0.0, *grouped})
-    return [PointRuns({WEIGHT: weight}, {}, grouped[weight]) for weight in weights]
-
-
-def parsed(text: str) -> float | str:
-    """Read a cell as a number if it is one."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def claims(answers: dict[str, Answer]) -> str:

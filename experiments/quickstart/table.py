@@ -1,0 +1,33 @@
+"""Writes the answer and the table of this folder's README from results.csv.
+
+python -m experiments.quickstart.table
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from camtrain.report.answer import Rule, answered
+from experiments.readme_tables import markdown_table, put_texts
+from experiments.study_results import points_in
+
+HERE = Path(__file__).parent
+MARKER = "{} of experiments/quickstart"
+
+
+def main() -> None:
+    """Write between the marker lines of the README."""
+    texts = readme_texts()
+    put_texts(texts, HERE / "README.md")
+    print("\n\n".join(texts.values()))
+
+
+def readme_texts() -> dict[str, str]:
+    """Make the answer and the table of all points."""
+    answer = answered(points_in(HERE / "results.csv"), Rule())
+    table = markdown_table(answer.table.headings, answer.table.rows)
+    return {MARKER.format("answer"): answer.sentence, MARKER.format("results"): table}
+
+
+if __name__ == "__main__":
+    main()
