@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty
+
+Target = Literal["label", "prediction"]
+"""What must be found in what a map shows: the label, or what the network says of the whole image."""
 
 
 def top_pixels(maps: Tensor, fractions: Tensor, sharpness: float) -> Tensor:
@@ -130,6 +133,9 @@ class MapFaithfulness(CAMRegularizer):
     map is a constant for the gradient. With `differentiable` it is not, and a map can evade the penalty in this way;
     watch `train/regularizer_counted/map_faithfulness`.
 
+    With `sufficiency_target: prediction`, S_i is instead the cross-entropy with what the network says of the whole
+    image, S_i = -Σ_k p_k(x_i) log p_k(x_i ⊙ K + b_i ⊙ (1 - K)), where p_k(x_i) is a constant for the gradient.
+
     For soft labels, the label is the most probable class. Random numbers come from torch's global generator on the
     device of the images.
 
@@ -138,6 +144,7 @@ class MapFaithfulness(CAMRegularizer):
         target_layer: The layer of the map, by its dotted name; null is the last layer with pixels or tokens.
         sufficiency_weight: w_S, at least 0.
         necessity_weight: w_N, at least 0; not both are 0.
+        sufficiency_target: What must be found in what the map shows, `label` or `prediction`.
         swapped: The fraction of the images of the sufficiency term that get another image's map, in [0, 1].
         soft_masks: The fraction of the images of the sufficiency term for which K is the map itself, in [0, 1].
         blurred_backgrounds: The fraction of the images of the sufficiency term for which b is the blurred image, in
@@ -180,6 +187,7 @@ class MapFaithfulness(CAMRegularizer):
         target_layer: str | list[str] | None = None,
         sufficiency_weight: float = 0.5,
         necessity_weight: float = 0.5,
+        sufficiency_target: Target = "label",
         swapped: float = 0.5,
         soft_masks: float = 0.5,
         blurred_backgrounds: float = 0.5,
@@ -195,6 +203,8 @@ class MapFaithfulness(CAMRegularizer):
                 raise ValueError(f"`{name}`: expected a finite number of at least 0, got {weight}")
         if not any(weights.values()):
             raise ValueError("`sufficiency_weight`: expected it or `necessity_weight` to be above 0, got 0 for both")
+        if sufficiency_target not in get_args(Target):
+            raise ValueError(f"`sufficiency_target`: expected label or prediction, got {sufficiency_target!r}")
         shares = {"swapped": swapped, "soft_masks": soft_masks, "blurred_backgrounds": blurred_backgrounds}
         for name, share in shares.items():
             if not 0 <= share <= 1:
@@ -207,6 +217,7 @@ class MapFaithfulness(CAMRegularizer):
             raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
         self.sufficiency_weight = sufficiency_weight
         self.necessity_weight = necessity_weight
+        self.sufficiency_target: Target = sufficiency_target
         self.swapped = swapped
         self.soft_masks = soft_masks
         self.blurred_backgrounds = blurred_backgrounds
@@ -222,9 +233,14 @@ class MapFaithfulness(CAMRegularizer):
             maps, alive = positive_by_maximum(cams)
             choices = self._choices(alive)
             masked = self._masked(training_pass.images.detach(), maps, choices)
-        logits = training_pass.again(masked)
-        odds = log_odds(logits.to(maps.dtype), training_pass.labels)
-        either = F.softplus(torch.where(choices.sufficiency, -odds, odds))
+        logits = training_pass.again(masked).to(maps.dtype)
+        odds = log_odds(logits, training_pass.labels)
+        sufficiency = F.softplus(-odds)
+        if self.sufficiency_target == "prediction":
+            sufficiency = F.cross_entropy(
+                logits, training_pass.logits.detach().to(maps.dtype).softmax(dim=1), reduction="none"
+            )
+        either = torch.where(choices.sufficiency, sufficiency, F.softplus(odds))
         return Penalty((self.sufficiency_weight + self.necessity_weight) * either, alive)
 
     def _choices(self, alive: Tensor) -> MaskChoices:
@@ -260,7 +276,8 @@ class MapFaithfulness(CAMRegularizer):
         """Settings, for printing."""
         return (
             f"{super().extra_repr()}, sufficiency_weight={self.sufficiency_weight}, "
-            f"necessity_weight={self.necessity_weight}, swapped={self.swapped}, differentiable={self.differentiable}"
+            f"necessity_weight={self.necessity_weight}, sufficiency_target={self.sufficiency_target!r}, "
+            f"swapped={self.swapped}, differentiable={self.differentiable}"
         )
 
 

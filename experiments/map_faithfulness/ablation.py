@@ -42,6 +42,7 @@ def variants(epochs: float) -> list[Setting]:
         variant("all_swapped", "all maps swapped: robustness to masks alone", swapped=1.0),
         variant("sufficiency", "sufficiency alone", sufficiency_weight=1.0, necessity_weight=0.0),
         variant("necessity", "necessity alone", sufficiency_weight=0.0, necessity_weight=1.0),
+        variant("prediction", "the prediction on the whole image is the target", sufficiency_target="prediction"),
         variant("from_half", "from half-time on", changes={"model.regularizer_start_epoch": half}),
         variant("ramp", "λ rises over the first half", changes={"model.regularizer_warmup_epochs": half}),
         variant("weight_1", "λ = 1", weight=1.0),

@@ -262,7 +262,7 @@ def loop_maps(network, images, labels, differentiable):
     return maps
 
 
-def loop_loss(network, images, labels, swapped, differentiable, seed, weight):
+def loop_loss(network, images, labels, swapped, differentiable, seed, weight, target="label"):
     """L of the default settings, written out."""
     n = len(images)
     maps = loop_maps(network, images, labels, differentiable)
@@ -284,8 +284,11 @@ def loop_loss(network, images, labels, swapped, differentiable, seed, weight):
         if term[i] < 0.5:
             keep = own if mask[i] < 0.5 else keep
             base = blurred(images[i : i + 1]) if background[i] < 0.5 else torch.zeros_like(images[i : i + 1])
-            probability = network(images[i : i + 1] * keep + base * (1 - keep)).softmax(1)[0, labels[i]]
-            penalty = -probability.log()
+            probabilities = network(images[i : i + 1] * keep + base * (1 - keep)).softmax(1)[0]
+            whole = network(images[i : i + 1]).detach().softmax(1)[0]
+            penalty = -probabilities[labels[i]].log()
+            if target == "prediction":
+                penalty = -(whole * probabilities.log()).sum()
         else:
             probability = network(images[i : i + 1] * (1 - keep)).softmax(1)[0, labels[i]]
             penalty = -(1 - probability).log()
@@ -305,6 +308,18 @@ def test_value_and_gradient_are_those_of_a_loop(swapped, differentiable):
     torch.manual_seed(3)
     found = Objective(regularizer, 0.7)(network, images, labels).loss
     expected = loop_loss(network, images, labels, swapped, differentiable, seed=3, weight=0.7)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+    for first, second in zip(gradients_of(found, network), gradients_of(expected, network), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("swapped", [0.0, 0.5])
+def test_what_the_network_says_of_the_whole_image_as_the_target(swapped):
+    network, (images, labels) = smooth_network(), batch()
+    regularizer = MapFaithfulness(target_layer=LAYER, swapped=swapped, sufficiency_target="prediction")
+    torch.manual_seed(3)
+    found = Objective(regularizer, 0.7)(network, images, labels).loss
+    expected = loop_loss(network, images, labels, swapped, False, seed=3, weight=0.7, target="prediction")
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
     for first, second in zip(gradients_of(found, network), gradients_of(expected, network), strict=True):
         torch.testing.assert_close(first, second, rtol=1e-7, atol=1e-10)
@@ -505,6 +520,7 @@ def test_masks_are_not_rounded_under_autocast(monkeypatch):
         ({"sufficiency_weight": -1.0}, "`sufficiency_weight`: expected a finite number of at least 0, got -1.0"),
         ({"necessity_weight": math.inf}, "`necessity_weight`: expected a finite number of at least 0, got inf"),
         ({"sufficiency_weight": 0.0, "necessity_weight": 0.0}, "`sufficiency_weight`: expected it or `necessity_we"),
+        ({"sufficiency_target": "class"}, "`sufficiency_target`: expected label or prediction, got 'class'"),
         ({"swapped": 1.5}, r"`swapped`: expected a fraction in \[0, 1\], got 1.5"),
         ({"soft_masks": -0.1}, r"`soft_masks`: expected a fraction in \[0, 1\], got -0.1"),
         ({"blurred_backgrounds": 2}, r"`blurred_backgrounds`: expected a fraction in \[0, 1\], got 2"),
