@@ -78,7 +78,8 @@ class TransformedSamples(Dataset[Sample]):
     def _normalized(self, image: Tensor) -> Tensor:
         # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
         scaled = v2.functional.to_dtype_image(image.as_subclass(Tensor), torch.float32, scale=True)
-        return tv_tensors.Image(v2.functional.normalize_image(scaled, self.mean, self.std))
+        normalized: Tensor = tv_tensors.Image(v2.functional.normalize_image(scaled, self.mean, self.std))
+        return normalized
 
 
 def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:
