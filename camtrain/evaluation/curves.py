@@ -12,6 +12,7 @@ from torch import Tensor
 from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator
+from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import whole_file, write_whole
 from camtrain.methods import method_title
 from camtrain.metrics import ROAD, DeletionAUC, InsertionAUC
@@ -30,7 +31,7 @@ def mean_curves(evaluator: Evaluator, found: EvaluatedImages) -> Curves:
         metric, total = evaluator.metric(name), found.rows[method, name].sum(dim=0)
         if not bool(total.any()):
             continue
-        if isinstance(metric, InsertionAUC | DeletionAUC):
+        if isinstance(metric, InsertionAUC | DeletionAUC) and not METRICS[name].restates:
             curves[method, name.removesuffix("_auc")] = metric.mean_curve(total)
         elif isinstance(metric, ROAD):
             most, least = metric.mean_curves(total)

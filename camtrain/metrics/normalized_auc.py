@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from camtrain.metrics.area_under_curve import AreaUnderCurve, area_under_curve
+from camtrain.metrics.area_under_curve import area_under_curve
+from camtrain.metrics.deletion_auc import DeletionAUC
+from camtrain.metrics.insertion_auc import InsertionAUC
 
 
-class NormalizedInsertionAUC(AreaUnderCurve):
+class NormalizedInsertionAUC(InsertionAUC):
     """The area under the insertion curve divided by the probability on the whole image; higher is better.
 
         score = AUC(mean curve) / (last point of the mean curve)
@@ -31,24 +33,7 @@ class NormalizedInsertionAUC(AreaUnderCurve):
         tensor(0.7000)
     """
 
-    higher_is_better = True
     plot_upper_bound = 2.0
-
-    def update(self, insertion_curves: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            insertion_curves: (N, T + 1) probability of the explained class, from the blurred image to the image.
-
-        Raises:
-            TypeError: If the argument is no tensor.
-            ValueError: If the values are not probabilities, or there is another number of points.
-        """
-        super().update(insertion_curves)
-
-    def rows(self, insertion_curves: Tensor) -> Tensor:
-        """[curve, 1] of each image, (N, T + 2); the arguments are those of `update`."""
-        return self.rows_of_curves("insertion_curves", insertion_curves)
 
     def value(self, total: Tensor) -> Tensor:
         """The area under the mean curve, divided by its last point."""
@@ -56,7 +41,7 @@ class NormalizedInsertionAUC(AreaUnderCurve):
         return area_under_curve(curve) / curve[..., -1]
 
 
-class NormalizedDeletionAUC(AreaUnderCurve):
+class NormalizedDeletionAUC(DeletionAUC):
     """The area under the deletion curve divided by the probability on the whole image; lower is better.
 
         score = AUC(mean curve) / (first point of the mean curve)
@@ -77,24 +62,7 @@ class NormalizedDeletionAUC(AreaUnderCurve):
         tensor(0.5000)
     """
 
-    higher_is_better = False
     plot_upper_bound = 2.0
-
-    def update(self, deletion_curves: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            deletion_curves: (N, T + 1) probability of the explained class, from the image to the one without pixels.
-
-        Raises:
-            TypeError: If the argument is no tensor.
-            ValueError: If the values are not probabilities, or there is another number of points.
-        """
-        super().update(deletion_curves)
-
-    def rows(self, deletion_curves: Tensor) -> Tensor:
-        """[curve, 1] of each image, (N, T + 2); the arguments are those of `update`."""
-        return self.rows_of_curves("deletion_curves", deletion_curves)
 
     def value(self, total: Tensor) -> Tensor:
         """The area under the mean curve, divided by its first point."""
