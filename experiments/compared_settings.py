@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_s
 from camtrain.report.tables import percent
 from experiments.named_settings import Setting, SettingRows
 from experiments.readme_tables import markdown_table
+from experiments.result_rows import read_rows
 
-ACCURACY = "test/accuracy"
-SECONDS = "train/seconds_per_step"
+COSTS = Path(__file__).parent / "regularizer_cost" / "results.csv"
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,13 @@ class Compared:
         setting: The setting.
         weight: λ.
         against: The comparison; the setting that comes first is its own baseline.
+        accuracy: The column of the accuracy.
     """
 
     setting: Setting
     weight: float
     against: PointComparison
+    accuracy: str
 
     @property
     def runs(self) -> PointRuns:
@@ -43,23 +44,25 @@ class Compared:
         return self.against.runs
 
 
-def compared_settings(results: Mapping[Setting, SettingRows]) -> list[Compared]:
-    """Compare settings with the first one, by their scores of test images; settings without results are left out.
+def compared_settings(results: Mapping[Setting, SettingRows], split: str = "test") -> list[Compared]:
+    """Compare settings with the first one at λ = 0; settings without results are left out.
 
     Args:
         results: The results of each setting; the first one is the baseline.
+        split: The images whose scores are compared, `test` or `val`.
     """
     found = [
-        (setting, weight, PointRuns({WEIGHT: weight}, {}, rows.of("test", weight)))
+        (setting, weight, PointRuns({WEIGHT: weight}, {}, rows.of(split, weight)))
         for setting, rows in results.items()
-        for weight in rows.weights("test")
+        for weight in rows.weights(split)
     ]
     points = [runs for _, _, runs in found]
-    if not points or found[0][0] is not next(iter(results)):
+    if not points or found[0][0] is not next(iter(results)) or found[0][1]:
         return []  # nothing to compare with yet
+    accuracy = f"{split}/accuracy"
     scores, leakages = gaining_scores(points, None), leakage_scores(points)
     return [
-        Compared(setting, weight, point_comparison(runs, points[0], scores, ACCURACY, leakages))
+        Compared(setting, weight, point_comparison(runs, points[0], scores, accuracy, leakages), accuracy)
         for setting, weight, runs in found
     ]
 
@@ -71,13 +74,13 @@ def summary_table(compared: Sequence[Compared]) -> str:
     beyond control is the same after the score of another image's map is subtracted on either side.
     """
     headings = ["", "λ", "seeds", "accuracy, %", "change of accuracy", "gain of maps", "gain beyond control"]
-    headings += ["change of leakage", "time per step"]
+    headings += ["change of leakage", "step / plain step"]
     rows = [
         [
             str(each.setting),
             f"{each.weight:g}" if each.weight else "–",
             str(len(each.runs.rows)),
-            percent(each.runs.estimate(ACCURACY)),
+            percent(each.runs.estimate(each.accuracy)),
             *(change(each, estimate) for estimate in _estimates(each.against)),
             step_cost(each),
         ]
@@ -103,7 +106,9 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
 
 
 def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
-    """How much better each score is beyond control than that of plain training, in percent of the plain one.
+    """How much better each score is beyond control than that of plain training.
+
+    A cell is in percent of the plain score beyond control, or in points where that score is hardly above 0.
 
     Args:
         compared: The settings.
@@ -123,18 +128,21 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
 
 
 def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
-    """The relative change of the mean of some scores beyond control, in percent with its interval.
+    """The change of the mean of some scores beyond control, with its interval.
 
-    The change is the difference of the means over the plain network's mean over all seeds, so that a seed at which the
-    plain score is near zero does not make the ratio explode.
+    It is in percent of the plain network's mean over all seeds; where the interval of that mean includes 0, a
+    percentage says nothing, and the change is in points.
     """
     plain = _mean_beyond(each.against.baseline, scores)
     mine = _mean_beyond(each.runs, scores)
     seeds = sorted(plain.keys() & mine.keys())
-    scale = abs(statistics.fmean(plain.values())) if plain else math.nan
-    if not seeds or not scale:
+    if not seeds:
         return "–"
-    return _bold(Estimate.of([(mine[seed] - plain[seed]) / scale for seed in seeds]), digits=0)
+    base = Estimate.of(list(plain.values()))
+    is_clear = base.mean > 0 and (base.interval is None or base.interval[0] > 0)
+    scale = base.mean if is_clear else 1.0
+    shown = bold(Estimate.of([(mine[seed] - plain[seed]) / scale for seed in seeds]), digits=0 if is_clear else 1)
+    return f"{shown} %" if is_clear else f"{shown} points"
 
 
 def beyond(runs: PointRuns, score: ScoreColumn) -> dict[int, float]:
@@ -165,10 +173,11 @@ def change(each: Compared, estimate: Estimate) -> str:
     """A difference to plain training in points, with its interval; bold if the interval excludes 0."""
     if each.against.is_baseline:
         return ""
-    return _bold(estimate, digits=1) if estimate.count else "–"
+    return bold(estimate, digits=1) if estimate.count else "–"
 
 
-def _bold(estimate: Estimate, digits: int) -> str:
+def bold(estimate: Estimate, digits: int) -> str:
+    """A fraction times 100 with its interval, bold if that excludes 0."""
     shown = f"{100 * estimate.mean:+.{digits}f}"
     if estimate.interval is None:
         return shown
@@ -178,13 +187,17 @@ def _bold(estimate: Estimate, digits: int) -> str:
 
 
 def step_cost(each: Compared) -> str:
-    """The time of a training step in steps of plain training."""
-    mine, theirs = (runs.estimate(SECONDS).mean for runs in (each.runs, each.against.baseline))
-    return f"{mine / theirs:.1f} ×"
+    """The time of a training step over that of a plain step, as experiments/regularizer_cost measured it."""
+    regularizer = each.setting.changes.get("model.regularizer")
+    name = "plain" if regularizer is None else regularizer["class_path"].rpartition(".")[2]
+    if (every := each.setting.changes.get("model.regularizer_every_n_steps", 1)) > 1:
+        name += f", every {every}th step"
+    costs = {row["regularizer"]: float(row["step_over_plain"]) for row in read_rows(COSTS)}
+    return f"{costs[name]:.1f}" if name in costs else "–"
 
 
 def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
-    """Draw the Pareto plane of each board: the change of accuracy, and the gain of maps beyond control.
+    """Draw the Pareto plane of each board: change of accuracy and gain beyond control, with their 95 % intervals.
 
     Args:
         boards: The compared settings by the title of their board.
@@ -201,7 +214,7 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
             axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1.2, zorder=1)
             for each, (x, y) in zip(compared, places, strict=True):
                 style = line_style(names.index(str(each.setting))) | {"linestyle": "none", "markersize": 8}
-                spread = [_deviation(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
+                spread = [_half_interval(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
                 axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], capsize=3, label=str(each.setting), **style)
             axes.margins(0.15)
             axes.set(title=title, xlabel="accuracy against plain training, points →")
@@ -222,5 +235,5 @@ def _place(each: Compared) -> tuple[float, float]:
     return 100 * each.against.accuracy.mean, 100 * each.against.beyond.mean
 
 
-def _deviation(estimate: Estimate) -> float:
-    return 0.0 if math.isnan(estimate.std) else 100 * estimate.std
+def _half_interval(estimate: Estimate) -> float:
+    return 0.0 if estimate.interval is None else 100 * (estimate.interval[1] - estimate.mean)

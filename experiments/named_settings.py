@@ -113,7 +113,7 @@ class SettingRows:
         for row in rows:
             self._add({"split": split, **row})
         columns = dict.fromkeys(column for row in self for column in row)
-        rest = sorted(column for column in columns if column not in (*_FIRST, "trial", "hash"))
+        rest = sorted(column for column in columns if column not in (*_FIRST, "trial"))
         ordered = [self._rows[case] for case in sorted(self._rows)]
         lines = [{column: _cell(value) for column, value in row.items()} for row in ordered]
         write_rows(self.path, [*_FIRST, *rest], lines)

@@ -2,10 +2,10 @@
 
     python -m experiments.decoy.figure [--before RUN] [--after RUN] [--picture FILE] [--method NAME] ...
 
-The plain network gets these test images wrong, the other network gets them right. A run is the folder that holds
-`version_0`; by default they are the runs of seed 0 that run.sh made. Among all such images they
-are those whose plain map has the largest share at the decoy: they are chosen to show it. Most maps show less of it,
-above all where the patch is as dark as the image around it. The command prints the quartiles of that share.
+The plain network gets these test images wrong, the other network gets them right. Among all such images they are those
+whose plain map has the largest share at the decoy: they are chosen to show it. Most maps show less of it, above all
+where the patch is as dark as the image around it. The command prints the quartiles of that share. A run is the folder
+that holds `version_0`; by default they are the runs of seed 0 that run.sh made.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class FrozenBatchNorm(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Freeze before each step, since Lightning puts all layers into training mode after a validation."""
+        """Freeze before each step, since something may have called `train()` since the last one."""
         if trainer.current_epoch + batch_idx / trainer.num_training_batches >= self.start_epoch:
             for layer in batch_norm_layers(pl_module):
                 layer.eval()

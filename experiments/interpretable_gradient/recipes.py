@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from camtrain import ablate
+from camtrain.report.points import WEIGHT
 from experiments.league.boards import BOARDS, FAITHFULNESS
-from experiments.league.settings import regularized
+from experiments.league.settings import PLAIN, regularized
 from experiments.named_settings import Board, Setting
 
 WEIGHTS = (0.0, 0.3, 0.1, 1.0, 0.0075)  # in the order in which they are run
@@ -25,7 +28,7 @@ def _frozen_from(epoch: float) -> dict[str, Any]:
 
 
 def _network(name: str, **settings: Any) -> dict[str, Any]:
-    path = f"experiments.interpretable_gradient.networks.{name}"
+    path = f"experiments.interpretable_gradient.group_norm_resnet.{name}"
     return {"model.network": {"class_path": path, "init_args": settings}}
 
 
@@ -43,11 +46,12 @@ def _class(name: str, **settings: Any) -> dict[str, Any]:
     return {"class_path": f"camtrain.regularizers.{name}", "init_args": settings}
 
 
-_PLAIN = "runs/boards/resnet20/plain/weight_0/trials"
 _FINE_TUNING = {**_frozen_from(0.0), "model.optimizer.init_args.lr": 0.005, "trainer.max_epochs": 10}
 BOARD: Board = replace(
     BOARDS["resnet20"],
     name="resnet20_gradients",
+    # The last epoch is scored: the best epoch of a λ that costs accuracy is the one at which it has acted least.
+    changes={**BOARDS["resnet20"].changes, "checkpoint.monitor": None},
     test=replace(
         BOARDS["resnet20"].test,
         methods=("grad_cam", "layer_cam", "input_gradient"),
@@ -55,6 +59,23 @@ BOARD: Board = replace(
         num_images=200,
     ),
 )
+
+
+def trained_plain(seed: int) -> Path:
+    """The folder of a plain training, from which fine-tuning begins; it is trained if it is not there."""
+    study = ablate(
+        BOARD.config_of(PLAIN),
+        {WEIGHT: [0.0]},
+        seeds=[seed],
+        folder=BOARD.runs / BOARD.name / "fine_tuning_begins" / f"seed_{seed}",
+        evaluation=None,
+        jobs=1,
+        threads=1,
+        wandb="disabled",
+    ).study
+    return study.folder_of(study.trials[0])
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -67,7 +88,7 @@ RECIPES = {
         ),
         replace(
             _recipe("fine_tuning", "fine-tuning of the plain network, BatchNorm frozen", changes=_FINE_TUNING),
-            of_seed=lambda seed: _network("TrainedNetwork", runs=_PLAIN, seed=seed),
+            of_seed=lambda seed: {"model.initial_weights": str(trained_plain(seed))},
         ),
         Setting("map_faithfulness", regularized("MapFaithfulness"), (0.5,), "MapFaithfulness alone"),
         _beside(0.1),

@@ -3,7 +3,6 @@
 # environment of `make test`, with CIFAR-100 in data/cifar100. If it was stopped, call it again to go on: trainings whose scores are
 # here are not made again. JOBS is the number of trainings at a time, each on one thread.
 set -euo pipefail
-python -m experiments.league.league resnet20 plain  # where fine-tuning begins
 python -m experiments.interpretable_gradient.study --list \
     | xargs -P "${JOBS:-2}" -I RECIPE python -m experiments.interpretable_gradient.study RECIPE
 python -m experiments.interpretable_gradient.table

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from camtrain.report.tables import percent, shown
-from experiments.compared_settings import ACCURACY, Compared, beyond_table, change, compared_settings, step_cost
+from experiments.compared_settings import Compared, beyond_table, change, compared_settings, step_cost
 from experiments.interpretable_gradient.recipes import RECIPES
 from experiments.interpretable_gradient.study import rows_of
 from experiments.readme_tables import markdown_table, put_texts
@@ -60,7 +60,7 @@ def _line(each: Compared) -> list[str]:
     return [
         name,
         str(len(each.runs.rows)),
-        percent(each.runs.estimate(ACCURACY)),
+        percent(each.runs.estimate(each.accuracy)),
         change(each, against.accuracy),
         shown(each.runs.estimate(L_R), digits=3) if name.startswith("λ") else "",
         percent(each.runs.estimate(AGREEMENT)),

@@ -21,16 +21,17 @@ _QUIET = {
 }
 
 
-def _validation(num_images: int) -> EvaluationPlan:
+def _validation(num_images: int, *, localization: bool = False) -> EvaluationPlan:
     return EvaluationPlan(
         methods=TRAINED,
-        metrics=_CHOOSING,
+        metrics=(*_CHOOSING, *(LOCALIZATION if localization else ())),
         split="val",
         num_images=num_images,
         settings=_STEPS,
         batch_size=50,
         num_resamples=100,
         num_panel_maps=0,
+        controls="shuffled",
     )
 
 
@@ -70,7 +71,7 @@ BOARDS = {
             "pets",
             "three breeds of pets, EfficientNet-Lite0",
             "experiments/attention_pets/base.yaml",
-            _validation(60),
+            _validation(60, localization=True),
             _test(100, localization=True),
             _QUIET,
         ),
@@ -78,7 +79,7 @@ BOARDS = {
             "digits",
             "DecoyDigits without decoy, ResNet-8",
             "configs/decoydigits_resnet8_map_faithfulness.yaml",
-            _validation(200),
+            _validation(200, localization=True),
             _test(300, localization=True),
             {**_QUIET, "data.init_args.decoy_strength": 0.0},
         ),

@@ -19,7 +19,9 @@ from experiments.league.settings import PLAIN, WITH_MASKS, WITHOUT_ANNOTATION
 from experiments.named_settings import Board, Setting, SettingRows, scored
 
 HERE = Path(__file__).parent
-MARGIN = 0.01  # of validation accuracy that a λ may cost
+# The fraction of validation accuracy that a λ may cost: about the standard error of the difference of two accuracies on
+# the 400 validation images of CIFAR-100's classes.
+MARGIN = 0.02
 MASKED = ("pets", "digits")
 CHOOSING_SEEDS = (0,)
 
@@ -44,9 +46,10 @@ def play(board: Board, setting: Setting, seeds: list[int]) -> None:
 
 
 def chosen_weight(rows: SettingRows, plain: SettingRows) -> float:
-    """Choose the λ whose maps gain most on validation images among those that keep accuracy and do not leak.
+    """Choose the λ whose maps gain most beyond control, on validation images, among those that keep accuracy.
 
-    If none gains, or none keeps its accuracy, it is the λ with the highest accuracy of validation.
+    A λ whose maps leak too much is left out. If none is left, or none gains, it is the λ with the highest validation
+    accuracy.
 
     Raises:
         SystemExit: If the plain network has no scores of validation yet.
@@ -55,9 +58,12 @@ def chosen_weight(rows: SettingRows, plain: SettingRows) -> float:
     if not baseline.rows:
         raise SystemExit(f"run the setting {PLAIN.name} first: λ is chosen against it")
     points = [PointRuns({WEIGHT: weight}, {}, rows.of("val", weight)) for weight in rows.weights("val")]
-    best = answered([baseline, *points], Rule(margin=MARGIN), split="val").best
+    rule = Rule(margin=MARGIN)
+    compared = [each for each in answered([baseline, *points], rule, split="val").compared if not each.is_baseline]
+    kept = [each for each in compared if each.keeps_accuracy(rule.margin) and each.keeps_leakage(rule.leakage_margin)]
+    best = max((each for each in kept if each.beyond.mean > 0), key=lambda each: each.beyond.mean, default=None)
     if best is None:
-        return float(max(points, key=lambda point: point.estimate("val/accuracy").mean).point[WEIGHT])
+        best = max(compared, key=lambda each: each.accuracy.mean)
     return float(best.runs.point[WEIGHT])
 
 

@@ -32,12 +32,14 @@ def balanced(name: str, **settings: Any) -> dict[str, Any]:
     return {**regularized(name, **settings), "model.regularizer_balance_steps": 10}
 
 
+_BCE = {"model.regularizer": None, "model.classification_loss": "binary_cross_entropy"}
 PLAIN = Setting("plain", {"model.regularizer": None}, title="plain training")
 # In the order in which they are run. λ is chosen from the last column, by validation.
 WITHOUT_ANNOTATION = [
     PLAIN,
     Setting("random_erasing", _ERASING, title="random erasing"),
     Setting("cutmix", _CUTMIX, title="CutMix"),
+    Setting("binary_cross_entropy", _BCE, title="binary cross-entropy"),
     Setting("map_faithfulness", regularized("MapFaithfulness"), (0.25, 0.5, 1.0), "MapFaithfulness"),
     Setting("saliency_guided", regularized("SaliencyGuided"), (0.3, 1.0, 3.0), "SaliencyGuided"),
     Setting(
@@ -53,13 +55,28 @@ WITHOUT_ANNOTATION = [
     Setting("soft_insertion_deletion", regularized("SoftInsertionDeletion"), (0.01, 0.1, 0.3), "SoftInsertionDeletion"),
 ]
 _INSIDE = {"annotation": "masks"}
+_FAITHFUL_INSIDE = balanced(
+    "Sum",
+    terms=[
+        {"regularizer": {"class_path": "camtrain.regularizers.MapFaithfulness"}, "weight": 0.5},
+        {"regularizer": {"class_path": "camtrain.regularizers.EnergyInside", "init_args": _INSIDE}, "weight": 0.3},
+    ],
+)
 # Only for boards whose images have masks.
 WITH_MASKS = [
     Setting("energy_inside", balanced("EnergyInside", **_INSIDE), (0.1, 0.3, 1.0), "EnergyInside"),
+    Setting("map_faithfulness_energy_inside", _FAITHFUL_INSIDE, (0.3, 1.0, 3.0), "MapFaithfulness + EnergyInside"),
+    Setting("map_outside", balanced("MapOutside", **_INSIDE), (0.1, 0.3, 1.0), "MapOutside"),
     Setting("map_l1", balanced("MapL1", **_INSIDE), (0.1, 0.3, 1.0), "MapL1"),
     Setting("map_bce", balanced("MapBCE", **_INSIDE), (0.1, 0.3, 1.0), "MapBCE"),
     Setting("map_ranking", balanced("MapRanking", **_INSIDE), (0.1, 0.3, 1.0), "MapRanking (HINT)"),
     Setting(
         "right_for_right_reasons", balanced("RightForRightReasons", **_INSIDE), (0.03, 0.1, 0.3), "RightForRightReasons"
+    ),
+    Setting(
+        "right_for_better_reasons",
+        balanced("RightForBetterReasons", **_INSIDE),
+        (0.03, 0.1, 0.3),
+        "RightForBetterReasons",
     ),
 ]

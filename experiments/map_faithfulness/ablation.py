@@ -3,13 +3,15 @@
     python -m experiments.map_faithfulness.ablation BOARD VARIANT [--seeds 0 1 2]
     python -m experiments.map_faithfulness.ablation BOARD --list
 
-Each variant changes one thing of the default. Results are in `<board>/<variant>.csv`; what is there is not made again,
+Each variant changes one thing of the default. Scored are validation images, since defaults are chosen by what is found
+here, and the league quotes test images. Results are in `<board>/<variant>.csv`; what is there is not made again,
 and a training that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +41,10 @@ def variants(epochs: float) -> list[Setting]:
         PLAIN,
         variant("map_faithfulness", "default: half of the maps swapped, one of the two terms for each image"),
         variant("not_swapped", "no map swapped", swapped=0.0),
-        variant("all_swapped", "all maps swapped: robustness to masks alone", swapped=1.0),
-        variant("sufficiency", "sufficiency alone", sufficiency_weight=1.0, necessity_weight=0.0),
-        variant("necessity", "necessity alone", sufficiency_weight=0.0, necessity_weight=1.0),
+        variant("all_swapped", "all maps of the sufficiency term swapped", swapped=1.0),
+        variant("sufficiency", "the sufficiency term alone", necessity_weight=0.0),
+        variant("necessity", "the necessity term alone", sufficiency_weight=0.0),
+        variant("robustness", "other images' maps alone: robustness to masks", necessity_weight=0.0, swapped=1.0),
         variant("prediction", "the prediction on the whole image is the target", sufficiency_target="prediction"),
         variant("from_half", "from half-time on", changes={"model.regularizer_start_epoch": half}),
         variant("ramp", "λ rises over the first half", changes={"model.regularizer_warmup_epochs": half}),
@@ -54,6 +57,12 @@ def variants(epochs: float) -> list[Setting]:
         variant("blurred", "the blurred image alone behind the map", blurred_backgrounds=1.0),
         variant("layer_cam", "LayerCAM is trained", method="layer_cam"),
     ]
+
+
+def board_of(name: str) -> Board:
+    """A board of the league, whose validation images are scored as the league scores test images."""
+    board = BOARDS[name]
+    return replace(board, validation=replace(board.test, split="val"))
 
 
 def variants_of(board: Board) -> dict[str, Setting]:
@@ -70,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--list", action="store_true", help="print the names of the variants, and end")
     arguments = parser.parse_args()
-    board = BOARDS[arguments.board]
+    board = board_of(arguments.board)
     known = variants_of(board)
     if arguments.list:
         print("\n".join(known))
@@ -79,7 +88,7 @@ def main() -> None:
     else:
         setting = known[arguments.variant]
         rows = SettingRows(HERE / board.name / f"{setting.name}.csv")
-        scored(board, setting, rows, "test", setting.weights, arguments.seeds)
+        scored(board, setting, rows, "val", setting.weights, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Writes the answer and the table of this folder's README from results.csv.
+"""Writes the answer and the table of this folder's README.
 
-python -m experiments.quickstart.table
+    python -m experiments.quickstart.table
+
+It reads results.csv, which is committed. The table is that of the report, and so is the rule behind the answer.
 """
 
 from __future__ import annotations
