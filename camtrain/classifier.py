@@ -141,6 +141,8 @@ class Classifier(pl.LightningModule):
             )
         if not isinstance(network, (str, nn.Module)):
             raise TypeError(f"`network`: expected a torchvision name or a module, got {network!r}")
+        if weights is not None and initial_weights is not None:
+            raise ValueError(f"`initial_weights`: expected None beside weights={weights!r}, got {initial_weights}")
         if not isinstance(network, str) and (stem != "imagenet" or weights is not None):
             raise ValueError(
                 f"`stem` and `weights` are for a network given by name, got stem={stem!r} and weights={weights!r} "

@@ -72,9 +72,8 @@ class HeadRefitter(Callback):
         self._required_grad = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
         for parameter in network.parameters():
             parameter.requires_grad_(parameter in trained)
-        for module in of_heads if self.reset else ():
-            if callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
+        if self.reset:
+            _reset(of_heads)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put what is frozen in evaluation mode. Not sooner, since Lightning would warn about it."""
@@ -111,3 +110,16 @@ class HeadRefitter(Callback):
             if name not in known:
                 raise ValueError(f"`layers`: no module is called {name!r}; {nearest_names(name, known)}")
         return self.layers
+
+
+def _reset(modules: Sequence[nn.Module]) -> None:
+    """Draw the parameters of modules anew."""
+    for module in modules:
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif any(True for _ in module.parameters(recurse=False)):
+            raise ValueError(
+                f"`reset`: expected heads whose modules have a method reset_parameters, got {type(module).__name__}; "
+                "reset=False goes on with its parameters"
+            )

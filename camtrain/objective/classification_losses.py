@@ -41,9 +41,10 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float 
     evidence that says nothing about the label. Here each logit is right or wrong by itself. "How to Probe" reports that
     a linear head trained so has maps that are more specific to their class, on the same frozen backbone.
 
-    The loss is a sum over the classes. Its derivative with respect to a logit is σ(z_k) − t_k, as large as that of the
-    cross-entropy, softmax(z)_k − t_k, so learning rate, weight decay and λ keep their scale. It begins higher: at z = 0
-    it is K log 2, where the cross-entropy is log K.
+    The loss is a sum over the classes. Its derivative with respect to a logit is σ(z_k) − t_k, of the same form as that
+    of the cross-entropy, softmax(z)_k − t_k. It begins higher: at z = 0 it is K log 2, where the cross-entropy is
+    log K, and the norm of its derivative is √K / 2, where that of the cross-entropy is below 1. With many classes,
+    lower the learning rate and choose λ again.
 
     Departures: the official code takes the mean over the classes, a K-th of this loss, and trains the head with Adam,
     or with SGD at a learning rate of 30 without weight decay. Divide such a learning rate by K. For images with one

@@ -28,7 +28,8 @@ class ExpectedGradientsPrior(PassRegularizer):
 
     y is the label's logit, D = 3HW the number of values of an image, and TV the anisotropic total variation, summed
     over the channels. j and α are drawn for each image and sample s in each step. Over all j and α, the φ_i of an image
-    add up to the difference of its logit to the mean logit (completeness). The smooth prior needs no annotation.
+    add up to the difference of its logit to the mean logit (completeness), as far as the logit of an image depends on
+    that image alone: with BatchNorm's batch statistics it does not. The smooth prior needs no annotation.
 
     Every operation of the network has to be twice differentiable: SyncBatchNorm and hardsigmoid are not. Batch
     normalization sees the points between images as a batch of their own. The engine is not involved.
@@ -40,7 +41,7 @@ class ExpectedGradientsPrior(PassRegularizer):
         annotation: Where the object is, for the prior `outside`: `masks`, `boxes`, or `any`: masks where an image has
             one, otherwise its boxes.
         floor: The standard deviation of φ_i at or below which an image does not count in the prior `smooth`. The only
-            image of a batch never counts, because its φ_i is zero.
+            image of a batch has φ_i = 0: it does not count there, and has no penalty in the prior `outside`.
 
     Raises:
         ValueError: If a setting is out of its range, or an annotation is chosen for the prior `smooth`.

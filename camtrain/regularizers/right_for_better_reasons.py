@@ -105,6 +105,8 @@ def _influence_gradient(network: nn.Module, loss: Tensor, images: Tensor) -> Ten
         gradients = scaled_gradients(loss, parameters, images, create_graph=True)
         total = torch.stack([gradient.sum() for gradient in gradients if gradient is not None]).sum()
         return input_gradient(total, images, create_graph=True)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise RuntimeError(
             f"`network`: an operation of {type(network).__name__} has no second derivative, which "

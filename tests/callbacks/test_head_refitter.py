@@ -118,6 +118,22 @@ def test_a_reset_head_forgets_what_it_was():
     assert not torch.equal(refitted(0.0, reset=False), refitted(1.0, reset=False))
 
 
+def test_a_head_that_cannot_be_reset_is_an_error():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(CLASSES))
+
+        def forward(self, logits):
+            return self.scale * logits
+
+    network = WithDropout()
+    network.head.append(Scale())
+    with pytest.raises(ValueError, match=r"`reset`: expected heads whose modules have .* reset_parameters, got Scale"):
+        fit(network, HeadRefitter(layers=["head"]))
+    fit(network, HeadRefitter(layers=["head"], reset=False))
+
+
 def test_the_layers_of_the_head_can_be_named():
     network = WithDropout()
     before = state(network)

@@ -71,6 +71,8 @@ def test_what_does_not_fit_is_named(saved, tmp_path):
         load_initial_weights(nn.Linear(2, 2), path)
     with pytest.raises(FileNotFoundError, match="`initial_weights`: no such file: absent"):
         Classifier(network(), 3, initial_weights="absent")
+    with pytest.raises(ValueError, match="`initial_weights`: expected None beside weights='DEFAULT', got "):
+        Classifier("resnet18", 3, weights="DEFAULT", initial_weights=str(path))
     with pytest.raises(FileNotFoundError, match="`initial_weights`: expected a checkpoint or the folder of a run"):
         load_initial_weights(network(), tmp_path)
     for content in (b"none", {"state_dict": {"fc.weight": torch.zeros(1)}}):
