@@ -15,7 +15,15 @@ from experiments.compared_settings import (
 from experiments.named_settings import Setting, SettingRows
 
 WEIGHT = "model.regularizer_weight"
-PLAIN, OURS = Setting("plain"), Setting("ours", weights=(0.5,), title="Ours")
+PLAIN = Setting("plain", {"model.regularizer": None})
+OURS = Setting("ours", {"model.regularizer": {"class_path": "camtrain.regularizers.Made"}}, (0.5,), "Ours")
+
+
+@pytest.fixture(autouse=True)
+def _costs(tmp_path, monkeypatch):
+    path = tmp_path / "costs.csv"
+    path.write_text("regularizer,step_over_plain\nplain,1.0\nMade,2.43\n")
+    monkeypatch.setattr("experiments.compared_settings.COSTS", path)
 
 
 def rows_of(path, weight, drops, controls, accuracies, leakages):
@@ -30,7 +38,6 @@ def rows_of(path, weight, drops, controls, accuracies, leakages):
                 "evaluated/average_drop/grad_cam": drop,
                 "evaluated/average_drop/shuffled_grad_cam": control,
                 "evaluated/map_leakage/grad_cam": leakage,
-                "train/seconds_per_step": 1 + weight,
             }
             for seed, (drop, control, accuracy, leakage) in enumerate(
                 zip(drops, controls, accuracies, leakages, strict=True)
@@ -62,22 +69,30 @@ def column_of(metric):
     return ScoreColumn(metric, "grad_cam")
 
 
-def test_the_relative_change_beyond_control(compared):
-    # 0.1 → 0.3 and 0.2 → 0.4, over the plain mean 0.15: both +133 %, without any spread.
-    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours | **+133 (+133 to +133)** |"
+def test_the_relative_change_beyond_control(tmp_path):
+    plain = rows_of(tmp_path / "plain.csv", 0.0, [0.3, 0.2], [0.4, 0.3], [0.8, 0.8], [0.05, 0.05])
+    ours = rows_of(tmp_path / "ours.csv", 0.5, [0.1, 0.1], [0.4, 0.4], [0.8, 0.8], [0.05, 0.05])
+    compared = compared_settings({PLAIN: plain, OURS: ours})
+    # 0.1 → 0.3 in both seeds.
+    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours | **+200 (+200 to +200)** % |"
+
+
+def test_a_change_is_in_points_where_the_plain_score_may_be_zero(compared):
+    # 0.1 and 0.2: two seeds leave open whether that is above 0. The change is 0.2 in both.
+    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours | **+20.0 (+20.0 to +20.0)** points |"
 
 
 def test_the_table_to_choose_from(compared):
     heading, _, plain, ours = summary_table(compared).splitlines()
     assert heading.startswith("| | λ | seeds | accuracy, % | change of accuracy | gain of maps | gain beyond control |")
-    assert plain == "| plain | – | 2 | 81.0 ± 1.4 | | | | | 1.0 × |"
+    assert plain == "| plain | – | 2 | 81.0 ± 1.4 | | | | | 1.0 |"
     cells = [cell.strip() for cell in ours.strip("|").split("|")]
     assert cells[:4] == ["Ours", "0.5", "2", "80.0 ± 0.0"]
     # Accuracy 0 and -2 points: mean -1, half of the interval 12.706 · 1.414 / 1.414.
     assert cells[4] == "-1.0 (-13.7 to +11.7)"
     # Drop 20 and 10 points lower; beyond control 20 points each, leakage one point more in each seed.
     assert cells[5] == "+15.0 (-48.5 to +78.5)"
-    assert cells[6:] == ["**+20.0 (+20.0 to +20.0)**", "**+1.0 (+1.0 to +1.0)**", "1.5 ×"]
+    assert cells[6:] == ["**+20.0 (+20.0 to +20.0)**", "**+1.0 (+1.0 to +1.0)**", "2.4"]
 
 
 def test_scores_of_a_method(compared):
