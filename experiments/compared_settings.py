@@ -43,6 +43,11 @@ class Compared:
         """The runs of the setting."""
         return self.against.runs
 
+    @property
+    def label(self) -> str:
+        """The setting with its λ."""
+        return f"{self.setting}, λ = {self.weight:g}" if self.weight else str(self.setting)
+
 
 def compared_settings(results: Mapping[Setting, SettingRows], split: str = "test") -> list[Compared]:
     """Compare settings with the first one at λ = 0; settings without results are left out.
@@ -101,7 +106,7 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
     headings = ["", *(f"{score.title} {score.arrow}" for score in columns)]
     return markdown_table(
         headings,
-        [[str(each.setting), *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
+        [[each.label, *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
     )
 
 
@@ -123,7 +128,7 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
     rows = []
     for each in compared[1:]:
         cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in metrics]
-        rows.append([str(each.setting), *cells])
+        rows.append([each.label, *cells])
     return markdown_table(["", *metrics.values()], rows)
 
 
@@ -203,7 +208,7 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
         boards: The compared settings by the title of their board.
         path: The file without a suffix; only the PNG is kept.
     """
-    names = list(dict.fromkeys(str(each.setting) for compared in boards.values() for each in compared))
+    names = list(dict.fromkeys(each.label for compared in boards.values() for each in compared))
     with report_style():
         figure = Figure(figsize=(4.6 * len(boards), 4.4), layout="constrained")
         for axes, (title, compared) in zip(
@@ -213,9 +218,9 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
             front = [places[place] for place in pareto_front(places)]
             axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1.2, zorder=1)
             for each, (x, y) in zip(compared, places, strict=True):
-                style = line_style(names.index(str(each.setting))) | {"linestyle": "none", "markersize": 8}
+                style = line_style(names.index(each.label)) | {"linestyle": "none", "markersize": 8}
                 spread = [_half_interval(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
-                axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], capsize=3, label=str(each.setting), **style)
+                axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], capsize=3, label=each.label, **style)
             axes.margins(0.15)
             axes.set(title=title, xlabel="accuracy against plain training, points →")
             axes.set_ylabel("gain of maps beyond control, points →")

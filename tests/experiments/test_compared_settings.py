@@ -74,12 +74,14 @@ def test_the_relative_change_beyond_control(tmp_path):
     ours = rows_of(tmp_path / "ours.csv", 0.5, [0.1, 0.1], [0.4, 0.4], [0.8, 0.8], [0.05, 0.05])
     compared = compared_settings({PLAIN: plain, OURS: ours})
     # 0.1 → 0.3 in both seeds.
-    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours | **+200 (+200 to +200)** % |"
+    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours, λ = 0.5 | **+200 (+200 to +200)** % |"
 
 
 def test_a_change_is_in_points_where_the_plain_score_may_be_zero(compared):
     # 0.1 and 0.2: two seeds leave open whether that is above 0. The change is 0.2 in both.
-    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours | **+20.0 (+20.0 to +20.0)** points |"
+    assert (
+        beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours, λ = 0.5 | **+20.0 (+20.0 to +20.0)** points |"
+    )
 
 
 def test_the_table_to_choose_from(compared):
@@ -98,7 +100,7 @@ def test_the_table_to_choose_from(compared):
 def test_scores_of_a_method(compared):
     assert score_table(compared, "grad_cam").splitlines()[2:] == [
         "| plain | 25.0 ± 7.1 | 5.0 ± 0.0 |",
-        "| Ours | 10.0 ± 0.0 | 6.0 ± 0.0 |",
+        "| Ours, λ = 0.5 | 10.0 ± 0.0 | 6.0 ± 0.0 |",
     ]
 
 
