@@ -94,6 +94,22 @@ def summary_table(compared: Sequence[Compared]) -> str:
     return markdown_table(headings, rows)
 
 
+def board_tables(compared: Sequence[Compared], trained: str, methods: Sequence[str]) -> dict[str, str]:
+    """The tables of a board, by what they show.
+
+    Args:
+        compared: The settings.
+        trained: The method with which maps are trained.
+        methods: All methods that were scored.
+    """
+    return {
+        "choice": summary_table(compared),
+        "scores": score_table(compared, trained),
+        "Grad-CAM beyond control": beyond_table(compared, [trained]),
+        "other methods beyond control": beyond_table(compared, [method for method in methods if method != trained]),
+    }
+
+
 def score_table(compared: Sequence[Compared], method: str) -> str:
     """The scores of one method's maps in percent, mean ± standard deviation over seeds.
 

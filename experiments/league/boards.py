@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
 from experiments.named_settings import Board
 
@@ -21,31 +23,19 @@ _QUIET = {
 }
 
 
+_SCORED = EvaluationPlan(
+    methods=METHODS, settings=_STEPS, batch_size=50, num_resamples=100, num_panel_maps=0, controls="shuffled"
+)
+
+
 def _validation(num_images: int, *, localization: bool = False) -> EvaluationPlan:
-    return EvaluationPlan(
-        methods=TRAINED,
-        metrics=(*_CHOOSING, *(LOCALIZATION if localization else ())),
-        split="val",
-        num_images=num_images,
-        settings=_STEPS,
-        batch_size=50,
-        num_resamples=100,
-        num_panel_maps=0,
-        controls="shuffled",
-    )
+    metrics = (*_CHOOSING, *(LOCALIZATION if localization else ()))
+    return replace(_SCORED, methods=TRAINED, metrics=metrics, split="val", num_images=num_images)
 
 
 def _test(num_images: int, *, localization: bool = False) -> EvaluationPlan:
-    return EvaluationPlan(
-        methods=METHODS,
-        metrics=(*FAITHFULNESS, "map_leakage", "class_sensitivity", *(LOCALIZATION if localization else ())),
-        num_images=num_images,
-        settings=_STEPS,
-        batch_size=50,
-        num_resamples=100,
-        num_panel_maps=0,
-        controls="shuffled",
-    )
+    metrics = (*FAITHFULNESS, "map_leakage", "class_sensitivity", *(LOCALIZATION if localization else ()))
+    return replace(_SCORED, metrics=metrics, num_images=num_images)
 
 
 BOARDS = {

@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.compared_settings import (
-    Compared,
-    beyond_table,
-    compared_settings,
-    score_table,
-    summary_table,
-    write_plane,
-)
+from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
 from experiments.league.boards import BOARDS, METHODS, TRAINED
 from experiments.league.league import rows_of, settings_of
 from experiments.readme_tables import PROJECT_README, put_texts
 
 HERE = Path(__file__).parent
-OTHERS = [method for method in METHODS if method != TRAINED]
 IN_PROJECT_README = ("resnet20", "plain", "random_erasing", "map_faithfulness")  # a board and its settings
 MARKER = "{} of experiments/league"
 
@@ -42,10 +34,8 @@ def readme_texts() -> dict[str, str]:
     texts = {}
     for name in BOARDS:
         if len(found := compared(name)) > 1:
-            texts[f"choice of {name}"] = summary_table(found)
-            texts[f"scores of {name}"] = score_table(found, TRAINED)
-            texts[f"Grad-CAM beyond control of {name}"] = beyond_table(found, [TRAINED])
-            texts[f"other methods beyond control of {name}"] = beyond_table(found, OTHERS)
+            tables = board_tables(found, TRAINED, METHODS)
+            texts |= {f"{what} of {name}": table for what, table in tables.items()}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.compared_settings import Compared, beyond_table, compared_settings, score_table, summary_table
+from experiments.compared_settings import Compared, board_tables, compared_settings
 from experiments.league.boards import BOARDS, METHODS, TRAINED
 from experiments.map_faithfulness.ablation import variants_of
 from experiments.named_settings import SettingRows
 from experiments.readme_tables import put_texts
 
 HERE = Path(__file__).parent
-OTHERS = [method for method in METHODS if method != TRAINED]
 MARKER = "{} of experiments/map_faithfulness"
 
 
@@ -32,17 +31,16 @@ def readme_texts() -> dict[str, str]:
     texts = {}
     for name in BOARDS:
         if len(found := compared(name)) > 1:
-            texts[f"variants on {name}"] = summary_table(found)
-            texts[f"scores on {name}"] = score_table(found, TRAINED)
-            texts[f"Grad-CAM beyond control on {name}"] = beyond_table(found, [TRAINED])
-            texts[f"other methods beyond control on {name}"] = beyond_table(found, OTHERS)
+            tables = board_tables(found, TRAINED, METHODS)
+            texts |= {f"{what} of {name}": table for what, table in tables.items()}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 
 def compared(board: str) -> list[Compared]:
     """The variants that have results, against plain training."""
     return compared_settings(
-        {variant: SettingRows(HERE / board / f"{name}.csv") for name, variant in variants_of(BOARDS[board]).items()}
+        {variant: SettingRows(HERE / board / f"{name}.csv") for name, variant in variants_of(BOARDS[board]).items()},
+        split="val",
     )
 
 

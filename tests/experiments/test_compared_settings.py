@@ -112,3 +112,14 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
 def test_the_plane_is_drawn(compared, tmp_path):
     write_plane({"a board": compared}, tmp_path / "plane")
     assert [path.name for path in tmp_path.glob("plane*")] == ["plane.png"]
+
+
+def test_variants_are_compared_on_validation_images(tmp_path, monkeypatch):
+    from experiments.map_faithfulness import table
+
+    for name, weight in (("plain", 0.0), ("map_faithfulness", 0.5)):
+        row = {WEIGHT: weight, "seed": 0, "val/accuracy": 0.8, "evaluated/average_drop/grad_cam": 0.2}
+        SettingRows(tmp_path / "resnet20" / f"{name}.csv").add("val", [row])
+    monkeypatch.setattr(table, "HERE", tmp_path)
+    assert [each.setting.name for each in table.compared("resnet20")] == ["plain", "map_faithfulness"]
+    assert {each.accuracy for each in table.compared("resnet20")} == {"val/accuracy"}
