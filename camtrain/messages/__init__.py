@@ -1,7 +1,29 @@
-"""What a user is told: warnings, checks with their errors, the nearest names of a mistyped one, progress."""
+"""What a user is told: warnings, checks with their errors, errors as one line, the nearest names of a mistyped one."""
 
 from camtrain.messages.camtrain_warning import CamtrainWarning
-from camtrain.messages.nearest_names import nearest_names
+from camtrain.messages.data_error import DataError, MissingImageError, message_of_worker
+from camtrain.messages.debugging import DEBUG_HELP, debugging, show_tracebacks
+from camtrain.messages.nearest_names import nearest_names, nearest_options
+from camtrain.messages.one_line import error_message, one_line
+from camtrain.messages.parser_message import parser_message
 from camtrain.messages.positive_integer import positive_integer
+from camtrain.messages.printable import printable
+from camtrain.messages.sample_name import sample_name
 
-__all__ = ["CamtrainWarning", "nearest_names", "positive_integer"]
+__all__ = [
+    "DEBUG_HELP",
+    "CamtrainWarning",
+    "DataError",
+    "MissingImageError",
+    "debugging",
+    "error_message",
+    "message_of_worker",
+    "nearest_names",
+    "nearest_options",
+    "one_line",
+    "parser_message",
+    "positive_integer",
+    "printable",
+    "sample_name",
+    "show_tracebacks",
+]

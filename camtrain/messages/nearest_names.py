@@ -21,3 +21,24 @@ def nearest_names(name: str, names: Iterable[str], count: int = 5) -> str:
         return f"did you mean {', '.join(map(repr, near))}?"
     rest = f" and {len(known) - count} more" if len(known) > count else ""
     return f"there are {', '.join(map(repr, known[:count]))}{rest}"
+
+
+def nearest_options(option: str, options: Iterable[str], count: int = 3) -> str:
+    """A clause for an error message: the options most like one, its last part alone included; empty where none is.
+
+    Example:
+        >>> nearest_options("--regularizer_weight", ["--model.regularizer_weight", "--model.regularizer"])
+        "; did you mean '--model.regularizer_weight'?"
+        >>> nearest_options("--trainer.max_epoch", ["--trainer.max_epochs", "--trainer.devices"])
+        "; did you mean '--trainer.max_epochs'?"
+        >>> nearest_options("--xyz", ["--model"])
+        ''
+    """
+    known = list(dict.fromkeys(options))
+    last = option.lstrip("-").rpartition(".")[2]
+    near = [each for each in known if each.lstrip("-").rpartition(".")[2] == last][:count]
+    near = near or get_close_matches(option, known, n=count, cutoff=0.8)
+    if not near:  # forgotten sections, such as `max_epoch` without `trainer.`
+        ends = {each.lstrip("-").rpartition(".")[2]: each for each in reversed(known)}
+        near = [ends[end] for end in get_close_matches(last, ends, n=count, cutoff=0.75)]
+    return f"; did you mean {', '.join(map(repr, near))}?" if near else ""
