@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.guided_backprop import guided_score_gradient
-from camtrain.cams import GradCAM, resize
+from camtrain.cams import GradCAM, grad_cam, resize
 from camtrain.gradients import ClassIndex, class_score
 
 
@@ -87,4 +87,4 @@ class GuidedGradCAM(BaseAttribution):
             raise ValueError(
                 "`target_layer`: the logits do not depend on the output of this layer; choose another layer"
             )
-        return guided_grad_cam(guided, self._cam.combine(activations.detach(), gradients))
+        return guided_grad_cam(guided, grad_cam(activations.detach(), gradients))

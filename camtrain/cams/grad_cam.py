@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from camtrain.cams.gradient_cam import GradientCAM
@@ -30,8 +32,12 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
         >>> grad_cam(activations, gradients)
         tensor([[[1., 0.]]])
     """
+    return _weighted_sum(activations, gradients).relu()
+
+
+def _weighted_sum(activations: Tensor, gradients: Tensor) -> Tensor:
     weights = gradients.mean(dim=(-2, -1), keepdim=True)
-    return (weights * activations).sum(dim=1).relu()
+    return (weights * activations).sum(dim=1)
 
 
 class GradCAM(GradientCAM):
@@ -49,6 +55,8 @@ class GradCAM(GradientCAM):
         torch.Size([2, 8, 8])
     """
 
+    is_rectified: ClassVar[bool] = True
+
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """See `grad_cam`."""
-        return grad_cam(activations, gradients)
+        """See `grad_cam`; the ReLU follows."""
+        return _weighted_sum(activations, gradients)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.cams.normalize import normalize
+from camtrain.cams.rectified import rectified
 from camtrain.cams.resize import resize
 from camtrain.gradients import ClassIndex, class_score
 from camtrain.gradients.scaled_gradients import scaled_gradients
@@ -20,6 +22,12 @@ class GradientCAM(BaseCAM):
     A subclass overrides `combine`, and `fuse` if it fuses the maps of several layers in its own way. See `BaseCAM` for
     the arguments.
     """
+
+    is_rectified: ClassVar[bool] = False
+    """Whether the map of a layer is the positive part of what `combine` returns."""
+    revives_flat_maps = False
+    """Whether a rectified map without a positive value keeps a gradient, with which a penalty can bring it back (see
+    `camtrain.cams.rectified`)."""
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """Capture, differentiate, combine; fuse if there are several layers."""
@@ -44,11 +52,16 @@ class GradientCAM(BaseCAM):
 
     def _combined(self, derivatives: list[tuple[Tensor, Tensor]]) -> Tensor:
         maps = [self.combine(*of_layer) for of_layer in derivatives]
+        if self.is_rectified:
+            maps = [rectified(each, revived=self.revives_flat_maps) for each in maps]
         return maps[0] if len(maps) == 1 else self.fuse(maps)
 
     @abstractmethod
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """The map of one layer, (N, h, w), from its activations and gradients, both (N, C, h, w)."""
+        """The map of one layer, (N, h, w), from its activations and gradients, both (N, C, h, w).
+
+        If `is_rectified`, the ReLU of the method follows and is not part of it.
+        """
 
     def fuse(self, maps: list[Tensor]) -> Tensor:
         """Fuse the maps of several layers: the mean of the normalized maps, at the size of the largest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -125,7 +126,7 @@ class LayerCAM(GradientCAM):
         gamma: float = 2.0,
         differentiable: bool = False,
     ) -> None:
-        if not gamma > 0:
+        if not 0 < gamma < math.inf:
             raise ValueError(f"`gamma`: expected a number greater than 0, got {gamma!r}")
         super().__init__(network, target_layer, differentiable=differentiable)
         self.gamma = gamma

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -88,7 +89,7 @@ class SSCAM(ScoreCAM):
         )
         if noise_on not in get_args(NoiseOn):
             raise ValueError(f"`noise_on`: expected one of {', '.join(get_args(NoiseOn))}, got {noise_on!r}")
-        if not noise_std > 0:
+        if not 0 < noise_std < math.inf:
             raise ValueError(f"`noise_std`: expected a positive number, got {noise_std!r}")
         self.noise_on = noise_on
         self.num_samples = positive_integer("num_samples", num_samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,10 @@ def x_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
         >>> x_grad_cam(activations, -gradients)
         tensor([[[1., 1.]]])
     """
+    return _weighted_sum(activations, gradients).relu()
+
+
+def _weighted_sum(activations: Tensor, gradients: Tensor) -> Tensor:
     # In float16 the sum would overflow.
     precision = torch.promote_types(activations.dtype, torch.float32)
     total = activations.sum(dim=(-2, -1), keepdim=True, dtype=precision)
@@ -45,7 +51,7 @@ def x_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     dead = total.abs() < torch.finfo(total.dtype).tiny
     fractions = torch.where(dead, 0.0, activations / torch.where(dead, 1.0, total))
     weights = (fractions * gradients).sum(dim=(-2, -1), keepdim=True)
-    return (weights * activations).sum(dim=1).relu()
+    return (weights * activations).sum(dim=1)
 
 
 class XGradCAM(GradientCAM):
@@ -62,6 +68,8 @@ class XGradCAM(GradientCAM):
         torch.Size([2, 8, 8])
     """
 
+    is_rectified: ClassVar[bool] = True
+
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
-        """See `x_grad_cam`."""
-        return x_grad_cam(activations, gradients)
+        """See `x_grad_cam`; the ReLU follows."""
+        return _weighted_sum(activations, gradients)

@@ -179,6 +179,6 @@ class BatchTerms:
                 f"{type(term.regularizer).__name__}, got shape {tuple(found.values.shape)}"
             )
         values = term.reduction(found)
-        self.found[term.name] = Penalty(found.values.detach(), found.counted)
+        self.found[term.name] = Penalty(found.values.detach(), found.counted, found.flat)
         self.means[term.name] = values.detach().mean()
         return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from camtrain.batch import Batch
+from camtrain.batch import Batch, check_finite_images
 from camtrain.gradients.not_inference import not_inference
 
 
@@ -20,6 +20,7 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
     Raises:
         ValueError: If the images are no floating point (N, 3, H, W), or `boxes` or `masks` are of another number of
             images: a list of length 1 would otherwise be broadcast over the batch.
+        DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.
 
     Example:
         >>> import torch
@@ -31,6 +32,10 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
         raise ValueError(
             f"`images`: expected floating point (N, 3, H, W), got {images.dtype} of shape {tuple(images.shape)}"
         )
+    # On an accelerator this check would stop the queue at every step. There, `Classifier` looks at the images when the
+    # loss is not finite.
+    if images.device.type == "cpu":
+        check_finite_images(images)
     if boxes is not None and len(boxes) != len(images):
         raise ValueError(f"`boxes`: expected one (M, 4) tensor for each of {len(images)} images, got {len(boxes)}")
     if masks is not None and masks.shape[:1] != images.shape[:1]:

@@ -277,10 +277,13 @@ class Objective(nn.Module):
                 self._record(name).note_start(classification, found.means[name])
 
     def _term_steps(self, terms: BatchTerms, weights: dict[str, float]) -> dict[str, TermStep]:
-        return {
-            name: TermStep(terms.means[name].float(), weight, self._scale(name), terms.found[name].counted.sum())
-            for name, weight in weights.items()
-        }
+        steps = {}
+        for name, weight in weights.items():
+            found = terms.found[name]
+            flat = None if found.flat is None else found.flat.sum()
+            value = terms.means[name].float()
+            steps[name] = TermStep(value, weight, self._scale(name), found.counted.sum(), flat=flat)
+        return steps
 
     def _record(self, name: str) -> TermRecord:
         record = self.records[name]

@@ -21,6 +21,7 @@ class TermStep:
         scale: The factor by which balancing multiplies the term; 1 without balancing.
         counted: The number of images that have a penalty, 0-dim.
         computed: Whether the term was computed. It is left out where no image of the batch has the annotation it needs.
+        flat: The number of counted images whose map has no positive value, 0-dim; `None` for penalties of other things.
     """
 
     value: Tensor
@@ -28,6 +29,7 @@ class TermStep:
     scale: float
     counted: Tensor
     computed: bool = True
+    flat: Tensor | None = None
 
 
 @dataclass(frozen=True)

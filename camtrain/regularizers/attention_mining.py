@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -74,10 +76,10 @@ class AttentionMining(CAMRegularizer):
         check_annotation_kind(annotation)
         if annotation != "any" and mask_weight == 0:
             raise ValueError(f"`annotation`: expected any, because mask_weight = 0 ignores it, got {annotation!r}")
-        if not mask_weight >= 0:
-            raise ValueError(f"`mask_weight`: expected a number of at least 0, got {mask_weight}")
-        if not sharpness > 0:
-            raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
+        if not 0 <= mask_weight < math.inf:
+            raise ValueError(f"`mask_weight`: expected a finite number of at least 0, got {mask_weight}")
+        if not 0 < sharpness < math.inf:
+            raise ValueError(f"`sharpness`: expected a positive, finite number, got {sharpness}")
         if not 0 <= threshold <= 1:
             raise ValueError(f"`threshold`: expected a number in [0, 1], got {threshold}")
         self.annotation: AnnotationKind = annotation

@@ -39,6 +39,7 @@ class CAMRegularizer(PassRegularizer):
     """
 
     takes_input_gradient: ClassVar[bool] = False
+    revives_flat_maps: ClassVar[bool] = False
 
     def __init__(self, method: str = "grad_cam", target_layer: str | list[str] | None = None) -> None:
         super().__init__()
@@ -80,7 +81,10 @@ class CAMRegularizer(PassRegularizer):
         layer = self.target_layer
         if layer is None and "target_layer" in inspect.signature(method_class(self.method)).parameters:
             layer = self._found(network, images)
-        return method_named(self.method, network, layer, differentiable=differentiable)
+        method = method_named(self.method, network, layer, differentiable=differentiable)
+        if isinstance(method, GradientCAM):
+            method.revives_flat_maps = self.revives_flat_maps
+        return method
 
     def extra_repr(self) -> str:
         """Settings, for printing."""

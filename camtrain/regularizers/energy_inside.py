@@ -21,7 +21,7 @@ def energy_outside(cams: Tensor, regions: Tensor) -> Penalty:
         regions: (N, H, W) bool.
 
     Returns:
-        (N,) in [0, 1]. Images with an empty region or a map without a positive value do not count.
+        (N,) in [0, 1]. Images with an empty region or a map without a positive value are marked as not counted.
 
     Example:
         >>> energy_outside(torch.tensor([[[3.0, 1.0, -9.0]]]), torch.tensor([[[True, False, False]]])).values
@@ -40,7 +40,7 @@ class EnergyInside(MapRegularizer):
         E_i = 1 - Σ_object A⁺ / Σ A⁺
 
     The energy may be spread over the object in any way; the map need not fill it, and coarse boxes do little harm.
-    Departure from the paper: a map without a positive value does not count; in the paper its loss is 1.
+    A flat map has the loss 1, as in the paper, and a gradient that raises it (see `MapRegularizer`).
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
@@ -58,6 +58,7 @@ class EnergyInside(MapRegularizer):
     """
 
     needs_annotation: ClassVar[bool] = True
+    trained_metrics: ClassVar[tuple[str, ...]] = ("energy_pointing_game",)
 
     def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
         """See `MapRegularizer`."""

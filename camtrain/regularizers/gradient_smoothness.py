@@ -25,7 +25,7 @@ class GradientSmoothness(InputGradientRegularizer):
             which costs a second forward pass.
 
     Raises:
-        ValueError: If `floor` is negative.
+        ValueError: If `floor` is not positive and finite.
 
     Source:
         The penalty is camtrain's own; the total variation is from Rudin et al., 1992.

@@ -30,7 +30,7 @@ class InterpretableGradient(InputGradientRegularizer):
             or `running`, as at test time, which costs a second forward pass.
 
     Raises:
-        ValueError: If there is no such distance or statistics, or `floor` is negative.
+        ValueError: If there is no such distance or statistics, or `floor` is not positive and finite.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, arXiv 2404.15024.

@@ -19,8 +19,8 @@ class MapBCE(MapRegularizer):
         E_i = -1/|M| Σ_M log Â,    Â = A⁺ / max A⁺
         E_i = -1/(HW) Σ (M log Â + (1 - M) log(1 - Â))    with `outside`
 
-    As in the paper, the first form ignores the pixels outside: a map that is the same everywhere has no loss. A map
-    without a positive value does not count. Departure: Â is scaled linearly to [floor, 1 - floor], because the gradient
+    As in the paper, the first form ignores the pixels outside: a map that is the same everywhere has no loss. For
+    a flat map see `MapRegularizer`. Departure: Â is scaled linearly to [floor, 1 - floor], because the gradient
     at zero is otherwise unbounded (torch bounds it at 10¹²).
 
     Args:
@@ -44,6 +44,7 @@ class MapBCE(MapRegularizer):
     """
 
     needs_annotation: ClassVar[bool] = True
+    trained_metrics: ClassVar[tuple[str, ...]] = ("energy_pointing_game", "localization_iou_25")
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import math
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from camtrain.methods import resized_maps
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
+from camtrain.regularizers.flat_maps import answered_for_flat_maps
 from camtrain.regularizers.normalized_maps import by_norm, positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -24,8 +26,8 @@ class MapConsistency(CAMRegularizer):
         E_i = -log exp(s_ii/τ) / Σ_j exp(s_ij/τ),    s_ij: cosine of A(T x_i)⁺ and T A(x_j)⁺    with `contrastive`
 
     T is a horizontal flip, a random crop scaled to the size of the image, or both; each image has its own crop. A pair
-    of maps does not count if one of them has no positive value. Needs no annotation. Departures: the first form
-    compares the normalized maps of the label; Guo et al. compare the maps of all classes without normalizing them.
+    with a flat map has the penalty 1, as in `MapRegularizer`. Needs no annotation. Departures: the first form compares
+    the normalized maps of the label; Guo et al. compare the maps of all classes without normalizing them.
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`.
@@ -46,6 +48,8 @@ class MapConsistency(CAMRegularizer):
         Pillai et al., Consistent Explanations by Contrastive Learning, CVPR 2022, arXiv 2110.00527, eq. 3.
     """
 
+    revives_flat_maps: ClassVar[bool] = True
+
     def __init__(
         self,
         method: str = "grad_cam",
@@ -60,8 +64,8 @@ class MapConsistency(CAMRegularizer):
             raise ValueError(f"`transform`: expected one of {get_args(MapTransform)}, got {transform!r}")
         if not 0 < smallest_crop <= 1:
             raise ValueError(f"`smallest_crop`: expected a fraction in (0, 1], got {smallest_crop}")
-        if not temperature > 0:
-            raise ValueError(f"`temperature`: expected a positive number, got {temperature}")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"`temperature`: expected a positive, finite number, got {temperature}")
         self.transform: MapTransform = transform
         self.smallest_crop = smallest_crop
         self.contrastive = contrastive
@@ -80,9 +84,11 @@ class MapConsistency(CAMRegularizer):
     def _of_pairs(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
         """The penalty of transformed maps and maps of transformed images, (N, H, W) each."""
         if self.contrastive:
-            return self._contrasted(moved_cams.relu(), cams_of_moved.relu())
-        (first, first_alive), (second, second_alive) = map(positive_by_maximum, (moved_cams, cams_of_moved))
-        return Penalty((first - second).square().flatten(1).mean(dim=1), first_alive & second_alive)
+            found = self._contrasted(moved_cams.relu(), cams_of_moved.relu())
+        else:
+            (first, first_alive), (second, second_alive) = map(positive_by_maximum, (moved_cams, cams_of_moved))
+            found = Penalty((first - second).square().flatten(1).mean(dim=1), first_alive & second_alive)
+        return answered_for_flat_maps(found, (moved_cams + cams_of_moved) / 2, ~found.counted)
 
     def _contrasted(self, moved_cams: Tensor, cams_of_moved: Tensor) -> Penalty:
         (first, first_alive), (second, second_alive) = map(by_norm, (moved_cams, cams_of_moved))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from camtrain.cams import BaseCAM, GradCAM, resize
+from camtrain.files import local_path
 from camtrain.methods import method_named, resized_maps
+from camtrain.networks.checked_weights import broken_weight
+from camtrain.networks.checkpoint_file import checkpoint_content
+from camtrain.networks.classifier_checkpoint import network_weights
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
+from camtrain.regularizers.flat_maps import answered_for_flat_maps, is_flat
 from camtrain.regularizers.found_layers import FoundLayers
 from camtrain.regularizers.normalized_maps import by_norm
 from camtrain.regularizers.pass_regularizer import TrainingPass
@@ -27,7 +30,7 @@ def attention_of_activations(activations: Tensor) -> Tensor:
         Zagoruyko and Komodakis, ICLR 2017, arXiv 1612.03928, section 3.1, F²_sum.
 
     Example:
-        >>> attention_of_activations(torch.tensor([[[[1.0]], [[-2.0]]]]))
+        >>> attention_of_activations(Tensor([[[[1]], [[-2]]]]))
         tensor([[[5.]]])
     """
     return activations.square().sum(dim=1)
@@ -39,9 +42,9 @@ class MapDistillation(CAMRegularizer):
         E_i = ‖ S / ‖S‖₂ - T / ‖T‖₂ ‖₂²
 
     E_i is in [0, 2] for maps without negative values. The teacher runs in evaluation mode, gets no gradient, and is not
-    saved in checkpoints. A pair of maps does not count if one of them is zero everywhere. Departures: the distance is
-    squared, as in the code of Zagoruyko and Komodakis but not in their paper; maps are normalized, unlike in
-    Grad-CAM++.
+    saved in checkpoints. A pair of maps does not count if the teacher's is zero everywhere; a flat map of the network
+    has the penalty 1, as in `MapRegularizer`. Departures: the distance is squared, as in the code of Zagoruyko and
+    Komodakis but not in their paper; maps are normalized, unlike in Grad-CAM++.
 
     Args:
         teacher: The trained network, from the same images to logits of the same classes.
@@ -62,6 +65,8 @@ class MapDistillation(CAMRegularizer):
         Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017, arXiv 1612.03928, eq. 2; Chattopadhyay
         et al., Grad-CAM++, WACV 2018, arXiv 1710.11063, section 6, with Grad-CAM++ maps.
     """
+
+    revives_flat_maps: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,7 +105,10 @@ class MapDistillation(CAMRegularizer):
             student = resize(attention_of_activations(training_pass.captured.activations), size)
         else:
             student = self.cams(training_pass)
-        return distance_of_maps(student, self._maps_of_teacher(training_pass))
+        teacher = self._maps_of_teacher(training_pass)
+        found = distance_of_maps(student, teacher)
+        flat = is_flat(student) & ~found.counted & ~is_flat(teacher.abs())
+        return answered_for_flat_maps(found, student, flat, teacher > 0)
 
     def _maps_of_teacher(self, training_pass: TrainingPass) -> Tensor:
         images = training_pass.images.detach()
@@ -117,7 +125,7 @@ def distance_of_maps(student: Tensor, teacher: Tensor) -> Penalty:
     """Squared distance of maps, (N, H, W) each, after scaling each to norm one.
 
     Example:
-        >>> distance_of_maps(torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[0.0, 2.0]]])).values
+        >>> distance_of_maps(Tensor([[[3, 0]]]), Tensor([[[0, 2]]])).values
         tensor([2.])
     """
     (first, first_alive), (second, second_alive) = by_norm(student), by_norm(teacher)
@@ -125,14 +133,15 @@ def distance_of_maps(student: Tensor, teacher: Tensor) -> Penalty:
 
 
 def _load(teacher: nn.Module, checkpoint: str) -> None:
-    path = Path(checkpoint)
-    if not path.is_file():
+    path = local_path(checkpoint, "checkpoint")
+    if not path.exists():
         raise FileNotFoundError(f"`checkpoint`: expected a file, got {path.absolute()}, which does not exist")
-    found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    state: dict[str, Any] = found.get("state_dict", found)
-    prefix = "network."
-    of_network = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    found = checkpoint_content(path)
+    state = found.get("state_dict", found)
+    weights = (network_weights(state) if isinstance(state, dict) else {}) or state
     try:
-        teacher.load_state_dict(of_network or state)
-    except RuntimeError as error:
+        teacher.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise ValueError(f"`checkpoint`: {path} does not fit a {type(teacher).__name__}: {error}") from error
+    if broken := broken_weight(teacher, weights):
+        raise ValueError(f"`checkpoint`: {path} is of a network that has diverged: {broken}; pass an earlier one")

@@ -180,6 +180,12 @@ class MapFaithfulness(CAMRegularizer):
     """
 
     default_weight: ClassVar[float] = 0.5
+    trained_metrics: ClassVar[tuple[str, ...]] = (
+        "average_drop",
+        "average_increase",
+        "average_gain",
+        "deletion_auc",
+    )
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ class MapL1(MapRegularizer):
 
         E_i = 1/(HW) Σ |M - A⁺ / max A⁺|
 
-    The map has to fill the object uniformly. A map without a positive value does not count.
+    The map has to fill the object uniformly. For a flat map see `MapRegularizer`.
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
@@ -35,6 +35,7 @@ class MapL1(MapRegularizer):
     """
 
     needs_annotation: ClassVar[bool] = True
+    trained_metrics: ClassVar[tuple[str, ...]] = ("energy_pointing_game", "localization_iou_25")
 
     def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
         """See `MapRegularizer`."""

@@ -16,8 +16,8 @@ class MapOutside(MapRegularizer):
 
         E_i = 1/(HW) Σ ((1 - M) Â)²,    Â = A / max |A|
 
-    A map that is zero everywhere does not count. Departure from the paper: the mean over the pixels replaces the sum,
-    so that λ does not depend on the size of the images.
+    Departures from the paper: the mean over the pixels replaces the sum, so that λ does not depend on the size of the
+    images. A map that is zero everywhere has the penalty 1 and not 0 (see `MapRegularizer`).
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
@@ -35,6 +35,7 @@ class MapOutside(MapRegularizer):
     """
 
     needs_annotation: ClassVar[bool] = True
+    trained_metrics: ClassVar[tuple[str, ...]] = ("energy_pointing_game",)
 
     def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
         """See `MapRegularizer`."""

@@ -49,8 +49,8 @@ class MapRanking(MapRegularizer):
     The regions are g × g rectangles that cover the image, and overlap by a pixel where g does not divide its size. h_ir
     is the fraction of region r that lies on the object, and α_ir the mean of the raw map in region r, divided by the
     largest magnitude of all regions. E_i is in [0, 2], and 0 if all regions are in the right order: how important the
-    object is does not matter, as long as nothing else is more important. An image does not count if its map is zero
-    everywhere, or if the object fills all regions alike.
+    object is does not matter, as long as nothing else is more important. An image does not count if the object
+    fills all regions alike. For a map that is zero everywhere see `MapRegularizer`.
 
     The default map, HiResCAM, is the sum over the channels of gradient times activation.
 

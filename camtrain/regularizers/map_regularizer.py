@@ -11,6 +11,7 @@ from torch import Tensor
 from camtrain.attributions.saliency_map import saliency_map
 from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
+from camtrain.regularizers.flat_maps import answered_for_flat_maps, is_flat
 from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty, as_penalty
@@ -24,8 +25,9 @@ class MapRegularizer(CAMRegularizer):
     `CAMRegularizer` says where the maps come from. With `method: input_gradient` the map is the saliency map of the
     input gradient, and an engine takes the gradient of the penalty to the parameters.
 
-    If λ is too large, a map can evade its penalty by having no positive value at all. Such an image does not count, and
-    no gradient brings its map back. Watch `train/regularizer_counted/<term>`, and `flat_maps` of `LocalizationScores`.
+    No penalty can be evaded by a flat map, one without a positive value: it has the penalty 1, and with Grad-CAM and
+    XGrad-CAM a gradient that raises it on the object, or everywhere for a penalty that needs no annotation (see
+    `camtrain.regularizers.flat_maps`). Their fraction is logged as `train/flat_maps/<term>`.
 
     A subclass implements `forward`, and sets `needs_annotation = True` to be told where the object is.
 
@@ -47,6 +49,7 @@ class MapRegularizer(CAMRegularizer):
     """
 
     takes_input_gradient: ClassVar[bool] = True
+    revives_flat_maps: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class MapRegularizer(CAMRegularizer):
                 `needs_annotation`.
 
         Returns:
-            (N,), or a `Penalty` if some images do not count.
+            (N,), or a `Penalty` in which flat maps do not count; `of_cams` answers for them.
         """
 
     @property
@@ -93,16 +96,18 @@ class MapRegularizer(CAMRegularizer):
             classes = torch.randint_like(classes, training_pass.logits.shape[1])
         return self.of_cams(self.cams(training_pass, classes), training_pass.boxes, training_pass.masks)
 
-    def of_cams(self, cams: Tensor, boxes: list[Tensor] | None, masks: Tensor | None) -> Tensor | Penalty:
+    def of_cams(self, cams: Tensor, boxes: list[Tensor] | None, masks: Tensor | None) -> Penalty:
         """The penalty of maps, (N, H, W), with the boxes and masks of the batch.
 
-        If the penalty needs annotation, images without one do not count, whatever `forward` says.
+        If the penalty needs annotation, images without one do not count, whatever `forward` says. Of the others, those
+        that `forward` does not count and that have no positive value are flat.
         """
-        if not self.needs_annotation:
-            return self(cams)  # type: ignore[no-any-return]
-        regions = regions_like(cams, boxes, masks, self.annotation)
-        found = as_penalty(self(cams, regions))
-        return Penalty(found.values, found.counted & regions.flatten(1).any(dim=1))
+        regions = regions_like(cams, boxes, masks, self.annotation) if self.needs_annotation else None
+        found = as_penalty(self(cams) if regions is None else self(cams, regions))
+        annotated = torch.ones_like(found.counted) if regions is None else regions.flatten(1).any(dim=1)
+        flat = is_flat(cams) & ~found.counted & annotated
+        counted = Penalty(found.values, found.counted & annotated)
+        return answered_for_flat_maps(counted, cams, flat, regions)
 
     def on_input_gradient(self) -> InputGradientRegularizer | None:
         """The same penalty as one on the input gradient, for an engine; `None` if `method` is another."""

@@ -15,7 +15,7 @@ class MapSmoothness(MapRegularizer):
 
         E_i = 1/(HW) TV(A⁺ / max A⁺)
 
-    A map without a positive value does not count. A map that is the same everywhere has no loss. Needs no annotation.
+    A map that is the same everywhere has no loss. Needs no annotation. For a flat map see `MapRegularizer`.
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.

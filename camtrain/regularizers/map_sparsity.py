@@ -14,7 +14,7 @@ class MapSparsity(MapRegularizer):
 
         E_i = 1/(HW) Σ A⁺ / max A⁺
 
-    A map without a positive value does not count. Needs no annotation.
+    Needs no annotation. For a flat map see `MapRegularizer`.
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.

@@ -16,11 +16,14 @@ class Penalty(NamedTuple):
 
     Attributes:
         values: (N,); entries of images that do not count are ignored.
-        counted: (N,) bool, whether an image counts. One without annotation or with a map of zeros does not.
+        counted: (N,) bool, whether an image counts. One without annotation does not.
+        flat: (N,) bool, which of the images have a map without a positive value; `None` for penalties of something
+            else than maps.
     """
 
     values: Tensor
     counted: Tensor
+    flat: Tensor | None = None
 
 
 class Regularizer(nn.Module, ABC):
@@ -35,6 +38,8 @@ class Regularizer(nn.Module, ABC):
     """λ if none is given; the value of the method's paper, if there is one."""
     needs_annotation: ClassVar[bool] = False
     """Whether only images with boxes or a mask have a penalty."""
+    trained_metrics: ClassVar[tuple[str, ...]] = ()
+    """The metrics that the penalty improves by construction; a report names them apart from the others."""
 
     @property
     def looks_at(self) -> AnnotationKind | None:

@@ -73,6 +73,7 @@ class SoftInsertionDeletion(CAMRegularizer):
     """
 
     default_weight: ClassVar[float] = 0.01
+    trained_metrics: ClassVar[tuple[str, ...]] = ("insertion_auc", "deletion_auc")
 
     def __init__(
         self,
