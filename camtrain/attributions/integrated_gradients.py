@@ -139,6 +139,8 @@ class IntegratedGradients(BaseAttribution):
             raise ValueError(f"`tolerance`: expected a positive relative error, or None, got {tolerance}")
         if tolerance is not None and max_steps < num_steps:
             raise ValueError(f"`max_steps`: expected at least `num_steps`, {num_steps}, got {max_steps}")
+        if not bool(torch.as_tensor(baseline).isfinite().all()):
+            raise ValueError(f"`baseline`: expected finite values, got {baseline}")
         super().__init__(network, differentiable=differentiable)
         self.baseline = baseline
         self.tolerance = tolerance

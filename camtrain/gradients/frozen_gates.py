@@ -7,6 +7,7 @@ from top to bottom. Its parts are in files of their own: `recorded_gates` (recor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -104,6 +105,8 @@ class FrozenGates(Engine):
         for name, value in {"one_term_limit": one_term_limit, "step": step, "longest": longest}.items():
             if value is not None and not value > 0:
                 raise ValueError(f"`{name}`: expected a positive number, got {value}")
+        if step == math.inf:  # the other two may be infinite: always one term, never cut
+            raise ValueError(f"`step`: expected a positive, finite number, got {step}")
         self.one_term_limit = one_term_limit
         self.step = step
         self.longest = longest

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from torch import Tensor, nn
+from jsonargparse import ArgumentParser
+from torch import nn
 
 from camtrain.classifier import Classifier
-from camtrain.networks.checkpoint_file import checkpoint_content
+from camtrain.loading.named_code import foreign_code
+from camtrain.networks.checked_weights import broken_weight
+from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
 
 _REMEDY = (
     "pass its network with `name`: a name of torchvision, `timm:` and a name of timm, or my_code.my_network, a "
     "function or class in the folder that you are in which makes it"
 )
+
+_OTHER_REMEDY = (
+    "instead of it, pass `name` as my_code.my_network, a function in the folder that you are in which makes the "
+    "network and loads its weights"
+)
+_BROKEN_REMEDY = "pass an earlier checkpoint"
 
 _REASON = 300  # characters of an error of torch or jsonargparse
 
@@ -29,56 +37,76 @@ def config_of(checkpoint: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def classifier_in(path: Path, make_network: Callable[[int], nn.Module] | None = None) -> Classifier:
-    """The classifier that a checkpoint holds, with all weights of its network.
+def classifier_in(
+    path: Path, make_network: Callable[[int], nn.Module] | None = None, config: Path | None = None
+) -> Classifier:
+    """The classifier that a checkpoint holds, with all weights of its network, and nothing that only trains it.
 
     Args:
         path: A checkpoint of `camtrain fit`.
         make_network: From the number of classes to the network, for a checkpoint that does not say what its network
-            is, because it was built in Python.
+            is, because it was built in Python, or whose network is of code that is not imported for a checkpoint alone.
+        config: A configuration that the caller gave, which may name the code of the network.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no such checkpoint, its weights do not fit the network, or a network is given although the
-            checkpoint has one, or missing although it has none.
+        ValueError: If it is no such checkpoint, its weights do not fit the network or are not numbers, or a network is
+            given although the checkpoint has one, or missing although it has none.
     """
-    settings, state = _saved(path)
-    given: dict[str, Any] = {}
-    if make_network is not None:
-        if "network" in settings:
-            raise ValueError(f"`name`: expected none beside {path}, which says what its network is")
-        given["network"] = make_network(settings["num_classes"])
-    elif "network" not in settings:
-        raise ValueError(
-            f"`checkpoint`: {path} is of a network that was built in Python, which is not in it; {_REMEDY}"
-        )
+    content = classifier_content(path, _OTHER_REMEDY)
+    settings, weights = _settings(path, content), network_weights(content["state_dict"])
     try:
-        with warnings.catch_warnings():
-            # Regularizer, engine and metrics are not needed where nothing is trained; the network's weights all are.
-            warnings.filterwarnings("ignore", message=".*the checkpoint was trained with")
-            warnings.filterwarnings("ignore", message="Found keys that are")
-            # Pretrained and initial weights would be loaded, only to be overwritten.
-            classifier: Classifier = Classifier.load_from_checkpoint(
-                path, map_location="cpu", weights_only=True, strict=False, weights=None, initial_weights=None, **given
-            )
-        classifier.network.load_state_dict(
-            {key.removeprefix("network."): value for key, value in state.items() if key.startswith("network.")}
-        )
-    except (ArgumentError, ImportError, ValueError, TypeError, RuntimeError) as error:
+        network = _network(path, settings, make_network, config)
+        classifier = Classifier(network, settings["num_classes"], **_stem(settings))
+        classifier.network.load_state_dict(weights)
+    except (ArgumentError, ImportError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        if str(error).startswith(("`name`", "`checkpoint`")):
+            raise
         reason = shorten(str(error), _REASON, placeholder=" …")  # torch names every weight that does not fit
         raise ValueError(f"`checkpoint`: cannot make the network of {path}: {reason}") from error
+    if broken := broken_weight(classifier.network, weights):
+        raise ValueError(f"`checkpoint`: {path} is of a network that has diverged: {broken}; {_BROKEN_REMEDY}")
     return classifier
 
 
-def _saved(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The settings of the classifier in a checkpoint, and all that it has learned."""
-    if not path.is_file():
-        raise FileNotFoundError(f"`checkpoint`: no such file: {path}")
-    saved = checkpoint_content(path)
-    settings = saved.get("hyper_parameters")
-    if not isinstance(settings, dict) or "num_classes" not in settings or "state_dict" not in saved:
+def _settings(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the classifier in a checkpoint."""
+    settings = content.get("hyper_parameters")
+    count = settings.get("num_classes") if isinstance(settings, dict) else None
+    if not isinstance(settings, dict) or not isinstance(count, int) or count < 1:
         raise ValueError(
-            f"`checkpoint`: {path} is not a checkpoint of camtrain's Classifier; instead of it, pass `name` as "
-            "my_code.my_network, a function in the folder that you are in which makes the network and loads its weights"
+            f"`checkpoint`: {path} is not a checkpoint of camtrain's Classifier: it does not say its number of "
+            f"classes; {_OTHER_REMEDY}"
         )
-    return settings, saved["state_dict"]
+    return settings
+
+
+def _network(
+    path: Path, settings: dict[str, Any], make_network: Callable[[int], nn.Module] | None, config: Path | None
+) -> nn.Module | str:
+    """The network that the settings describe, with random weights; a name for one that the classifier makes."""
+    described = settings.get("network")
+    unknown = foreign_code(described, config or config_of(path)) if isinstance(described, dict) else None
+    if make_network is not None:
+        if described is not None and unknown is None:
+            raise ValueError(f"`name`: expected none beside {path}, which says what its network is")
+        return make_network(settings["num_classes"])
+    if described is None:
+        raise ValueError(
+            f"`checkpoint`: {path} is of a network that was built in Python, which is not in it; {_REMEDY}"
+        )
+    if unknown is not None:
+        raise ValueError(
+            f"`checkpoint`: {path} is of a network of other code, {unknown}, which is not imported on the word of a "
+            f"checkpoint; {_REMEDY}, or `config`, the configuration of its run"
+        )
+    if isinstance(described, str):
+        return described
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(nn.Module, "network", required=True)
+    network: nn.Module = parser.instantiate_classes(parser.parse_object({"network": described})).network
+    return network
+
+
+def _stem(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"stem": settings["stem"]} if isinstance(settings.get("network"), str) and "stem" in settings else {}

@@ -14,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning import LightningDataModule
 from yaml import YAMLError  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.messages import parser_message
+
 
 def configured_data_class(config: Path) -> tuple[type[LightningDataModule], dict[str, Any]]:
     """The class of the data module that a configuration names, and all its settings.
@@ -30,7 +32,7 @@ def configured_data_class(config: Path) -> tuple[type[LightningDataModule], dict
     try:
         data = parser.parse_object({"data": _data_settings(config)}).as_dict()["data"]
     except ArgumentError as error:
-        raise ValueError(f"`config`: {config}: {error}") from error
+        raise ValueError(f"`config`: {parser_message(str(error), file=str(config))}") from error
     module, _, name = data["class_path"].rpartition(".")
     return getattr(importlib.import_module(module), name), data.get("init_args", {})
 
@@ -41,7 +43,7 @@ def _data_settings(config: Path) -> Any:
     try:
         data = OmegaConf.load(config)["data"]  # type: ignore[index]  # a list is refused below
         return OmegaConf.to_container(data, resolve=True) if OmegaConf.is_config(data) else data
-    except (OmegaConfBaseException, YAMLError, KeyError, TypeError) as error:
+    except (OmegaConfBaseException, YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"`config`: {config}: expected a configuration with a data module under `data`; {error}"
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from camtrain.files import local_path
 from camtrain.loading.checkpoint import classifier_in, config_of
 from camtrain.loading.data_preprocessing import data_preprocessing
 from camtrain.loading.load_data import configuration_in
@@ -71,7 +72,9 @@ def load_network(
     if checkpoint is not None:
         if weights is not None:
             raise ValueError(f"`weights`: expected none beside the weights of a checkpoint, got {weights!r}")
-        loaded = _from_checkpoint(checkpoint_in(Path(checkpoint)), name, network, configuration, given)
+        loaded = _from_checkpoint(
+            checkpoint_in(local_path(checkpoint, "checkpoint")), name, network, configuration, given
+        )
     elif network is not None:
         raise ValueError("`network`: expected a checkpoint with the weights of the network")
     elif name is None:
@@ -121,7 +124,7 @@ def _from_checkpoint(
     def make(num_classes: int) -> nn.Module:
         return network if name is None else named_network(name, num_classes)  # type: ignore[return-value]
 
-    classifier = classifier_in(path, make if name is not None or network is not None else None)
+    classifier = classifier_in(path, make if name is not None or network is not None else None, config)
     config = config or config_of(path)
     if config is None:
         prepared = plain_preprocessing(given, remarks=assumptions(given)), None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import shorten
 
-from torch import Tensor, nn
+from torch import nn
 
-from camtrain.networks.checkpoint_file import checkpoint_content, checkpoint_in
+from camtrain.files import local_path
+from camtrain.networks.checked_weights import broken_weight
+from camtrain.networks.checkpoint_file import checkpoint_in
+from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
 
-_PREFIX = "network."
 _REASON = 300  # characters of torch's message, which names every weight that does not fit
 
 
@@ -29,23 +31,22 @@ def load_initial_weights(network: nn.Module, source: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
-        ValueError: If it cannot be read, holds no network, or a weight is missing, superfluous or of another shape.
+        ValueError: If it cannot be read, holds no network, or a weight is missing, superfluous, of another shape, NaN
+            or infinite.
     """
     try:
-        path = checkpoint_in(Path(source))
-        content = checkpoint_content(path)
+        path = checkpoint_in(local_path(source, "initial_weights"))
+        weights = network_weights(classifier_content(path)["state_dict"])
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(str(error).replace("`checkpoint`", "`initial_weights`")) from error
-    saved: dict[str, Tensor] = content.get("state_dict", {})
-    weights = {key.removeprefix(_PREFIX): value for key, value in saved.items() if key.startswith(_PREFIX)}
-    if not weights:
-        raise ValueError(f"`initial_weights`: {path} is not a checkpoint of camtrain's Classifier")
     target, backbone = network, getattr(network, "backbone", None)
     if isinstance(backbone, nn.Module) and weights.keys() == backbone.state_dict().keys():
         target = backbone
     try:
         target.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         reason = shorten(str(error), _REASON, placeholder=" …")
         raise ValueError(f"`initial_weights`: those of {path} are of another network: {reason}") from error
+    if broken := broken_weight(target, weights):
+        raise ValueError(f"`initial_weights`: {path} is of a network that has diverged: {broken}; pass an earlier one")
     return path

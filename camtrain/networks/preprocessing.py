@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +14,34 @@ from torchvision.transforms import v2
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_SMALLEST_STD = 1e-30  # by which pixels can be divided in float32
 USUAL_SIZE = 224
 """Height and width in pixels that are assumed where nothing says otherwise."""
+
+
+def check_mean(mean: Sequence[float]) -> None:
+    """Check the mean of each RGB channel.
+
+    Raises:
+        ValueError: If it is not three finite numbers.
+    """
+    if len(mean) != 3 or not all(math.isfinite(value) for value in mean):
+        raise ValueError(f"`mean`: expected three finite numbers, one for each of R, G and B, got {mean!r}")
+
+
+def check_std(std: Sequence[float]) -> None:
+    """Check the standard deviation of each RGB channel.
+
+    Raises:
+        ValueError: If it is not three positive, finite numbers, or one is too small to be divided by.
+
+    Example:
+        >>> check_std((0.5, 0.5, float("inf")))
+        Traceback (most recent call last):
+        ValueError: `std`: expected three positive, finite numbers, one for each of R, G and B, got (0.5, 0.5, inf)
+    """
+    if len(std) != 3 or not all(_SMALLEST_STD <= value < math.inf for value in std):
+        raise ValueError(f"`std`: expected three positive, finite numbers, one for each of R, G and B, got {std!r}")
 
 
 @dataclass(frozen=True)
@@ -27,7 +54,8 @@ class GivenPreprocessing:
         std: Standard deviation, likewise.
 
     Raises:
-        ValueError: If the size is not positive, mean or std do not have three numbers, or one of std is not positive.
+        ValueError: If the size is not positive, mean or std do not have three finite numbers, or one of std is not
+            positive.
     """
 
     size: int | None = None
@@ -37,12 +65,10 @@ class GivenPreprocessing:
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 1:
             raise ValueError(f"`size`: expected a positive number of pixels, got {self.size}")
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if values is not None and len(values) != 3:
-                raise ValueError(f"`{name}`: expected three numbers, one for each of R, G and B, got {values!r}")
-        if self.std is not None and not all(value > 0 for value in self.std):
-            raise ValueError(f"`std`: expected positive numbers, got {self.std!r}")
+        if self.mean is not None:
+            check_mean(self.mean)
+        if self.std is not None:
+            check_std(self.std)
 
     def normalization(self, mean: Sequence[float], std: Sequence[float]) -> dict[str, tuple[float, ...]]:
         """The mean and std to use where these are the network's own."""
@@ -82,7 +108,13 @@ def transform_preprocessing(
     remarks: Sequence[str] = (),
     given: GivenPreprocessing | None = None,
 ) -> Preprocessing:
-    """Transforms of uint8 pixels, then float32, then the normalization, as data modules do it."""
+    """Transforms of uint8 pixels, then float32, then the normalization, as data modules do it.
+
+    Raises:
+        ValueError: If mean or std cannot be used.
+    """
+    check_mean(mean)
+    check_std(std)
     to_float = v2.ToDtype(torch.float32, scale=True)
     prepared = v2.Compose([v2.ToImage(), *transform, to_float, v2.Normalize(list(mean), list(std)), v2.ToPureTensor()])
     return Preprocessing(prepared, tuple(mean), tuple(std), tuple(remarks), given=given or GivenPreprocessing())
