@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pytorch_lightning as pl
 import torch
@@ -18,12 +19,18 @@ from torch.optim import SGD, Optimizer
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from camtrain.batch import Batch
+from camtrain.batch import Batch, check_finite_images
+from camtrain.files import local_path
 from camtrain.gradients import Engine
+from camtrain.messages import CamtrainWarning, DataError
 from camtrain.networks import Stem, build_network, load_initial_weights
 from camtrain.objective import LossName, Objective, Step
+from camtrain.objective.epoch_counts import EpochCounts
+from camtrain.objective.weighted_means import WeightedMeans
+from camtrain.optimizer_numbers import check_optimizer, check_schedule
 from camtrain.regularizers import Regularizer
 from camtrain.regularizers.sum import risen_fraction
+from camtrain.unrepeated import unrepeated
 
 Stage = Literal["train", "val", "test"]
 
@@ -48,6 +55,7 @@ class Classifier(pl.LightningModule):
     - `train/gradient_share`: the fraction of the parameter gradient that λ L_R contributes,
       ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
     - `train/regularizer_counted/<term>`: the fraction of images for which a regularizer has a penalty;
+    - `train/flat_maps/<term>`: the fraction of those whose map has no positive value;
     - `train/regularizer_scale/<term>`: the factor of a regularizer, if terms are balanced;
     - `train/engine/<note>`: notes of the engine.
 
@@ -179,6 +187,8 @@ class Classifier(pl.LightningModule):
         self._lr_scheduler = lr_scheduler
         self._lr_scheduler_interval = lr_scheduler_interval
         self._share_every = gradient_share_every_n_steps
+        self._epoch_counts = EpochCounts()
+        self._warned: set[tuple[str, str]] = set()
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.val_metrics = _accuracies(num_classes, "val")
         self.test_metrics = _accuracies(num_classes, "test")
@@ -197,21 +207,61 @@ class Classifier(pl.LightningModule):
                 f"load_from_checkpoint(path, regularizer={name}(...), regularizer_weight=...), to train on with it"
             )
 
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Rebuild a classifier with all that a checkpoint names: network, regularizer, engine, optimizer.
+
+        That imports the classes that the checkpoint names. Use `camtrain.load_network` for one from somebody else.
+
+        Args:
+            checkpoint_path: A file on this machine, or one that is open.
+            map_location: See Lightning.
+            hparams_file: See Lightning.
+            strict: See Lightning.
+            weights_only: False runs any code that is in the file.
+            kwargs: Arguments of the classifier, in the place of those in the checkpoint.
+
+        Raises:
+            ValueError: If `checkpoint_path` is an address.
+        """
+        if isinstance(checkpoint_path, (str, Path)):
+            # Lightning would take `http.ckpt` for an address.
+            checkpoint_path = local_path(checkpoint_path, "checkpoint_path").absolute()
+        return super().load_from_checkpoint(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
+
     def forward(self, images: Tensor) -> Tensor:
         """The logits (N, K) of images (N, 3, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of the parameters that require grad, and the schedule."""
-        optimizer = self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        """The optimizer of the parameters that require grad, and the schedule.
+
+        Raises:
+            ValueError: If a number of either is out of its range.
+        """
+        optimizer = self._new_optimizer()
+        check_optimizer(optimizer)
         if self._lr_scheduler is None:
             return optimizer
+        tried = self._new_optimizer()
+        check_schedule(self._lr_scheduler(tried), tried)
         scheduler = self._lr_scheduler(optimizer)
         settings: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_scheduler_interval}
         if isinstance(scheduler, ReduceLROnPlateau):
             settings["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
+
+    def _new_optimizer(self) -> Optimizer:
+        return self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """L of one batch, for a single backward pass."""
@@ -220,17 +270,19 @@ class Classifier(pl.LightningModule):
         self.objective.weight = self._full_weight * risen_fraction(
             self.objective.epoch, self._start_epoch, self._warmup_epochs
         )
-        step: Step = self.objective(
-            self.network,
-            batch.images,
-            batch.labels,
-            boxes=batch.boxes,
-            masks=batch.masks,
-            measure_gradient_share=self._share_every > 0 and batch_idx % self._share_every == 0,
-        )
-        self._check_classes(step)
-        self._check_finite(step, "train", batch_idx)
+        with self._naming_batch("train", batch_idx):
+            step: Step = self.objective(
+                self.network,
+                batch.images,
+                batch.labels,
+                boxes=batch.boxes,
+                masks=batch.masks,
+                measure_gradient_share=self._share_every > 0 and batch_idx % self._share_every == 0,
+            )
+            self._check_classes(step)
+            self._check_finite(step, batch, "train", batch_idx)
         self._log_losses(step, "train", len(batch))
+        self._epoch_counts.add(step.terms, len(batch))
         self.log("train/regularizer_weight", self.objective.weight, on_step=False, on_epoch=True, batch_size=1)
         # The plain steps of lazy regularization have no L_R whose share could be measured.
         if step.gradient_share is not None and (step.regularized or self.objective.every_n_steps == 1):
@@ -243,22 +295,37 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """L, L_C, L_R and accuracies of one validation batch."""
-        self._evaluation_step(_labeled(batch), batch_idx, "val", self.val_metrics)
+        labeled = unrepeated(_labeled(batch), self.trainer.val_dataloaders, batch_idx)
+        self._evaluation_step(labeled, batch_idx, "val", self.val_metrics)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """L, L_C, L_R and accuracies of one test batch."""
-        self._evaluation_step(_labeled(batch), batch_idx, "test", self.test_metrics)
+        labeled = unrepeated(_labeled(batch), self.trainer.test_dataloaders, batch_idx)
+        self._evaluation_step(labeled, batch_idx, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Class probabilities, (N, K): the softmax of the logits, whatever L_C is."""
-        return self(Batch.of(batch).images).softmax(dim=1)  # type: ignore[no-any-return]
+        images = Batch.of(batch).images
+        with self._naming_batch("predict", batch_idx):
+            check_finite_images(images)
+        return self(images).softmax(dim=1)  # type: ignore[no-any-return]
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the means of the losses."""
+        self._means = self._new_means("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin the means of the losses."""
+        self._means = self._new_means("test")
 
     def on_validation_epoch_end(self) -> None:
-        """Log the accuracies of the epoch."""
+        """Log the losses and accuracies of the epoch."""
+        self._log_means()
         self._log_accuracies(self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        """Log the accuracies of the test set."""
+        """Log the losses and accuracies of the test set."""
+        self._log_means()
         self._log_accuracies(self.test_metrics)
 
     def on_validation_start(self) -> None:
@@ -266,30 +333,50 @@ class Classifier(pl.LightningModule):
         self._check_parameters()
 
     def on_train_epoch_end(self) -> None:
-        """Stop before a checkpoint of a broken network is written."""
+        """Stop before a checkpoint of a broken network is written; say if a regularizer does not act."""
         self._check_parameters()
+        self._log_counts()
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: MetricCollection) -> None:
+        if len(batch) == 0:
+            return
         assert batch.labels is not None  # _labeled
         epoch = self.objective.epoch
         has_started = epoch is None or epoch >= self._start_epoch
         self.objective.weight = self._full_weight if has_started else 0.0
-        step = self.objective.measure(self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks)
-        self._check_classes(step)
-        self._check_finite(step, stage, batch_idx)
+        with self._naming_batch(stage, batch_idx):
+            step = self.objective.measure(
+                self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks
+            )
+            self._check_classes(step)
+            self._check_finite(step, batch, stage, batch_idx)
         self._log_losses(step, stage, len(batch))
         metrics.update(step.logits, _class_indices(batch.labels))
 
+    def _new_means(self, stage: Stage) -> WeightedMeans:
+        terms = self.objective.terms
+        of_terms = [f"{stage}/loss_regularizer/{name}" for name in terms] if len(terms) > 1 else []
+        return WeightedMeans([f"{stage}/loss", f"{stage}/loss_classification", *of_terms, f"{stage}/loss_regularizer"])
+
+    def _log_means(self) -> None:
+        # All processes hold the same values. Averaging them changes nothing, but Lightning warns without it.
+        self.log_dict(self._means.values(self.device), sync_dist=True, batch_size=1)
+
     def _log_losses(self, step: Step, stage: Stage, batch_size: int) -> None:
-        self.log_dict(
-            {f"{stage}/loss": step.loss.detach(), f"{stage}/loss_classification": step.classification},
-            on_step=False,
-            on_epoch=True,
-            prog_bar=stage == "train",
-            batch_size=batch_size,
-            sync_dist=stage != "train",
-        )
+        for name, value in (("loss", step.loss), ("loss_classification", step.classification)):
+            self._log_loss(f"{stage}/{name}", value.detach(), stage, batch_size, prog_bar=True)
         self._log_terms(step, stage, batch_size)
+
+    def _log_counts(self) -> None:
+        """Log the fraction of flat maps, and warn once of each regularizer that does not act as it should."""
+        for name, share in self._epoch_counts.flat_maps.items():
+            self.log(f"train/flat_maps/{name}", share, sync_dist=True)
+        regularizers = {name: term.regularizer for name, term in self.objective.terms.items()}
+        for key, message in self._epoch_counts.warnings(regularizers).items():
+            if key not in self._warned:
+                self._warned.add(key)
+                rank_zero_warn(f"in epoch {self.current_epoch} {message}", category=CamtrainWarning)
+        self._epoch_counts.clear()
 
     def _log_terms(self, step: Step, stage: Stage, batch_size: int) -> None:
         """Log L_R and its terms.
@@ -310,8 +397,13 @@ class Classifier(pl.LightningModule):
         if several and step.terms:
             self._log_loss(f"{stage}/loss_regularizer", step.regularization, stage, batch_size)
 
-    def _log_loss(self, key: str, value: Tensor | float, stage: Stage, batch_size: int) -> None:
-        self.log(key, value, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=stage != "train")
+    def _log_loss(
+        self, key: str, value: Tensor | float, stage: Stage, batch_size: int, *, prog_bar: bool = False
+    ) -> None:
+        if stage == "train":
+            self.log(key, value, on_step=False, on_epoch=True, batch_size=batch_size, prog_bar=prog_bar)
+        else:
+            self._means.add(key, torch.as_tensor(value), batch_size)
 
     def _log_accuracies(self, metrics: MetricCollection) -> None:
         values: dict[str, Tensor] = metrics.compute()
@@ -320,7 +412,8 @@ class Classifier(pl.LightningModule):
             if value.dim() == 0:
                 self.log(name, value, prog_bar=name == "val/accuracy")
             else:
-                self.log_dict({f"{name}/{label}": each for label, each in zip(self._class_names(), value, strict=True)})
+                by_class = dict(zip(self._class_names(), value.tolist(), strict=True))
+                self.log_dict({f"{name}/{label}": each for label, each in by_class.items() if not math.isnan(each)})
 
     def _class_names(self) -> list[str]:
         names = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
@@ -332,9 +425,18 @@ class Classifier(pl.LightningModule):
                 f"`network`: expected logits of `num_classes` = {self.num_classes} classes, got {step.logits.shape[1]}"
             )
 
-    def _check_finite(self, step: Step, stage: Stage, batch_idx: int) -> None:
+    @contextmanager
+    def _naming_batch(self, stage: str, batch_idx: int) -> Iterator[None]:
+        """Say of which batch an error in the images is."""
+        try:
+            yield
+        except DataError as error:
+            raise DataError(f"{stage} batch {batch_idx} of epoch {self.current_epoch}: {error}") from error
+
+    def _check_finite(self, step: Step, batch: Batch, stage: Stage, batch_idx: int) -> None:
         if bool(torch.isfinite(step.loss.detach())):
             return
+        check_finite_images(batch.images)
         terms = {"L_C": step.classification} | ({"L_R": step.regularization} if step.regularized else {})
         broken = [f"{name} is {float(term)}" for name, term in terms.items() if not bool(torch.isfinite(term))]
         raise NonFiniteLossError(
@@ -371,10 +473,20 @@ def _class_indices(labels: Tensor | None) -> Tensor:
     return labels.argmax(dim=1) if labels.dim() == 2 else labels
 
 
+class AccuracyPerClass(MulticlassAccuracy):
+    """The accuracy of each class, (K,); NaN for a class of which there is no image, where torchmetrics says 0."""
+
+    def compute(self) -> Tensor:
+        """See the class."""
+        assert isinstance(self.tp, Tensor)
+        assert isinstance(self.fn, Tensor)
+        return super().compute().masked_fill(self.tp + self.fn == 0, torch.nan)
+
+
 def _accuracies(num_classes: int, stage: Stage) -> MetricCollection:
     metrics: dict[str, Metric | MetricCollection] = {
         f"{stage}/accuracy": MulticlassAccuracy(num_classes, average="micro"),
-        f"{stage}/accuracy_per_class": MulticlassAccuracy(num_classes, average="none"),
+        f"{stage}/accuracy_per_class": AccuracyPerClass(num_classes, average="none"),
     }
     if num_classes > 5:
         metrics[f"{stage}/accuracy_top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)

@@ -4,6 +4,7 @@ from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.localization_scores import LocalizationScores
+from camtrain.callbacks.lost_checkpoints import LostCheckpoints
 from camtrain.callbacks.moved_checkpoints import MovedCheckpoints
 from camtrain.callbacks.prediction_writer import PredictionWriter
 from camtrain.callbacks.score_reporter import ScoreReporter
@@ -15,6 +16,7 @@ __all__ = [
     "FaithfulnessScores",
     "HeadRefitter",
     "LocalizationScores",
+    "LostCheckpoints",
     "MovedCheckpoints",
     "PredictionWriter",
     "ScoreReporter",

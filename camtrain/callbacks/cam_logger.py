@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 
@@ -16,7 +15,9 @@ from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import fixed_images
 from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.run_folder import run_folder
+from camtrain.callbacks.wandb_loggers import log_to_wandb
 from camtrain.cams import GradCAM
+from camtrain.files import CannotWriteError, whole_file
 from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
 
 _LARGEST_FILE = 500_000  # bytes; a sheet of eight photographs at the usual size keeps 5 of 8 bits
@@ -133,12 +134,12 @@ class CAMLogger(Callback):
         if getattr(trainer, "fast_dev_run", False):
             return
         name = f"{stage}_epoch_{trainer.current_epoch}.png" if fitting else f"{stage}.png"
-        write_png(sheet, self._folder / name, _LARGEST_FILE)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                shown: Any = [wandb_image(panel, class_names, classes) for panel in made]
-                # Without an explicit step: W&B drops what comes with a smaller step than it has seen.
-                logger.log_metrics({f"{stage}/panels": shown, "epoch": trainer.current_epoch})
+        try:
+            with whole_file(self._folder / name) as unfinished:
+                write_png(sheet, unfinished, _LARGEST_FILE)
+        except CannotWriteError as error:  # no reason to end a training
+            self._say_once(f"there are no panels of some epochs. {error}")
+        log_to_wandb(trainer, lambda: {f"{stage}/panels": [wandb_image(panel, class_names, classes) for panel in made]})
 
     def _say_once(self, message: str) -> None:
         if message not in self._said:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +20,7 @@ from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
 from camtrain.callbacks.network_of import network_of
 from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
+from camtrain.messages import positive_integer
 from camtrain.methods import method_names, methods_named
 from camtrain.metrics import AdditiveScore
 
@@ -81,7 +83,7 @@ class MapScores(Callback):
         self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer
         self.settings = EvaluationSettings(class_of=class_of, annotation=annotation, num_steps=num_steps)
-        self.max_batch = max_batch
+        self.max_batch = positive_integer("max_batch", max_batch)
         self.scores: dict[str, float] = {}
         self._said: set[str] = set()
         self._evaluator: Evaluator | None = None
@@ -172,6 +174,8 @@ class MapScores(Callback):
         by_index = self._count is not None or trainer.world_size > 1
         self._by_index = by_index and is_read_by_index(trainer, stage)
         self._wanted = math.inf if self._count is None else math.ceil(self._count / trainer.world_size)
+        self._scored = 0
+        self._left_out: Counter[str] = Counter()
         # Metrics are made anew: one that was reset in inference mode cannot be used outside of it.
         with torch.inference_mode(False):
             self._metrics = {
@@ -191,7 +195,10 @@ class MapScores(Callback):
         batch = self.of_interest(batch)
         for start in range(0, len(batch), _BATCH):
             part = batch.subset(range(start, min(start + _BATCH, len(batch))))
-            for cell, rows in self._evaluator_for(part)(part).rows.items():
+            found = self._evaluator_for(part)(part)
+            self._scored += len(part)
+            self._left_out.update({name: int(which.sum()) for name, which in found.left_out.items()})
+            for cell, rows in found.rows.items():
                 self._metrics[cell].add_rows(rows)
 
     def _evaluator_for(self, batch: Batch) -> Evaluator:
@@ -216,15 +223,20 @@ class MapScores(Callback):
             }
             scores |= self.further_scores(self._metrics) if scores else {}
         found = {f"{stage}/{name}": value for name, value in scores.items() if not math.isnan(value)}
-        self._say_why(found)
+        self._say_why(found, trainer.world_size)
         self.scores.update(found)
         return found
 
-    def _say_why(self, found: dict[str, float]) -> None:
-        """Warn about methods that made no map and about missing gradients, with the reason."""
+    def _say_why(self, found: dict[str, float], world_size: int) -> None:
+        """Warn about images that are not counted: how many, and why."""
         assert self._evaluator is not None
-        for method, why in self._evaluator.reasons.items():
-            self.say_once(f"why {method}", f"{what_is_missing(method) if found else 'it is idle'}. {why}", warn=True)
+        left_out, reasons, scored = _of_all_processes(
+            (self._left_out, self._evaluator.reasons, self._scored), world_size
+        )
+        for name, why in reasons.items():
+            missing = what_is_missing(name, f"{left_out[name]} of {scored} images") if found else "it is idle"
+            if left_out[name]:
+                self.say_once(f"why {name}", f"{missing}. {why}", warn=True)
 
     def _fixed(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> Iterator[Batch]:
         count = sys.maxsize if self._count is None else self._count
@@ -239,3 +251,20 @@ class MapScores(Callback):
         if what not in self._said:
             self._said.add(what)
             (rank_zero_warn if warn else rank_zero_info)(f"{type(self).__name__}: {message}")
+
+
+_Missing = tuple[Counter[str], dict[str, str], int]
+
+
+def _of_all_processes(own: _Missing, world_size: int) -> _Missing:
+    """The numbers of images left out, the reasons, and the number of images scored, over all processes."""
+    every: list[Any] = [own]
+    if world_size > 1:
+        every = [None] * world_size
+        torch.distributed.all_gather_object(every, own)
+    left_out: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
+    for of_process, why, _ in every:
+        left_out.update(of_process)
+        reasons = why | reasons
+    return left_out, reasons, sum(scored for _, _, scored in every)

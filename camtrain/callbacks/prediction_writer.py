@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from camtrain.callbacks.run_folder import run_folder
+from camtrain.files import spreadsheet_cell, whole_file
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -34,16 +35,15 @@ class PredictionWriter(BasePredictionWriter):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         names = getattr(getattr(trainer, "datamodule", None), "class_names", None) or range(len(rows[0][1]))
-        folder.mkdir(parents=True, exist_ok=True)
         part = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = folder / f"predictions{part}.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "predicted_class", "probability", *(f"probability_{name}" for name in names)])
             for index, probabilities in rows:
                 best = int(probabilities.argmax())
                 shown = [f"{float(value):.6f}" for value in probabilities]
-                writer.writerow([index, list(names)[best], shown[best], *shown])
+                writer.writerow([index, spreadsheet_cell(str(list(names)[best])), shown[best], *shown])
         print(f"\npredictions {path}", flush=True)
 
 

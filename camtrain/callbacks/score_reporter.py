@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.callbacks.run_folder import run_folder
+from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
 from camtrain.evaluation import METRICS
-from camtrain.files import path_from_here
+from camtrain.files import path_from_here, set_aside, write_whole
+from camtrain.messages import CamtrainWarning
 
 _STAGES = ("train", "val", "test")
 # The quantity as it is logged, its name in the table, and whether it is a fraction, which is printed in percent.
@@ -26,6 +29,7 @@ _ROWS = (
     ("loss", "loss L", False),
     ("loss_classification", "classification L_C", False),
     ("loss_regularizer", "regularizer L_R", False),
+    ("regularizer_counted", "images with a penalty", True),
     *((name, metric.title, True) for name, metric in METRICS.items()),
     ("flat_maps", "flat maps", True),
 )
@@ -67,7 +71,7 @@ class ScoreReporter(Callback):
         If a run is resumed that had finished its training, report the scores that it has written.
         """
         if trainer.ckpt_path is not None and not trainer.callback_metrics:
-            known = _read_json(self._folder / "scores.json")
+            known = _known_scores(self._folder) if trainer.is_global_zero else {}
             self.scores = {key: value for key, value in known.items() if key.split("/")[0] in ("train", "val")}
         self._report(trainer)
 
@@ -93,7 +97,7 @@ class ScoreReporter(Callback):
         _write_json(self.scores, self._folder / "scores.json")
         for run in _wandb_runs(trainer):
             run.summary.update(self.scores)
-            run.log({"scores": _wandb_table(self.scores), "epoch": trainer.current_epoch})
+        log_to_wandb(trainer, lambda: {"scores": _wandb_table(self.scores)})
 
     def _weights(self, trainer: Trainer) -> str:
         """A line that says which weights were scored; empty if all columns have the same weights."""
@@ -157,7 +161,11 @@ def _rows(by_stage: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str, b
     for quantity, name, fraction in _ROWS:
         for key in present:
             head, _, method = key.partition("/")
-            if head == quantity and "/" not in method:
+            # That all images have a penalty goes without saying.
+            goes_without_saying = quantity == "regularizer_counted" and all(
+                values.get(key, 1.0) == 1 for values in by_stage.values()
+            )
+            if head == quantity and "/" not in method and not goes_without_saying:
                 rows.append((key, f"{name}, {method}" if method else name, fraction))
     return rows
 
@@ -171,22 +179,37 @@ def _shown(value: float | None, fraction: bool) -> str:
 def _write_json(scores: Mapping[str, float], path: Path) -> None:
     """Write scores as JSON; NaN becomes null, since JSON has no NaN."""
     known = {key: value if math.isfinite(value) else None for key, value in scores.items()}
-    path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
-def _read_json(path: Path) -> dict[str, float]:
-    """The scores that `_write_json` wrote; empty if there is no file."""
+def _known_scores(folder: Path) -> dict[str, float]:
+    """The scores that a run has written; empty if it has not written any. Those of a damaged file are found again."""
+    path = folder / "scores.json"
     if not path.is_file():
         return {}
-    known: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
-    return {key: math.nan if value is None else value for key, value in known.items()}
+    try:
+        known: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
+        return {key: math.nan if value is None else float(value) for key, value in known.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        warnings.warn(
+            f"{path} is damaged ({error}) and kept as {set_aside(path).name}; it is written again from metrics.csv",
+            CamtrainWarning,
+            stacklevel=2,
+        )
+        return _last_values(folder / "metrics.csv")
+
+
+def _last_values(table: Path) -> dict[str, float]:
+    """The last value in each column of a run's table."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        return {key: float(value) for row in csv.DictReader(file) for key, value in row.items() if value and "/" in key}
 
 
 def _wandb_runs(trainer: Trainer) -> list[Any]:
     """The W&B runs of the trainer; empty except in the first process."""
-    if not trainer.is_global_zero:
-        return []
-    return [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+    return [logger.experiment for logger in wandb_loggers(trainer)]
 
 
 def _wandb_table(scores: Mapping[str, float]) -> Any:

@@ -7,12 +7,17 @@ import io
 import json
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
+
+from camtrain.runs.made_trainer import check_trainer, quietly
 from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.training_cli import TrainingCLI
+from camtrain.runs.training_parser import WrongArgumentsError
 
 NOT_OF_TRAINING = ("config", "ckpt_path", "weights_only", "run")
 """Sections of a configuration that change nothing of what a run learns: where it is written, how it is continued."""
@@ -30,25 +35,49 @@ class ConfigResolver(TrainingCLI):
 
     def __init__(self, config: str | Path) -> None:
         self._words = ["fit", "--config", str(config)]
+        self._checked: list[Any] = []
         with warnings.catch_warnings(), _errors_instead_of_exits():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
             super().__init__(self._words)
 
-    def resolved(self, point: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def resolved(self, point: Mapping[str, Any], seed: int, *, check: bool = False) -> dict[str, Any]:
         """All settings as plain containers, with those of a point in the place of the configuration's own.
 
         Args:
             point: Values by dotted key.
             seed: The seed of the run.
+            check: True also checks the values as a training would, which makes the network, the data module, the
+                optimizer and the callbacks, unless an earlier point had the same. What depends on this machine is left
+                to the training: files that are not here, packages, devices.
 
         Raises:
             ValueError: If the configuration has no such key, or the value does not fit.
         """
+        parsed = self._parsed(point, seed)
+        settings = json.loads(self.parser.dump(parsed, skip_none=False, format="json"))["fit"]
+        if check:
+            try:
+                self._check_point(parsed, settings)
+            except (ValueError, TypeError, ArgumentError) as error:
+                values = ", ".join(f"{key}={json.dumps(value)}" for key, value in point.items())
+                raise ValueError(f"`grid`: at {values}: {_short(error)}") from error
+        return {key: value for key, value in settings.items() if key not in NOT_OF_TRAINING}
+
+    def _check_point(self, parsed: Namespace, settings: Mapping[str, Any]) -> None:
+        trainer = settings["trainer"]
+        made = {key: value for key, value in settings.items() if key not in (*NOT_OF_TRAINING, "seed_everything")}
+        made["trainer"] = {"callbacks": trainer.get("callbacks")}
+        if trainer not in self._checked:
+            check_trainer(trainer)
+        if made not in self._checked:
+            with quietly(), contextlib.suppress(OSError, ImportError, RuntimeError):
+                self.parser.instantiate_classes(parsed)["fit"]["model"].configure_optimizers()
+        self._checked += [trainer, made]
+
+    def _parsed(self, point: Mapping[str, Any], seed: int) -> Namespace:
         words = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in point.items()]
         with _errors_instead_of_exits("grid", *point):
-            parsed = self.parser.parse_args([*self._words, *words, f"--seed_everything={seed}"])
-        settings = json.loads(self.parser.dump(parsed, skip_none=False, format="json"))["fit"]
-        return {key: value for key, value in settings.items() if key not in NOT_OF_TRAINING}
+            return self.parser.parse_args([*self._words, *words, f"--seed_everything={seed}"])
 
     @property
     def run_settings(self) -> RunSettings:
@@ -68,6 +97,14 @@ class ConfigResolver(TrainingCLI):
         """Run nothing."""
 
 
+def _short(error: Exception) -> str:
+    """What is wrong, without the list of all that an argument could have been."""
+    message = " ".join(str(error).split())
+    if ("Errors: - " in message) and (" - Expected a <class 'NoneType'>" in message):
+        return message.partition("Errors: - ")[2].partition(" - Expected a <class 'NoneType'>")[0]
+    return message
+
+
 @contextlib.contextmanager
 def _errors_instead_of_exits(argument: str = "config", *keys: str) -> Iterator[None]:
     """Raise what a parser would print before it ends the process.
@@ -80,8 +117,7 @@ def _errors_instead_of_exits(argument: str = "config", *keys: str) -> Iterator[N
     try:
         with contextlib.redirect_stderr(printed):
             yield
-    except SystemExit as exit_:
-        message = printed.getvalue().rpartition("error: ")[2].strip() or "it cannot be read"
+    except WrongArgumentsError as error:
         where = f" {', '.join(keys)}:" if keys else ""
-        raise ValueError(f"`{argument}`:{where} {message}") from exit_
+        raise ValueError(f"`{argument}`:{where} {error.message}") from error
     sys.stderr.write(printed.getvalue())

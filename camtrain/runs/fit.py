@@ -7,14 +7,9 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
-from pytorch_lightning.utilities.exceptions import SIGTERMException
-
 from camtrain.runs.run_settings import RunSettings
+from camtrain.runs.stopped import TrainingStoppedError
 from camtrain.runs.training_cli import TrainingCLI
-
-
-class TrainingStoppedError(Exception):
-    """A training was told to stop before its end."""
 
 
 def fit(config: str | Path, run: RunSettings) -> Path:
@@ -25,10 +20,12 @@ def fit(config: str | Path, run: RunSettings) -> Path:
         run: Where the run is written, and how W&B takes part.
 
     Returns:
-        The folder of the run; `camtrain.load_network` takes it.
+        The folder of the run; `camtrain.load_network` takes it. The training has reached its end, by epochs, steps,
+        time, or a callback that stopped it: `training_end(folder)` says which.
 
     Raises:
-        TrainingStoppedError: If a signal stopped the training before its end; with `run.resume` the same call goes on.
+        TrainingStoppedError: If a signal stopped it before the end of training and test; with `run.resume` the same
+            call goes on.
         RuntimeError: If the training left no checkpoint.
         SystemExit: If the configuration is wrong, after a message on stderr.
     """
@@ -38,12 +35,10 @@ def fit(config: str | Path, run: RunSettings) -> Path:
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         # Lightning 2.6 calls what torch 2.14 deprecates; nothing that a user could act on.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        try:
-            trainer = TrainingCLI(["fit", "--config", str(config), *words]).trainer
-        except SIGTERMException as error:  # a SystemExit with status 0
-            raise TrainingStoppedError("the training was stopped before its end") from error
-    if trainer.interrupted or trainer.received_sigterm:
+        cli = TrainingCLI(["fit", "--config", str(config), *words])
+    if cli.end is None:
         raise TrainingStoppedError("the training was stopped before its end")
+    trainer = cli.trainer
     folder = Path(trainer.log_dir or trainer.default_root_dir)
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise RuntimeError("the training ended without an error, and without a checkpoint")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from argparse import ArgumentParser
+from argparse import SUPPRESS, Action
 from pathlib import Path
 from typing import Any
 
-import wandb
-from omegaconf import OmegaConf
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import camtrain.data  # noqa: F401  its classes can be named without their module
@@ -23,23 +23,59 @@ from camtrain.callbacks import (
     CAMLogger,
     FaithfulnessScores,
     LocalizationScores,
+    LostCheckpoints,
     MovedCheckpoints,
     PredictionWriter,
     ScoreReporter,
     StepCost,
     TrainingRandomness,
 )
+from camtrain.callbacks.run_folder import run_folder
 from camtrain.classifier import Classifier
+from camtrain.files import write_whole
+from camtrain.messages import DEBUG_HELP, error_message
+from camtrain.runs.checkpoint_io import keep_checkpoints_whole
+from camtrain.runs.child_processes import watched_children
+from camtrain.runs.failed_run import existing_folders, failed_run
+from camtrain.runs.given_checkpoint import GivenCheckpoint, is_left_to_lightning, is_of_loading
+from camtrain.runs.guarded_wandb_logger import finish_wandb
 from camtrain.runs.int_before_float import int_before_float
+from camtrain.runs.resumed_run import COMPARED, CONFIG, ResumedRun, resumed_run
 from camtrain.runs.run_loggers import run_loggers
-from camtrain.runs.run_settings import RunSettings
+from camtrain.runs.run_settings import RunSettings, check_run_name
+from camtrain.runs.stopped import stops_as_errors
+from camtrain.runs.table_keeper import TableKeeper
+from camtrain.runs.trainer_settings import check_trainer_settings
+from camtrain.runs.training_end import EndRecorder, TrainingEnd
+from camtrain.runs.training_parser import TrainingParser, config_files
+from camtrain.runs.unknown_monitor import unknown_monitor
 
 
 class ResolvedConfig(SaveConfigCallback):
-    """Writes the resolved configuration to the run's folder, and to W&B."""
+    """Writes the resolved configuration to the run's folder, to its checkpoints, and to W&B."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file in one step; Lightning's would be cut by a kill."""
+        if self.already_saved:
+            return
+        path = run_folder(trainer) / self.config_filename
+        if trainer.strategy.broadcast(path.exists() and not self.overwrite):
+            raise FileExistsError(
+                f"{path} is the configuration of another run; choose another --trainer.default_root_dir"
+            )
+        if trainer.is_global_zero:
+            write_whole(path, self.parser.dump(self.config, skip_none=False))
+            self.save_config(trainer, pl_module, stage)
+        config = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))
+        self._compared = json.dumps({key: config.get(key) for key in COMPARED})
+        self.already_saved = True
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add what a run must have in common with the one that it resumes."""
+        checkpoint[CONFIG] = self._compared
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Hand the configuration to W&B; the base class writes the file."""
+        """Hand the configuration to W&B."""
         config = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -54,8 +90,11 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None) -> None:
         self._reporter = ScoreReporter()
-        self._config_files = _config_files(sys.argv[1:] if args is None else args)
-        self._continued: Path | None = None
+        self._config_files = config_files(sys.argv[1:] if args is None else args)
+        self._given: GivenCheckpoint | None = None
+        self._resumed: ResumedRun | None = None
+        self._folders: list[Path] = []  # that of the run, and those above that it made
+        self._end = EndRecorder()
         int_before_float(Trainer.__init__)
         super().__init__(
             Classifier,
@@ -63,7 +102,7 @@ class TrainingCLI(LightningCLI):
             subclass_mode_data=True,
             save_config_callback=ResolvedConfig,
             seed_everything_default=0,
-            parser_kwargs={"parser_mode": "omegaconf+"},
+            parser_class=TrainingParser,
             auto_configure_optimizers=False,
             trainer_defaults={
                 "callbacks": [
@@ -72,11 +111,20 @@ class TrainingCLI(LightningCLI):
                     PredictionWriter(),
                     TrainingRandomness(),
                     MovedCheckpoints(),
+                    LostCheckpoints(),
+                    TableKeeper(),
+                    self._end,
                     _last_checkpoint(),
                 ]
             },
             args=args,
         )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """With the option that all commands have."""
+        parser = super().init_parser(**kwargs)
+        parser.add_argument("--debug", action=_Explained, help=DEBUG_HELP)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The run's settings and camtrain's callbacks."""
@@ -113,52 +161,100 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find the run to go on with; say it if a network is about to be scored that has learned nothing."""
         config: Any = self.config[self.subcommand]
+        self._check_settings(config)
         if self.subcommand == "fit" and config.run.resume:
             self._go_on(config)
         given = config.ckpt_path, config.model.weights, config.model.initial_weights
         if self.subcommand != "fit" and given == (None, None, None):
             rank_zero_warn(f"camtrain {self.subcommand} without --ckpt_path: the network has its initial weights.")
+        self._read_checkpoint(config)
+
+    def _read_checkpoint(self, config: Any) -> None:
+        """Read the checkpoint that was given, as data: none may run code, whatever `weights_only` says."""
+        if config.weights_only is False:
+            self.parser.error("--weights_only: expected true, got false, which would run any code in the checkpoint")
+        config.weights_only = True
+        if config.ckpt_path is None or is_left_to_lightning(config.ckpt_path, self.subcommand):
+            return
+        try:
+            self._given = GivenCheckpoint(config.ckpt_path, training=self.subcommand == "fit")
+        except (ValueError, OSError) as error:
+            self.parser.error(self._about_checkpoint(str(error)), error)
+        config.ckpt_path = str(self._given.path)
+
+    def _about_checkpoint(self, message: str) -> str:
+        """A message with the option by which the checkpoint was given."""
+        option = "--run.resume" if self._resumed else "--ckpt_path"
+        return message.replace("`checkpoint`", option).replace("`ckpt_path`", option)
+
+    def _check_settings(self, config: Any) -> None:
+        """Check what needs neither network nor data."""
+        try:
+            check_trainer_settings(vars(config.trainer))
+            RunSettings(**vars(config.run))
+            check_run_name(config.run.name or self._name)
+        except (ValueError, TypeError) as error:
+            self._parser(self.subcommand).error(str(error), error)
+
+    def _set_seed(self) -> None:
+        """Say which seeds there are."""
+        seed = self._get(self.config, "seed_everything")
+        if not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            self._parser(self.subcommand).error(f"--seed_everything: expected an integer in [0, 2^32), got {seed}")
+        super()._set_seed()
 
     def _go_on(self, config: Any) -> None:
         """Take up the newest run of this name, if it is one of the same settings."""
         if config.ckpt_path is not None:
-            self.parser.error(f"`run.resume`: expected false beside --ckpt_path {config.ckpt_path}")
-        checkpoint = RunSettings(**vars(config.run)).last_checkpoint(self._name)
-        if checkpoint is None:
+            self._parser(self.subcommand).error(f"`run.resume`: expected false beside --ckpt_path {config.ckpt_path}")
+        resumed = resumed_run(RunSettings(**vars(config.run)).runs_of(self._name))
+        if resumed is None:
             return
-        saved = checkpoint.parents[1] / "config.yaml"
         asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
-        found = OmegaConf.to_container(OmegaConf.load(saved))
-        assert isinstance(found, dict)
-        for key in ("seed_everything", "model", "data"):
-            if asked.get(key) != found.get(key):
-                self.parser.error(
-                    f"`run.resume`: {checkpoint.parents[1]} is a run with another `{key}` in its config.yaml; choose "
+        for key in COMPARED if resumed.config is not None else ():
+            if asked.get(key) != resumed.config.get(key):  # type: ignore[union-attr]
+                self._parser(self.subcommand).error(
+                    f"`run.resume`: {resumed.folder} is a run with another `{key}` in its config.yaml; choose "
                     "another --run.name, or leave out --run.resume"
                 )
-        self._continued = checkpoint
-        config.ckpt_path = str(checkpoint)
+        self._resumed = resumed
+        config.ckpt_path = str(resumed.checkpoint)
         self.save_config_kwargs["overwrite"] = True
         # That is what going on means.
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
     def instantiate_classes(self) -> None:
-        """Say what is wrong with a setting as the parser says it; with JSONARGPARSE_DEBUG set, with a traceback."""
+        """Say what is wrong with a setting as the parser says it."""
         try:
-            super().instantiate_classes()
-        except (ValueError, TypeError, OSError) as error:
-            message = str(error)
+            with failed_run(lambda: self._folders, lambda: self._resumed is not None):
+                super().instantiate_classes()
+        except (ValueError, TypeError, OSError, MisconfigurationException) as error:
+            message = error_message(error)
             if "missing 1 required positional argument: 'num_classes'" in message:
                 message = "`data`: expected a data module with an attribute `num_classes`, and yours has none"
-            self.parser.error(message, error)
+            self._parser(self.subcommand).error(message, error)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """With the run's loggers, unless the configuration names others; `fast_dev_run` has none."""
+        if self.subcommand == "fit":
+            self.model.configure_optimizers()  # what is wrong with them is found before a folder is made
         trainer: Any = self._get(self.config_init, "trainer")
+        if self._given is not None:
+            try:
+                self._given.check(self.model, trainer["callbacks"])
+            except ValueError as error:
+                raise ValueError(self._about_checkpoint(str(error))) from error
+            self._given = None  # its content would stay in memory
         if trainer["logger"] is None:
-            loggers = False if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._continued)
-            kwargs["logger"] = loggers
-        return super().instantiate_trainer(**kwargs)
+            there = existing_folders(self._settings.runs_of(self._name))
+            loggers = [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed)
+            kwargs["logger"] = loggers or False
+            if loggers and getattr(rank_zero_only, "rank", 0) == 0:
+                folder = Path(str(loggers[0].log_dir)).absolute()
+                self._folders = [folder, *(each for each in folder.parents if each not in there)]
+        made = super().instantiate_trainer(**kwargs)
+        keep_checkpoints_whole(made)
+        return made
 
     def before_fit(self) -> None:
         """One table at the end, not one after both fit and test."""
@@ -166,7 +262,9 @@ class TrainingCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Scores of the best checkpoint on the test images."""
-        if not self._ends_with_a_test or self.trainer.interrupted:
+        if self.trainer.received_sigterm:  # after the last step
+            raise SIGTERMException
+        if not self._ends_with_a_test:
             return
         checkpoint: Any = self.trainer.checkpoint_callback
         path = getattr(checkpoint, "best_model_path", None) or None
@@ -179,10 +277,24 @@ class TrainingCLI(LightningCLI):
         return self._settings.test and has_test and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
-        try:
-            super()._run_subcommand(subcommand)
-        finally:
-            wandb.finish()
+        what = "the training" if subcommand == "fit" else subcommand
+        with failed_run(lambda: self._folders, lambda: self._resumed is not None or self.trainer.global_step > 0):
+            try:
+                with stops_as_errors(what), watched_children(self.trainer, subcommand), unknown_monitor(self.trainer):
+                    super()._run_subcommand(subcommand)
+            except Exception as error:
+                if not is_of_loading(error):
+                    raise
+                given = self.trainer.ckpt_path or self.config[subcommand].ckpt_path
+                message = f"`checkpoint`: cannot load {given}: {str(error) or type(error).__name__}"
+                raise ValueError(self._about_checkpoint(message)) from error
+            finally:
+                finish_wandb(self.trainer.loggers)
+
+    @property
+    def end(self) -> TrainingEnd | None:
+        """Where the training of `fit` ended; `None` if it has not."""
+        return self._end.end
 
     @property
     def _settings(self) -> RunSettings:
@@ -195,12 +307,14 @@ class TrainingCLI(LightningCLI):
         return path.absolute().parents[1].name if path.name == "config.yaml" else path.stem
 
 
-def _config_files(words: list[str]) -> list[str]:
-    """Paths given by `--config`; the parsed configuration does not always have them (not where it interpolates)."""
-    finder = ArgumentParser(add_help=False, allow_abbrev=False)
-    finder.add_argument("-c", "--config", action="append", default=[])
-    files: list[str] = finder.parse_known_args(words)[0].config
-    return files
+class _Explained(Action):
+    """An option that is in the help and in no configuration: the command line takes it out of the words."""
+
+    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, SUPPRESS, **{**options, "nargs": 0, "default": SUPPRESS})
+
+    def __call__(self, *_: Any) -> None:
+        """Nothing."""
 
 
 def _last_checkpoint() -> ModelCheckpoint:
