@@ -18,7 +18,7 @@ from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels
 from camtrain.data.transformed_samples import Samples, TransformedSamples
-from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_std
 
 Split = Literal["train", "val", "test"]
 
@@ -120,10 +120,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.seed = seed
         self.mean = self.default_mean if mean is None else mean
         self.std = self.default_std if std is None else std
-        if len(self.mean) != 3:
-            raise ValueError(f"`mean`: expected three numbers, got {self.mean}")
-        if len(self.std) != 3 or not all(value > 0 for value in self.std):
-            raise ValueError(f"`std`: expected three positive numbers, got {self.std}")
+        check_mean(self.mean)
+        check_std(self.std)
         self._train_transform = train_transform
         self._eval_transform = eval_transform
         self._extra_train_transform = extra_train_transform or []

@@ -13,6 +13,7 @@ from torchvision import tv_tensors
 
 from camtrain.batch import Sample
 from camtrain.data.image_file import object_mask, rgb_image
+from camtrain.messages import DataError
 from camtrain.metrics.tight_box import tight_box
 
 Box = tuple[float, float, float, float]
@@ -48,7 +49,8 @@ class ImageFileSamples(Dataset[Sample]):
         mask_reader: A function from a mask file to (H, W) bool.
 
     Raises:
-        ValueError: On access, with the path, if a file cannot be read or a mask and its image differ in size.
+        DataError: On access, with the path, if a file cannot be read or a mask and its image differ in size; it is a
+            `ValueError`.
     """
 
     def __init__(
@@ -90,7 +92,7 @@ class ImageFileSamples(Dataset[Sample]):
             return torch.zeros(size, dtype=torch.bool)
         mask = self.mask_reader(file.mask)
         if mask.shape != size:
-            raise ValueError(
+            raise DataError(
                 f"the mask {file.mask} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), "
                 f"but its image {file.path} is {size[1]}x{size[0]}"
             )

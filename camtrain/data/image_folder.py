@@ -13,10 +13,10 @@ from torchvision.transforms import v2
 from camtrain.data.boxes_csv import boxes_from_csv
 from camtrain.data.class_subset import class_subset
 from camtrain.data.image_data_module import ImageDataModule, Split
-from camtrain.data.image_file import image_paths
+from camtrain.data.image_file import image_paths, no_images
 from camtrain.data.image_file_samples import Box, ImageFile, ImageFileSamples
 from camtrain.data.stratified_split import stratified_split
-from camtrain.messages import nearest_names
+from camtrain.messages import DataError, nearest_names
 
 Augmentation = Literal["none", "crop_flip", "resized_crop_flip"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -26,12 +26,13 @@ class ImageFolderData(ImageDataModule):
     """Images in a folder tree `root/train/<class>/**`, `root/val/<class>/**`, `root/test/<class>/**`.
 
     The classes are the folders in `train`, in alphabetical order. Every file with an extension that Pillow reads is an
-    image. Without a `val` folder, some of the training images are held out for validation. Without a `test` folder, the
-    validation images are also the test images, and a warning says so.
+    image. An image with more than 50 megapixels or more than 8 bits per channel is an error; `CAMTRAIN_MAX_PIXELS` in
+    the environment sets another limit. Without a `val` folder, some of the training images are held out for validation.
+    Without a `test` folder, the validation images are also the test images, and a warning says so.
 
     Boxes are read from a CSV file whose first line is `path,x0,y0,x1,y1`. Each further line is one box: `path` is
     relative to `root` with forward slashes (`train/cat/1.png`), and the numbers are half-open xyxy pixels of the stored
-    image. An image may have several boxes.
+    image. An image may have several boxes, none of them twice.
 
     Masks are images of the same size in a parallel tree (`masks_root/train/cat/1.png`, in any image format) that are
     not zero on the object; in a palette image, the index counts. An image may have no box and no mask. An image with a
@@ -169,9 +170,15 @@ class ImageFolderData(ImageDataModule):
                     f"`root`: {folder} is not a class of {self.root / 'train'}; "
                     f"{nearest_names(class_name, self._all_class_names)}"
                 )
+            wrong = no_images(folder)
+            if wrong:
+                raise DataError(
+                    f"`root`: {wrong[0]} has the name of an image and is "
+                    f"{'an empty folder' if wrong[0].is_dir() else 'no file'}; delete or rename it"
+                )
             paths = image_paths(folder)
             if not paths:
-                raise ValueError(f"`root`: there are no images in {folder}")
+                raise DataError(f"`root`: there are no images in {folder}")
             images += [(class_name, path) for path in paths]
         if not images:
             raise ValueError(f"`root`: there are no images in {self.root / split}")
@@ -218,6 +225,8 @@ def _stem(path: Path, root: Path) -> str:
 
 def _absolute(argument: str, path: str, is_there: Callable[[Path], bool]) -> Path:
     absolute = Path(path).absolute()
+    if absolute.exists() and not is_there(absolute):
+        raise ValueError(f"`{argument}`: expected a {'file' if absolute.is_dir() else 'folder'}, got {absolute}")
     if not is_there(absolute):
         raise FileNotFoundError(f"`{argument}`: expected {absolute}, which does not exist")
     return absolute

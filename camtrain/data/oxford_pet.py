@@ -15,6 +15,7 @@ from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.image_file import label_map
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.stratified_split import stratified_split
+from camtrain.messages import DataError
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 
@@ -31,11 +32,11 @@ def pet_mask(path: Path, border_is_object: bool = True) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file cannot be read or holds another number.
+        DataError: If the file cannot be read or holds another number; it is a `ValueError`.
     """
     trimap = label_map(path)
     if trimap.min() < PET or trimap.max() > BORDER:
-        raise ValueError(
+        raise DataError(
             f"the trimap {path} should hold 1, 2 and 3 only, got numbers from {trimap.min()} to {trimap.max()}"
         )
     return trimap != BACKGROUND if border_is_object else trimap == PET
@@ -174,7 +175,7 @@ class OxfordPet(ImageDataModule):
             image_id, *numbers = line.split()
             breed, separator, _ = image_id.rpartition("_")
             if not separator or not numbers or not numbers[0].isdecimal():
-                raise ValueError(f"{path}, line {number}: expected `Breed_number label species breed`, got {line!r}")
+                raise DataError(f"{path}, line {number}: expected `Breed_number label species breed`, got {line!r}")
             annotations.append((image_id, " ".join(word.title() for word in breed.split("_")), int(numbers[0])))
         return annotations
 

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from camtrain.batch import Sample
+from camtrain.batch import Sample, are_finite
+from camtrain.messages import DataError, sample_name
 
 
 class Samples(Protocol):
@@ -38,6 +39,8 @@ class TransformedSamples(Dataset[Sample]):
     Raises:
         TypeError: If a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
             masks.
+        DataError: On access, with the file's name where it is known, if a transform fails, or leaves NaN or infinity in
+            the image; it is a `ValueError`.
 
     Example:
         >>> image = tv_tensors.Image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
@@ -69,10 +72,17 @@ class TransformedSamples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"`index`: expected less than {len(self)}, got {index}")
-        sample = cast(Sample, self.transform(dict(self.samples[index])))
-        if "boxes" in sample:
-            sample["boxes"] = _visible_boxes(sample["boxes"])
-        sample["image"] = self._normalized(sample["image"])
+        stored = dict(self.samples[index])
+        try:
+            sample = cast(Sample, self.transform(stored))
+            if "boxes" in sample:
+                sample["boxes"] = _visible_boxes(sample["boxes"])
+            is_computed = sample["image"].is_floating_point()  # pixels of 8 bits are finite, and stay so
+            sample["image"] = self._normalized(sample["image"])
+        except (ValueError, RuntimeError) as error:
+            raise DataError(f"{sample_name(self.samples, index)} cannot be transformed: {error}") from error
+        if is_computed and not are_finite(sample["image"]):
+            raise DataError(f"{sample_name(self.samples, index)} holds NaN or infinity after its transforms")
         return sample
 
     def _normalized(self, image: Tensor) -> Tensor:

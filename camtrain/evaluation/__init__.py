@@ -11,9 +11,11 @@ from camtrain.evaluation.bootstrap import (
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
 from camtrain.evaluation.evaluation import BeyondControl, Evaluation
+from camtrain.evaluation.evaluation_folder import OtherEvaluationError, evaluation_files
 from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
+from camtrain.evaluation.gallery import Gallery, read_gallery
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.evaluation.score import Score, ScoreTable
@@ -31,10 +33,12 @@ __all__ = [
     "EvaluationPlan",
     "EvaluationSettings",
     "Evaluator",
+    "Gallery",
     "GradientNeed",
     "MapNeed",
     "MetricSpec",
     "Need",
+    "OtherEvaluationError",
     "PreparedEvaluation",
     "ProbabilityNeed",
     "Rows",
@@ -46,7 +50,9 @@ __all__ = [
     "compare",
     "difference_interval",
     "evaluate",
+    "evaluation_files",
     "metric_names",
+    "read_gallery",
     "resampling_weights",
     "score_interval",
     "what_is_missing",

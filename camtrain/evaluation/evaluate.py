@@ -20,9 +20,12 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.score import ScoreTable
+from camtrain.files import CannotWriteError
 from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.methods import SHUFFLED, control_names, methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
+
+_NAMED = 5  # the number of images that a warning names
 
 
 def evaluate(
@@ -295,7 +298,18 @@ class PreparedEvaluation:
             self.folder.claim()
 
     def run(self) -> Evaluation:
-        """Evaluate what has not been evaluated before; write all files if there is a folder."""
+        """Evaluate what has not been evaluated before; write all files if there is a folder.
+
+        Raises:
+            CannotWriteError: If a file cannot be written. What the folder has by then is whole and is kept.
+        """
+        try:
+            return self._run()
+        except CannotWriteError as error:
+            goes_on = "called again with the same settings, the evaluation goes on from its last whole batch"
+            raise CannotWriteError(f"{error}; {goes_on}") from error
+
+    def _run(self) -> Evaluation:
         keeps_maps = self.folder is None or bool(self.identity["panels"])
         rows = None if self.folder is None else self.folder.rows
         found = evaluated_images(
@@ -345,16 +359,29 @@ def _with_classes(settings: EvaluationSettings, images: ImageSource, network: Lo
     return replace(settings, num_classes=of_network if of_images is None else of_images)
 
 
+def _which(evaluation: Evaluation, left_out: Sequence[int]) -> str:
+    """The number of images that are not counted, and the names of the first few."""
+    total = len(evaluation.found.indices)
+    if not left_out:  # parts that an earlier version kept do not say it
+        return "some images"
+    if len(left_out) == total:
+        return f"{total} of {total} images"
+    named = evaluation.images.names(left_out[:_NAMED])
+    rest = f" and {len(left_out) - _NAMED} more, see scores.json" if len(left_out) > _NAMED else ""
+    return f"{len(left_out)} of {total} images ({', '.join(named)}{rest})"
+
+
 def _warn_of_what_is_missing(evaluation: Evaluation) -> None:
     """Say which methods and images are missing from the scores."""
     found = evaluation.found
     for method, why in found.reasons.items():
-        warnings.warn(f"{what_is_missing(method)}: {why}", CamtrainWarning, stacklevel=4)
+        sentence = what_is_missing(method, _which(evaluation, found.left_out.get(method, [])))
+        warnings.warn(f"{sentence}: {why}", CamtrainWarning, stacklevel=5)
     for kind, known in found.annotated.items():
         missing = int((~known).sum())
         if missing:
             warnings.warn(
                 f"{missing} of {len(found.indices)} images have no {kind} and are not counted where they are needed",
                 CamtrainWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -22,14 +22,15 @@ class EvaluatedImages:
     Attributes:
         indices: The indices of the images in their data set.
         labels: (N,); -1 where they are unknown.
-        predictions: (N,) predicted classes.
+        predictions: (N,) predicted classes; -1 for an image that is left out of every score.
         class_idx: (N,) explained classes.
-        scores: (N,) probabilities of the explained classes.
+        scores: (N,) probabilities of the explained classes; NaN for an image that is left out of every score.
         rows: (N, S) by method and metric, from which scores are made.
         small_maps: (N, h, w) uint8 by method; zeros for images of which the method made no map.
         passes: The number of images run through the network, by what for.
         reasons: Why a method made no map, by its name.
         annotated: (N,) bool, which images have what maps are compared with, by "boxes" and "masks".
+        left_out: The indices of the images that are not counted, by the keys of `reasons`.
     """
 
     indices: list[int]
@@ -42,11 +43,15 @@ class EvaluatedImages:
     passes: dict[str, int]
     reasons: dict[str, str]
     annotated: dict[str, Tensor] = field(default_factory=dict)
+    left_out: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float | None:
-        """The fraction of the images with a label that are classified rightly; `None` where no label is known."""
-        known = self.labels >= 0
+        """The fraction of the images with a label that are classified rightly; `None` where no label is known.
+
+        Images that are left out of every score are left out here too.
+        """
+        known = (self.labels >= 0) & (self.predictions >= 0)
         return float((self.predictions == self.labels)[known].double().mean()) if bool(known.any()) else None
 
 
@@ -65,9 +70,13 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
     """The parts of an evaluation as one."""
     passes: dict[str, int] = {}
     reasons: dict[str, str] = {}
+    left_out: dict[str, list[int]] = {}
     for part in parts:
         passes |= {need: passes.get(need, 0) + count for need, count in part["passes"].items()}
         reasons = part["reasons"] | reasons
+        # The parts that an earlier version kept say of no image why it is not counted.
+        for name, indices in part.get("left_out", {}).items():
+            left_out[name] = left_out.get(name, []) + indices
     methods = {method for part in parts for method in part["small_maps"]}
 
     def together(name: str) -> Tensor:
@@ -84,6 +93,7 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
         passes=passes,
         reasons=reasons,
         annotated={kind: torch.cat([part["annotated"][kind] for part in parts]) for kind in parts[0]["annotated"]},
+        left_out=left_out,
     )
 
 

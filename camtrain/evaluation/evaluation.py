@@ -291,7 +291,8 @@ class Evaluation(ScoreTable):
             entry = dict(zip(("score", "low_95", "high_95"), numbers, strict=True)) | {"images": each.num_images}
             scores.setdefault(each.method, {})[each.metric] = entry
         about = {"network": self.title, "data": self.images.title, "images": len(self.found.indices)}
-        found = {"accuracy": self.accuracy, "passes": self.found.passes, "reasons": self.found.reasons}
+        found: dict[str, Any] = {"accuracy": self.accuracy, "passes": self.found.passes, "reasons": self.found.reasons}
+        found["left_out"] = self.found.left_out
         return about | {"settings": self.identity} | found | {"win": self.win_matrix(), "scores": scores}
 
     def _image_table(self) -> str:
@@ -308,11 +309,18 @@ class Evaluation(ScoreTable):
             pairs = [*((method, name) for name in of_maps), *((NETWORK, name) for name in of_network)]
             for row, index in enumerate(found.indices):
                 label = int(found.labels[row])
-                about = [index, "" if label < 0 else label, int(found.predictions[row]), int(found.class_idx[row])]
+                about = [index, "" if label < 0 else label, *self._answer(row)]
                 numbers = [float(scores.get(pair, uncounted)[row]) for pair in pairs]
                 shown = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
-                writer.writerow([*about, f"{float(found.scores[row]):.6g}", method, *shown])
+                writer.writerow([*about, method, *shown])
         return text.getvalue()
+
+    def _answer(self, row: int) -> list[Any]:
+        """The predicted and the explained class of an image, and its probability; empty where there is no answer."""
+        found = self.found
+        if int(found.predictions[row]) < 0:
+            return ["", "", ""]
+        return [int(found.predictions[row]), int(found.class_idx[row]), f"{float(found.scores[row]):.6g}"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

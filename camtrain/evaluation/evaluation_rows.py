@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.evaluation.evaluated_images import EvaluatedImages, joined, small_maps
+from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
-from camtrain.files import whole_file
+from camtrain.files import DamagedFileError, said_aside, whole_file
 from camtrain.messages import CamtrainWarning
 from camtrain.messages.progress_bar import ProgressBar
+from camtrain.networks.checkpoint_file import CHECKSUM, checksum_of, is_intact
 
 
 def evaluated_images(
@@ -44,15 +46,15 @@ def evaluated_images(
         ValueError: If labels or annotation of some images cannot be used, or there are no images.
     """
     parts = []
+    settings = None if folder is None else settings_hash_in(folder)
     with ProgressBar(total=images.num_images, desc=title, unit="image", disable=not progress) as bar:
         for number, part in enumerate(images.parts()):
             path = None if folder is None else folder / f"batch_{number:05d}.pt"
-            found = None if path is None else _kept(path, part.indices)
+            found = None if path is None else _kept(path, part.indices, settings)
             if found is None:
                 found = _evaluated(evaluator, part, device, keeps_maps=keeps_maps)
                 if path is not None:
-                    with whole_file(path) as unfinished:
-                        torch.save(found, unfinished)
+                    _keep(found, path, settings)
             parts.append(found)
             bar.update(len(part.indices))
     if not parts:
@@ -71,7 +73,7 @@ def _evaluated(evaluator: Evaluator, part: PartOfImages, device: torch.device, *
         except ValueError as error:
             raise ValueError(f"images {indices[0]} to {indices[-1]}: {error}") from error
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        warnings.warn(f"images {indices[0]} to {indices[-1]}: {message}", CamtrainWarning, stacklevel=5)
+        warnings.warn(f"images {indices[0]} to {indices[-1]}: {message}", CamtrainWarning, stacklevel=6)
     return {
         "indices": list(indices),
         "labels": torch.full((len(batch),), -1) if batch.labels is None else batch.labels.cpu(),
@@ -82,23 +84,40 @@ def _evaluated(evaluator: Evaluator, part: PartOfImages, device: torch.device, *
         "annotated": {kind: known.cpu() for kind, known in found.annotated.items()},
         "small_maps": small_maps(found) if keeps_maps else {},
         "passes": dict(evaluator.passes - passes),
+        "left_out": {
+            name: [indices[place] for place in which.nonzero().flatten().tolist()]
+            for name, which in found.left_out.items()
+        },
         "reasons": {name: why for name, why in evaluator.reasons.items() if name not in reasons},
     }
 
 
-def _kept(path: Path, indices: Sequence[int]) -> dict[str, Any] | None:
+def _keep(part: dict[str, Any], path: Path, settings: str | None) -> None:
+    """Write a part with a checksum, since torch does not notice a flipped bit in a tensor."""
+    content = part if settings is None else {**part, SETTINGS_OF_PART: settings}
+    with whole_file(path) as unfinished:
+        torch.save({**content, CHECKSUM: checksum_of(content)}, unfinished)
+
+
+def _kept(path: Path, indices: Sequence[int], settings: str | None) -> dict[str, Any] | None:
     """What a file holds of these images; `None` if there is none, or it is damaged."""
     if not path.is_file():
         return None
     try:
         part = torch.load(path, weights_only=True)
-        if part["indices"] == list(indices) and "small_maps" in part:
+        if not is_intact(part):
+            reason = "its checksum is not that of its content"
+        # An earlier version did not say which evaluation a part is of.
+        elif (
+            part["indices"] == list(indices) and "small_maps" in part and part.get(SETTINGS_OF_PART) in (None, settings)
+        ):
             return part  # type: ignore[no-any-return]
-        reason = "it holds something else"
+        else:
+            reason = "it holds something else"
     except Exception as error:  # torch raises almost anything for a file that is not one of its own
-        reason = str(error).partition("\n")[0]
-    message = f"{path} is damaged, and its images are evaluated again: {reason}"
-    warnings.warn(message, CamtrainWarning, stacklevel=5)
+        reason = "it is empty" if path.stat().st_size == 0 else str(error).partition("\n")[0]
+    message = f"{said_aside(DamagedFileError(path, reason))}, and its images are evaluated again"
+    warnings.warn(message, CamtrainWarning, stacklevel=6)
     return None
 
 

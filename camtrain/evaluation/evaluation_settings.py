@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,5 +60,5 @@ class EvaluationSettings:
                 positive_integer(name, getattr(self, name))
         if not self.removed_shares or not all(0 < share < 1 for share in self.removed_shares):
             raise ValueError(f"`removed_shares`: expected fractions between 0 and 1, got {self.removed_shares!r}")
-        if self.tolerance is not None and self.tolerance < 0:
-            raise ValueError(f"`tolerance`: expected at least 0 pixels, got {self.tolerance!r}")
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"`tolerance`: expected a finite number of pixels of at least 0, got {self.tolerance!r}")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camtrain.batch import Batch
+from camtrain.batch import Batch, are_finite, finite_images
 from camtrain.cams import normalize
 from camtrain.controls import ShuffledMap, donors
 from camtrain.evaluation.annotated_boxes import annotation_of
@@ -27,6 +27,9 @@ from camtrain.regions import regions
 
 NETWORK = "network"
 """The key of the scores of the network itself, in the place of a method."""
+
+IMAGE = "image"
+"""The key of images that are not finite, or of which the network says nothing finite, in `Evaluator.reasons`."""
 
 Rows = dict[tuple[str, str], Tensor]
 """(N, S) rows by method and metric."""
@@ -45,9 +48,10 @@ class Evaluated:
         rows: The rows of every (method, metric) pair; zeros for a method that made no map.
         cams: (N, H, W) normalized maps by method, without those of controls.
         class_idx: (N,) explained classes.
-        scores: (N,) probabilities of the explained classes.
-        predictions: (N,) predicted classes.
+        scores: (N,) probabilities of the explained classes; NaN for an image that is left out of every score.
+        predictions: (N,) predicted classes; -1 for an image that is left out of every score.
         annotated: (N,) bool: the images with annotation, by what maps are compared with (see `Evaluator.truths`).
+        left_out: (N,) bool: the images that are not counted, by the keys of `Evaluator.reasons`.
     """
 
     rows: Rows
@@ -56,10 +60,15 @@ class Evaluated:
     scores: Tensor
     predictions: Tensor
     annotated: dict[str, Tensor]
+    left_out: dict[str, Tensor]
 
 
-def what_is_missing(name: str) -> str:
+def what_is_missing(name: str, which: str = "some images") -> str:
     """A sentence that says what is missing, for a key of `Evaluator.reasons`.
+
+    Args:
+        name: The key.
+        which: The images of which it is missing.
 
     Example:
         >>> what_is_missing("grad_cam")
@@ -67,8 +76,14 @@ def what_is_missing(name: str) -> str:
         >>> what_is_missing("grad_cam/masked_cams")
         'Grad-CAM made no map of the masked image for some images, which are not counted where it is needed'
     """
+    return _sentence(name).replace("some images", which)
+
+
+def _sentence(name: str) -> str:
     if name == NETWORK:
         return "gradients of the network are missing for some images, which are not counted"
+    if name == IMAGE:
+        return "the network says nothing of some images, which are no part of any score"
     method, _, need = name.partition("/")
     title = method_title(method)
     if need:
@@ -83,9 +98,12 @@ class Evaluator:
     run through it together, in full passes. The first images of insertion and the last ones of deletion are the same
     for all methods and run once. The network is in evaluation mode during a call, and is left as found.
 
-    If a method makes no map of a batch, `reasons` says why, and the images of the batch are not counted for it. An
-    image whose map or gradient is not finite is not counted either. If a method fails to make a further map, such as
-    that of the masked image, the image is left out only of the metrics that need this map.
+    If a method makes no map of a batch, `reasons` says why, and the images of the batch are not counted for it. What is
+    not finite is treated in the same way by every score: an image is left out of the scores that need it, and is never
+    counted as a miss or a hit. An image that is not finite itself, or whose probabilities are not, is left out of every
+    score and of the accuracy; an image whose map is not finite, of every score of the method; and an image of which
+    something further is not finite or missing, such as the map of the masked image, the probability on a changed image,
+    or a gradient, of the scores that need this. Which images these are is in `Evaluated.left_out`.
 
     Controls are scored beside the methods, by the metrics whose score of a control says something (see
     `MetricSpec.has_control`), and change no score of a method. The maps of a method that is scored anyway are shuffled
@@ -105,8 +123,9 @@ class Evaluator:
         controls: The controls that are not among the methods, by name.
         metrics: The names of the metrics.
         settings: The settings of the evaluation.
-        reasons: Why a method made no map (by the name of the method), no further map (by `<method>/<need>`), or why
-            gradients of the network are missing (by `NETWORK`). Each entry is the first reason.
+        reasons: Why a method made no map (by the name of the method), no further map or probability (by
+            `<method>/<need>`), why gradients of the network are missing (by `NETWORK`), or why an image is no part of
+            any score (by `IMAGE`). Each entry is the first reason.
         passes: The number of images run through the network, by need, and "image" for the images themselves. Passes
             that make maps are not included.
         images: The number of images evaluated.
@@ -206,13 +225,24 @@ class Evaluator:
     def _explained(self, batch: Batch) -> ExplainedBatch:
         """Classify the images and choose the classes to explain."""
         # A tensor from an inference-mode loop cannot enter a graph; its clone can.
-        batch = replace(batch, images=batch.images.detach().clone())
-        probabilities = self.probabilities.of_all(batch.images)
+        images = batch.images.detach().clone()
+        usable = torch.ones(len(batch), dtype=torch.bool, device=images.device)
+        if not are_finite(images):
+            usable = finite_images(images)
+            self.note(IMAGE, ValueError("the image holds NaN or infinity"))
+            images[~usable] = 0.0  # so that it cannot spread to other images of the batch
+        batch = replace(batch, images=images)
+        probabilities = self.probabilities.of_all(images)
+        answered = finite_images(probabilities)
+        if not bool((answered | ~usable).all()):
+            self.note(IMAGE, ValueError("its probabilities are not finite"))
+        usable = usable & answered
+        probabilities = torch.where(usable.unsqueeze(1), probabilities, 1 / probabilities.shape[1])
         self.passes["image"] += len(batch)
         self.images += len(batch)
         self._check_labels(batch.labels, probabilities.shape[1])
         class_idx = self._explained_classes(batch.labels, probabilities)
-        return ExplainedBatch(batch, self.network, self.settings, probabilities, class_idx)
+        return ExplainedBatch(batch, self.network, self.settings, probabilities, class_idx, usable)
 
     def _check_labels(self, labels: Tensor | None, num_logits: int) -> None:
         of_data = self.settings.num_classes if "pointing_game" in self.metrics else None
@@ -250,15 +280,19 @@ class _OneBatch:
         batch: The explained batch.
         measured: What was measured of each method that made a map.
         network: What was measured of the network itself.
+        left_out: (N,) bool: the images that are not counted, by the keys of `Evaluator.reasons`.
     """
 
     evaluator: Evaluator
     batch: ExplainedBatch
     measured: dict[str, Measured] = field(default_factory=dict)
     network: Measurements = field(init=False)
+    left_out: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.network = Measurements(batch=self.batch, usable=torch.ones_like(self.batch.class_idx, dtype=torch.bool))
+        self.network = Measurements(batch=self.batch, usable=self.batch.usable)
+        if not bool(self.batch.usable.all()):
+            self.left_out[IMAGE] = ~self.batch.usable
 
     def evaluated(self) -> Evaluated:
         """Make the maps, measure all needs, and compute the rows."""
@@ -269,13 +303,15 @@ class _OneBatch:
         for further in self._needs(MapNeed):
             self._make_further_maps(further)
         self._take_gradients()
+        usable = self.batch.usable
         return Evaluated(
             {(method, name): self._rows(method, name) for method, name in self.evaluator.pairs},
             {method: each.cams for method, each in self.measured.items() if method in self.evaluator.methods},
             self.batch.class_idx,
-            self.batch.scores,
-            self.batch.probabilities.argmax(dim=1),
+            torch.where(usable, self.batch.scores, torch.nan),
+            torch.where(usable, self.batch.probabilities.argmax(dim=1), -1),
             self._annotated(),
+            {name: which.cpu() for name, which in self.left_out.items()},
         )
 
     def _needs(self, kind: type[_Kind]) -> list[_Kind]:
@@ -294,9 +330,8 @@ class _OneBatch:
             else:
                 raw = self._raw_map(method, name, self.batch.images, self.batch.class_idx)
             if raw is not None:
-                usable = _finite(raw)
-                if not bool(usable.all()):
-                    self.evaluator.note(name, ValueError("the map is not finite"))
+                usable = self.batch.usable & _finite(raw)
+                self._leave_out(name, self.batch.usable & ~usable, "the map is not finite")
                 raw = torch.where(usable.view(-1, 1, 1), raw, 0.0)
                 self.measured[name] = Measured(
                     batch=self.batch, usable=usable, raw_cams=raw, method=index, is_normalized=is_normalized(method)
@@ -307,7 +342,7 @@ class _OneBatch:
         try:
             others = donors(self.batch.class_idx, control.seed)
         except ValueError as error:
-            self.evaluator.note(name, error)
+            self._leave_out(name, self.batch.usable, error)
             return None
         return torch.where(measured.usable.view(-1, 1, 1), measured.raw_cams, torch.nan)[others]
 
@@ -318,8 +353,14 @@ class _OneBatch:
         except torch.OutOfMemoryError:  # not the fault of the method: a smaller batch may help
             raise
         except (ValueError, RuntimeError) as error:
-            self.evaluator.note(reason, error)
+            self._leave_out(reason, self.batch.usable, error)
             return None
+
+    def _leave_out(self, name: str, which: Tensor, why: str | Exception) -> None:
+        """Note which (N,) bool images are not counted, and why, under a key of `Evaluator.reasons`."""
+        if bool(which.any()):
+            self.evaluator.note(name, ValueError(why) if isinstance(why, str) else why)
+            self.left_out[name] = self.left_out.get(name, torch.zeros_like(which)) | which
 
     def _run_variants(self) -> None:
         """Run the changed images of all methods through the network, and hand the probabilities to their needs."""
@@ -350,7 +391,16 @@ class _OneBatch:
         for method, measured in self.measured.items():
             for need in needs:
                 if need.name in self.evaluator.needs_of(method):
-                    measured.further[need.name] = need.assembled(self.batch, shared[need.name], own[method][need.name])
+                    found = [shared[need.name], own[method][need.name]]
+                    found = [self._finite_scores(measured, method, need.name, each) for each in found]
+                    measured.further[need.name] = need.assembled(self.batch, *found)
+
+    def _finite_scores(self, measured: Measured, method: str, need: str, scores: list[Tensor]) -> list[Tensor]:
+        """(N,) probabilities on changed images, 0 for images of which one is not finite. These are not counted."""
+        if not scores:
+            return scores
+        what = "a probability on a changed image is not finite"
+        return [*self._finite_part(measured, need, torch.stack(scores, dim=1), f"{method}/{need}", what).unbind(dim=1)]
 
     def _compare(self, need: ComparisonNeed) -> None:
         compared = need.compared(self.batch, [self.measured.get(method) for method in self.evaluator.methods])
@@ -389,7 +439,7 @@ class _OneBatch:
             try:
                 gradient = need.gradient(loss, images).detach()
             except ValueError as error:  # such as a network without a ReLU to guide
-                self.evaluator.note(NETWORK, error)
+                self._leave_out(NETWORK, self.batch.usable, error)
                 continue
             gradient = self._finite_part(self.network, need.name, gradient, NETWORK, f"{need.what} is not finite")
             self.network.further[need.name] = gradient
@@ -399,8 +449,8 @@ class _OneBatch:
         finite = _finite(values)
         if bool(finite.all()):
             return values
-        if bool((measured.usable & ~finite).any()):  # otherwise the map itself was the reason, which is noted
-            self.evaluator.note(reason, ValueError(what))
+        # Where the map itself was the reason, it is noted.
+        self._leave_out(reason, measured.usable & ~finite, what)
         measured.finite[need] = measured.finite.get(need, measured.usable) & finite
         return torch.where(finite.view(-1, *[1] * (values.dim() - 1)), values, 0.0)
 
@@ -410,11 +460,11 @@ class _OneBatch:
         if measured is None or not measured.has(needs):
             return torch.zeros(len(self.batch.images), len(metric.total), dtype=torch.float64)
         rows = metric.rows(*METRICS[name].arguments(measured)).double().cpu()
-        counted = measured.counted(needs)
         # An image without a map or gradient was measured with zeros in its place: its row is removed.
-        return rows if bool(counted.all()) else rows * counted.cpu().unsqueeze(1)
+        return torch.where(measured.counted(needs).cpu().unsqueeze(1), rows, 0.0)
 
 
 def _finite(values: Tensor) -> Tensor:
-    """(N,) bool: the images all of whose values (N, ...) are finite."""
-    return values.isfinite().flatten(1).all(dim=1)
+    """(N,) bool: the images all of whose values (N, ...), and their sum, are finite, as normalized maps need it."""
+    wide = torch.promote_types(values.dtype, torch.float32)
+    return values.abs().flatten(1).sum(dim=1, dtype=wide).isfinite()

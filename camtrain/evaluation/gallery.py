@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +13,22 @@ import torch
 from camtrain.batch import evenly_spaced
 from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.image_source import ImageSource
-from camtrain.files import whole_file
+from camtrain.files import DamagedFileError, whole_file
 from camtrain.pictures import reduced
+
+Gallery = dict[str, "np.ndarray[Any, Any]"]
+"""The arrays of a `gallery.npz`."""
+
+_LARGEST = 256 * 2**20  # bytes of all arrays
+_MOST_ARRAYS = 256
+_LONGEST_SIDE, _LARGEST_RATIO = 16384, 64  # of a picture
+_KINDS = {"indices": "iu", "labels": "iu", "predictions": "iu", "probabilities": "f"}
 
 
 def write_gallery(
     found: EvaluatedImages, images: ImageSource, count: int, path: Path, class_names: Sequence[str] | None = None
 ) -> Path:
-    """Write images that are evenly spaced over those evaluated, with their maps.
+    """Write images that are evenly spaced over those of which the network says anything, with their maps.
 
     The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities`, (K,) each; `pictures`,
     (K, H, W, 3) uint8; for each method `cam/<method>`, (K, h, w) uint8; and where they are known `class_names`.
@@ -30,7 +40,8 @@ def write_gallery(
         path: The `.npz` file.
         class_names: The names of all classes of the network.
     """
-    places = evenly_spaced(len(found.indices), count)
+    answered = (found.predictions >= 0).nonzero().flatten().tolist()
+    places = [answered[place] for place in evenly_spaced(len(answered), count)]
     pictures = torch.stack([reduced(each) for each in images.pictures([found.indices[place] for place in places])])
     arrays = {
         "indices": np.array([found.indices[place] for place in places]),
@@ -45,3 +56,62 @@ def write_gallery(
     with whole_file(path) as unfinished:
         np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type, unused-ignore]
     return path
+
+
+def read_gallery(path: Path) -> Gallery:
+    """Read a gallery that anybody may have made: nothing in it is run, and it cannot fill the memory.
+
+    Args:
+        path: The `.npz` file.
+
+    Raises:
+        DamagedFileError: If it is no gallery, or too large for one.
+        FileNotFoundError: If there is no such file.
+    """
+    if path.stat().st_size == 0:
+        raise DamagedFileError(path, "it is empty")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        if (size := sum(each.file_size for each in members)) > _LARGEST or len(members) > _MOST_ARRAYS:
+            raise ValueError(f"{len(members)} arrays of {size >> 20} MiB are more than a gallery has")
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # NumPy and zipfile raise almost anything for a file that is not one of their own
+        raise DamagedFileError(path, str(error).partition("\n")[0] or type(error).__name__) from error
+    if (why := _objection(found)) is not None:
+        raise DamagedFileError(path, why)
+    return found
+
+
+def _objection(found: Mapping[str, Any]) -> str | None:
+    """Why arrays are no gallery; `None` if they are one."""
+    for name in (*_KINDS, "pictures"):
+        if name not in found:
+            return f"it has no array {name}"
+    count = found["indices"].shape[:1]
+    for name, kinds in _KINDS.items():
+        if found[name].dtype.kind not in kinds or found[name].shape != count or count in ((), (0,)):
+            return f"expected a number of each image in {name}, got {_shown(found[name])}"
+    shape = found["pictures"].shape
+    if found["pictures"].dtype != np.uint8 or len(shape) != 4 or shape[:1] != count or shape[3] != 3:
+        return f"expected pictures (K, H, W, 3) of bytes, got {_shown(found['pictures'])}"
+    sides = sorted(shape[1:3])
+    if not sides[0] >= 1 or sides[1] > min(_LONGEST_SIDE, _LARGEST_RATIO * sides[0]):
+        return f"expected pictures of common sizes, got {shape[1]}×{shape[2]} pixels"
+    for name in found:
+        maps = found[name]
+        if name.startswith("cam/") and not (maps.dtype == np.uint8 and maps.ndim == 3 and maps.shape[:1] == count):
+            return f"expected maps (K, h, w) of bytes in {name!r}, got {_shown(maps)}"
+        if name.startswith("cam/") and not (min(maps.shape) > 0 and max(maps.shape[1:]) <= _LONGEST_SIDE):
+            return f"expected maps of common sizes in {name!r}, got {maps.shape[1]}×{maps.shape[2]} pixels"
+    if (found["predictions"] < 0).any():
+        return "expected classes from 0 in predictions, got negative ones"
+    names = found.get("class_names")
+    if names is not None and (names.dtype.kind != "U" or names.ndim != 1):
+        return f"expected texts in class_names, got {_shown(names)}"
+    return None
+
+
+def _shown(array: Any) -> str:
+    return f"{array.dtype} {array.shape}"

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced
 from camtrain.evaluation.evaluation_plan import Split
+from camtrain.messages import sample_name
 from camtrain.pictures import denormalized
 
 
@@ -47,6 +48,9 @@ class ImageSource(Protocol):
 
     def pictures(self, indices: Sequence[int]) -> list[Tensor]:
         """What some of the images look like, (3, H, W) RGB in [0, 1] each."""
+
+    def names(self, indices: Sequence[int]) -> list[str]:
+        """What some of the images are called in a message: their files, where these are known."""
 
     def identity(self) -> dict[str, Any]:
         """What tells these images from others, as JSON can hold it."""
@@ -136,6 +140,10 @@ class _IndexedImages:
         with torch.no_grad():
             return [denormalized(self._read([index]).images, self._data)[0] for index in indices]
 
+    def names(self, indices: Sequence[int]) -> list[str]:
+        """Their files, or their indices."""
+        return [sample_name(self._samples, index) for index in indices]
+
     def identity(self) -> dict[str, Any]:
         """Title, indices, normalization, and a few of the images themselves."""
         said = {name: getattr(self._data, name, None) for name in ("mean", "std")}
@@ -189,6 +197,10 @@ class _IteratedImages:
             if len(found) == len(wanted):
                 break
         return [found[index] for index in indices]
+
+    def names(self, indices: Sequence[int]) -> list[str]:
+        """Their numbers, from 0 in the order in which they come."""
+        return [f"image {index}" for index in indices]
 
     def identity(self) -> dict[str, Any]:
         """The first part itself."""

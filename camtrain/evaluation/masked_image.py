@@ -49,7 +49,11 @@ def masked_images(images: Tensor, cams: Tensor) -> Tensor:
 def _compared(batch: ExplainedBatch, methods: Sequence[Measured | None]) -> Tensor:
     none = torch.full_like(batch.scores, torch.nan)
     return torch.stack(
-        [none if each is None else each.further["masked_scores"].where(each.usable, none) for each in methods], dim=1
+        [
+            none if each is None else each.further["masked_scores"].where(each.counted(["masked_scores"]), none)
+            for each in methods
+        ],
+        dim=1,
     )
 
 

@@ -27,8 +27,9 @@ class ExplainedBatch:
         batch: The images with what is known of them.
         network: The network, in evaluation mode.
         settings: The settings of the evaluation.
-        probabilities: (N, K) probabilities of all classes.
+        probabilities: (N, K) probabilities of all classes; for an unusable image, equal ones.
         class_idx: (N,) explained classes.
+        usable: (N,) bool: the images whose values and probabilities are finite. The others are no part of any score.
     """
 
     batch: Batch
@@ -36,6 +37,7 @@ class ExplainedBatch:
     settings: EvaluationSettings
     probabilities: Tensor
     class_idx: Tensor
+    usable: Tensor
 
     @property
     def images(self) -> Tensor:
@@ -55,8 +57,9 @@ class ExplainedBatch:
 
     @cached_property
     def others(self) -> tuple[Tensor, Tensor]:
-        """(N,) index of another image for each image, and (N,) bool: whether it is of another class."""
-        return other_images(self.class_idx, self.batch.labels, self.settings.seed)
+        """(N,) index of another image for each image, and (N,) bool: whether it is of another class, and usable."""
+        others, foreign = other_images(self.class_idx, self.batch.labels, self.settings.seed)
+        return others, foreign & self.usable[others]
 
     @cached_property
     def labels(self) -> Tensor:
@@ -122,7 +125,7 @@ class Measurements:
 class Measured(Measurements):
     """The maps of one method on a batch, and what was measured with them.
 
-    An image is usable if its map is finite.
+    An image is usable if it can be counted at all and its map is finite.
 
     Attributes:
         raw_cams: (N, H, W) maps at the size of the images, as the method makes them; zeros for an unusable image.

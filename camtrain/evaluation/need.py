@@ -61,6 +61,17 @@ class ProbabilityNeed(Need):
     assembled: Callable[[ExplainedBatch, Sequence[Tensor], Sequence[Tensor]], Tensor]
     shared: Callable[[ExplainedBatch], Iterable[Tensor]] = _nothing
 
+    def missing(self, title: str) -> str:
+        """The sentence for a user when a probability on an image changed by a map of the method is not finite.
+
+        Args:
+            title: The title of the method.
+        """
+        return (
+            f"the network says nothing of some images as {title} changes them ({self.name}), which are not counted "
+            "where it is needed"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonNeed(Need):

@@ -144,6 +144,7 @@ class Explanations:
         image, picture = listed.read()
         with evaluation_mode(network.network):
             probabilities = network.probabilities(image)
+            _check_answer(listed, image, probabilities)
             asked = self._questions.of(probabilities, network.class_names)
             maps = []
             for method in self._methods:
@@ -214,6 +215,12 @@ class SavedExplanations:
     def __str__(self) -> str:
         sheets = ", ".join(path.name for path in self.sheets)
         return f"{self.table()}\n\nin {path_from_here(self.folder)}: {sheets}"
+
+
+def _check_answer(listed: ListedImage, image: Tensor, probabilities: Tensor) -> None:
+    what = "the image" if not bool(image.isfinite().all()) else "the network's answer"
+    if not bool(probabilities.isfinite().all()):
+        raise ValueError(f"{listed.path or listed.name} cannot be explained: {what} holds NaN or infinity")
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from camtrain.data.pixel_limit import check_pixels, pixel_limit
+from camtrain.data.sixteen_bits import check_eight_bits
 from camtrain.explanation.photographs import photograph_paths, unique_names, upright_photograph
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.pictures import denormalized
@@ -132,8 +134,14 @@ def upright_picture(picture: Image.Image) -> Image.Image:
     """A picture in memory as RGB, turned the way that its EXIF orientation says.
 
     Raises:
-        ValueError: If it has more than 8 bits per channel, which Pillow would saturate to white.
+        ValueError: If it has more pixels than `camtrain.data.pixel_limit` allows, or more than 8 bits per channel, of
+            which Pillow would drop the lower ones, or saturate to white.
     """
+    try:
+        check_pixels(*picture.size, pixel_limit())
+        check_eight_bits(picture)
+    except ValueError as error:
+        raise ValueError(f"`images`: a picture cannot be explained: {error}") from error
     if picture.mode.startswith(("I", "F")):
         raise ValueError(
             f"`images`: a picture of mode {picture.mode!r} has more than 8 bits per channel; convert it to 8 bits first"

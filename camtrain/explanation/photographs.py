@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import ExifTags, Image, ImageOps
-from torchvision.transforms.v2.functional import to_pil_image
 
-from camtrain.data.image_file import image_paths, rgb_image
+from camtrain.data.image_file import exif_orientation, image_paths, rgb_picture
 
 
 def photograph_paths(
@@ -95,14 +94,12 @@ def upright_photograph(path: Path) -> Image.Image:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or has more than 8 bits per channel.
+        ValueError: If it cannot be read, has more pixels than `camtrain.data.pixel_limit` allows, or more than 8 bits
+            per channel.
     """
-    photograph: Image.Image = to_pil_image(rgb_image(path))
-    try:
-        with Image.open(path) as stored:
-            orientation = stored.getexif().get(ExifTags.Base.Orientation)
-    except Exception as error:  # a damaged header makes Pillow raise almost anything
-        raise ValueError(f"cannot read the orientation of the image {path}: {error}") from error
+    photograph, orientation = rgb_picture(path), exif_orientation(path)
+    photograph.info.clear()  # of a damaged header nothing but the orientation is to be read
     if orientation is not None:
         photograph.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(photograph)
+    ImageOps.exif_transpose(photograph, in_place=True)
+    return photograph

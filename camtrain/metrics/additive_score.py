@@ -26,6 +26,9 @@ class AdditiveScore(Metric):
     this image. A bootstrap weights the rows, an interrupted evaluation continues from the rows that it has, and two
     networks are compared image by image.
 
+    NaN or infinity in an argument is an error in every metric, unless the metric says what NaN stands for. An
+    evaluation leaves out the image instead.
+
     A subclass defines `rows`, `value` and `update`. The arguments of `update` are those of `rows`; name them one by
     one, because a torchmetrics `MetricCollection` reads the signature of `update` to choose the keywords to pass.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
-from camtrain.metrics.checked import check_length, check_number, check_shape, checked_tensor
+from camtrain.metrics.checked import check_finite, check_length, check_number, check_shape, checked_tensor
 from camtrain.metrics.region_score import regions_of
 from camtrain.regions import Annotation
 
@@ -30,7 +31,7 @@ def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Ten
 
     Raises:
         TypeError: If the maps or regions are no tensors.
-        ValueError: If a map holds NaN, or the shapes differ.
+        ValueError: If a map holds NaN or infinity, or the shapes differ.
 
     Source:
         Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, arXiv 1608.00507, section 4.2. The
@@ -48,9 +49,8 @@ def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Ten
     values = maps.flatten(1)
     if values.numel() == 0:
         return values.new_zeros(len(values), dtype=torch.float32)
+    check_finite("cams", maps)
     highest = values.amax(dim=1)
-    if bool(highest.isnan().any()):
-        raise ValueError("`cams`: expected finite values, got NaN")
     peaks = values.argmax(dim=1)
     rows = torch.arange(maps.shape[1], device=maps.device) - (peaks // width).unsqueeze(1)
     columns = torch.arange(width, device=maps.device) - (peaks % width).unsqueeze(1)
@@ -75,7 +75,7 @@ class PointingGame(AdditiveScore):
 
     Raises:
         TypeError: If the tolerance is no number.
-        ValueError: If `num_classes` is no positive integer, or the tolerance is negative.
+        ValueError: If `num_classes` is no positive integer, or the tolerance is negative or infinite.
 
     Example:
         >>> metric = PointingGame(num_classes=3, tolerance=0)
@@ -94,8 +94,8 @@ class PointingGame(AdditiveScore):
     def __init__(self, num_classes: int = 1, tolerance: float | None = None, **kwargs: Any) -> None:
         if tolerance is not None:
             check_number("tolerance", tolerance, "a number of pixels")
-            if not tolerance >= 0:
-                raise ValueError(f"`tolerance`: expected at least 0 pixels, got {tolerance!r}")
+            if not 0 <= tolerance < math.inf:
+                raise ValueError(f"`tolerance`: expected a finite number of at least 0 pixels, got {tolerance!r}")
         row_length = 2 * positive_integer("num_classes", num_classes)
         super().__init__(row_length, settings=[None if tolerance is None else float(tolerance)], **kwargs)
         self.num_classes = num_classes
@@ -113,8 +113,8 @@ class PointingGame(AdditiveScore):
 
         Raises:
             TypeError: If maps or labels are no tensors, or the annotation is neither a tensor nor a list of tensors.
-            ValueError: If shapes or numbers of images differ, a map holds NaN, a label is out of range, or a box is bad
-                (see `camtrain.metrics.box_regions`).
+            ValueError: If shapes or numbers of images differ, a map holds NaN or infinity, a label is out of range, or
+                a box is bad (see `camtrain.metrics.box_regions`).
         """
         super().update(cams, annotation, labels)
 
