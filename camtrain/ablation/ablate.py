@@ -16,17 +16,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from camtrain.ablation.ablation import Ablation
 from camtrain.ablation.local_executor import LocalExecutor
+from camtrain.ablation.look_over import look_over
 from camtrain.ablation.outcome import Executor, Outcome
 from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
 from camtrain.evaluation import EvaluationPlan
-from camtrain.files import write_whole
+from camtrain.files import CannotWriteError, write_whole
 from camtrain.messages import CamtrainWarning, nearest_names, positive_integer
 from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
 from camtrain.study import Axis, Study, StudyPlan, Trial, grid
 
 WandbMode = Literal["offline", "online", "disabled"]
 _SEED = "seed_everything"
+_LARGEST_SEED = 2**32 - 1
 
 METRICS_OF_A_STUDY = (
     "average_drop",
@@ -64,7 +66,8 @@ def ablate(
 ) -> Ablation:
     """Train each combination of settings with each seed, and score the maps of each.
 
-    Each trial trains in its own process, as `camtrain fit` does; then the maps of the tested checkpoint are scored.
+    Each trial trains in its own process, as `camtrain fit` does; then the maps of the tested checkpoint are scored. The
+    processes end within two seconds of this one, however it ends.
     Stopped at any moment and called again with the same arguments, it skips the trials that are finished and goes on
     with the others from their last checkpoints. A trial is known by the hash of its whole configuration.
 
@@ -98,7 +101,8 @@ def ablate(
         KeyboardInterrupt: On Ctrl-C, once all running trials are ended.
 
     Warns:
-        CamtrainWarning: If a trial failed, or the folder holds finished trials that are not part of the grid.
+        CamtrainWarning: If a trial failed or was stopped before its end, a file of the study is damaged or gone, or the
+            folder holds finished trials that are not part of the grid.
     """
     where = chosen_executor(executor, jobs)
     axes = [Axis(key, _several("grid", values, key)) for key, values in grid.items()]
@@ -161,15 +165,24 @@ def run_study(
             if on_trial is not None:
                 on_trial(outcome)
 
+        look_over(study)
         try:
             outcomes = executor(study, tell)
         finally:
-            study.write_results()
+            _write_results(study)
     ablation = Ablation(study, outcomes)
-    for outcome in ablation.failed:
-        message = f"{outcome.trial} failed: {outcome.message} ({outcome.log})"
+    for outcome in ablation.unfinished:
+        message = f"{outcome.trial} {outcome.status}: {outcome.message} ({outcome.log})"
         warnings.warn(message, CamtrainWarning, stacklevel=3)
     return ablation
+
+
+def _write_results(study: Study) -> None:
+    """Write the table of results; that it cannot be written does not hide how the trials ended."""
+    try:
+        study.write_results()
+    except CannotWriteError as error:
+        warnings.warn(f"{error}; `camtrain report {study.folder}` writes it", CamtrainWarning, stacklevel=4)
 
 
 def planned_study(
@@ -188,6 +201,51 @@ def planned_study(
 ) -> Study:
     """The study of a grid with all configurations resolved and checked, written to disk.
 
+    Args and errors are those of `resolved_study`.
+
+    Warns:
+        CamtrainWarning: If the folder holds finished trials that are not part of the grid.
+    """
+    options = {"threads": threads, "jobs": jobs, "wandb": wandb, "project": project, "split": split}
+    study = resolved_study(config, axes, folder, seeds, evaluation, **options, command=command)  # type: ignore[arg-type]
+    write_study(study, config)
+    return study
+
+
+def write_study(study: Study, config: str | Path | Mapping[str, Any]) -> None:
+    """Write a study to disk.
+
+    Args:
+        study: The study.
+        config: As for `ablate`; a mapping is kept beside the study.
+
+    Warns:
+        CamtrainWarning: If the folder holds finished trials that are not part of the study.
+    """
+    if isinstance(config, Mapping):
+        write_whole(Path(study.plan.config), _as_yaml(config))
+    study.write()
+    if others := study.others():
+        message = f"{len(others)} finished runs in {study.folder} are not part of this grid; they are left alone"
+        warnings.warn(message, CamtrainWarning, stacklevel=3)
+
+
+def resolved_study(
+    config: str | Path | Mapping[str, Any],
+    axes: Sequence[Axis],
+    folder: Path,
+    seeds: Sequence[int] = (0,),
+    evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
+    *,
+    threads: int | None = None,
+    jobs: int | None = None,
+    wandb: WandbMode | None = None,
+    project: str | None = None,
+    split: Literal["test", "val"] | None = None,
+    command: Sequence[str] = (),
+) -> Study:
+    """The study of a grid with all configurations resolved and checked; nothing is written.
+
     Args:
         config: As for `ablate`.
         axes: The axes of the grid.
@@ -205,12 +263,12 @@ def planned_study(
         FileNotFoundError: If there is no such configuration.
         ValueError: If something does not fit.
     """
-    seeds = tuple(seeds)
-    _check_grid(axes, seeds)
+    seeds = _checked_seeds(seeds)
+    _check_grid(axes)
     for name, value in (("threads", threads), ("jobs", jobs)):
         if value is not None:
             positive_integer(name, value)
-    earlier = Study.plan_in(folder) if (folder / "study.json").is_file() else None
+    earlier = earlier_plan(folder)
     with _configuration(config) as resolved:
         resolver = ConfigResolver(resolved)
         plan = _plan(resolver, config, axes, folder, seeds, evaluation, threads, jobs, wandb, project, split, command)
@@ -227,12 +285,6 @@ def planned_study(
     study = Study(folder, plan, trials)
     if len(study.trials) < len(trials):
         raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
-    if isinstance(config, Mapping):
-        write_whole(Path(plan.config), _as_yaml(config))
-    study.write()
-    if others := study.others():
-        message = f"{len(others)} finished runs in {folder} are not part of this grid; they are left alone"
-        warnings.warn(message, CamtrainWarning, stacklevel=3)
     return study
 
 
@@ -255,7 +307,7 @@ def _plan(
         name=name,
         config=str(folder / f"{name}.yaml" if isinstance(config, Mapping) else config),
         axes=tuple(axes),
-        seeds=tuple(map(int, seeds)),
+        seeds=tuple(seeds),
         evaluation=evaluation,
         split=split or ("test" if evaluation is None else evaluation.split),
         wandb=wandb or run.wandb,
@@ -278,7 +330,36 @@ def check_score(score: str | None, evaluation: EvaluationPlan | None) -> None:
         raise ValueError(f"`score`: the study will have no {score!r}; {nearest_names(score, known)}")
 
 
-def _check_grid(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
+def earlier_plan(folder: Path) -> StudyPlan | None:
+    """The plan of the study that a folder holds; `None` if it holds none, or the plan is lost.
+
+    Warns:
+        CamtrainWarning: If it is lost, or was made again from its copy.
+    """
+    try:
+        return Study.plan_in(folder)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        if (folder / "study.json").is_file():  # of another version, or it cannot be set aside
+            raise
+        message = f"{str(error).partition(';')[0]}; it is made again, with the number of threads of this call"
+        warnings.warn(message, CamtrainWarning, stacklevel=4)
+        return None
+
+
+def _checked_seeds(seeds: Iterable[Any]) -> tuple[int, ...]:
+    found = tuple(seeds)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"`seeds`: expected each seed once, and at least one, got {list(found)}")
+    for seed in found:
+        # Lightning draws another seed instead of one that is out of range.
+        if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed <= _LARGEST_SEED:
+            raise ValueError(f"`seeds`: expected integers from 0 to {_LARGEST_SEED}, got {seed!r}")
+    return tuple(map(int, found))
+
+
+def _check_grid(axes: Sequence[Axis]) -> None:
     keys = [axis.key for axis in axes]
     if not keys:
         raise ValueError("`grid`: expected at least one configuration key with its values, got none")
@@ -289,8 +370,6 @@ def _check_grid(axes: Sequence[Axis], seeds: Sequence[int]) -> None:
     for key in keys:
         if key.partition(".")[0] in NOT_OF_TRAINING:
             raise ValueError(f"`grid`: {key} changes nothing of what a run learns; set it in the configuration")
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"`seeds`: expected each seed once, and at least one, got {list(seeds)}")
 
 
 @contextmanager
@@ -317,11 +396,12 @@ def _as_yaml(config: Mapping[str, Any]) -> str:
 
 def _trials(plan: StudyPlan, resolver: ConfigResolver) -> list[Trial]:
     varying = {axis.key for axis in plan.axes if len(axis.values) > 1} or {axis.key for axis in plan.axes}
-    return [
-        Trial({key: value for key, value in point.items() if key in varying}, seed, resolver.resolved(point, seed))
-        for point in grid(plan.axes)
-        for seed in plan.seeds
-    ]
+    trials = []
+    for point in grid(plan.axes):
+        shown = {key: value for key, value in point.items() if key in varying}
+        for number, seed in enumerate(plan.seeds):
+            trials.append(Trial(shown, seed, resolver.resolved(point, seed, check=number == 0)))
+    return trials
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:

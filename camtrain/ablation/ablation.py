@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from camtrain.ablation.look_over import warn_of_half_trained
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.study_summary import log_study
 from camtrain.files import data_frame
@@ -31,9 +32,15 @@ class Ablation:
         """The study that a folder holds.
 
         Raises:
-            FileNotFoundError: If there is none, or the configuration of a trial is gone.
+            FileNotFoundError: If there is none.
+            ValueError: If its file is damaged, and the copy of it too.
+
+        Warns:
+            CamtrainWarning: If a file is damaged or gone, or the training of a trial may have been stopped.
         """
-        return cls(Study.opened(Path(folder)))
+        study = Study.opened(Path(folder))
+        warn_of_half_trained(study)
+        return cls(study)
 
     @property
     def folder(self) -> Path:
@@ -44,6 +51,11 @@ class Ablation:
     def failed(self) -> list[Outcome]:
         """The trials that failed."""
         return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    @property
+    def unfinished(self) -> list[Outcome]:
+        """The trials that did not finish: those that failed, and those that were stopped before their end."""
+        return [outcome for outcome in self.outcomes if not outcome.is_finished]
 
     @property
     def rows(self) -> list[Row]:

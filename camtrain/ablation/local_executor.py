@@ -63,7 +63,7 @@ class LocalExecutor:
                 outcome = run_trial(study, trial, environment, wait=wait, stop=stop, worker=self.worker)
             finally:
                 devices.put(device)
-            if outcome.status not in ("held", "stopped"):
+            if outcome.status != "held" and not (outcome.status == "stopped" and stop.is_set()):
                 with telling:
                     on_trial(outcome)
             return outcome

@@ -18,10 +18,10 @@ class Outcome:
 
     Attributes:
         trial: The name of the trial.
-        status: `finished` now, or it `was finished` before, or it `failed`; `stopped` if it was told to; `held` if
-            another process runs it.
+        status: `finished` now, or it `was finished` before, or it `failed`; `stopped` if a signal or this call stopped
+            it before its end; `held` if another process runs it.
         seconds: How long it took.
-        log: The log of what failed.
+        log: The log of what did not finish.
         message: What went wrong.
     """
 
@@ -30,6 +30,11 @@ class Outcome:
     seconds: float = 0.0
     log: Path | None = None
     message: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial is finished."""
+        return self.status in ("finished", "was finished")
 
 
 class Executor(Protocol):

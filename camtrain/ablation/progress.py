@@ -80,6 +80,8 @@ class Progress:
                 return "was finished before"
             case "failed":
                 return f"FAILED after {_clock(outcome.seconds)}: {outcome.message}\n    its log: {outcome.log}"
+            case "stopped" if outcome.message:
+                return f"STOPPED after {_clock(outcome.seconds)}: {outcome.message}"
             case "finished":
                 left = self.left()
                 rest = f", about {_clock(left)} left" if left else ""

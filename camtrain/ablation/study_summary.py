@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import wandb
 
+from camtrain.messages import CamtrainWarning
+from camtrain.runs.guarded_run import reason
+from camtrain.runs.wandb_mode import wandb_mode
+from camtrain.runs.wandb_run import opened_run
 from camtrain.study import Study
 
 
@@ -19,25 +25,42 @@ def log_study(study: Study, pictures: Sequence[Path] = ()) -> Path | None:
 
     Returns:
         The run's folder, where it is offline; `None` if W&B takes no part.
+
+    Warns:
+        CamtrainWarning: If W&B does not take them.
     """
     plan, rows = study.plan, study.rows()
-    if plan.wandb == "disabled" or not rows:
+    mode = wandb_mode(plan.wandb)
+    if mode == "disabled" or not rows:
         return None
     columns: list[str | int] = list(dict.fromkeys(column for row in rows for column in row))
-    run = wandb.init(
+    run = opened_run(
+        mode,
+        study.folder.absolute(),
+        "results.csv and figures/ have everything",
         project=plan.project,
         group=plan.name,
         name=f"{plan.name}/summary",
         job_type="summary",
-        dir=str(study.folder.absolute()),
-        mode="offline" if plan.wandb == "offline" else "online",
         config={"plan": plan.as_json()},
         settings=wandb.Settings(silent=True),  # what to do with it is printed by the command
     )
+    if run.disabled:
+        return None
     # Columns of W&B's tables have one type; values of the grid may be of several.
     keys = {axis.key for axis in plan.axes}
     table = [[str(row.get(str(each))) if each in keys else row.get(str(each)) for each in columns] for row in rows]
     run.log({"results": wandb.Table(columns=columns, data=table)})
-    run.log({path.stem: wandb.Image(str(path)) for path in pictures})
+    for path in pictures:
+        _log_picture(run, path)
     run.finish()
-    return Path(run.dir).parent if plan.wandb == "offline" else None
+    return Path(run.dir).parent if run.offline else None
+
+
+def _log_picture(run: Any, path: Path) -> None:
+    try:
+        picture = wandb.Image(str(path))  # W&B copies it
+    except Exception as error:  # W&B raises almost anything
+        warnings.warn(f"W&B: {reason(error)}; it does not get {path}", CamtrainWarning, stacklevel=3)
+        return
+    run.log({path.stem: picture})

@@ -6,21 +6,23 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-_VARIABLE = "CAMTRAIN_TETHERED"
-_IS_TETHERED = threading.Event()
+from camtrain.ablation import supervisor
+
+_SUPERVISOR = (sys.executable, "-I", "-S", supervisor.__file__)
 
 
 def start_tethered(
     words: Sequence[str], log: Path, environment: Mapping[str, str], kept_open: int
 ) -> subprocess.Popen[bytes]:
-    """Start a process that calls `end_with_parent`.
+    """Start a process that ends when this one does, with all that it started, within two seconds.
 
-    It has a process group of its own, so that Ctrl-C reaches its parent alone, which then decides.
+    It has a process group of its own, so that Ctrl-C reaches its parent alone, which then decides. A supervisor stands
+    between the two: it ends as the process ends, and passes signals on to it.
 
     Args:
         words: The program and its arguments.
@@ -30,15 +32,35 @@ def start_tethered(
     """
     with log.open("ab") as output:
         return subprocess.Popen(
-            list(words),
+            [*_SUPERVISOR, *words],
             # Nothing is ever written to it. The kernel closes it with this process, even on `kill -9`.
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, _VARIABLE: "1"},
+            env={**os.environ, **environment},
             pass_fds=[kept_open],
             start_new_session=True,
         )
+
+
+def end_tethered(process: subprocess.Popen[bytes], patience: float) -> None:
+    """End a process that `start_tethered` started, and all that it started, if it has not ended.
+
+    Args:
+        process: The process.
+        patience: The longest time to wait before it is killed, in seconds.
+    """
+    if process.stdin:
+        process.stdin.close()  # the supervisor ends everything where nobody holds the other end
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.returncode < 0:
+        # Whoever killed the supervisor did not kill what it supervised.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def restart(words: Sequence[str]) -> NoReturn:
@@ -47,23 +69,6 @@ def restart(words: Sequence[str]) -> NoReturn:
     Args:
         words: The program and its arguments.
     """
-    if _IS_TETHERED.is_set():
-        os.environ[_VARIABLE] = "1"
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(words[0], list(words))
-
-
-def end_with_parent() -> None:
-    """In a process that `start_tethered` started: end it and its children with the parent. In others, nothing."""
-    # Children of this process are not tethered to anything.
-    if os.environ.pop(_VARIABLE, None):
-        _IS_TETHERED.set()
-        threading.Thread(target=_wait_for_the_end, args=(os.dup(0),), daemon=True).start()
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  it lasts as long as the process
-
-
-def _wait_for_the_end(descriptor: int) -> None:
-    while os.read(descriptor, 1024):
-        pass
-    os.killpg(0, signal.SIGKILL)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from camtrain.files import named_if_unwritable
+
 
 @contextmanager
 def trial_lock(folder: Path) -> Iterator[int | None]:
@@ -21,9 +23,13 @@ def trial_lock(folder: Path) -> Iterator[int | None]:
 
     Yields:
         The descriptor of the lock; `None` if another process holds it.
+
+    Raises:
+        CannotWriteError: If the lock cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with named_if_unwritable(folder / ".lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,15 +10,24 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from camtrain.ablation.outcome import Outcome
-from camtrain.ablation.tether import start_tethered
+from camtrain.ablation.tether import end_tethered, start_tethered
 from camtrain.ablation.trial_lock import trial_lock
+from camtrain.files import CannotWriteError, write_whole
 from camtrain.study import Study, Trial
 
 WORKER = (sys.executable, "-m", "camtrain.ablation.worker")
 _CHECK = 0.2  # seconds between two looks at a running process
+_STOPPED = (
+    128 + signal.SIGTERM,
+    -signal.SIGTERM,
+    128 + signal.SIGINT,
+    -signal.SIGINT,
+)  # a cluster's preemption, Ctrl-C
+_STOPPED_BEFORE_ITS_END = "a signal stopped it before its end; the same call goes on with it"
 _PATIENCE = 10.0  # seconds that a process has to end once it is asked to
 
 
@@ -50,7 +59,10 @@ def run_trial(
     stop = stop or threading.Event()
     mode = () if wandb is None else (wandb,)
     while True:
-        outcome = _run_if_free(study, trial, environment or {}, stop, worker, mode)
+        try:
+            outcome = _run_if_free(study, trial, environment or {}, stop, worker, mode)
+        except CannotWriteError as error:  # not even the lock
+            return Outcome(trial.name, "failed", log=study.folder_of(trial) / "trial.log", message=str(error))
         if outcome.status != "held" or not wait:
             return outcome
         if stop.wait(_PATIENCE / 10):
@@ -73,7 +85,7 @@ def _run_if_free(
         if lock is None:
             return Outcome(trial.name, "held")
         try:
-            if study.row(trial) is not None:
+            if study.row(trial) is not None and not study.lost_files(trial):
                 return Outcome(trial.name, "was finished")
             study.hand_over(trial)
             threads = str(study.plan.threads)
@@ -83,15 +95,18 @@ def _run_if_free(
             words = [*worker, str(study.folder), folder.name, *mode]
             status = _status_of(start_tethered(words, log, variables, lock), stop)
             seconds = time.monotonic() - started
+            if status in _STOPPED:
+                return Outcome(trial.name, "stopped", seconds, log, _STOPPED_BEFORE_ITS_END)
             if status:
                 return Outcome(trial.name, "failed", seconds, log, _why(status, log))
-            if study.row(trial) is None:
+            if study.row(trial) is None or study.lost_files(trial):
                 return Outcome(trial.name, "failed", seconds, log, "the worker ended without an error, and no result")
         except TrialStoppedError:
             return Outcome(trial.name, "stopped", time.monotonic() - started)
         except Exception as error:  # whatever it is, the other trials go on
             log = folder / "error.log"
-            log.write_text(traceback.format_exc(), encoding="utf-8")
+            with suppress(OSError):  # it may be what is wrong
+                write_whole(log, traceback.format_exc())
             message = f"{type(error).__name__}: {error}"
             return Outcome(trial.name, "failed", time.monotonic() - started, log, message)
     return Outcome(trial.name, "finished", seconds)
@@ -104,7 +119,7 @@ def _status_of(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
             if stop.wait(_CHECK):
                 raise TrialStoppedError
     finally:
-        _end(process)
+        end_tethered(process, _PATIENCE)
     return process.returncode
 
 
@@ -115,18 +130,6 @@ def _why(status: int, log: Path) -> str:
     name = signal.Signals(-status).name
     hint = " (often for want of memory: try fewer jobs)" if -status == signal.SIGKILL else ""
     return f"ended by {name}{hint}; before: {_last_line(log)}"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that has not ended."""
-    if process.stdin:
-        # It ends with its children where nobody holds the other end.
-        process.stdin.close()
-    try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _last_line(log: Path) -> str:

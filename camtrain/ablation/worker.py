@@ -7,10 +7,10 @@ goes to the trial's log.
 from __future__ import annotations
 
 import csv
-import json
 import platform
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +19,15 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from camtrain.ablation.tether import end_with_parent, restart
-from camtrain.evaluation import NETWORK, evaluate
-from camtrain.files import write_whole
-from camtrain.loading import checkpoint_in, load_data, load_network
+from camtrain.ablation.fitted import record, recorded
+from camtrain.ablation.tether import restart
+from camtrain.evaluation import NETWORK, OtherEvaluationError, evaluate
+from camtrain.files import DamagedFileError, said_aside
+from camtrain.loading import load_data, load_network
+from camtrain.networks.checkpoint_file import checkpoint_content
 from camtrain.runs import RunSettings, TrainingStoppedError, fit
 from camtrain.study import Study, Trial
 
-_FITTED = "fitted.json"
 STOPPED = 143
 """The exit status of a worker whose training was stopped before its end, as after SIGTERM."""
 
@@ -67,11 +68,16 @@ def main(words: list[str] | None = None) -> int:
 
 
 def is_trained(study: Study, trial: Trial) -> bool:
-    """Whether a trial has been trained, and tested if that is planned."""
-    record = study.folder_of(trial) / _FITTED
-    if not record.is_file():
+    """Whether the training of a trial reached its end, and was tested if that is planned.
+
+    A record of it that is damaged is set aside; the training, resumed from its last checkpoint, makes it again.
+    """
+    try:
+        found = recorded(study, trial)
+    except DamagedFileError as error:
+        print(f"{said_aside(error)}; the training is taken up again", file=sys.stderr)
         return False
-    return bool(json.loads(record.read_text(encoding="utf-8")).get("test", True)) or not study.plan.test
+    return found is not None and (found.test or not study.plan.test)
 
 
 def train_trial(study: Study, trial: Trial, wandb: str | None = None, train: Train = fit) -> None:
@@ -82,6 +88,9 @@ def train_trial(study: Study, trial: Trial, wandb: str | None = None, train: Tra
         trial: One of its trials.
         wandb: W&B's mode; `None` is the study's.
         train: Trains a configuration.
+
+    Raises:
+        TrainingStoppedError: If the training was stopped before its end.
     """
     plan, folder = study.plan, study.folder_of(trial)
     settings = RunSettings(
@@ -96,8 +105,7 @@ def train_trial(study: Study, trial: Trial, wandb: str | None = None, train: Tra
     )
     run = train(folder / "config.yaml", settings)
     if is_first_process():
-        found = {"run": run.name, "checkpoint": checkpoint_in(run).name, "test": plan.test}
-        write_whole(folder / _FITTED, json.dumps(found, indent=2) + "\n")
+        record(study, trial, run)
 
 
 def score_trial(study: Study, trial: Trial) -> None:
@@ -106,11 +114,16 @@ def score_trial(study: Study, trial: Trial) -> None:
     Args:
         study: The study.
         trial: One of its trials.
+
+    Raises:
+        ValueError: If a file that it needs is damaged.
     """
-    found = json.loads((study.folder_of(trial) / _FITTED).read_text(encoding="utf-8"))
-    run = study.folder_of(trial) / found["run"]
-    checkpoint = run / "checkpoints" / found["checkpoint"]
-    scores: dict[str, Any] = {**_logged(run, checkpoint), **_scored(study, trial, checkpoint)}
+    found = recorded(study, trial)
+    assert found is not None  # it is trained
+    scores: dict[str, Any] = {
+        **_logged(found.run, found.checkpoint),
+        **_scored(study, trial, found.checkpoint),
+    }
     study.write_row(trial, scores | provenance())
 
 
@@ -124,9 +137,14 @@ def _logged(run: Path, checkpoint: Path) -> dict[str, float]:
 
     Validation is that of the scored checkpoint, as test and maps are.
     """
-    steps = int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return last_values(csv.DictReader(file), steps)
+    steps = int(checkpoint_content(checkpoint)["global_step"])
+    path = run / "metrics.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return last_values(csv.DictReader(file, strict=True), steps)
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        said = said_aside(DamagedFileError(path, str(error)))
+        raise ValueError(f"{said}; the same call makes it again from the last checkpoint") from error
 
 
 def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, float]:
@@ -157,7 +175,13 @@ def _scored(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float | N
         return {}
     network = load_network(checkpoint)
     data = load_data(checkpoint, network)
-    scores = evaluate(network, data, folder=study.evaluation_of(trial), **plan.arguments())
+    folder = study.evaluation_of(trial)
+    try:
+        scores = evaluate(network, data, folder=folder, **plan.arguments())
+    except OtherEvaluationError as error:
+        # The folder is the trial's: its scores are those of an earlier checkpoint, or of an earlier version.
+        print(f"{error.reason}; the maps are scored from the beginning", file=sys.stderr)
+        scores = evaluate(network, data, folder=folder, fresh=True, **plan.arguments())
     return {
         f"evaluated/{each.metric}" + (f"/{each.method}" if each.method != NETWORK else ""): _finite(each.value)
         for each in scores
@@ -190,6 +214,15 @@ def _commit() -> str:
         return ""
 
 
+def _in_a_line() -> int:
+    """Do as the command line says; the last line of what is printed says what went wrong."""
+    try:
+        return main()
+    except (ValueError, OSError) as error:
+        traceback.print_exc()
+        print(error, file=sys.stderr)
+        return 1
+
+
 if __name__ == "__main__":
-    end_with_parent()
-    sys.exit(main())
+    sys.exit(_in_a_line())

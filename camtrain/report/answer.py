@@ -10,7 +10,13 @@ from markupsafe import escape
 
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
-from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
+from camtrain.report.score_columns import (
+    PREFIX,
+    SELECTION_PREFIX,
+    ScoreColumn,
+    gaining_scores,
+    leakage_scores,
+)
 from camtrain.report.sentences import Margins, answer_sentence, rule_sentence
 from camtrain.report.table import Table
 from camtrain.report.tables import points_table
@@ -52,12 +58,14 @@ class Answer:
     """The answer of a study. It prints as a sentence and a table of the points.
 
     Attributes:
-        best: The best point by the rule; `None` if no point within the margin gains anything.
+        best: The best point by the rule; `None` if no point within the margins gains anything, or if the one that
+            validation images chose does not gain on test images.
         compared: All points with a finished run, each against its baseline.
         scores: The scores whose mean is the gain.
         accuracy: Column of the accuracy, such as `test/accuracy`; empty if no run has one.
         sentence: The answer in words.
         rule: The rule in words.
+        on_validation: Whether the point was chosen by validation images, and `compared` is of test images.
     """
 
     best: PointComparison | None
@@ -66,6 +74,7 @@ class Answer:
     accuracy: str
     sentence: str
     rule: str
+    on_validation: bool = False
 
     @cached_property
     def table(self) -> Table:
@@ -114,20 +123,56 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     """
     if split not in _ACCURACIES:
         raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")
+    accuracy = _accuracy(points, _ACCURACIES[split])
     scores = gaining_scores(points, rule.score)
+    compared = _compared(points, scores, accuracy, PREFIX)
+    # The images that choose must not be those that judge.
+    selected = _selection(points, rule, compared) if split == "test" else None
+    choosing = compared if selected is None else selected
+    within = [each for each in choosing if not each.is_baseline and each.keeps_accuracy(rule.margin)]
+    others = [each for each in within if each.keeps_leakage(rule.leakage_margin)]
+    chosen = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
+    best = next((each for each in compared if chosen is not None and each.runs is chosen.runs), None)
+    leaks = any(each.leakage.count for each in choosing)
+    margins = Margins(rule.margin, rule.leakage_margin if leaks else None, selected is not None)
+    return Answer(
+        best if best is not None and best.gain.mean > 0 else None,
+        compared,
+        scores,
+        accuracy,
+        answer_sentence(best, compared, scores, margins, rule.score, choosing),
+        rule_sentence(scores, margins, rule.score),
+        selected is not None,
+    )
+
+
+def _accuracy(points: Sequence[PointRuns], names: Sequence[str]) -> str:
+    """An accuracy that all runs have, so that all can be compared; runs from before may have more."""
     rows = [row for point in points for row in point.rows.values()]
-    known = {name: [number(row, name) is not None for row in rows] for name in _ACCURACIES[split]}
-    # An accuracy that all runs have, so that all can be compared; runs from before may have more.
-    accuracy = next((name for has in (all, any) for name, of_rows in known.items() if rows and has(of_rows)), "")
-    leakages = leakage_scores(points)
-    compared = [
+    known = {name: [number(row, name) is not None for row in rows] for name in names}
+    return next((name for has in (all, any) for name, of_rows in known.items() if rows and has(of_rows)), "")
+
+
+def _compared(
+    points: Sequence[PointRuns], scores: Sequence[ScoreColumn], accuracy: str, prefix: str
+) -> list[PointComparison]:
+    leakages = leakage_scores(points, prefix)
+    return [
         point_comparison(point, baseline_of(point, points), scores, accuracy, leakages)
         for point in points
         if point.rows
     ]
-    within = [each for each in compared if not each.is_baseline and each.keeps_accuracy(rule.margin)]
-    others = [each for each in within if each.keeps_leakage(rule.leakage_margin)]
-    best = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
-    margins = Margins(rule.margin, rule.leakage_margin if leakages else None)
-    sentence = answer_sentence(best, compared, scores, margins, rule.score)
-    return Answer(best, compared, scores, accuracy, sentence, rule_sentence(scores, margins, rule.score))
+
+
+def _selection(
+    points: Sequence[PointRuns], rule: Rule, reported: Sequence[PointComparison]
+) -> list[PointComparison] | None:
+    """The comparisons on validation images; `None` if a point that can be reported lacks its scores on them."""
+    try:
+        scores = gaining_scores(points, rule.score, SELECTION_PREFIX)
+    except ValueError:
+        return None
+    accuracy = _accuracy(points, _ACCURACIES["val"])
+    found = _compared(points, scores, accuracy, SELECTION_PREFIX)
+    is_whole = all(not mine.obstacle or theirs.obstacle for mine, theirs in zip(found, reported, strict=True))
+    return found if scores and is_whole else None

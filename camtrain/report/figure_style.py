@@ -15,6 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from camtrain.files import whole_file, write_whole
+
 # The palette of Okabe and Ito without black and yellow, which vanish on dark and on light paper. Lines also differ in
 # marker and dashes, so that no line is told apart by its color alone.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -71,17 +73,16 @@ def write_figure(figure: Figure, path: Path) -> list[Path]:
     Returns:
         Both paths, the PNG first.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     FigureCanvasAgg(figure)
-    with matplotlib.rc_context({"savefig.facecolor": "white"}):
-        figure.savefig(png, dpi=150)
+    with matplotlib.rc_context({"savefig.facecolor": "white"}), whole_file(png) as unfinished:
+        figure.savefig(unfinished, dpi=150)
     FigureCanvasSVG(figure)
     text = io.StringIO()
     # The salt makes the ids of an SVG reproducible, and different from those of the other figures of a page.
     with matplotlib.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    svg.write_text(text.getvalue().replace(_INK, "currentColor"), encoding="utf-8")
+    write_whole(svg, re.sub(r"<[^>]*>", lambda tag: tag[0].replace(_INK, "currentColor"), text.getvalue()))
     return [png, svg]
 
 
@@ -97,11 +98,17 @@ def inline_svg(path: Path, title: str) -> str:
     text = path.read_text(encoding="utf-8")
     element = text[text.index("<svg") :]
     # An id is unique within a file; on a page with several files it needs a prefix.
-    element = re.sub(r'id="([^"]+)"', rf'id="{path.stem}-\1"', element)
-    element = re.sub(r'(href="#|url\(#)', rf"\1{path.stem}-", element)
+    # Only in tags: text may say the same.
+    element = re.sub(r"<[^>]*>", lambda tag: _with_prefix(tag[0], path.stem), element)
     head, rest = element.split(">", 1)
     width = re.search(r'width="([\d.]+)pt"', head)
     assert width is not None  # matplotlib's files have one
     head = re.sub(r' height="[^"]+"', "", head, count=1)
     named = f'role="img" aria-label="{escape(title)}" style="min-width: min({width[1]}pt, 32rem)"'
     return f"{head} {named}>{rest}"
+
+
+def _with_prefix(tag: str, prefix: str) -> str:
+    """A tag with a prefix before the ids that it has and names."""
+    tag = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', tag)
+    return re.sub(r'(href="#|url\(#)', rf"\1{prefix}-", tag)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camtrain.evaluation import Gallery, read_gallery
+from camtrain.files import DamagedFileError, file_name, said_aside, whole_file
+from camtrain.messages import CamtrainWarning, printable
 from camtrain.methods import method_title
 from camtrain.pictures import Panel, Tile, class_name, contact_sheet, map_tile, note_tile, write_png
+from camtrain.pictures.contact_sheet import GAP, TILE, TITLE
 from camtrain.report.points import PointRuns
-from camtrain.study import Study
+from camtrain.study import MADE_AGAIN, Study, Trial
 
 _LARGEST_FILE = 900_000  # bytes of one sheet on the page
 _RIGHT, _WRONG = "black", "#b00020"
-
-Gallery = dict[str, np.ndarray]
-"""The arrays of a `gallery.npz`."""
+_MOST_IMAGES, _MOST_PIXELS = 100, 40_000_000  # of one sheet
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,23 @@ class MapSheets:
     Attributes:
         paths: The path of the sheet of each method; empty if no run has a gallery.
         left_out: Labels of the points whose galleries show other images.
+        fewer: The number of images that are shown and of those in the galleries; `None` if all are shown.
     """
 
     paths: dict[str, Path]
     left_out: list[str]
+    fewer: tuple[int, int] | None = None
 
     @property
     def note(self) -> str:
-        """A sentence about the points that are left out; empty if there are none."""
-        if not self.left_out:
-            return ""
-        return f"Left out of the pictures, since their images are not the first point's: {'; '.join(self.left_out)}."
+        """What is left out of the pictures, in sentences; empty if nothing is."""
+        said = []
+        if self.left_out:
+            others = "; ".join(self.left_out)
+            said.append(f"Left out of the pictures, since their images are not the first point's: {others}.")
+        if self.fewer:
+            said.append(f"The pictures show the first {self.fewer[0]} of {self.fewer[1]} images.")
+        return " ".join(said)
 
 
 def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSheets:
@@ -51,7 +60,10 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSh
     Args:
         study: The study whose runs made galleries.
         points: The points to show; a point without a gallery is skipped.
-        folder: Where `maps_<method>.png` is written.
+        folder: Where `maps_<method>.png` is written, and nothing elsewhere.
+
+    Warns:
+        CamtrainWarning: If a gallery is damaged; it is set aside.
     """
     seed, found = _galleries(study, points)
     if not found:
@@ -59,14 +71,24 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSh
     first = found[0][1]
     galleries = [(label, gallery) for label, gallery in found if _same_images(first, gallery)]
     left_out = [label for label, gallery in found if not _same_images(first, gallery)]
-    folder.mkdir(parents=True, exist_ok=True)
-    sheets = {}
+    sheets, shown = {}, _shown_images(first, 1 + len(galleries))
     for method in _methods(galleries):
-        rows = [_row(place, method, galleries) for place in range(len(first["indices"]))]
-        path = folder / f"maps_{method}.png"
-        write_png(contact_sheet(rows, f"{method_title(method)}, seed {seed}"), path, _LARGEST_FILE)
+        rows = [_row(place, method, galleries) for place in range(shown)]
+        # The names of methods come from files that somebody else may have made.
+        path = folder / f"maps_{file_name(method)}.png"
+        sheet = contact_sheet(rows, f"{printable(method_title(method))}, seed {seed}")
+        with whole_file(path) as unfinished:
+            write_png(sheet, unfinished, _LARGEST_FILE)
         sheets[method] = path
-    return MapSheets(sheets, left_out)
+    count = len(first["indices"])
+    return MapSheets(sheets, left_out, (shown, count) if shown < count else None)
+
+
+def _shown_images(gallery: Gallery, columns: int) -> int:
+    """The number of images that fit on one sheet."""
+    height, width = sorted(gallery["pictures"].shape[1:3])
+    of_row = columns * (TILE + TITLE + GAP) ** 2 * width / height
+    return int(min(len(gallery["indices"]), _MOST_IMAGES, max(1, _MOST_PIXELS // of_row)))
 
 
 def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tuple[str, Gallery]]]:
@@ -75,13 +97,22 @@ def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tup
     for seed in study.plan.seeds:
         found = []
         for runs in points:
-            path = study.evaluation_of(runs.trials[seed]) / "gallery.npz" if seed in runs.trials else None
-            if path is not None and path.is_file():
-                with np.load(path) as arrays:
-                    found.append((runs.label, dict(arrays)))
+            gallery = _gallery(study, runs.trials[seed]) if seed in runs.trials else None
+            if gallery is not None:
+                found.append((runs.label, gallery))
         if len(found) > len(best[1]):
             best = seed, found
     return best
+
+
+def _gallery(study: Study, trial: Trial) -> Gallery | None:
+    """The gallery of a trial; `None` if there is none, or it is damaged."""
+    path = study.evaluation_file(trial, "gallery.npz")
+    try:
+        return None if path is None else read_gallery(path)
+    except DamagedFileError as error:
+        warnings.warn(f"{said_aside(error)}; {MADE_AGAIN}", CamtrainWarning, stacklevel=2)
+        return None
 
 
 def _same_images(one: Gallery, other: Gallery) -> bool:
@@ -121,4 +152,4 @@ def _tile(name: str, picture: Tensor, label: int, method: str, place: int, galle
 
 def _named(gallery: Gallery, index: int) -> str:
     """The name of a class, or its number if the gallery has no names."""
-    return class_name(gallery["class_names"].tolist() if "class_names" in gallery else None, index)
+    return printable(class_name(gallery["class_names"].tolist() if "class_names" in gallery else None, index))

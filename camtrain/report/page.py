@@ -11,12 +11,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from camtrain.messages import printable
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import inline_svg
 from camtrain.report.points import PointRuns, short
 from camtrain.report.table import Table
 from camtrain.report.value_names import value_names
-from camtrain.study import Study
+from camtrain.study import Row, Study
 
 _PROVENANCE = ("commit", "device")
 
@@ -71,7 +72,7 @@ def page(
         trim_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        title=f"Study {study.plan.name}",
+        title=f"Study {printable(study.plan.name)}",
         finished=sum(len(runs.rows) for runs in points),
         planned_runs=len(study.trials),
         answer=answer,
@@ -80,7 +81,8 @@ def page(
         sections=[section for section in sections if section.figures],
         tables=tables,
         commands=[
-            *([shlex.join(study.plan.command)] if study.plan.command else []),
+            # Of a study that somebody else made, no other command is shown to be copied.
+            *([shlex.join(study.plan.command)] if study.plan.command[:2] == ("camtrain", "ablate") else []),
             f"camtrain report {shlex.quote(str(study.folder))}",
         ],
         provenance=_provenance(points),
@@ -97,7 +99,7 @@ def _planned(study: Study) -> list[tuple[str, str]]:
     grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in plan.axes]
     scores = "none" if plan.evaluation is None else str(plan.evaluation)
     seeds = ", ".join(map(str, plan.seeds))
-    return [("configuration", plan.config), *grid, ("seeds", seeds), ("scores of the maps", scores)]
+    return [("configuration", printable(plan.config)), *grid, ("seeds", seeds), ("scores of the maps", scores)]
 
 
 def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:
@@ -105,6 +107,10 @@ def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:
     rows = [row for runs in points for row in runs.rows.values()]
     columns = [column for column in rows[0] if column in _PROVENANCE or column.startswith("version/")]
     return [
-        (column.removeprefix("version/"), ", ".join(dict.fromkeys(str(row[column]) for row in rows if column in row)))
+        (printable(column.removeprefix("version/")), ", ".join(dict.fromkeys(_text(row, column) for row in rows)))
         for column in columns
     ]
+
+
+def _text(row: Row, column: str) -> str:
+    return printable(str(row.get(column, "–")))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from camtrain.report.points import Estimate, PointRuns, number
 from camtrain.report.score_columns import ScoreColumn
+from camtrain.report.trained_scores import trained_scores
 from camtrain.study import Row
 
 _NONE = Estimate.of([])
+Verdict = Literal["kept", "lost", "open"]
 _ROUNDING = 1e-6  # accuracies are logged in float32, and a loss of exactly the margin is allowed
 
 
@@ -29,6 +32,9 @@ class PointComparison:
             scored) is subtracted on either side. Only scores with a control count; NaN if there are none.
         leakage: How much more the maps of the point leak, as a fraction, on the mean over the methods. NaN if leakage
             was not scored for both.
+        trained: The scores that the regularizer of the point trains by construction, of those in the gain.
+        of_trained: The gain in them alone; NaN if there are none.
+        of_others: The gain in the scores that it does not train; NaN if there are none.
     """
 
     runs: PointRuns
@@ -38,6 +44,9 @@ class PointComparison:
     accuracy: Estimate
     beyond: Estimate = _NONE
     leakage: Estimate = _NONE
+    trained: Sequence[ScoreColumn] = ()
+    of_trained: Estimate = _NONE
+    of_others: Estimate = _NONE
 
     def __str__(self) -> str:
         if self.is_baseline:
@@ -72,6 +81,22 @@ class PointComparison:
         """Whether the point loses at most this fraction of accuracy on the mean; false if its accuracy is unknown."""
         return self.accuracy.mean >= -margin - _ROUNDING
 
+    def accuracy_verdict(self, margin: float) -> Verdict:
+        """What the seeds at hand can tell of the accuracy, by its 95 % interval.
+
+        Args:
+            margin: How much may be lost, as a fraction.
+
+        Returns:
+            `kept` if the whole interval is within the margin, `lost` if none of it is, else `open`: as with one seed.
+        """
+        if self.accuracy.interval is None:
+            return "open"
+        low, high = self.accuracy.interval
+        if low >= -margin - _ROUNDING:
+            return "kept"
+        return "lost" if high < -margin - _ROUNDING else "open"
+
     def keeps_leakage(self, margin: float) -> bool:
         """Whether the maps leak at most this fraction more on the mean; true if leakage was not scored."""
         return self.leakage.count == 0 or self.leakage.mean <= margin + _ROUNDING
@@ -96,18 +121,22 @@ def point_comparison(
         leakages: The scores of leakage, one for each method.
     """
     pairs = [(row, baseline.rows[seed]) for seed, row in runs.rows.items() if seed in baseline.rows]
-    of_scores = [(score.direction, _differences(pairs, score.column)) for score in scores]
-    shared = [[sign * each for each in found] for sign, found in of_scores if found and len(found) == len(pairs)]
+    gains = {score: found for score in scores if (found := _gains(pairs, score))}
+    config = next(iter(runs.trials.values())).config if runs.trials else {}
+    trained = trained_scores(config, list(gains))
     beyond = [found for score in scores if (found := _beyond(pairs, score))]
     leaked = [_differences(pairs, score.column) for score in leakages]
     return PointComparison(
         runs,
         baseline,
-        _mean_of(shared),
-        len(shared),
+        _mean_of(list(gains.values())),
+        len(gains),
         Estimate.of(_differences(pairs, accuracy)),
         _mean_of(beyond),
         _mean_of([found for found in leaked if found and len(found) == len(pairs)]),
+        trained,
+        _mean_of([gains[score] for score in trained]),
+        _mean_of([found for score, found in gains.items() if score not in trained]),
     )
 
 
@@ -130,6 +159,12 @@ def _differences(pairs: Sequence[tuple[Row, Row]], column: str) -> list[float]:
     """First minus second for each pair in which both have a number."""
     found = [(number(mine, column), number(theirs, column)) for mine, theirs in pairs]
     return [mine - theirs for mine, theirs in found if mine is not None and theirs is not None]
+
+
+def _gains(pairs: Sequence[tuple[Row, Row]], score: ScoreColumn) -> list[float]:
+    """How much better each pair's score is; empty if a pair lacks it."""
+    found = _differences(pairs, score.column)
+    return [score.direction * each for each in found] if len(found) == len(pairs) else []
 
 
 def _beyond(pairs: Sequence[tuple[Row, Row]], score: ScoreColumn) -> list[float]:

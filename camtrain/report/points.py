@@ -10,12 +10,15 @@ from typing import Any
 
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.messages import printable
 from camtrain.report.value_names import value_key, value_names
 from camtrain.study import Row, Study, Trial
 from camtrain.study.trial import shown
 
 WEIGHT = "model.regularizer_weight"
 """The configuration key of λ; a point with λ = 0 is a baseline."""
+
+_LARGEST_NUMBER = 10**300
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,35 @@ class Estimate:
         """
         if self.count < 2:
             return None
-        half = float(stats.t.ppf(0.975, self.count - 1)) * self.std / math.sqrt(self.count)
+        half = _half_width(self.std, self.count)
         return self.mean - half, self.mean + half
+
+    def seeds_to_tell_from(self, bound: float) -> int | None:
+        """The number of seeds with which the 95 % interval would leave out a bound.
+
+        An estimate of power: mean and standard deviation are taken to stay what they are.
+
+        Args:
+            bound: The number to tell the mean from.
+
+        Returns:
+            The smallest such number; `None` if there is no standard deviation, or more than 1000 would be needed.
+
+        Example:
+            >>> Estimate.of([1.0, 2.0, 3.0]).seeds_to_tell_from(0.0)
+            4
+        """
+        if self.count < 2:
+            return None
+        distance = abs(self.mean - bound)
+        return next((n for n in range(2, _MOST_SEEDS + 1) if _half_width(self.std, n) < distance), None)
+
+
+_MOST_SEEDS = 1000
+
+
+def _half_width(std: float, count: int) -> float:
+    return float(stats.t.ppf(0.975, count - 1)) * std / math.sqrt(count)
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,6 +171,8 @@ def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
 def number(row: Row, column: str) -> float | None:
     """A value of a row if it is a finite number, otherwise `None`."""
     value = row.get(column)
+    if isinstance(value, int) and abs(value) > _LARGEST_NUMBER:  # JSON has integers that no float can hold
+        return None
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
@@ -151,4 +183,4 @@ def short(key: str) -> str:
         >>> short("model.regularizer_weight"), short("model.regularizer.distance")
         ('λ', 'distance')
     """
-    return "λ" if key == WEIGHT else key.rpartition(".")[2]
+    return "λ" if key == WEIGHT else printable(key.rpartition(".")[2])

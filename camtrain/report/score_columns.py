@@ -11,6 +11,9 @@ from camtrain.methods import CONTROLS, SHUFFLED, TITLES, control_of, is_control,
 from camtrain.report.points import PointRuns, number
 
 PREFIX = "evaluated/"
+"""Of the columns with the scores that are reported."""
+SELECTION_PREFIX = "validated/"
+"""Of the columns with the scores on validation images, by which the best point is chosen."""
 LEAKAGE = "map_leakage"
 """The metric for which the rule refuses points."""
 # `win` compares the methods of one network with each other, and says nothing about another network. Leakage is a limit
@@ -26,15 +29,17 @@ class ScoreColumn:
     Attributes:
         metric: The name of the metric in `METRICS`.
         method: The name of the method that made the maps; empty for a score of the network itself.
+        prefix: Of the column.
     """
 
     metric: str
     method: str
+    prefix: str = PREFIX
 
     @property
     def column(self) -> str:
         """The name of the column."""
-        return f"{PREFIX}{self.metric}" + (f"/{self.method}" if self.method else "")
+        return f"{self.prefix}{self.metric}" + (f"/{self.method}" if self.method else "")
 
     @property
     def title(self) -> str:
@@ -57,7 +62,7 @@ class ScoreColumn:
         if self.is_control or not self.method:
             return []
         names = (control_of(control, self.method) for control in (SHUFFLED, *CONTROLS))
-        return [ScoreColumn(self.metric, name).column for name in names]
+        return [ScoreColumn(self.metric, name, self.prefix).column for name in names]
 
     @property
     def direction(self) -> int:
@@ -70,38 +75,44 @@ class ScoreColumn:
         return "↑" if self.direction > 0 else "↓"
 
 
-def score_columns(points: Sequence[PointRuns]) -> list[ScoreColumn]:
-    """The columns in which some run has a number, metric by metric in the order of `METRICS`."""
+def score_columns(points: Sequence[PointRuns], prefix: str = PREFIX) -> list[ScoreColumn]:
+    """The columns in which some run has a number, metric by metric in the order of `METRICS`.
+
+    Args:
+        points: The points of the study.
+        prefix: Of the columns.
+    """
     present = {
         column
         for point in points
         for row in point.rows.values()
         for column in row
-        if column.startswith(PREFIX) and number(row, column) is not None
+        if column.startswith(prefix) and number(row, column) is not None
     }
-    found = []
-    for column in present:
-        metric, _, method = column.removeprefix(PREFIX).partition("/")
-        if metric in METRICS:
-            found.append(ScoreColumn(metric, method))
     methods = ["", *TITLES]
     methods += [*CONTROLS, *(control_of(SHUFFLED, method) for method in TITLES)]
+    found = []
+    for column in present:
+        metric, _, method = column.removeprefix(prefix).partition("/")
+        if metric in METRICS and method in methods:  # of a version that has others, these are left out
+            found.append(ScoreColumn(metric, method, prefix))
     order = list(METRICS)
     return sorted(found, key=lambda score: (order.index(score.metric), methods.index(score.method)))
 
 
-def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[ScoreColumn]:
+def gaining_scores(points: Sequence[PointRuns], chosen: str | None, prefix: str = PREFIX) -> list[ScoreColumn]:
     """The scores whose mean is the gain.
 
     Args:
         points: The points of the study.
         chosen: A metric, or metric/method. `None` is every metric of faithfulness and localization except `win`,
             leakage, and those that show another one in other units. Scores of controls are left out.
+        prefix: Of the columns.
 
     Raises:
         ValueError: If the study does not have the chosen score.
     """
-    scores = score_columns(points)
+    scores = score_columns(points, prefix)
     if chosen is None:
         return [score for score in scores if _counts(score)]
     found = [
@@ -115,9 +126,9 @@ def gaining_scores(points: Sequence[PointRuns], chosen: str | None) -> list[Scor
     return found
 
 
-def leakage_scores(points: Sequence[PointRuns]) -> list[ScoreColumn]:
+def leakage_scores(points: Sequence[PointRuns], prefix: str = PREFIX) -> list[ScoreColumn]:
     """The scores of leakage, one for each method; none if the study did not score it."""
-    return [score for score in score_columns(points) if score.metric == LEAKAGE and not score.is_control]
+    return [score for score in score_columns(points, prefix) if score.metric == LEAKAGE and not score.is_control]
 
 
 def _counts(score: ScoreColumn) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from camtrain.report.point_comparison import PointComparison, in_points
+from camtrain.report.points import Estimate
 from camtrain.report.score_columns import ScoreColumn
 
 
@@ -16,14 +17,21 @@ class Margins:
     Attributes:
         accuracy: How much accuracy, as a fraction.
         leakage: How much more its maps may leak, as a fraction; `None` if leakage was not scored.
+        on_validation: True if the point is chosen by validation images, and its figures are of test images.
     """
 
     accuracy: float
     leakage: float | None = None
+    on_validation: bool = False
 
     def refuses(self, each: PointComparison) -> bool:
         """Whether a point keeps its accuracy and leaks too much."""
         return self.leakage is not None and each.keeps_accuracy(self.accuracy) and not each.keeps_leakage(self.leakage)
+
+    @property
+    def images(self) -> str:
+        """What the figures of a choice are of, to be put behind them."""
+        return " on validation images" if self.on_validation else ""
 
 
 def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None) -> str:
@@ -42,11 +50,17 @@ def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str |
         meaning = (
             "Leakage is how much more probable a class becomes when its map lies over an image or noise without it. "
         )
+    estimate = (
+        "The point is chosen by validation images. The figures quoted are of test images, which had no part in the "
+        "choice."
+        if margins.on_validation
+        else "The best of several points was chosen for its gain, so its estimate is optimistic."
+    )
     return (
-        f"The best point is the one with the largest gain in {what}, on the mean over seeds, among those {limits}. A "
-        "gain is a difference to the baseline in percentage points, counted so that more is better, seed by seed, over "
-        f"the scores that all compared runs have. {meaning}Intervals are 95 % intervals by Student's t over the seeds. "
-        "The best of several points was chosen for its gain, so its estimate is optimistic."
+        f"The best point is the one with the largest gain in {what}{margins.images}, on the mean over seeds, among "
+        f"those {limits}. A gain is a difference to the baseline in percentage points, counted so that more is better, "
+        f"seed by seed, over the scores that all compared runs have. {meaning}Intervals are 95 % intervals by "
+        f"Student's t over the seeds; the number of seeds that would tell is estimated from their spread. {estimate}"
     )
 
 
@@ -64,23 +78,29 @@ def answer_sentence(
     scores: Sequence[ScoreColumn],
     margins: Margins,
     chosen: str | None,
+    choosing: Sequence[PointComparison] | None = None,
 ) -> str:
     """The answer of a study.
 
     Args:
-        best: The best point, if one gains anything.
-        compared: All points with a finished run.
+        best: The point that was chosen, if one gains anything on the images that it was chosen by.
+        compared: All points with a finished run, on the images that are reported.
         scores: The scores whose mean is the gain.
         margins: What a point may lose.
         chosen: The score that the rule names, if it names one.
+        choosing: All points with a finished run, on the images by which one is chosen; `None` is `compared`.
     """
     others = [each for each in compared if not each.is_baseline]
     if not scores:
         return "No maps were scored, so there is no answer about them; the table has the accuracies."
     if not others:
         return "Only the baseline is finished, so there is nothing to compare it with yet."
-    known = [each for each in others if not each.obstacle]
-    told = _told(best, known, scores, margins, chosen) if known else "Nothing can be compared yet."
+    choosing = compared if choosing is None else choosing
+    known = [each for each in choosing if not each.is_baseline and not each.obstacle]
+    if best is not None:
+        told = _told_of_best(best, scores, margins, chosen)
+    else:
+        told = _told_of_none(known, scores, margins, chosen) if known else "Nothing can be compared yet."
     return " ".join([told, *_refused(known, margins), *_left_out(others)])
 
 
@@ -90,7 +110,8 @@ def _refused(others: Sequence[PointComparison], margins: Margins) -> list[str]:
     if not labels or margins.leakage is None:
         return []
     return [
-        f"Refused, since the maps leak over {_points(margins.leakage)} more than the baseline's: {'; '.join(labels)}."
+        f"Refused, since the maps leak over {_points(margins.leakage)} more than the baseline's{margins.images}: "
+        f"{'; '.join(labels)}."
     ]
 
 
@@ -104,45 +125,104 @@ def _left_out(others: Sequence[PointComparison]) -> list[str]:
     return [f"Left out: {'; '.join(groups)}."] if groups else []
 
 
-def _told(
-    best: PointComparison | None,
-    others: Sequence[PointComparison],
-    scores: Sequence[ScoreColumn],
-    margins: Margins,
-    chosen: str | None,
+def _told_of_none(
+    others: Sequence[PointComparison], scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None
 ) -> str:
-    """The sentence about the points that can be compared."""
-    if best is None:
-        margin = margins.accuracy
-        within = [each for each in others if each.keeps_accuracy(margin)]
-        if not within:
-            return f"No point keeps its accuracy within {_points(margin)} of the baseline's."
-        within = [each for each in within if not margins.refuses(each)]
-        if not within:
-            return f"No point keeps its accuracy within {_points(margin)} of the baseline's without leaking too much."
-        nearest = max(within, key=lambda each: each.gain.mean)
-        what = _what(nearest.scores, len(scores), chosen)
-        return (
-            f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its accuracy the best, "
-            f"{nearest.runs.label}, changes {what} by {in_points(nearest.gain)}."
-        )
-    interval = best.gain.interval
-    is_certain = interval is not None and interval[0] > 0
+    """The sentence where no point is the best."""
+    margin = margins.accuracy
+    within = [each for each in others if each.keeps_accuracy(margin)]
+    if not within:
+        return _told_of_lost_accuracy(others, margins)
+    within = [each for each in within if not margins.refuses(each)]
+    if not within:
+        return f"No point keeps its accuracy within {_points(margin)} of the baseline's without leaking too much."
+    nearest = max(within, key=lambda each: each.gain.mean)
+    what = _what(nearest.scores, len(scores), chosen)
+    return (
+        f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its accuracy the best, "
+        f"{nearest.runs.label}, changes {what} by {in_points(nearest.gain)}{margins.images}."
+    )
+
+
+def _told_of_lost_accuracy(others: Sequence[PointComparison], margins: Margins) -> str:
+    """The sentence where all points lose more accuracy than the margin on the mean."""
+    margin = margins.accuracy
+    told = f"No point keeps its accuracy within {_points(margin)} of the baseline's"
+    open_ones = [each for each in others if each.accuracy_verdict(margin) == "open" and each.accuracy.interval]
+    if not open_ones:
+        is_alone = any(each.accuracy.count == 1 for each in others)
+        return f"{told}{' with one seed, which has no spread to judge by' * is_alone}."
+    nearest = max(open_ones, key=lambda each: each.accuracy.mean)
+    return (
+        f"{told} on the mean over seeds. The nearest that may still do so is {nearest.runs.label}: accuracy changes by "
+        f"{in_points(nearest.accuracy)}{margins.images}, and {_cannot_tell(nearest.accuracy, -margin)}."
+    )
+
+
+def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None) -> str:
+    """The sentences about the best point."""
     what = _what(best.scores, len(scores), chosen)
-    told = (
-        f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {what} "
-        f"gains {in_points(best.gain)} against {best.baseline.label}, and accuracy changes by "
-        f"{in_points(best.accuracy)}."
-    )
+    if best.gain.mean <= 0:
+        return (
+            f"{best.runs.label} is best on validation images, and no better than {best.baseline.label} on test images: "
+            f"there {what} changes by {in_points(best.gain)}. {_told_of_accuracy(best, margins.accuracy)}"
+        )
+    is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
+    told = [f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {_gains(best, what)}"]
+    told[0] += f" against {best.baseline.label}."
+    told.append(_told_of_accuracy(best, margins.accuracy))
     if best.beyond.count:
-        told += f" Beyond the scores of control maps, the gain is {in_points(best.beyond)}."
+        told.append(f"Beyond the scores of control maps, the gain is {in_points(best.beyond)}.")
     if best.leakage.count:
-        told += f" Leakage changes by {in_points(best.leakage)}."
-    if is_certain:
-        return told
-    return f"{told} " + (
-        "With one seed there is no interval." if interval is None else "The gain's interval includes 0."
+        told.append(f"Leakage changes by {in_points(best.leakage)}.")
+    if not is_certain:
+        told.append(f"The gain is not certain: {_cannot_tell(best.gain, 0.0)}.")
+    elif best.beyond.count and not (best.beyond.interval and best.beyond.interval[0] > 0):
+        told.append(f"The gain beyond control is not certain: {_cannot_tell(best.beyond, 0.0)}.")
+    return " ".join(told)
+
+
+def _gains(best: PointComparison, what: str) -> str:
+    """What a point gains; what its regularizer trains comes first, apart from the rest."""
+    if not (best.of_trained.count and best.of_others.count):
+        return f"{what} gains {in_points(best.gain)}"
+    titles = dict.fromkeys(score.title for score in best.trained)
+    count = best.scores - len(best.trained)
+    return (
+        f"{_listed(list(titles))}, which its regularizer trains, gain{'s' * (len(titles) == 1)} "
+        f"{in_points(best.of_trained)}, the other {f'{count} scores change' if count > 1 else 'score changes'} by "
+        f"{in_points(best.of_others)}, and {what} gains {in_points(best.gain)}"
     )
+
+
+def _told_of_accuracy(best: PointComparison, margin: float) -> str:
+    """What happens to the accuracy, and whether the seeds can tell that it stays within the margin."""
+    told = f"Accuracy changes by {in_points(best.accuracy)}"
+    verdict = best.accuracy_verdict(margin)
+    if verdict == "kept":
+        return f"{told}, within the margin of {_points(margin)}."
+    if verdict == "lost":
+        return f"{told}, more than the margin of {_points(margin)}."
+    return f"{told}; {_cannot_tell(best.accuracy, -margin, f' whether it stays within {_points(margin)}')}."
+
+
+def _cannot_tell(estimate: Estimate, bound: float, question: str = "") -> str:
+    """That the seeds at hand do not tell a mean from a bound, and how many would."""
+    if estimate.count < 2:
+        return f"one seed cannot tell{question}"
+    needed = estimate.seeds_to_tell_from(bound)
+    would = "more than 1000 would be needed" if needed is None else f"about {needed} would be needed"
+    return f"{estimate.count} seeds cannot tell{question} ({would})"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Words as people list them.
+
+    Example:
+        >>> _listed(["drop", "gain", "deletion"])
+        'drop, gain and deletion'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _points(fraction: float) -> str:

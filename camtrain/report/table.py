@@ -47,7 +47,9 @@ class Table:
             |---------|
             | a \| b  |
         """
-        escaped = Table(self.title, self.headings, [[cell.replace("|", r"\|") for cell in row] for row in self.rows])
+        escaped = Table(
+            self.title, list(map(_in_markdown, self.headings)), [list(map(_in_markdown, row)) for row in self.rows]
+        )
         return f"### {self.title}\n\n{escaped._made('github')}"
 
     def latex(self) -> str:
@@ -60,3 +62,8 @@ class Table:
 
     def _made(self, form: str) -> str:
         return str(tabulate(self.rows, self.headings, tablefmt=form, disable_numparse=True))
+
+
+def _in_markdown(cell: str) -> str:
+    """A cell that no reader of Markdown takes for HTML, or for two cells."""
+    return cell.replace("<", "&lt;").replace("|", r"\|")

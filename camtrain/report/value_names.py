@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from camtrain.messages import printable
 from camtrain.study.trial import shown
 
 
@@ -28,7 +29,7 @@ def value_names(values: Iterable[Any]) -> dict[str, str]:
         names = {key: name_of(value) for key, value in by_key.items()}
         if len(set(names.values())) == len(names):
             return names
-    return {key: key for key in by_key}
+    return {key: printable(key) for key in by_key}
 
 
 def value_key(value: Any) -> str:
@@ -47,5 +48,5 @@ def _longer(value: Any) -> str:
         arguments = ", ".join(f"{key}={_longer(each)}" for key, each in value["init_args"].items())
         return f"{shown(value)}({arguments})"
     if isinstance(value, str):
-        return value
+        return printable(value)
     return repr(value) if isinstance(value, float) else shown(value)

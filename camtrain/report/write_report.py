@@ -8,7 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from camtrain.files import write_whole
+from camtrain.files import check_inside, write_whole
+from camtrain.messages import printable
 from camtrain.methods import method_title
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
@@ -53,17 +54,23 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
         rule: What makes a point the best; `None` is `Rule()`.
 
     Raises:
-        ValueError: If no run is finished, or the study does not have the score that the rule names.
+        ValueError: If no run is finished, the study does not have the score that the rule names, or its folder of
+            figures is a link that leads elsewhere.
+
+    Warns:
+        CamtrainWarning: If a file of the study is damaged; it is set aside, and the report goes without it.
     """
+    folder = check_inside(study.folder / "figures", study.folder)
     answer = answer_of(study, rule)
     points = [each.runs for each in answer.compared]
     tables = [answer.table, *metric_tables(points, answer.table.best)]
     with report_style():
-        sheets = map_sheets(study, points, study.folder / "figures")
-        sections = _sections(study, points, answer, sheets)
+        sheets = map_sheets(study, points, folder)
+        sections = _sections(study, points, answer, sheets, folder)
     path = study.folder / "report.html"
     write_whole(path, page(study, points, answer, sections, tables))
-    write_whole(study.folder / "results.md", _joined([answer.sentence, *(table.markdown() for table in tables)]))
+    words = [answer.sentence.replace("<", "&lt;"), *(table.markdown() for table in tables)]
+    write_whole(study.folder / "results.md", _joined(words))
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
     pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
     return Report(path, answer.sentence, answer.table.plain(), [sheets.note] if sheets.note else [], pictures)
@@ -73,9 +80,9 @@ def _joined(parts: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(study: Study, points: Sequence[PointRuns], answer: Answer, sheets: MapSheets) -> list[Section]:
-    folder = study.folder / "figures"
-
+def _sections(
+    study: Study, points: Sequence[PointRuns], answer: Answer, sheets: MapSheets, folder: Path
+) -> list[Section]:
     def drawn(name: str, make: Callable[[], Figure | None], title: str, caption: str) -> list[PageFigure]:
         figure = make()
         if figure is None:
@@ -122,4 +129,4 @@ def _sections(study: Study, points: Sequence[PointRuns], answer: Answer, sheets:
 
 
 def _maps_of(method: str) -> str:
-    return f"{method_title(method)} of the same images for each point"
+    return f"{printable(method_title(method))} of the same images for each point"

@@ -2,7 +2,8 @@
 
 from camtrain.study.grid import Axis, grid
 from camtrain.study.study import Row, Study
+from camtrain.study.study_file import MADE_AGAIN
 from camtrain.study.study_plan import StudyPlan
 from camtrain.study.trial import Trial
 
-__all__ = ["Axis", "Row", "Study", "StudyPlan", "Trial", "grid"]
+__all__ = ["MADE_AGAIN", "Axis", "Row", "Study", "StudyPlan", "Trial", "grid"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ class Axis:
         values: At least one value, no two the same.
 
     Raises:
-        ValueError: If the key is empty, there is no value, or a value comes twice.
+        ValueError: If the key is empty, there is no value, a value is empty or not finite, or it comes twice.
     """
 
     key: str
@@ -41,6 +42,10 @@ class Axis:
                     f"`grid`: expected values of {self.key} that YAML can hold, got {value!r}; a class is named by "
                     "{'class_path': 'camtrain.regularizers.MapL1'}"
                 ) from error
+            if isinstance(value, str) and not value.strip():
+                raise ValueError(f"`grid`: expected values of {self.key}, got an empty one; no value at all is null")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"`grid`: expected finite values of {self.key}, got {value}")
         if not self.key or not self.values:
             raise ValueError(f"`grid`: expected a key and at least one value, got {self.key!r} and {self.values!r}")
         if len({repr(value) for value in self.values}) < len(self.values):

@@ -5,14 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped, unused-ignore]
-
-from camtrain.files import write_whole
+from camtrain.evaluation import evaluation_files
+from camtrain.files import (
+    DamagedFileError,
+    check_inside,
+    file_hash,
+    is_plain_name,
+    read_sealed,
+    said_aside,
+    spreadsheet_cell,
+    write_sealed,
+    write_whole,
+)
+from camtrain.messages import CamtrainWarning
+from camtrain.study.config_file import read_config, write_config
 from camtrain.study.evaluation_words import evaluation_hash
+from camtrain.study.row_file import Entry, is_half_trained, read_entry, write_entry
+from camtrain.study.study_file import (
+    MADE_AGAIN,
+    TrialEntry,
+    study_content,
+    warn_of_damage,
+    write_study_content,
+)
 from camtrain.study.study_plan import StudyPlan, evaluation_from_json
 from camtrain.study.trial import Trial
 
@@ -34,6 +54,9 @@ class Study:
     A trial is known by its whole configuration. A new plan takes over the trials that it shares with an earlier one, in
     the folders that they have. The others stay in `trials` and are not in the table.
 
+    A file that is damaged is set aside as `<name>.damaged`, and a `CamtrainWarning` says so. `study.json` is made again
+    from its copy, `.study.json`. A trial without its `row.json` is not finished.
+
     Args:
         folder: The folder of the study.
         plan: What is run.
@@ -45,22 +68,23 @@ class Study:
         self.plan = plan
         self.trials = list({trial.hash: trial for trial in trials}.values())
         self._names: dict[str, str] = {}
+        self._checked: set[Path] = set()
 
     @classmethod
     def opened(cls, folder: Path) -> Study:
-        """The study that a folder holds.
+        """The study that a folder holds. A trial keeps its result also where its configuration is lost.
 
         Raises:
-            FileNotFoundError: If there is none, or a trial's configuration is gone.
+            FileNotFoundError: If there is none.
+            ValueError: If its file is damaged, and the copy of it too.
+
+        Warns:
+            CamtrainWarning: If a file is damaged or gone.
         """
-        found = _content(folder)
-        trials = []
-        for each in found["trials"]:
-            path = folder / "trials" / each["name"] / "config.yaml"
-            if not path.is_file():
-                raise FileNotFoundError(f"{path} is gone: `camtrain ablate` with the words of the study makes it again")
-            trials.append(Trial(each["point"], each["seed"], yaml.safe_load(path.read_text(encoding="utf-8"))))
-        return cls(folder, StudyPlan.from_json(_plan(found)), trials)
+        plan, entries = study_content(folder)
+        study = cls(folder, plan, [_trial_of(folder, each) for each in entries])
+        study._names |= {each["hash"]: each["name"] for each in entries if each["hash"]}
+        return study
 
     @staticmethod
     def plan_in(folder: Path) -> StudyPlan:
@@ -68,42 +92,55 @@ class Study:
 
         Raises:
             FileNotFoundError: If there is none.
+            ValueError: If its file is damaged, and the copy of it too.
         """
-        return StudyPlan.from_json(_plan(_content(folder)))
+        return study_content(folder)[0]
 
     def write(self) -> None:
         """Write the plan, and the resolved configuration of each trial."""
         for trial in self.trials:
-            write_whole(self.folder_of(trial) / "config.yaml", yaml.safe_dump(dict(trial.config), sort_keys=False))
+            if not trial.known_hash:
+                write_config(self.folder_of(trial) / "config.yaml", trial.config)
         trials = [
             {"name": self.folder_of(trial).name, "hash": trial.hash, "seed": trial.seed, "point": dict(trial.point)}
             for trial in self.trials
         ]
-        content = {"plan": self.plan.as_json(), "trials": trials}
-        write_whole(self.folder / "study.json", json.dumps(content, indent=2) + "\n")
+        write_study_content(self.folder, {"plan": self.plan.as_json(), "trials": trials})
 
     def folder_of(self, trial: Trial) -> Path:
-        """The folder of a trial; its name comes from the grid that ran the trial first."""
+        """The folder of a trial; its name comes from the grid that ran the trial first.
+
+        Raises:
+            ValueError: If it is a link that leads out of the study.
+        """
         if trial.hash not in self._names:
             self._names[trial.hash] = self._name_in_use(trial)
-        return self.folder / "trials" / self._names[trial.hash]
+        path = self.folder / "trials" / self._names[trial.hash]
+        if path not in self._checked:
+            self._checked.add(check_inside(path, self.folder))
+        return path
 
     def _name_in_use(self, trial: Trial) -> str:
         trials = self.folder / "trials"
         if not (trials / trial.name).is_dir():
             for path in sorted(trials.glob(f"*-{trial.hash[:8]}/config.yaml")):
-                config = yaml.safe_load(path.read_text(encoding="utf-8"))
+                try:
+                    config = read_config(path)
+                except DamagedFileError:  # it is not known whose it is; it stays where it is
+                    continue
                 if Trial({}, 0, config).hash == trial.hash:
                     return path.parent.name
         return trial.name
 
     def evaluation_of(self, trial: Trial) -> Path:
         """The folder with the scores of a trial's maps; scores of other settings are in other folders."""
-        written: Any = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
-        if self.row(trial) is not None:
-            # A finished trial was scored in the folder that its entry names, perhaps by an earlier version.
-            written = (self._entry(trial) or {}).get("evaluation", written)
-        return self.folder_of(trial) / f"evaluated_{evaluation_hash(written)}"
+        name = f"evaluated_{evaluation_hash(self._evaluation_as_written(trial))}"
+        return check_inside(self.folder_of(trial) / name, self.folder)
+
+    def _evaluation_as_written(self, trial: Trial) -> Any:
+        """The evaluation of a trial as its entry has it, perhaps in the words of an earlier version."""
+        planned: Any = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        return planned if self.row(trial) is None else (self._entry(trial) or {}).get("evaluation", planned)
 
     def trial_named(self, name: str) -> Trial:
         """The trial of a name, or of a folder below `trials`.
@@ -121,8 +158,8 @@ class Study:
 
         Another call on the same folder may plan other trials meanwhile, and other scores.
         """
-        content = {"plan": self.plan.as_json(), "point": dict(trial.point), "seed": trial.seed}
-        write_whole(self.folder_of(trial) / _HANDED_OVER, json.dumps(content, indent=2) + "\n")
+        content = {"plan": self.plan.as_json(), "point": dict(trial.point), "seed": trial.seed, "hash": trial.hash}
+        write_sealed(self.folder_of(trial) / _HANDED_OVER, content)
 
     @classmethod
     def taken_over(cls, folder: Path, name: str) -> tuple[Study, Trial]:
@@ -134,14 +171,18 @@ class Study:
 
         Raises:
             FileNotFoundError: If nobody has handed over such a trial.
+            ValueError: If what was handed over, or the trial's configuration, is damaged, or the name is a path.
         """
+        if not is_plain_name(name):
+            raise ValueError(f"`name`: expected the name of a folder, got {name!r}")
         place = folder / "trials" / name
         path = place / _HANDED_OVER
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: camtrain.ablation.run_trial writes it and starts the worker")
-        found = json.loads(path.read_text(encoding="utf-8"))
-        config = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
-        trial = Trial(found["point"], found["seed"], config)
+        found = read_sealed(path)
+        trial = Trial(found["point"], found["seed"], read_config(place / "config.yaml"))
+        if found.get("hash", trial.hash) != trial.hash:
+            raise DamagedFileError(place / "config.yaml", "it is not the configuration that was planned")
         study = cls(folder, StudyPlan.from_json(found["plan"]), [trial])
         study._names[trial.hash] = name
         return study, trial
@@ -150,32 +191,81 @@ class Study:
         """The result of a finished trial; `None` if it is not finished, or was scored by another plan.
 
         It has the values of the present grid, which may be another one than that in which it was run.
+
+        Warns:
+            CamtrainWarning: If its file is damaged; it is set aside, and the trial is not finished.
         """
         found = self._entry(trial)
         # A first version had no "keys"; its columns of validation meant another checkpoint, so it is entered again.
         if found is None or "keys" not in found or found["hash"] != trial.hash:
             return None
-        if evaluation_from_json(found["evaluation"]) != self.plan.evaluation:
+        if not self._is_planned(found["evaluation"]) or (self.plan.test and not found["test"]):
             return None
-        if self.plan.test and not found["test"]:
+        if self.plan.test and is_half_trained(found):
             return None
         known = {*_FIRST_COLUMNS, *found["keys"]}
         scores = {column: value for column, value in found["row"].items() if column not in known}
         return {**self._first(trial), **scores}
 
-    def _entry(self, trial: Trial) -> dict[str, Any] | None:
+    def _is_planned(self, evaluation: Any) -> bool:
+        try:
+            return evaluation_from_json(evaluation) == self.plan.evaluation
+        except (ValueError, TypeError, KeyError, AttributeError, SystemExit):  # of a version with other scores
+            return False
+
+    def _entry(self, trial: Trial) -> Entry | None:
         path = self.folder_of(trial) / "row.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        try:
+            return read_entry(path)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            warn_of_damage(error, "the trial is not finished until `camtrain ablate` has scored it again")
+            return None
+
+    def half_trained(self) -> list[str]:
+        """The names of trials that an earlier version finished although their training may have been stopped."""
+        entries = {self.folder_of(trial).name: self._entry(trial) for trial in self.trials}
+        return [name for name, found in entries.items() if self.plan.test and found and is_half_trained(found)]
+
+    def lost_files(self, trial: Trial) -> list[str]:
+        """What is gone or damaged of the files of a finished trial's evaluation; the damaged are set aside.
+
+        Returns:
+            A clause for each.
+        """
+        files = (self._entry(trial) or {}).get("files", {})
+        folder = self.evaluation_of(trial)
+        return [lost for name, written in files.items() if (lost := _lost(folder / name, written))]
+
+    def evaluation_file(self, trial: Trial, name: str) -> Path | None:
+        """A file of a trial's evaluation; `None` if there is none, or it is damaged.
+
+        Args:
+            trial: The trial.
+            name: The name of the file, such as `curves.csv`.
+
+        Warns:
+            CamtrainWarning: If it is gone or damaged; then it is set aside.
+        """
+        path = self.evaluation_of(trial) / name
+        written = (self._entry(trial) or {}).get("files", {}).get(name)
+        lost = None if written is None else _lost(path, written)
+        if lost is not None:
+            warnings.warn(f"{lost}; {MADE_AGAIN}", CamtrainWarning, stacklevel=2)
+        return path if lost is None and path.is_file() else None
 
     def _first(self, trial: Trial) -> Row:
         return {"trial": self.folder_of(trial).name, "hash": trial.hash, "seed": trial.seed, **trial.point}
 
     def write_row(self, trial: Trial, scores: Mapping[str, Any]) -> None:
-        """Enter the result of a trial, which finishes it."""
-        evaluation = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        """Enter the result of a trial whose training reached its end, which finishes it."""
+        evaluation = self._evaluation_as_written(trial)
         planned = {"evaluation": evaluation, "test": self.plan.test, "keys": list(trial.point)}
-        content = {"hash": trial.hash, **planned, "row": {**self._first(trial), **scores}}
-        write_whole(self.folder_of(trial) / "row.json", json.dumps(content, indent=2) + "\n")
+        folder = self.evaluation_of(trial)
+        files = {name: file_hash(folder / name) for name in evaluation_files(folder)}
+        row = {**self._first(trial), **scores}
+        write_entry(self.folder_of(trial) / "row.json", {"hash": trial.hash, **planned, "row": row, "files": files})
 
     def rows(self) -> list[Row]:
         """The rows of all finished trials, in the order of the grid."""
@@ -194,25 +284,38 @@ class Study:
         keys = list(dict.fromkeys(key for trial in self.trials for key in trial.point))
         rest = sorted({column for row in rows for column in row} - {*_FIRST_COLUMNS, *keys})
         text = io.StringIO()
-        writer = csv.DictWriter(text, [*_FIRST_COLUMNS, *keys, *rest], lineterminator="\n", restval="")
-        writer.writeheader()
-        writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
+        columns = [*_FIRST_COLUMNS, *keys, *rest]
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(map(spreadsheet_cell, columns))
+        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
         path = self.folder / "results.csv"
         write_whole(path, text.getvalue())
         return path
 
 
-def _content(folder: Path) -> dict[str, Any]:
-    path = folder / "study.json"
+def _trial_of(folder: Path, entry: TrialEntry) -> Trial:
+    """The trial of an entry of `study.json`."""
+    path = folder / "trials" / entry["name"] / "config.yaml"
+    point, seed, known = entry["point"], entry["seed"], entry["hash"]
+    try:
+        trial = Trial(point, seed, read_config(path))
+        if known in ("", trial.hash):
+            return trial
+        raise DamagedFileError(path, "it is not the configuration that the study was planned with")
+    except FileNotFoundError:
+        warnings.warn(f"{path} is gone; {MADE_AGAIN}", CamtrainWarning, stacklevel=3)
+    except DamagedFileError as error:
+        warn_of_damage(error, MADE_AGAIN)
+    return Trial(point, seed, {}, known)
+
+
+def _lost(path: Path, written: str) -> str | None:
+    """What is wrong with a file that had this hash when it was written; `None` if nothing is."""
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no study: `camtrain ablate --out {folder}` makes one")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _plan(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The plan of a study's file; earlier versions called it what was asked."""
-    return content["plan"] if "plan" in content else content["asked"]  # type: ignore[no-any-return]
+        return f"{path} is gone"
+    if file_hash(path) == written:
+        return None
+    return said_aside(DamagedFileError(path, "it is not what was written, by its checksum"))
 
 
 def _cell(value: Any) -> str:
@@ -220,4 +323,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value)
+    return spreadsheet_cell(value) if isinstance(value, str) else json.dumps(value)

@@ -10,6 +10,9 @@ from camtrain.evaluation import EvaluationPlan
 from camtrain.study.evaluation_words import plan_of_words, split_of_words
 from camtrain.study.grid import Axis
 
+_KINDS: dict[str, type] = {"name": str, "config": str, "project": str, "threads": int, "test": bool}
+_MEMBERS: dict[str, type] = {"axes": Axis, "seeds": int, "tags": str, "command": str}
+
 
 @dataclass(frozen=True)
 class StudyPlan:
@@ -31,7 +34,7 @@ class StudyPlan:
 
     Raises:
         ValueError: If W&B has no such mode.
-        TypeError: If the evaluation is none.
+        TypeError: If the evaluation is none, or a value is of another type.
     """
 
     name: str
@@ -48,10 +51,18 @@ class StudyPlan:
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.wandb not in ("offline", "online", "disabled"):
-            raise ValueError(f"`wandb`: expected offline, online or disabled, got {self.wandb!r}")
         if not (self.evaluation is None or isinstance(self.evaluation, EvaluationPlan)):
             raise TypeError(f"`evaluation`: expected an EvaluationPlan or None, got {self.evaluation!r}")
+        for name, kind in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kind) or (kind is int and isinstance(value, bool)):
+                raise TypeError(f"`{name}`: expected {kind.__name__}, got {value!r}")
+        for name, kind in _MEMBERS.items():
+            if not all(isinstance(each, kind) for each in getattr(self, name)):
+                raise TypeError(f"`{name}`: expected {kind.__name__} each, got {getattr(self, name)!r}")
+        if self.split not in ("test", "val"):
+            raise ValueError(f"`split`: expected test or val, got {self.split!r}")
+        if self.wandb not in ("offline", "online", "disabled"):
+            raise ValueError(f"`wandb`: expected offline, online or disabled, got {self.wandb!r}")
 
     def as_json(self) -> dict[str, Any]:
         """The plan as JSON can hold it."""
