@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -16,15 +17,19 @@ from camtrain.ablation.ablate import (
     METRICS_OF_A_STUDY,
     check_score,
     chosen_executor,
-    planned_study,
+    resolved_study,
     run_study,
+    write_study,
 )
+from camtrain.ablation.look_over import look_over
 from camtrain.ablation.wandb_sweep import point_of, write_sweep
 from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.console import say, warnings_as_lines
 from camtrain.cli.evaluate import PROTOCOL
 from camtrain.cli.report import add_rule, rule_of
+from camtrain.cli.sigterm import TerminatedError, sigterm_as_interrupt
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
+from camtrain.files import CannotWriteError
 from camtrain.methods import METHODS
 from camtrain.report import Rule
 from camtrain.study import Axis, Study, Trial
@@ -46,7 +51,11 @@ Of the configuration's section `run`, `wandb`, `project`, `tags` and `test` hold
 In --out: study.json with the plan, trials/<run>/ with configuration, log and scores, results.csv with a row for
 each finished run, and what `camtrain report` makes: report.html, results.md, results.tex, figures/.
 
-exit status: 0; 1 if a run failed; 2 if an argument is wrong; 130 if it was stopped.
+However this command ends, also by `kill -9`, the processes of its runs end within two seconds. A run whose training is
+stopped before its end, as by SIGTERM, is not finished. A file of the study that is damaged is named and set aside as
+<name>.damaged, and its run is scored again or goes on.
+
+exit status: 0; 1 if a run did not finish; 2 if an argument is wrong; 130 if Ctrl-C stopped it, 143 if SIGTERM did.
 default metrics: {",".join(METRICS_OF_A_STUDY)}
 """
 
@@ -58,7 +67,7 @@ def ablate_command(words: Sequence[str]) -> int:
         words: The words after the subcommand.
 
     Returns:
-        The exit status: 0, 1 if a run failed, 130 if it was stopped.
+        The exit status: 0, 1 if a run did not finish, 130 if Ctrl-C stopped it and 143 if SIGTERM did.
 
     Raises:
         SystemExit: With status 2 if an argument is wrong, with 0 after the help.
@@ -68,14 +77,29 @@ def ablate_command(words: Sequence[str]) -> int:
         parser.error("--evaluate_with: its words are options of `camtrain ablate` now; give them directly")
     settings = parser.parsed(words)
     try:
+        with sigterm_as_interrupt():
+            return _done(parser, settings, words)
+    except KeyboardInterrupt as error:
+        say("ablate", "stopped; the same command goes on from here")
+        return 128 + (signal.SIGTERM if isinstance(error, TerminatedError) else signal.SIGINT)
+
+
+def _done(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> int:
+    try:
         with warnings_as_lines("ablate", parser.in_words):
             executor = _executor(settings)  # what is wrong with it is found before a study is written
-            study = _study(parser, settings, words)
+            study, is_new = _study(parser, settings, words)
             trial = point_of(study, settings.point) if settings.point else None
+            if is_new:
+                write_study(study, settings.config)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
         parser.error(str(error))
     if settings.wandb_sweep:
-        print(write_sweep(study, [word for word in words if word not in ("--wandb_sweep", "--wandb-sweep")]))
+        try:
+            print(write_sweep(study, [word for word in words if word not in ("--wandb_sweep", "--wandb-sweep")]))
+        except CannotWriteError as error:
+            say("ablate", f"error: {error}")
+            return 1
         return 0
     with warnings_as_lines("ablate", str):  # what a trial says names its own arguments
         if trial is not None:
@@ -85,11 +109,12 @@ def ablate_command(words: Sequence[str]) -> int:
             ablation = run_study(study, executor)
         except ModuleNotFoundError as error:
             parser.error(str(error))
-        except KeyboardInterrupt:
-            say("ablate", "stopped; the same command goes on from here")
-            return 130
         is_reported = _report(parser, settings, ablation)
-    return 1 if ablation.failed or not is_reported else 0
+        if ablation.unfinished:
+            names = ", ".join(f"{each.trial} ({each.status})" for each in ablation.unfinished)
+            count = f"{len(ablation.unfinished)} of {len(study.trials)} runs"
+            say("ablate", f"{count} did not finish: {names}; the same command goes on with them")
+    return 1 if ablation.unfinished or not is_reported else 0
 
 
 def ablate_parser() -> CommandParser:
@@ -150,16 +175,16 @@ def ablate_parser() -> CommandParser:
     return parser
 
 
-def _study(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> Study:
-    """The study with all configurations resolved, on disk."""
+def _study(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> tuple[Study, bool]:
+    """The study with all configurations resolved, and whether it is to be written."""
     rule = rule_of(parser, settings)
     Rule(**rule)
     evaluation = _evaluation(parser, settings)
     check_score(rule["score"], evaluation)
     folder = Path(settings.out)
     if settings.point and (folder / "study.json").is_file():
-        return Study.opened(folder)  # what was planned stands; agents of a sweep only run it
-    return planned_study(
+        return Study.opened(folder), False  # what was planned stands; agents of a sweep only run it
+    planned = resolved_study(
         settings.config,
         [Axis.parsed(each) for each in settings.set],
         folder,
@@ -172,6 +197,7 @@ def _study(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> 
         split=settings.split,
         command=("camtrain", "ablate", *words),
     )
+    return planned, True
 
 
 def _evaluation(parser: CommandParser, settings: Namespace) -> EvaluationPlan | None:
@@ -191,17 +217,28 @@ def _seeds(text: str) -> list[int]:
 
 
 def _executor(settings: Namespace) -> Executor:
+    on_ray = RayExecutor(settings.gpus_per_trial, settings.jobs)
     if settings.executor == "ray":
-        return RayExecutor(settings.gpus_per_trial, settings.jobs)
+        return on_ray
+    if settings.gpus_per_trial:
+        raise ValueError(
+            f"`gpus_per_trial`: expected none with `executor` {settings.executor}, whose `jobs` are dealt out over all "
+            f"GPUs, got {settings.gpus_per_trial:g}"
+        )
     return chosen_executor(settings.executor, settings.jobs)
 
 
 def _run_point(study: Study, trial: Trial, settings: Namespace) -> int:
     """Run one trial, as an agent of a sweep does."""
+    look_over(study, [trial])
     outcome = run_trial(study, trial, wandb=settings.wandb)
     say("ablate", f"{outcome.trial}: {outcome.status} {outcome.message}".strip())
-    study.write_results()
-    return 1 if outcome.status == "failed" else 0
+    try:
+        study.write_results()
+    except CannotWriteError as error:
+        say("ablate", f"error: {error}")
+        return 1
+    return 0 if outcome.is_finished else 1
 
 
 def _report(parser: CommandParser, settings: Namespace, ablation: Ablation) -> bool:
@@ -216,6 +253,6 @@ def _report(parser: CommandParser, settings: Namespace, ablation: Ablation) -> b
         why = parser.in_words(str(error))
         say("ablate", f"no report: {why}; `camtrain report {shlex.quote(str(folder))}` makes it of the finished runs")
         return False
-    if ablation.study.plan.wandb == "offline":
+    if any(folder.glob("trials/*/*/wandb/offline-run-*")):
         print(f"upload all runs: wandb sync {folder}/trials/*/*/wandb/*run-* {folder}/wandb/*run-*")
     return True

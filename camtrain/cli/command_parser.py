@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import traceback
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, get_args, get_origin
 
 from docstring_parser import parse
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+
+from camtrain.messages import DEBUG_HELP, debugging, parser_message
 
 # Options that were called otherwise in earlier versions.
 _FORMER = {
@@ -44,6 +47,8 @@ class CommandParser(ArgumentParser):
             options |= {"prog": f"camtrain {command}", "description": description, "epilog": examples}
             options |= {"formatter_class": _Help, "allow_abbrev": False}
         super().__init__(**options)
+        if command:
+            self.add_argument("--debug", action="store_true", help=DEBUG_HELP)
         self._options: dict[tuple[str, str], str] = {}
 
     def add_parameters(
@@ -107,15 +112,14 @@ class CommandParser(ArgumentParser):
         return re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), message)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print one line on what is wrong, and end with status 2."""
-        key = re.match(r'Parser key "(?P<key>[\w.]+)":\s*(?P<rest>.*)', message, flags=re.DOTALL)
-        if key:
-            rest = re.sub(r"<class '(\w+)'>", r"\1", " ".join(key["rest"].split()))
-            message = f"--{key['key']}: {rest[:1].lower()}{rest[1:]}"
-        missing = re.fullmatch(r"the following arguments are required: (.*)", message)
-        if missing:
-            message = f"--{missing[1].replace(', ', ', --')}: expected, and not given"
-        print(f"{self.prog}: error: {self.in_words(' '.join(message.split()))}", file=sys.stderr)
+        """Print one line on what is wrong, and end with status 2; with `--debug` below the traceback."""
+        ex = ex or sys.exception()  # type: ignore[assignment]
+        if debugging() and ex is not None:
+            traceback.print_exception(ex)
+        said = parser_message(
+            self.in_words(message), [option for each in self._actions for option in each.option_strings]
+        )
+        print(f"{self.prog}: error: {said}", file=sys.stderr)
         print(f"`{self.prog} --help` explains all options", file=sys.stderr)
         raise SystemExit(2) from ex
 

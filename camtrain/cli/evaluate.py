@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.console import warnings_as_lines
+from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.cli.explain import NETWORK_OPTIONS
 from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate
 from camtrain.files import path_from_here
@@ -56,11 +57,8 @@ def evaluate_command(words: Sequence[str]) -> int:
     """
     parser = evaluate_parser()
     settings = parser.parsed(words)
-    with warnings_as_lines("evaluate", parser.in_words):
-        try:
-            found = _found(parser, settings)
-        except (ValueError, TypeError, OSError) as error:
-            parser.error(str(error).replace("`other`: `checkpoint`", "`other`"))
+    with warnings_as_lines("evaluate", parser.in_words), wrong_arguments(parser, _renamed):
+        found = _found(parser, settings)
     if isinstance(found, Comparison):
         _print(found.first, settings)
         _print(found.second, settings)
@@ -109,6 +107,10 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(f"`other`: {error}") from error
     return compare(network, other, data, other_data=other_data, **how)
+
+
+def _renamed(message: str) -> str:
+    return message.replace("`other`: `checkpoint`", "`other`")
 
 
 def _config_of_images(settings: Namespace) -> Path:

@@ -7,6 +7,7 @@ from textwrap import fill
 
 from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.console import say, warnings_as_lines
+from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
 from camtrain.loading import load_network
@@ -26,6 +27,8 @@ examples:
 In --out: <image>.<method>.png for each image and method, contact_sheet.png with all of them, and for every further
 question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method.
 
+An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
+
 exit status: 0; 1 if an image could not be read or no method could be used; 2 if an argument is wrong.
 """
 
@@ -44,14 +47,11 @@ def explain_command(words: Sequence[str]) -> int:
     """
     parser = explain_parser()
     settings = parser.parsed(words)
-    with warnings_as_lines("explain", parser.in_words):
-        try:
-            network = load_network(**parser.arguments(settings, load_network))
-            asked = parser.arguments(settings, explain, seed=settings.seed, on_error="skip", left_out=settings.out)
-            explanations = explain(network, **asked)
-            saved = explanations.save(settings.out)
-        except (ValueError, TypeError, OSError) as error:
-            parser.error(str(error).replace("`left_out`", "`folder`"))
+    with warnings_as_lines("explain", parser.in_words), wrong_arguments(parser, _renamed):
+        network = load_network(**parser.arguments(settings, load_network))
+        asked = parser.arguments(settings, explain, seed=settings.seed, on_error="skip", left_out=settings.out)
+        explanations = explain(network, **asked)
+        saved = explanations.save(settings.out)
     if saved:
         print(saved)
     _say_what_is_missing(parser, explanations)
@@ -84,6 +84,10 @@ def explain_parser() -> CommandParser:
     parser.add_parameters("computation", explain, ["max_batch", "num_channels"])
     parser.add_parameters("computation", load_network, ["device", "seed"])
     return parser
+
+
+def _renamed(message: str) -> str:
+    return message.replace("`left_out`", "`folder`")
 
 
 def _say_what_is_missing(parser: CommandParser, explanations: Explanations) -> None:

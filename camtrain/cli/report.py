@@ -7,7 +7,7 @@ from typing import Any
 
 from camtrain.ablation import Ablation
 from camtrain.cli.command_parser import CommandParser
-from camtrain.cli.console import say
+from camtrain.cli.console import say, warnings_as_lines
 
 _EXAMPLES = """
 examples:
@@ -15,6 +15,8 @@ examples:
   camtrain report study --margin 0.5 --score insertion_auc
 
 In DIR: report.html, one page that needs no network; results.md and results.tex; figures/ as PNG and SVG, maps as PNG.
+Nothing is written elsewhere, whoever made the study. A file of the study that is damaged is named and set aside as
+<name>.damaged, and the report goes without it.
 
 exit status: 0; 1 if no run is finished; 2 if an argument is wrong.
 """
@@ -37,11 +39,14 @@ def report_command(words: Sequence[str]) -> int:
     add_rule(parser)
     settings = parser.parsed(words)
     try:
-        ablation = Ablation.opened(settings.folder)
-        if not ablation.rows:
-            say("report", f"no run of {settings.folder} is finished; `camtrain ablate` goes on with it")
-            return 1
-        print(f"\n{ablation.report(**rule_of(parser, settings))}")
+        rule = rule_of(parser, settings)
+        with warnings_as_lines("report", parser.in_words):
+            ablation = Ablation.opened(settings.folder)
+            if not ablation.rows:
+                say("report", f"no run of {settings.folder} is finished; `camtrain ablate` goes on with it")
+                return 1
+            report = ablation.report(**rule)
+        print(f"\n{report}")
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return 0
