@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
 from camtrain.batch import Batch, Sample, collate, evenly_spaced
+from camtrain.messages import DataError
 
 
 def _boxes(*rows: list[float]) -> tv_tensors.BoundingBoxes:
@@ -126,7 +127,7 @@ def test_annotated_with_nothing():
 
 
 def test_images_of_several_sizes():
-    with pytest.raises(RuntimeError, match="equal size"):
+    with pytest.raises(DataError, match=r"images of one shape in a batch, got \(3, 6, 8\) and \(3, 5, 5\)"):
         collate([_sample(0), {"image": torch.zeros(3, 5, 5), "label": 1}])
 
 

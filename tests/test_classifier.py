@@ -16,9 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from camtrain import Classifier, Objective
 from camtrain.batch import Batch
+from camtrain.cams import GradCAM
 from camtrain.classifier import NonFiniteLossError
 from camtrain.gradients import DoubleBackprop, FrozenGates
-from camtrain.regularizers import InterpretableGradient, RightForRightReasons, Sum, Term
+from camtrain.messages import CamtrainWarning
+from camtrain.regularizers import EnergyInside, InterpretableGradient, RightForRightReasons, Sum, Term
 
 CLASSES = 3
 
@@ -167,7 +169,8 @@ def test_top5_and_class_names(tmp_path):
     images, labels = samples().tensors
     top5 = (network(images).topk(5).indices == labels.unsqueeze(1)).any(1).float().mean().item()
     assert math.isclose(evaluating.callback_metrics["val/accuracy_top5"].item(), top5, rel_tol=1e-6)
-    assert "val/accuracy_per_class/h" in evaluating.callback_metrics
+    assert "val/accuracy_per_class/c" in evaluating.callback_metrics
+    assert "val/accuracy_per_class/h" not in evaluating.callback_metrics, "there is no image of it"
 
 
 def test_validation_measures_the_regularizer_also_without_its_weight(tmp_path):
@@ -357,8 +360,14 @@ def test_a_broken_regularizer_is_named(tmp_path):
 
 
 def test_broken_parameters_are_not_saved(tmp_path):
+    class Exploding(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].fill_(math.inf)
+
     def explode(parameters):
-        return torch.optim.SGD(parameters, lr=math.inf)
+        return Exploding(parameters, lr=0.1)
 
     checkpoints = ModelCheckpoint(tmp_path, filename="broken")
     fitting = trainer(tmp_path, callbacks=[checkpoints], enable_checkpointing=True, limit_train_batches=1)
@@ -468,3 +477,26 @@ def test_terms_their_counts_and_scales_are_logged(tmp_path):
     outside = (gradients * ~masks.unsqueeze(1)).square().sum((1, 2, 3))
     expected = outside[[0, 1, 6]].mean()
     assert logged["val/loss_regularizer/right_for_right_reasons"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_term_that_never_acts_is_said_once(tmp_path):
+    images, labels = samples().tensors
+    batch = Batch(images, labels, masks=torch.zeros(12, 8, 8, dtype=torch.bool))
+    module = classifier(regularizer=EnergyInside(target_layer="4"))
+    with pytest.warns(CamtrainWarning, match="epoch 0 energy_inside did not act: none of 12 images has boxes") as said:
+        trainer(tmp_path, max_epochs=2).fit(module, DataLoader([batch], batch_size=None))
+    assert len([each for each in said if issubclass(each.category, CamtrainWarning)]) == 1
+
+
+def test_flat_maps_are_logged_and_said(tmp_path):
+    images, labels = samples().tensors
+    batch = Batch(images, labels, masks=torch.ones(12, 8, 8, dtype=torch.bool))
+    module = classifier(regularizer=EnergyInside(target_layer="4"), optimizer=lambda p: torch.optim.SGD(p, 1e-12))
+    with torch.no_grad():
+        module.network[7].weight[0] = -1  # the features, which are not negative, speak against the first class
+    run = trainer(tmp_path)
+    with pytest.warns(CamtrainWarning, match=r"energy_inside: \d+ % of the maps have no positive value"):
+        run.fit(module, DataLoader([batch], batch_size=None))
+    flat = (GradCAM(module.network, "4")(images, labels).flatten(1).amax(1) == 0).float().mean()
+    assert flat >= 1 / 3
+    assert float(run.callback_metrics["train/flat_maps/energy_inside"]) == pytest.approx(float(flat))

@@ -18,7 +18,7 @@ def test_two_processes_train_as_one(balance_steps, tmp_path):
     for processes in (1, 2):
         path = tmp_path / f"{processes}.pt"
         command = [sys.executable, str(SCRIPT), str(processes), str(balance_steps), str(path)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         results.append(torch.load(path, weights_only=True))
     one, two = results

@@ -33,6 +33,7 @@ WRITERS = {
     "metric_cost": ["table"],
     "quickstart": ["table"],
     "regularizer_cost": ["regularizer_cost"],
+    "reliability": ["table"],
     "step_cost": ["step_cost"],
 }
 

@@ -26,7 +26,8 @@ ROWS = [
     {"attributions"},
     {"cams"},
     {"gradients", "networks"},
-    {"batch", "regions", "blurred", "pictures", "files"},
+    {"unrepeated"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

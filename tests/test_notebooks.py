@@ -21,7 +21,12 @@ def test_outputs_are_stripped(path):
         assert cell.cell_type != "code" or (cell.outputs == [] and cell.execution_count is None)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    # The last two train studies, which takes a minute each.
+    [pytest.param(path, marks=[pytest.mark.slow] if path.stem[:2] in ("03", "04") else []) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 # The kernel's own sockets and loops, on which nothing here depends.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore:.*Proactor:RuntimeWarning")
 def test_a_notebook_runs(path, tmp_path):

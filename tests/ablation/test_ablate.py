@@ -182,6 +182,7 @@ def test_on_ray_it_comes_to_the_same(folder, study):
     assert results(folder / "on_ray") == results(study)
 
 
+@pytest.mark.slow  # it trains one more trial
 def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     """W&B's own agent makes the words of each run, which runs that trial of the study alone."""
     done = ablate(folder, "swept", *WORDS, "--wandb-sweep")
@@ -208,15 +209,16 @@ def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
 
 
 def test_a_run_that_fails_stops_no_other(folder):
-    """λ = -1 is refused when the classifier is made."""
-    grid = ["--set", "model.regularizer_weight=-1,0", "--set", "trainer.max_epochs=1", "--wandb", "disabled"]
+    """No layer of this name is found once the training begins."""
+    grid = ["--set", "cam_logger.target_layer=nowhere,null", "--set", "trainer.max_epochs=1", "--wandb", "disabled"]
     done = ablate(folder, "failing", *grid, "--metrics", "none")
     assert done.returncode == 1
-    assert "regularizer_weight=-1,seed=0: FAILED" in done.stderr
-    assert "`regularizer_weight`: expected a finite number of at least 0, got -1" in done.stderr
+    assert "target_layer=nowhere,seed=0: FAILED" in done.stderr
+    assert "no module is called 'nowhere'" in done.stderr
     assert "trial.log" in done.stderr
+    assert "1 of 2 runs did not finish: target_layer=nowhere,seed=0-" in done.stderr
     (row,) = results(folder / "failing")
-    assert row["model.regularizer_weight"] == "0"
+    assert row["cam_logger.target_layer"] == ""
     assert "No maps were scored" in done.stdout
 
 
@@ -243,7 +245,7 @@ def test_another_number_of_threads_is_refused(folder, study):
         ),
         (["--set", "trainer.max_epochs=1", "--score", "insertion_auc/layer_cam"], "--score: the study will have no"),
         (["--set", "trainer.max_epochs=1", "--margin", "-1"], "--margin: expected"),
-        (["--set", "trainer.max_epochs=1", "--stages", "x"], "--num_stages: expected a int"),
+        (["--set", "trainer.max_epochs=1", "--stages", "x"], "--num_stages: expected an integer"),
         (["--set", "trainer.max_epochs=1", "--num_stages", "0"], "--num_stages: expected a positive integer, got 0"),
         (["--set", "trainer.max_epochs=1", "--checkpoint", "other.ckpt"], "--checkpoint"),
         (

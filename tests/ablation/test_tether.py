@@ -1,4 +1,4 @@
-"""A process ends with the one that started it, and so do its own children."""
+"""A process ends with the one that started it, and so does all that it started."""
 
 from __future__ import annotations
 
@@ -9,38 +9,86 @@ import sys
 import time
 from pathlib import Path
 
-PARENT = """
-import os, sys, time
+import pytest
+
+from camtrain.ablation import supervisor
+from camtrain.ablation.tether import end_tethered, start_tethered
+
+# As `start_tethered` does, without the import of the package, which takes seconds.
+PARENT = f"""
+import subprocess, sys
 from pathlib import Path
-from camtrain.ablation.tether import start_tethered
-with open("lock", "w") as lock:
-    start_tethered([sys.executable, "-c", Path("child.py").read_text()], Path("log"), {"WORD": "said"}, lock.fileno())
-    time.sleep(600)
+words = [sys.executable, "-I", "-S", {supervisor.__file__!r}, sys.executable, "-c", Path("child.py").read_text()]
+with open("log", "ab") as log:
+    subprocess.Popen(words, stdin=subprocess.PIPE, stdout=log, start_new_session=True).wait()
 """
+# It holds Python's lock for good, as the import of a large library does for seconds.
 CHILD = """
-import os, subprocess, sys, time
+import ctypes, os, subprocess, sys
 from pathlib import Path
-from camtrain.ablation.tether import end_with_parent
-end_with_parent()
-print(os.environ["WORD"], sys.stdin.read() == "", flush=True)
-grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-Path("pids").write_text(f"{os.getpid()} {grandchild.pid}\\n")
-time.sleep(600)
+print("has no input:", sys.stdin.read() == "", flush=True)
+sleep = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"]
+grandchild, other = subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)
+Path("pids").write_text(f"{os.getpid()} {grandchild.pid} {other.pid}\\n")
+ctypes.PyDLL(None).sleep(600)
 """
 
 
-def test_it_ends_when_its_parent_is_killed(tmp_path):
+@pytest.fixture
+def parent(tmp_path):
+    """A process with a tethered child, and the ids of the child and its own children."""
     (tmp_path / "child.py").write_text(CHILD)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path)
     pids = tmp_path / "pids"
     _until(lambda: pids.is_file() and pids.read_text().endswith("\n"))
     alive = [int(word) for word in pids.read_text().split()]
-    time.sleep(0.5)
+    yield process, alive
+    process.kill()
+    process.wait()
+    for pid in filter(_is_running, alive):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_all_end_within_two_seconds_of_a_killed_parent(parent, tmp_path):
+    """Also the one that left the process group, as W&B's process does."""
+    process, alive = parent
     assert all(map(_is_running, alive))
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    _until(lambda: not any(map(_is_running, alive)))
-    assert (tmp_path / "log").read_text() == "said True\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _until(lambda: not any(map(_is_running, alive)), seconds=2)
+    assert (tmp_path / "log").read_text() == "has no input: True\n"
+
+
+def test_what_is_supervised_ends_where_the_supervisor_is_killed(tmp_path):
+    (tmp_path / "lock").touch()
+    words = [sys.executable, "-I", "-S", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+    with (tmp_path / "lock").open() as lock:
+        process = start_tethered(words, tmp_path / "log", {}, lock.fileno())
+    _until(lambda: (tmp_path / "log").read_text().endswith("\n"))
+    child = int((tmp_path / "log").read_text())
+    process.kill()
+    process.wait()
+    end_tethered(process, 5)
+    _until(lambda: not _is_running(child), seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("import sys; sys.exit(7)", 7),
+        ("pass", 0),
+        ("import os; os.kill(os.getpid(), 11)", -signal.SIGSEGV),
+        ("import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()", -signal.SIGTERM),
+    ],
+)
+def test_it_ends_as_the_process_ends(tmp_path, code, status):
+    """A signal to the one that is seen reaches the other."""
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as lock:
+        words = [sys.executable, "-I", "-S", "-c", code]
+        process = start_tethered(words, tmp_path / "log", {}, lock.fileno())
+    assert process.wait(30) == status
+    end_tethered(process, 5)
 
 
 def _until(is_so, seconds: float = 120) -> None:

@@ -52,12 +52,19 @@ def test_no_result_is_a_failure_and_stops_no_other(study):
     assert outcomes[0].log.read_text() == "done\n"
 
 
-def test_whatever_else_goes_wrong_is_a_failure_of_that_trial_alone(study):
-    first = study.trials[0]
-    (study.folder_of(first) / "row.json").write_text("{")
-    outcomes = LocalExecutor(worker=stand_in(FINISHES))(study, lambda outcome: None)
-    assert [outcome.status for outcome in outcomes] == ["failed", "finished"]
-    assert outcomes[0].message.startswith("JSONDecodeError: ")
+def test_whatever_else_goes_wrong_is_a_failure_of_that_trial_alone(study, monkeypatch):
+    first, hand_over = study.trials[0], study.hand_over
+
+    def wrong(trial):
+        if trial == first:
+            raise RuntimeError("no")
+        hand_over(trial)
+
+    monkeypatch.setattr(study, "hand_over", wrong)
+    outcomes = LocalExecutor(worker=stand_in(""))(study, lambda outcome: None)
+    assert [(outcome.status, outcome.message) for outcome in outcomes] == [
+        ("failed", "RuntimeError: no"), ("failed", "the worker ended without an error, and no result")
+    ]  # fmt: skip
     assert "Traceback" in outcomes[0].log.read_text()
 
 

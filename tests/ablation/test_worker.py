@@ -35,7 +35,7 @@ class Trains:
         best = folder / "checkpoints/epoch_000.ckpt"
         states = {"best": {"monitor": "val/accuracy", "best_model_path": str(best)}}
         torch.save({"callbacks": {}, "global_step": 8}, best)
-        torch.save({"callbacks": states, "global_step": 16}, folder / "checkpoints/last.ckpt")
+        torch.save({"callbacks": states, "global_step": 16, "epoch": 1}, folder / "checkpoints/last.ckpt")
         tested = "16,,0.7" if run.test else "15,,"
         (folder / "metrics.csv").write_text("step,val/accuracy,test/accuracy\n7,0.9,\n15,0.8,\n" + tested + "\n")
         return folder
@@ -43,7 +43,7 @@ class Trains:
 
 @pytest.fixture
 def study(tmp_path):
-    trials = [Trial({"seed_like": number}, 0, {"number": number}) for number in (1, 2)]
+    trials = [Trial({"seed_like": number}, 0, {"number": number, "trainer": {"max_epochs": 2}}) for number in (1, 2)]
     plan = StudyPlan("study", "c.yaml", (), (0,), project="mine", tags=("a", "b"), wandb="offline")
     study = Study(tmp_path / "study", plan, trials)
     study.write()
@@ -93,7 +93,9 @@ def test_which_checkpoint_was_scored_is_kept(study):
     trial = study.trials[0]
     finish(study, trial, Trains())
     found = json.loads((study.folder_of(trial) / "fitted.json").read_text())
-    assert found == {"run": "version_0", "checkpoint": "epoch_000.ckpt", "test": True}
+    assert {key: found[key] for key in found if key != "sha256"} == {
+        "run": "version_0", "checkpoint": "epoch_000.ckpt", "test": True, "ended": "max_epochs"
+    }  # fmt: skip
     last = study.folder_of(trial) / "version_0/checkpoints/last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 16
 
@@ -190,5 +192,5 @@ def test_a_signal_stops_a_training_with_a_status_that_says_so(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == STOPPED
-    assert said.decode().strip().endswith("the training was stopped before its end")
+    assert said.decode().strip().endswith("SIGTERM stopped the training before its end")
     assert not is_trained(study, trial)

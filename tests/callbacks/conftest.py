@@ -172,7 +172,7 @@ def offline_run(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     quiet = wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True, save_code=False)
-    logger = WandbLogger(project="test", save_dir=tmp_path / "wandb-runs", offline=True, settings=quiet)
+    logger = WandbLogger(project="test", save_dir=tmp_path / "wandb-runs", mode="offline", settings=quiet)
     (tmp_path / "wandb-runs").mkdir()
 
     def finished_run():

@@ -142,7 +142,7 @@ def test_training_is_not_changed(tiny_module, tiny_data, tiny_trainer):
 
 def test_a_method_that_has_no_map_here_is_named(tiny_module, tiny_data, tiny_trainer):
     callback = FaithfulnessScores(["guided_backprop", "grad_cam"], num_images=2, num_steps=2, metrics=["average_drop"])
-    with pytest.warns(UserWarning, match="guided backprop made no map of some images, which are not counted"):
+    with pytest.warns(UserWarning, match="guided backprop made no map of 2 of 2 images, which are not counted"):
         tiny_trainer(callback).test(tiny_module(activation=torch.nn.SiLU), tiny_data())
     assert list(callback.scores) == ["test/average_drop/grad_cam"]
 
@@ -164,7 +164,7 @@ def test_gradients_that_are_not_finite_are_not_counted_out_loud(tiny_module, tin
     convolution = torch.nn.Conv2d(3, 4, 3, bias=False)
     module.network = torch.nn.Sequential(convolution, RootMeanSquare(), torch.nn.Linear(4, 3))
     callback = FaithfulnessScores(["eigen_cam"], ["gradient_noise"])
-    with pytest.warns(UserWarning, match="gradients of the network are missing for some images, which are not counted"):
+    with pytest.warns(UserWarning, match="missing for 1 of 4 images, which are not counted"):
         tiny_trainer(callback).test(module, data)
     rest = FaithfulnessScores(["eigen_cam"], ["gradient_noise"])
     data.samples = torch.utils.data.Subset(Zeros(), [0, 1, 3])

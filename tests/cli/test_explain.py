@@ -384,7 +384,10 @@ def test_warnings_and_maps_that_are_not_finite_are_named(explain, monkeypatch):
         ([*RED, "--class", "5"], "--class: expected classes from 0 to 1, got 5"),
         ([*RED, "--contrast", "5"], "--contrast: expected classes from 0 to 1, got 5"),
         ([*RED, "--top-k", "0"], "--top_k: expected a positive integer, got 0"),
-        ([*RED, "--std", "1", "0", "1"], "--std: expected positive numbers, got [1.0, 0.0, 1.0]"),
+        (
+            [*RED, "--std", "1", "0", "1"],
+            "--std: expected three positive, finite numbers",
+        ),
         ([*RED, "--device", "abacus"], "--device: cannot use 'abacus'"),
         (
             [*RED, "--network", "my_code.flat_head", "--size", "9"],

@@ -288,7 +288,7 @@ def test_what_is_missing_is_warned_of_once():
         found = evaluate(smooth(), Squares(), "grad_cam,guided_backprop", "average_drop,localization", **QUICK)
     messages = [str(each.message) for each in caught]
     assert len(messages) == len(set(messages)) == 3
-    assert messages[0].startswith("guided backprop made no map of some images, which are not counted: ")
+    assert messages[0].startswith("guided backprop made no map of 10 of 10 images, which are not counted: ")
     assert messages[1:] == [
         "4 of 10 images have no boxes and are not counted where they are needed",
         "10 of 10 images have no masks and are not counted where they are needed",
@@ -528,7 +528,7 @@ def test_a_damaged_part_is_made_again(tmp_path, evaluated, damage):
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": other.read_bytes()}[damage])
     evaluated.clear()
-    with pytest.warns(CamtrainWarning, match=r"batch_00001\.pt is damaged, and its images are evaluated again"):
+    with pytest.warns(CamtrainWarning, match=r"batch_00001\.pt is damaged: .*, and its images are evaluated again"):
         assert evaluate(tiny(), Squares(), **how).scores == before
     assert evaluated == [4]
 
@@ -561,18 +561,58 @@ def test_a_folder_belongs_to_one_evaluation(tmp_path, changes, what):
     evaluate(**how | changes, fresh=True)
 
 
-def test_parts_of_nobody_knows_what_are_not_taken_up(tmp_path):
+@pytest.mark.parametrize("damage", ["cut", "empty", "a list", "edited", "gone"])
+def test_without_its_settings_it_goes_on_with_the_parts_that_are_its_own(tmp_path, evaluated, damage):
     how = {"metrics": "average_drop", "folder": tmp_path, "num_panel_maps": 0, **QUICK}
-    evaluate(tiny(), Squares(), **how)
-    settings = tmp_path / "rows/settings.json"
-    settings.write_text(settings.read_text()[:40])
-    with pytest.raises(ValueError, match=r"`folder`: .*settings\.json is damaged; choose another folder, or `fresh`"):
-        evaluate(tiny(), Squares(), **how)
-    settings.unlink()
-    with pytest.raises(ValueError, match=r"`folder`: .*rows holds parts of an evaluation without its settings\.json"):
-        evaluate(tiny(), Squares(), **how)
-    settings.write_text("[]")
-    evaluate(tiny(), Squares(), **how, fresh=True)
+    before = evaluate(tiny(), Squares(), **how).scores
+    settings, foreign = tmp_path / "rows/settings.json", tmp_path / "rows/batch_00002.pt"
+    content = settings.read_text()
+    former = torch.load(foreign, weights_only=True)
+    torch.save({key: value for key, value in former.items() if "settings" not in key}, foreign)  # of an earlier version
+    damaged = {"cut": content[:40], "empty": "", "a list": "[]", "edited": content.replace("grad_cam", "grad_cma")}
+    settings.unlink() if damage == "gone" else settings.write_text(damaged[damage])
+    evaluated.clear()
+    with pytest.warns(
+        CamtrainWarning, match=r"settings\.json is damaged: .*1 parts may be of another evaluation"
+    ) as caught:
+        assert evaluate(tiny(), Squares(), **how).scores == before
+    assert evaluated == [2]
+    assert ("it is gone" in str(caught[0].message)) == (damage == "gone")
+    aside = {path.name for path in tmp_path.glob("rows/*.damaged")}
+    assert aside == {"batch_00002.pt.damaged"} | (
+        {"settings.json.damaged"} - ({"settings.json.damaged"} if damage == "gone" else set())
+    )
+    assert settings.read_text() == content
+
+
+def test_parts_of_another_evaluation_are_not_taken_for_its_own(tmp_path):
+    how = {"folder": tmp_path, "num_panel_maps": 0, **QUICK}
+    evaluate(tiny(), Squares(), metrics="average_drop", **how)
+    (tmp_path / "rows/settings.json").unlink()
+    before = files(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"`folder`: .*rows holds parts of another evaluation, and .*json is damaged: it"
+    ):
+        evaluate(tiny(), Squares(), metrics="average_gain", **how)
+    assert files(tmp_path) == before
+    evaluate(tiny(), Squares(), metrics="average_gain", **how, fresh=True)
+
+
+def test_a_flipped_bit_of_a_part_is_noticed(tmp_path, evaluated):
+    """Torch loads it without a word."""
+    how = {"metrics": "average_drop", "folder": tmp_path, "num_panel_maps": 0, **QUICK}
+    before = evaluate(tiny(), Squares(), **how).scores
+    path = tmp_path / "rows/batch_00001.pt"
+    rows = torch.load(path, weights_only=True)["rows"]["grad_cam", "average_drop"].numpy().tobytes()
+    content = bytearray(path.read_bytes())
+    content[content.index(rows) + 3] ^= 1
+    path.write_bytes(content)
+    evaluated.clear()
+    with pytest.warns(
+        CamtrainWarning, match=r"batch_00001\.pt is damaged: its checksum .* set aside as batch_00001.pt.dam"
+    ):
+        assert evaluate(tiny(), Squares(), **how).scores == before
+    assert evaluated == [4]
 
 
 def test_a_fresh_evaluation_leaves_nothing_of_the_old_one_and_all_else(tmp_path):

@@ -400,7 +400,7 @@ def test_a_confident_batch_and_a_dead_gradient_stay_finite(distance, dtype):
             network[-1].weight.mul_(factor)
             network[-1].bias.mul_(factor)
         engine = FrozenGates()
-        step = Objective(InterpretableGradient(distance, floor=0.0 if factor > 1e2 else 1e-8), 7.5e-3, engine)(
+        step = Objective(InterpretableGradient(distance, floor=1e-30 if factor > 1e2 else 1e-8), 7.5e-3, engine)(
             network, images, labels, measure_gradient_share=True
         )
         step.loss.backward()

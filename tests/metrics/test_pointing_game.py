@@ -97,7 +97,7 @@ def test_of_several_maxima_the_first_counts():
 
 def test_bad_input_is_named():
     box = [torch.tensor([[0.0, 0.0, 2.0, 2.0]])]
-    with pytest.raises(ValueError, match="`tolerance`: expected at least 0 pixels, got -1"):
+    with pytest.raises(ValueError, match="`tolerance`: expected a finite number of at least 0 pixels, got -1"):
         PointingGame(tolerance=-1)
     with pytest.raises(ValueError, match="`labels`: expected classes from 0 to 2, got 3 to 3"):
         PointingGame(3).update(torch.eye(4).unsqueeze(0), box, torch.tensor([3]))

@@ -49,8 +49,16 @@ def test_it_is_assumed_unless_mean_and_std_are_given():
     ("given", "message"),
     [
         ({"size": 0}, "`size`: expected a positive number of pixels, got 0"),
-        ({"mean": (0, 0)}, r"`mean`: expected three numbers, one for each of R, G and B, got \(0, 0\)"),
-        ({"std": (1, 0, 1)}, r"`std`: expected positive numbers, got \(1, 0, 1\)"),
+        ({"mean": (0, 0)}, r"`mean`: expected three finite numbers, one for each of R, G and B, got \(0, 0\)"),
+        ({"mean": (0, float("nan"), 0)}, "`mean`: expected three finite numbers"),
+        ({"mean": (0, 0, float("inf"))}, "`mean`: expected three finite numbers"),
+        ({"std": (1, 1, float("inf"))}, "`std`: expected three positive, finite numbers"),
+        ({"std": (1, -1, 1)}, "`std`: expected three positive, finite numbers"),
+        ({"std": (1, 1e-320, 1)}, "`std`: expected three positive, finite numbers"),
+        (
+            {"std": (1, 0, 1)},
+            r"`std`: expected three positive, finite numbers, .* got \(1, 0, 1\)",
+        ),
     ],
 )
 def test_wrong_values_are_named(given, message):

@@ -354,7 +354,7 @@ def test_float16_where_the_gradient_would_vanish(autocast):
     with torch.no_grad():
         network[0].weight *= 1e-3
         network[2].weight *= 1e-3
-    objective = Objective(InterpretableGradient(floor=0.0), 1.0, DoubleBackprop())
+    objective = Objective(InterpretableGradient(floor=1e-30), 1.0, DoubleBackprop())
     exact = objective(network, images, labels)
     exact.loss.backward()
     expected = gradients_of(network)

@@ -91,7 +91,7 @@ REGULARIZERS = {
             Term(GradientNorm(), 0.3),
             Term(RightForRightReasons(), 0.02),
             Term(EnergyInside(target_layer=LAYER), 0.5),
-            Term(MapL1(target_layer="1"), 2.0),
+            Term(MapL1("hi_res_cam", "1"), 2.0),
             Term(MapFaithfulness("layer_cam", LAYER, swapped=0.0, differentiable=True), 0.1),
         ]
     ),
@@ -181,8 +181,8 @@ def test_a_batch_without_annotation_is_a_plain_step(name):
 
 
 @pytest.mark.parametrize("name", [name for name in REGULARIZERS if "gradient" not in name and "reasons" not in name])
-def test_a_dead_layer_has_finite_gradients_and_no_penalty(name):
-    """Its maps are zero everywhere."""
+def test_a_dead_layer_has_finite_gradients_and_the_penalty_of_a_flat_map(name):
+    """Its maps are zero everywhere. A penalty of maps is then 1; one that makes masks of its map has none."""
     network, (images, labels, masks) = smooth_network(), batch()
     dead = nn.Sequential(*network[:5], nn.Threshold(1e9, 0.0), *network[5:])
     regularizer = REGULARIZERS[name]()
@@ -195,7 +195,11 @@ def test_a_dead_layer_has_finite_gradients_and_no_penalty(name):
     assert torch.isfinite(step.loss)
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in dead.parameters())
     for each, term in step.terms.items():
-        if isinstance(objective.terms[each].regularizer, CAMRegularizer):
+        of_term = objective.terms[each].regularizer
+        if isinstance(of_term, CAMRegularizer) and of_term.revives_flat_maps:
+            annotated = 3 if of_term.needs_annotation else 4
+            assert (int(term.counted), int(term.flat), float(term.value)) == (annotated, annotated, 1.0)
+        elif isinstance(of_term, CAMRegularizer):
             assert (int(term.counted), float(term.value)) == (0, 0.0)
 
 

@@ -172,7 +172,7 @@ def test_a_vision_transformer():
         ({"num_samples": 0}, "`num_samples`: expected at least 1, got 0"),
         ({"prior": "outside", "annotation": "polygons"}, "`annotation`: expected any, masks or boxes, got 'polygons'"),
         ({"annotation": "boxes"}, "`annotation`: expected any, because the prior smooth ignores it, got 'boxes'"),
-        ({"floor": -1}, "`floor`: expected a number of at least 0, got -1"),
+        ({"floor": -1}, "`floor`: expected a positive, finite number, got -1"),
     ],
 )
 def test_bad_settings(settings, message):

@@ -25,7 +25,7 @@ MASKS = torch.tensor([[[True, False], [False, True]]])
     ],
 )
 def test_by_hand(regularizer, expected):
-    values, counted = as_penalty(regularizer(GRADIENTS, None, masks=MASKS))
+    values, counted, _ = as_penalty(regularizer(GRADIENTS, None, masks=MASKS))
     assert values.tolist() == pytest.approx([expected])
     assert counted.tolist() == [True]
 
@@ -80,7 +80,7 @@ def test_white_noise_is_about_as_rough_as_is_said():
     [
         (lambda: RightForRightReasons("logits"), "`explained`: expected log_probabilities or loss, got 'logits'"),
         (lambda: RightForRightReasons(annotation="x"), "`annotation`: expected any, masks or boxes, got 'x'"),
-        (lambda: GradientSmoothness(floor=-1), "`floor`: expected a number of at least 0, got -1"),
+        (lambda: GradientSmoothness(floor=-1), "`floor`: expected a positive, finite number, got -1"),
     ],
 )
 def test_bad_settings(make, message):

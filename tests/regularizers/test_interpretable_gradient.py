@@ -84,9 +84,11 @@ def test_a_confident_classifier_has_finite_loss_and_gradients(distance, confiden
     ("settings", "message"),
     [
         ({"distance": "euclidean"}, "`distance`: expected one of cosine, mae, mse, histogram_intersection, got 'eucl"),
-        ({"floor": -1e-8}, "`floor`: expected a number of at least 0, got -1e-08"),
-        ({"floor": float("nan")}, "`floor`: expected a number of at least 0, got nan"),
-        ({"floor": "running"}, "`floor`: expected a number of at least 0, got 'running'"),
+        ({"floor": -1e-8}, "`floor`: expected a positive, finite number, got -1e-08"),
+        ({"floor": 0}, "`floor`: expected a positive, finite number, got 0"),
+        ({"floor": 1e400}, "`floor`: expected a positive, finite number, got inf"),
+        ({"floor": float("nan")}, "`floor`: expected a positive, finite number, got nan"),
+        ({"floor": "running"}, "`floor`: expected a positive, finite number, got 'running'"),
         ({"batch_norm_statistics": "mine"}, r"`batch_norm_statistics`: expected one of .*'running'.*, got 'mine'"),
     ],
 )

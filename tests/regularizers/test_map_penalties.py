@@ -31,10 +31,10 @@ CAM = torch.tensor([[[4.0, 2.0], [1.0, -3.0]]])
     ],
 )
 def test_by_hand(regularizer, expected):
-    values, counted = as_penalty(regularizer(CAM, REGION))
+    values, counted, _ = as_penalty(regularizer(CAM, REGION))
     assert values.tolist() == pytest.approx([expected], abs=1e-5)
     assert counted.tolist() == [True]
-    scaled, _ = as_penalty(regularizer(1e-6 * CAM, REGION))
+    scaled, _, _ = as_penalty(regularizer(1e-6 * CAM, REGION))
     torch.testing.assert_close(scaled, values, msg="the scale of a map does not matter")
 
 
@@ -53,7 +53,7 @@ def test_gradient(regularizer):
 @pytest.mark.parametrize("regularizer", ALL, ids=lambda each: type(each).__name__)
 def test_a_map_of_zeros_does_not_count_and_has_no_gradient(regularizer):
     cams = torch.zeros(1, 2, 2, requires_grad=True)
-    values, counted = as_penalty(regularizer(cams, REGION))
+    values, counted, _ = as_penalty(regularizer(cams, REGION))
     values.sum().backward()
     assert counted.tolist() == [False]
     assert torch.isfinite(values).all()
@@ -62,7 +62,7 @@ def test_a_map_of_zeros_does_not_count_and_has_no_gradient(regularizer):
 
 @pytest.mark.parametrize("regularizer", NEEDY, ids=lambda each: type(each).__name__)
 def test_an_empty_region_does_not_count(regularizer):
-    values, counted = regularizer(CAM, torch.zeros_like(REGION))
+    values, counted, _ = regularizer(CAM, torch.zeros_like(REGION))
     assert counted.tolist() == [False]
     assert torch.isfinite(values).all()
 

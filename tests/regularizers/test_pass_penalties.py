@@ -209,15 +209,15 @@ def test_the_loss_of_an_attention_branch():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AttentionMining(mask_weight=-1), "`mask_weight`: expected a number of at least 0, got -1"),
+        (lambda: AttentionMining(mask_weight=-1), "`mask_weight`: expected a finite number of at least 0, got -1"),
         (lambda: AttentionMining(annotation="boxes"), "`annotation`: expected any, because mask_weight = 0 ignores it"),
-        (lambda: AttentionMining(sharpness=0), "`sharpness`: expected a positive number, got 0"),
+        (lambda: AttentionMining(sharpness=0), "`sharpness`: expected a positive, finite number, got 0"),
         (lambda: AttentionMining(threshold=2), r"`threshold`: expected a number in \[0, 1\], got 2"),
         (lambda: AttentionMining("input_gradient"), "`method`: AttentionMining needs a map at a layer"),
         (lambda: SaliencyGuided(1.0), "`share`: expected a fraction between 0 and 1, got 1.0"),
         (lambda: MapConsistency(transform="rotate"), "`transform`: expected one of"),
         (lambda: MapConsistency(smallest_crop=0), r"`smallest_crop`: expected a fraction in \(0, 1\], got 0"),
-        (lambda: MapConsistency(temperature=0), "`temperature`: expected a positive number, got 0"),
+        (lambda: MapConsistency(temperature=0), "`temperature`: expected a positive, finite number, got 0"),
         (lambda: MapConsistency("input_gradient"), "`method`: MapConsistency needs a map at a layer"),
         (lambda: MapDistillation(nn.Identity(), method="input_gradient"), "`method`: MapDistillation needs a map"),
     ],
@@ -233,9 +233,11 @@ def test_contrast_of_pairs_one_of_which_is_dead():
     first, second = torch.rand(2, 4, 3, 3, generator=generator, dtype=torch.float64) ** 4
     first[1], second[3] = 0, -1
     found = MapConsistency(contrastive=True, temperature=0.5)._of_pairs(first, second)
-    assert found.counted.tolist() == [True, False, True, False]
+    assert found.flat.tolist() == [False, True, False, True]
+    assert found.values[found.flat].tolist() == [1, 1]
+    assert found.counted.all()
     for row in (0, 2):
         cosines = {other: F.cosine_similarity(second[row].flatten(), first[other].flatten(), dim=0) for other in (0, 2)}
         scaled = {other: (cosine / 0.5).exp() for other, cosine in cosines.items()}
         assert_equal(found.values[row], -(scaled[row] / sum(scaled.values())).log())
-    assert MapConsistency()._of_pairs(first, second).counted.tolist() == [True, False, True, False]
+    assert MapConsistency()._of_pairs(first, second).flat.tolist() == [False, True, False, True]

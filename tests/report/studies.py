@@ -14,8 +14,8 @@ WEIGHT = "model.regularizer_weight"
 TWO_METRICS = EvaluationPlan(metrics="average_drop,insertion_auc")
 
 
-def made_up(folder, rows, *, more_axes=(), evaluation=TWO_METRICS):
-    """A study with a row for each (point, seed, scores)."""
+def made_up(folder, rows, *, more_axes=(), evaluation=TWO_METRICS, model=None):
+    """A study with a row for each (point, seed, scores); `model` is that of all configurations."""
     keys = list(dict.fromkeys(key for point, _, _ in rows for key in point))
     # Keyed by JSON, since a value may be a mapping.
     values = [{json.dumps(point[key]): point[key] for point, _, _ in rows} for key in keys]
@@ -23,7 +23,7 @@ def made_up(folder, rows, *, more_axes=(), evaluation=TWO_METRICS):
     seeds = tuple(sorted({seed for _, seed, _ in rows}))
     split = "test" if evaluation is None else evaluation.split
     plan = StudyPlan("made_up", "c.yaml", (*axes, *more_axes), seeds, evaluation, split, "disabled")
-    trials = [Trial(point, seed, {"point": point, "seed": seed}) for point, seed, _ in rows]
+    trials = [Trial(point, seed, {"point": point, "seed": seed, "model": model or {}}) for point, seed, _ in rows]
     study = Study(folder, plan, trials)
     study.write()
     for trial, (_, _, scores) in zip(study.trials, rows, strict=True):

@@ -39,8 +39,9 @@ def test_gain_by_hand(tmp_path):
     assert answer.best.gain.interval == pytest.approx((0.09 - 0.25412, 0.09 + 0.25412), abs=1e-4)
     assert answer.sentence == (
         "λ = 0.1 leads, but may do so by chance: the mean over 2 scores of its maps gains +9.00 points (95 % interval "
-        "-16.41 to +34.41, 2 seeds) against λ = 0, and accuracy changes by -0.30 points (95 % interval -2.84 to +2.24, "
-        "2 seeds). The gain's interval includes 0."
+        "-16.41 to +34.41, 2 seeds) against λ = 0. Accuracy changes by -0.30 points (95 % interval -2.84 to +2.24, "
+        "2 seeds); 2 seeds cannot tell whether it stays within 1 point (about 4 would be needed). The gain is not "
+        "certain: 2 seeds cannot tell (about 3 would be needed)."
     )
 
 
@@ -72,7 +73,9 @@ def test_nothing_is_better(tmp_path):
     assert answered(points, Rule(0.01)).best is None
     expected = "Nothing is better than λ = 0: within 1 point of its accuracy the best, λ = 0.1, changes"
     assert answered(points, Rule(0.01)).sentence.startswith(expected)
-    assert answered(points[::2], Rule(0.01)).sentence == "No point keeps its accuracy within 1 point of the baseline's."
+    assert answered(points[::2], Rule(0.01)).sentence == (
+        "No point keeps its accuracy within 1 point of the baseline's with one seed, which has no spread to judge by."
+    )
     assert answered(points[:1], Rule(0.01)).sentence.startswith("Only the baseline is finished")
 
 
@@ -360,3 +363,103 @@ def test_a_study_without_leakage_or_controls_says_nothing_of_them(tmp_path):
     answer = answered(points_of(made_up(tmp_path, [simple(0, 0, 0.9, 0.5, 0.6), simple(1, 0, 0.9, 0.4, 0.6)])), Rule())
     assert "eak" not in answer.sentence + answer.rule
     assert "control" not in answer.sentence + answer.rule + str(answer.table)
+
+
+def test_seeds_that_would_tell_by_hand():
+    """At distance 1 and standard deviation 1: 2.571 / sqrt(6) = 1.05 is too wide, 2.447 / sqrt(7) = 0.92 is not."""
+    estimate = Estimate(2.0, 1.0, 3)
+    assert estimate.seeds_to_tell_from(1.0) == estimate.seeds_to_tell_from(3.0) == 7
+    assert estimate.seeds_to_tell_from(2.0) is None
+    assert Estimate.of([1.0]).seeds_to_tell_from(0.0) is None
+    assert Estimate(1.0, 0.0, 2).seeds_to_tell_from(0.5) == 2
+
+
+def of_accuracies(tmp_path, *, baseline, point):
+    rows = [simple(0, seed, accuracy, 0.5, 0.6) for seed, accuracy in enumerate(baseline)]
+    rows += [simple(0.1, seed, accuracy, 0.4 + 0.01 * seed, 0.6) for seed, accuracy in enumerate(point)]
+    return points_of(made_up(tmp_path, rows))
+
+
+def test_a_loss_that_seeds_cannot_tell_is_not_called_a_loss(tmp_path):
+    """Differences of 3.8 and -6.8 points: mean -1.5, standard deviation 7.5; (1.963 × 7.495 / 0.5)² is 866."""
+    points = of_accuracies(tmp_path, baseline=(0.478, 0.478), point=(0.516, 0.410))
+    answer = answered(points, Rule(0.01))
+    assert answer.compared[1].accuracy_verdict(0.01) == "open"
+    assert answer.best is None
+    assert answer.sentence == (
+        "No point keeps its accuracy within 1 point of the baseline's on the mean over seeds. The nearest that may "
+        "still do so is λ = 0.1: accuracy changes by -1.50 points (95 % interval -68.84 to +65.84, 2 seeds), and 2 "
+        "seeds cannot tell (about 866 would be needed)."
+    )
+
+
+def test_a_loss_that_seeds_can_tell_is_one(tmp_path):
+    points = of_accuracies(tmp_path, baseline=(0.90, 0.90, 0.90), point=(0.80, 0.81, 0.79))
+    answer = answered(points, Rule(0.01))
+    assert answer.compared[1].accuracy_verdict(0.01) == "lost"
+    assert answer.compared[1].accuracy_verdict(0.2) == "kept"
+    assert answer.sentence == "No point keeps its accuracy within 1 point of the baseline's."
+    assert "3 seeds), within the margin of 20 points." in answered(points, Rule(0.2)).sentence
+
+
+def test_what_was_trained_is_named_first_and_apart(tmp_path):
+    """Energy gains 8 points, drop loses 2 and insertion gains 0: -1 on the mean of the two, 2 on that of the three."""
+    rows = [
+        simple(weight, seed, 0.9, 0.5 + 0.02 * bool(weight), 0.6, **{"evaluated/energy_pointing_game/grad_cam": energy})
+        for weight, energy in ((0, 0.766), (1, 0.846))
+        for seed in range(2)
+    ]
+    inside = {"class_path": "camtrain.regularizers.EnergyInside", "init_args": {"method": "grad_cam"}}
+    points = points_of(made_up(tmp_path, rows, model={"regularizer": inside}))
+    answer = answered(points, Rule())
+    assert [score.metric for score in answer.best.trained] == ["energy_pointing_game"]
+    assert answer.best.of_trained.mean == pytest.approx(0.08)
+    assert answer.best.of_others.mean == pytest.approx(-0.01)
+    assert answer.best.gain.mean == pytest.approx(0.02)
+    assert re.match(
+        r"λ = 1 is best: energy, which its regularizer trains, gains \+8\.00 points \(.*?\), the other 2 "
+        r"scores change by -1\.00 points \(.*?\), and the mean over 3 scores of its maps gains \+2\.00 points",
+        answer.sentence,
+    )
+
+
+def on_both(weight, seed, *, val, test, accuracies=(0.9, 0.9)):
+    """A row with insertion on validation and on test images."""
+    scores = {"val/accuracy": accuracies[0], "validated/insertion_auc/grad_cam": val}
+    point, seed, more = simple(weight, seed, accuracies[1], None, test)
+    return point, seed, more | scores
+
+
+def test_validation_images_choose_and_test_images_judge(tmp_path):
+    """λ = 1 gains more on test images, λ = 0.1 on validation images, where λ = 2 loses its accuracy."""
+    rows = [
+        on_both(0, 0, val=0.5, test=0.5),
+        on_both(0.1, 0, val=0.7, test=0.52),
+        on_both(1, 0, val=0.6, test=0.9),
+        on_both(2, 0, val=0.9, test=0.95, accuracies=(0.8, 0.9)),
+    ]
+    points = points_of(made_up(tmp_path, rows))
+    answer = answered(points, Rule())
+    assert answer.on_validation
+    assert answer.best.runs.label == "λ = 0.1"
+    assert answer.best.gain.mean == pytest.approx(0.02)
+    assert "chosen by validation images. The figures quoted are of test images" in answer.rule
+    on_val = answered(points, Rule(), "val")
+    assert not on_val.on_validation
+
+
+def test_the_choice_may_fail_on_test_images(tmp_path):
+    rows = [on_both(0, 0, val=0.5, test=0.5), on_both(0.1, 0, val=0.7, test=0.45), on_both(1, 0, val=0.6, test=0.9)]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.best is None
+    assert answer.sentence.startswith(
+        "λ = 0.1 is best on validation images, and no better than λ = 0 on test images: there the mean over 1 score"
+    )
+
+
+def test_without_validation_scores_of_all_points_test_images_choose(tmp_path):
+    rows = [on_both(0, 0, val=0.5, test=0.5), on_both(0.1, 0, val=0.7, test=0.6), simple(1, 0, 0.9, None, 0.9)]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert not answer.on_validation
+    assert answer.best.runs.label == "λ = 1"
+    assert "its estimate is optimistic" in answer.rule

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from camtrain.messages import CamtrainWarning
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
 WEIGHT, DISTANCE = "model.regularizer_weight", "model.regularizer.distance"
@@ -91,7 +92,10 @@ def test_what_was_asked_stands_though_a_trial_is_gone(tmp_path):
     study.write()
     shutil.rmtree(study.folder_of(study.trials[0]))
     assert Study.plan_in(tmp_path) == study.plan
-    with pytest.raises(FileNotFoundError, match=r"config\.yaml is gone: `camtrain ablate` with the words of the study"):
-        Study.opened(tmp_path)
+    with pytest.warns(CamtrainWarning, match=r"config\.yaml is gone; `camtrain ablate` with the words of the study"):
+        opened = Study.opened(tmp_path)
+    assert opened.trials[1:] == study.trials[1:]
+    assert opened.trials[0].hash == study.trials[0].hash, "a baseline that is lost is not replaced by another point"
+    assert opened.folder_of(opened.trials[0]) == study.folder_of(study.trials[0])
     with pytest.raises(FileNotFoundError, match="holds no study"):
         Study.plan_in(tmp_path / "trials")
