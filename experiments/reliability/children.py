@@ -6,6 +6,7 @@ Importing torch, Lightning and W&B takes seconds. They are imported once, here; 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -25,6 +26,7 @@ import tqdm
 Key = TypeVar("Key")
 How = Literal["returned", "exited", "raised", "killed", "hung"]
 _TICK = 0.02  # seconds between two looks at the children
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 _ROOT = Path(__file__).parents[2]
 
 # Its thread would not survive a fork, and the lock that it may hold would.
@@ -160,6 +162,7 @@ def _forked(call: Call) -> int:
 def _work(call: Call) -> None:
     """Be the child."""
     os.setsid()
+    _end_with_parent()
     _redirect(_beside(call, ".said"))
     os.chdir(call.folder)
     found: dict[str, Any] = {}
@@ -210,6 +213,11 @@ def _recorded_warnings(said: list[str]) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with its parent, which may be killed."""
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _redirect(path: Path) -> None:

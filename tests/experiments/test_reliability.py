@@ -63,6 +63,24 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path):
     assert time.monotonic() - started < 10
 
 
+def test_children_end_with_the_harness(tmp_path):
+    """Also where it is killed, and cannot end them itself."""
+    inner = Call(lambda: time.sleep(60), tmp_path / "b")
+    outer = Call(lambda: run_child(inner), tmp_path / "a", seconds=2.0)
+    assert run_child(outer).how == "hung"
+    end = time.monotonic() + 20
+    while left := [path for path in Path("/proc").glob("[0-9]*/cwd") if _leads_to(path, tmp_path / "b")]:
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+def _leads_to(link, folder):
+    try:
+        return link.readlink() == folder
+    except OSError:  # the process is gone, or somebody else's
+        return False
+
+
 def test_children_work_in_their_folders_and_their_output_is_theirs(tmp_path, capfd):
     def body():
         print("said")
