@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from camtrain.files import set_aside
 from camtrain.messages import CamtrainWarning
-from camtrain.networks.checkpoint_file import checkpoint_content, is_intact
+from camtrain.networks.checkpoint_file import checkpoint_content
 
 
 class LostCheckpoints(Callback):
@@ -66,7 +66,7 @@ def _fault(path: Path) -> str | None:
         content = checkpoint_content(path)
     except ValueError as error:
         return f"damaged ({str(error).removeprefix('`checkpoint`: ').partition(';')[0]})"
-    return None if content and is_intact(content) else "damaged (its checksum is not that of its content)"
+    return None if content else "damaged (it holds nothing)"
 
 
 def _has_successor(path: Path, state: dict[str, Any]) -> bool:

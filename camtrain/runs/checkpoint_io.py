@@ -15,7 +15,7 @@ from lightning_fabric.utilities.cloud_io import _is_local_file_protocol
 from pytorch_lightning import Trainer
 
 from camtrain.files import whole_file
-from camtrain.networks.checkpoint_file import CHECKSUM, checkpoint_content, checksum_of, is_intact
+from camtrain.networks.checkpoint_file import CHECKSUM, checkpoint_content, checksum_of
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
@@ -71,7 +71,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"`ckpt_path`: no such file: {path}")
-        return intact_content(Path(path))
+        return checkpoint_content(Path(path))
 
 
 def keep_checkpoints_whole(trainer: Trainer) -> None:
@@ -82,21 +82,6 @@ def keep_checkpoints_whole(trainer: Trainer) -> None:
     """
     if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
         trainer.strategy.checkpoint_io = WholeCheckpointIO()
-
-
-def intact_content(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint that is as it was written.
-
-    Args:
-        path: The checkpoint.
-
-    Raises:
-        ValueError: If it cannot be read, or its checksum is wrong.
-    """
-    content = checkpoint_content(path)
-    if not is_intact(content):
-        raise ValueError(f"`checkpoint`: {path} is damaged: its checksum is not that of its content")
-    return content
 
 
 def _save_whole(content: dict[str, Any], path: Path) -> None:

@@ -17,7 +17,8 @@ from yaml import YAMLError  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.files import set_aside
 from camtrain.messages import CamtrainWarning
-from camtrain.runs.checkpoint_io import LAST, PREVIOUS, intact_content
+from camtrain.networks.checkpoint_file import checkpoint_content
+from camtrain.runs.checkpoint_io import LAST, PREVIOUS
 from camtrain.runs.first_process import is_first_process
 from camtrain.runs.metrics_table import Row
 from camtrain.runs.table_keeper import rows_in_checkpoint
@@ -117,7 +118,7 @@ def _good_content(path: Path, lost: list[str]) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = intact_content(path)
+        content = checkpoint_content(path)
         if not content:
             raise ValueError("it is no checkpoint")
     except (ValueError, OSError) as error:
