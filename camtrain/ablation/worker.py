@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities import rank_zero_only
 
 from camtrain.ablation.fitted import record, recorded
 from camtrain.ablation.tether import restart
@@ -25,7 +24,7 @@ from camtrain.evaluation import NETWORK, OtherEvaluationError, evaluate
 from camtrain.files import DamagedFileError, said_aside
 from camtrain.loading import load_data, load_network
 from camtrain.networks.checkpoint_file import checkpoint_content
-from camtrain.runs import RunSettings, TrainingStoppedError, fit
+from camtrain.runs import RunSettings, TrainingStoppedError, fit, is_first_process
 from camtrain.study import Study, Trial
 
 STOPPED = 143
@@ -125,11 +124,6 @@ def score_trial(study: Study, trial: Trial) -> None:
         **_scored(study, trial, found.checkpoint),
     }
     study.write_row(trial, scores | provenance())
-
-
-def is_first_process() -> bool:
-    """Whether this is the first of the processes that train together."""
-    return int(getattr(rank_zero_only, "rank", None) or 0) == 0
 
 
 def _logged(run: Path, checkpoint: Path) -> dict[str, float]:

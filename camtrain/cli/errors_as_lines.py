@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from camtrain.cli.command_parser import CommandParser
-from camtrain.messages import debugging, error_message, one_line
+from camtrain.messages import debugging, error_message, message_of_worker, one_line
 
 _PACKAGE = Path(__file__).parents[1]
 # By name, since a command that does not train should not pay for Lightning and W&B.
@@ -73,7 +73,7 @@ def line_of(error: Exception) -> str:
         >>> line_of(FileNotFoundError(2, "No such file or directory", "absent.png"))
         'absent.png: No such file or directory'
     """
-    kind, message, place = _kind(error), _message(error), _place(error)
+    kind, message, place = _kind(error), message_of_worker(error_message(error)), _place(error)
     if "OutOfMemoryError" in _names(error) or isinstance(error, MemoryError):
         return f"out of memory: {message or kind}; try a smaller `data.batch_size` or `max_batch`"
     if _is_told(error, place):
@@ -115,16 +115,6 @@ def _kind(error: Exception) -> str:
     """The name of the error, or of that which a process of a data loader passed on."""
     found = re.match(r"Caught (\w+) in ", str(error))
     return found[1] if found else type(error).__name__
-
-
-def _message(error: Exception) -> str:
-    """The message without the traceback that a process of a data loader puts in it."""
-    text = error_message(error)
-    if "Traceback (most recent call last):" not in text:
-        return text
-    # The traceback's lines are indented, but for the one with the message, and the rest of that.
-    last = list(re.finditer(r"^[A-Za-z_][\w.]*(?:: |$)", text, flags=re.MULTILINE))
-    return text[last[-1].end() :].strip() if last else text.splitlines()[0]
 
 
 def _place(error: Exception) -> _Place | None:

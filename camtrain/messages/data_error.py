@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_FROM_WORKER = re.compile(r"^Caught \w+ in .*\nOriginal Traceback \(most recent call last\):\n")
+_FROM_WORKER = re.compile(r"^(?:Original )?Traceback \(most recent call last\):\n", re.MULTILINE)
 _LAST_LINES = re.compile(r"^[A-Za-z_][\w.]*(?:: (?P<message>.*))?\Z", re.DOTALL)
 
 
@@ -35,7 +35,7 @@ class MissingImageError(DataError, FileNotFoundError):
 
 
 def message_of_worker(text: str) -> str:
-    r"""The message of the error that a loader's process hands on as the text of a traceback; any other text as it is.
+    r"""The message of the error that another process hands on as the text of a traceback; any other text as it is.
 
     Args:
         text: `str(error)` of what a loader has raised.
@@ -49,7 +49,7 @@ def message_of_worker(text: str) -> str:
         >>> message_of_worker("too small")
         'too small'
     """
-    if not _FROM_WORKER.match(text):
+    if not _FROM_WORKER.search(text):
         return text
     # Everything below the last line of the last frame, which is indented, as those of all frames are.
     last = re.split(r"\n(?=[^\s])", text.rstrip("\n"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from camtrain.messages.printable import printable
+
 LONGEST = 800
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    r"""The text in one line, with a space for other white space and ? for what a terminal would act on.
+    r"""The text in one line, with a space for other white space and a mark for what a terminal would act on.
 
     Args:
         text: Any text, such as the message of an error, which may quote a file.
@@ -16,11 +18,11 @@ def one_line(text: str, longest: int = LONGEST) -> str:
 
     Example:
         >>> one_line("expected a number,\n\tgot \x1b[2J")
-        'expected a number, got ?[2J'
+        'expected a number, got �[2J'
         >>> one_line("abcdef", longest=4)
         'abc…'
     """
-    line = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 

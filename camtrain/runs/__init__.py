@@ -1,6 +1,7 @@
 """A run: its folder, its loggers, and its configuration resolved and trained."""
 
 from camtrain.runs.config_resolver import NOT_OF_TRAINING, ConfigResolver
+from camtrain.runs.first_process import is_first_process
 from camtrain.runs.fit import fit
 from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.stopped import TrainingStoppedError
@@ -15,5 +16,6 @@ __all__ = [
     "TrainingEnd",
     "TrainingStoppedError",
     "fit",
+    "is_first_process",
     "training_end",
 ]

@@ -14,7 +14,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
@@ -37,6 +37,7 @@ from camtrain.messages import DEBUG_HELP, error_message
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
 from camtrain.runs.failed_run import existing_folders, failed_run
+from camtrain.runs.first_process import is_first_process
 from camtrain.runs.given_checkpoint import GivenCheckpoint, is_left_to_lightning, is_of_loading
 from camtrain.runs.guarded_wandb_logger import finish_wandb
 from camtrain.runs.int_before_float import int_before_float
@@ -249,7 +250,7 @@ class TrainingCLI(LightningCLI):
             there = existing_folders(self._settings.runs_of(self._name))
             loggers = [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed)
             kwargs["logger"] = loggers or False
-            if loggers and getattr(rank_zero_only, "rank", 0) == 0:
+            if loggers and is_first_process():
                 folder = Path(str(loggers[0].log_dir)).absolute()
                 self._folders = [folder, *(each for each in folder.parents if each not in there)]
         made = super().instantiate_trainer(**kwargs)

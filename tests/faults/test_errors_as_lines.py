@@ -52,7 +52,7 @@ def raising(error):
         (raising(OSError(errno.ENOSPC, "No space left on device")), "[Errno 28] No space left on device"),
         (raising(MisconfigurationException("no such\n  device")), "no such device"),
         (raising(ModuleNotFoundError("`pip install ray` installs it")), "`pip install ray` installs it"),
-        (raising(ValueError("a\n\tb \x1b[31m" + "x" * 5000)), "a b ?[31m" + "x" * 790 + "…"),
+        (raising(ValueError("a\n\tb \x1b[31m" + "x" * 5000)), "a b �[31m" + "x" * 790 + "…"),
     ],
 )
 def test_messages_for_users(said, function, line):
