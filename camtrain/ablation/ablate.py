@@ -106,7 +106,7 @@ def ablate(
     """
     where = chosen_executor(executor, jobs)
     axes = [Axis(key, _several("grid", values, key)) for key, values in grid.items()]
-    study = planned_study(
+    study = resolved_study(
         config,
         axes,
         Path(folder),
@@ -117,6 +117,7 @@ def ablate(
         wandb=wandb,
         project=project,
     )
+    write_study(study, config)
     return run_study(study, where, on_trial, progress=progress)
 
 
@@ -183,33 +184,6 @@ def _write_results(study: Study) -> None:
         study.write_results()
     except CannotWriteError as error:
         warnings.warn(f"{error}; `camtrain report {study.folder}` writes it", CamtrainWarning, stacklevel=4)
-
-
-def planned_study(
-    config: str | Path | Mapping[str, Any],
-    axes: Sequence[Axis],
-    folder: Path,
-    seeds: Sequence[int] = (0,),
-    evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
-    *,
-    threads: int | None = None,
-    jobs: int | None = None,
-    wandb: WandbMode | None = None,
-    project: str | None = None,
-    split: Literal["test", "val"] | None = None,
-    command: Sequence[str] = (),
-) -> Study:
-    """The study of a grid with all configurations resolved and checked, written to disk.
-
-    Args and errors are those of `resolved_study`.
-
-    Warns:
-        CamtrainWarning: If the folder holds finished trials that are not part of the grid.
-    """
-    options = {"threads": threads, "jobs": jobs, "wandb": wandb, "project": project, "split": split}
-    study = resolved_study(config, axes, folder, seeds, evaluation, **options, command=command)  # type: ignore[arg-type]
-    write_study(study, config)
-    return study
 
 
 def write_study(study: Study, config: str | Path | Mapping[str, Any]) -> None:

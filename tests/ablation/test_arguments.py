@@ -8,7 +8,7 @@ import yaml
 
 import camtrain
 from camtrain.ablation import LocalExecutor, RayExecutor
-from camtrain.ablation.ablate import chosen_executor, planned_study
+from camtrain.ablation.ablate import chosen_executor, resolved_study, write_study
 from camtrain.study import Axis, Study
 
 CONFIG = {
@@ -68,7 +68,8 @@ def test_they_are_named(tmp_path, options, error, message):
 
 def test_numbers_of_numpy_are_numbers(tmp_path):
     axes = [Axis("trainer.max_epochs", tuple(np.arange(1, 3)))]
-    study = planned_study(CONFIG, axes, tmp_path / "study", np.arange(2), None)
+    study = resolved_study(CONFIG, axes, tmp_path / "study", np.arange(2), None)
+    write_study(study, CONFIG)
     assert [(trial.point["trainer.max_epochs"], trial.seed) for trial in study.trials] == [
         (1, 0),
         (1, 1),
@@ -79,7 +80,8 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
 
 
 def test_a_mapping_is_kept_beside_the_study(tmp_path):
-    study = planned_study(CONFIG, [Axis("trainer.max_epochs", (1,))], tmp_path / "mine", (0,), None)
+    study = resolved_study(CONFIG, [Axis("trainer.max_epochs", (1,))], tmp_path / "mine", (0,), None)
+    write_study(study, CONFIG)
     assert study.plan.config == str(tmp_path / "mine/mine.yaml")
     assert yaml.safe_load((tmp_path / "mine/mine.yaml").read_text()) == CONFIG
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from camtrain.ablation import worker
-from camtrain.ablation.ablate import planned_study
+from camtrain.ablation.ablate import resolved_study, write_study
 from camtrain.ablation.worker import STOPPED, is_trained, main, score_trial, train_trial
 from camtrain.evaluation import EvaluationPlan
 from camtrain.runs import TrainingStoppedError
@@ -176,7 +176,8 @@ def test_a_signal_stops_a_training_with_a_status_that_says_so(tmp_path):
     """SIGTERM, as a cluster sends it before it takes a machine away."""
     (tmp_path / "small.yaml").write_text(SMALL)
     axes = [Axis("model.regularizer_weight", (0,))]
-    study = planned_study(tmp_path / "small.yaml", axes, tmp_path / "study", (0,), None, wandb="disabled")
+    study = resolved_study(tmp_path / "small.yaml", axes, tmp_path / "study", (0,), None, wandb="disabled")
+    write_study(study, tmp_path / "small.yaml")
     (trial,) = study.trials
     study.hand_over(trial)
     words = [sys.executable, "-m", "camtrain.ablation.worker", str(study.folder), trial.name]
