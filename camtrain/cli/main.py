@@ -54,6 +54,9 @@ def main(words: list[str] | None = None) -> None:
             from camtrain.messages import show_tracebacks
         with show_tracebacks(asked != typed), errors_as_lines(_subcommand(asked)):
             status = run() if run is not None else 0
+        if words is None and threading.current_thread() is threading.main_thread():
+            # All is done. Without its handlers, which Python takes down now, a late Ctrl-C would look like a failure.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         if status:
             raise SystemExit(status)
     except KeyboardInterrupt:

@@ -36,7 +36,10 @@ def watched_children(trainer: Trainer, command: str) -> Iterator[None]:
         yield
         return
 
+    started: list[subprocess.Popen[bytes]] = []
+
     def observe(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        started.extend(processes)
         threading.Thread(target=_watch, args=(processes, trainer, command), daemon=True).start()
 
     lightnings = subprocess_script._launch_process_observer  # type: ignore[attr-defined]
@@ -44,6 +47,10 @@ def watched_children(trainer: Trainer, command: str) -> Iterator[None]:
     os.environ[_PARENT] = str(os.getpid())
     try:
         yield
+    except Exception:
+        # The main thread may notice first, by the connection that broke.
+        _end_if_one_was_killed(started, command)
+        raise
     finally:
         subprocess_script._launch_process_observer = lightnings  # type: ignore[attr-defined]
         os.environ.pop(_PARENT, None)
@@ -59,12 +66,25 @@ def _watch(processes: Sequence[subprocess.Popen[bytes]], trainer: Trainer, comma
             if _is_stopping(trainer):
                 return
         if status:
-            for process in processes:
-                process.kill()
-            print(_line(command, rank, len(processes) + 1, status), file=sys.stderr, flush=True)
-            sys.stdout.flush()
-            os._exit(1)  # the main thread waits for the other process, and cannot be interrupted
+            _end(processes, command, rank, status)
         time.sleep(_CHECK)
+
+
+def _end_if_one_was_killed(processes: Sequence[subprocess.Popen[bytes]], command: str) -> None:
+    """A process that ended by itself has told why; one that was killed could not."""
+    for rank, process in enumerate(processes, 1):
+        status = process.poll()
+        if status is not None and status < 0 and status not in _STOPPED:
+            _end(processes, command, rank, status)
+
+
+def _end(processes: Sequence[subprocess.Popen[bytes]], command: str, rank: int, status: int) -> None:
+    """Say which process died, and end all."""
+    for process in processes:
+        process.kill()
+    print(_line(command, rank, len(processes) + 1, status), file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)  # the main thread may wait for the other process, and cannot be interrupted
 
 
 def _is_stopping(trainer: Trainer) -> bool:

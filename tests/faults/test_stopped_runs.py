@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
@@ -190,7 +191,10 @@ def test_ctrl_c_during_the_imports_is_one_line():
 @pytest.mark.parametrize("command", ["fit", "test", "explain", "evaluate", "ablate"])
 @pytest.mark.parametrize("seconds", [0.4, 2, 4, 8])
 def test_an_early_ctrl_c_is_one_line(quick, command, seconds):
-    words = {"explain": ["--network", "resnet18", "--images", "."], "ablate": ["--out", "study"]}.get(command, [])
+    Image.new("RGB", (64, 64)).save("photo.png")
+    words = {"explain": ["--network", "resnet18", "--images", "photo.png"], "ablate": ["--out", "study"]}.get(
+        command, []
+    )
     process = started(command, *([] if command == "explain" else ["--config", "quick.yaml"]), *words)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
@@ -201,8 +205,8 @@ def test_an_early_ctrl_c_is_one_line(quick, command, seconds):
         assert len(re.findall("^camtrain .*(Ctrl-C|stopped)", error, flags=re.MULTILINE)) == 1
 
 
-@pytest.mark.slow
-def test_a_process_that_dies_ends_all_with_a_line(quick):
+def two_processes() -> tuple[subprocess.Popen[str], str]:
+    """A training in two processes that has ended an epoch, and the number of the second one."""
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1000"]
     process = started("fit", "--config", "quick.yaml", *two)
     end = time.monotonic() + 200
@@ -210,6 +214,12 @@ def test_a_process_that_dies_ends_all_with_a_line(quick):
         assert time.monotonic() < end
         time.sleep(0.2)
     (child,) = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "camtrain"], text=True).split()
+    return process, child
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_all_with_a_line(quick):
+    process, child = two_processes()
     os.kill(int(child), signal.SIGKILL)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 1
@@ -220,13 +230,7 @@ def test_a_process_that_dies_ends_all_with_a_line(quick):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_first_one(quick, number):
-    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1000"]
-    process = started("fit", "--config", "quick.yaml", *two)
-    end = time.monotonic() + 200
-    while not (RUN / "checkpoints/last.ckpt").exists():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    (child,) = subprocess.check_output(["pgrep", "-P", str(process.pid), "-f", "camtrain"], text=True).split()
+    process, child = two_processes()
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[number]
