@@ -52,6 +52,11 @@ PART = Part(
 )
 MOST_MEMORY = 1.5e9  # bytes at the peak, of which half are torch and Lightning themselves
 SECONDS = 240.0
+FIT_FOLDER = (
+    *("fit", "--config", "folder.yaml", "--data", "ImageFolderData", "--data.root", "images"),
+    *("--data.image_size", "32", "--data.batch_size", "2", *ONE_BATCH),
+)
+"""The words that train on a folder of images."""
 _LAST = str(RUN / "checkpoints/last.ckpt")
 _BAD = str(RUN / "checkpoints/bad.ckpt")
 
@@ -370,18 +375,7 @@ def _escapes() -> Iterator[HostileFile]:
         yield HostileFile("names that leave", f"ablate: fitted.json names {shown}", "study", _fitted(name), ablate)
         boxes = functools.partial(
             command,
-            "fit",
-            "--config",
-            "folder.yaml",
-            "--data",
-            "ImageFolderData",
-            "--data.root",
-            "images",
-            "--data.image_size",
-            "32",
-            "--data.batch_size",
-            "2",
-            *ONE_BATCH,
+            *FIT_FOLDER,
             "--data.boxes_csv",
             "boxes.csv",
         )
@@ -458,18 +452,7 @@ def _bombs() -> Iterator[HostileFile]:
     explain = functools.partial(command, "explain", "--checkpoint", str(RUN), "--images", "images/train/cat/0.png")
     fit = functools.partial(
         command,
-        "fit",
-        "--config",
-        "folder.yaml",
-        "--data",
-        "ImageFolderData",
-        "--data.root",
-        "images",
-        "--data.image_size",
-        "32",
-        "--data.batch_size",
-        "2",
-        *ONE_BATCH,
+        *FIT_FOLDER,
     )
     pictures = {
         "13,000 x 13,000 pixels": lambda: hostile.png_bomb(13_000, 13_000),
