@@ -76,10 +76,11 @@ class Classifier(pl.LightningModule):
             network is one such as `AttentionBranch` or `CAStream`.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
-        regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Earlier steps are plain training and
-            cost no more. Validation still measures L_R before it, but `val/loss` is L_C alone.
-        regularizer_warmup_epochs: The number of epochs after `regularizer_start_epoch` over which λ rises linearly
-            from 0; may be fractional. Validation in these epochs uses the full λ.
+        regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Null is the regularizer's own: half
+            of the training for `MapFaithfulness`, 0 for the others. Earlier steps are plain training and cost no more.
+            Validation still measures L_R before it, but `val/loss` is L_C alone.
+        regularizer_warmup_epochs: The number of epochs after this start over which λ rises linearly from 0; may be
+            fractional. Validation in these epochs uses the full λ.
         regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and trains
             plainly in between.
         regularizer_balance_steps: The number of steps at the start over which L_C and each regularizer are measured.
@@ -119,7 +120,7 @@ class Classifier(pl.LightningModule):
         initial_weights: str | None = None,
         regularizer: Regularizer | None = None,
         regularizer_weight: float | None = None,
-        regularizer_start_epoch: float = 0.0,
+        regularizer_start_epoch: float | None = None,
         regularizer_warmup_epochs: float = 0.0,
         regularizer_every_n_steps: int = 1,
         regularizer_balance_steps: int = 0,
@@ -137,7 +138,7 @@ class Classifier(pl.LightningModule):
             "regularizer_warmup_epochs": regularizer_warmup_epochs,
         }
         for name, epochs in schedule.items():
-            if not (math.isfinite(epochs) and epochs >= 0):
+            if epochs is not None and not (math.isfinite(epochs) and epochs >= 0):
                 raise ValueError(f"`{name}`: expected a number of at least 0, got {epochs}")
         if gradient_share_every_n_steps < 0:
             raise ValueError(f"`gradient_share_every_n_steps`: expected at least 0, got {gradient_share_every_n_steps}")
@@ -181,7 +182,7 @@ class Classifier(pl.LightningModule):
         )
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
-        self._start_epoch = regularizer_start_epoch
+        self._given_start_epoch = regularizer_start_epoch
         self._warmup_epochs = regularizer_warmup_epochs
         self._optimizer = optimizer
         self._lr_scheduler = lr_scheduler
@@ -259,6 +260,27 @@ class Classifier(pl.LightningModule):
         if isinstance(scheduler, ReduceLROnPlateau):
             settings["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
+
+    def on_train_start(self) -> None:
+        """Note the length of the training, of which a regularizer's start may be a fraction."""
+        self.objective.num_epochs = self._num_epochs()
+
+    def _num_epochs(self) -> float | None:
+        """The length of the training in epochs, which may be fractional; `None` if it has no end."""
+        lengths = []
+        if self.trainer.max_epochs is not None and self.trainer.max_epochs >= 0:
+            lengths.append(float(self.trainer.max_epochs))
+        num_batches = self.trainer.num_training_batches
+        if self.trainer.max_steps >= 0 and math.isfinite(num_batches):
+            lengths.append(self.trainer.max_steps * self.trainer.accumulate_grad_batches / num_batches)
+        return min(lengths, default=None)
+
+    @property
+    def _start_epoch(self) -> float:
+        """The epoch before which λ is 0."""
+        if self._given_start_epoch is not None or self.objective.regularizer is None:
+            return self._given_start_epoch or 0.0
+        return self.objective.regularizer.default_start_epoch(self.objective.num_epochs)
 
     def _new_optimizer(self) -> Optimizer:
         return self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)

@@ -20,7 +20,7 @@ from camtrain.cams import GradCAM
 from camtrain.classifier import NonFiniteLossError
 from camtrain.gradients import DoubleBackprop, FrozenGates
 from camtrain.messages import CamtrainWarning
-from camtrain.regularizers import EnergyInside, InterpretableGradient, RightForRightReasons, Sum, Term
+from camtrain.regularizers import EnergyInside, GradientNorm, InterpretableGradient, RightForRightReasons, Sum, Term
 
 CLASSES = 3
 
@@ -220,6 +220,36 @@ def test_a_start_delays_the_warmup(tmp_path):
     trainer(tmp_path, max_epochs=3, callbacks=[steps]).fit(module, loader(), loader())
     assert steps.weights == pytest.approx([0, 0, 0, 0, 2, 4, 6, 6, 6])
     assert module.hparams["regularizer_start_epoch"] == 1.0
+
+
+class LateGradientNorm(GradientNorm):
+    """A penalty that begins after two thirds of a training if no start is given."""
+
+    default_start = 2 / 3
+
+
+@pytest.mark.parametrize(
+    ("length", "given", "expected"),
+    [
+        ({"max_epochs": 3}, None, [0, 0, 0, 0, 0, 0, 6, 6, 6]),
+        ({"max_epochs": 3}, 0.0, [6] * 9),
+        ({"max_epochs": -1, "max_steps": 6}, None, [0, 0, 0, 0, 6, 6]),
+        ({"max_epochs": 9, "max_steps": 3, "accumulate_grad_batches": 3}, None, [0, 0, 0, 0, 0, 0, 6, 6, 6]),
+    ],
+)
+def test_without_a_start_the_regularizer_begins_after_its_fraction_of_the_training(tmp_path, length, given, expected):
+    steps = WeightOfSteps()
+    module = classifier(regularizer=LateGradientNorm(), regularizer_weight=6.0, regularizer_start_epoch=given)
+    trainer(tmp_path, **length, callbacks=[steps]).fit(module, loader(), loader())
+    assert steps.weights == pytest.approx(expected)
+
+
+def test_a_term_without_a_start_begins_after_its_fraction_of_the_training(tmp_path):
+    late = classifier(regularizer=LateGradientNorm(), regularizer_weight=2.0)
+    term = classifier(regularizer=Sum([Term(LateGradientNorm(), 2.0)]), regularizer_weight=1.0)
+    for module in (late, term):
+        trainer(tmp_path, max_epochs=3).fit(module, loader())
+    assert_same_weights(late.network, term.network, rtol=1e-6, atol=1e-7)
 
 
 def test_the_schedule_of_the_classifier_is_that_of_a_term(tmp_path):

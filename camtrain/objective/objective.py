@@ -46,6 +46,8 @@ class Objective(nn.Module):
     Attributes:
         epoch: The current epoch, which may be fractional, for terms of a `Sum` that have a schedule. Set it before each
             step, as `Classifier` does.
+        num_epochs: The length of the training, for terms of a `Sum` that begin after a fraction of it; `None` if it is
+            not known.
 
     Raises:
         TypeError: If `regularizer` or `engine` is something else.
@@ -101,6 +103,7 @@ class Objective(nn.Module):
         self.register_load_state_dict_pre_hook(_records_that_fit)  # type: ignore[no-untyped-call]
         self.balance_steps = balance_steps
         self.epoch: float | None = None
+        self.num_epochs: float | None = None
         self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = every_n_steps
         self._phase = 0
@@ -186,7 +189,7 @@ class Objective(nn.Module):
             with torch.no_grad():
                 return Step.of(plain_losses(network, images, BatchLoss(self.classification_loss, labels)), {})
         epoch = math.inf if self.epoch is None else self.epoch
-        weights = {name: term.weight_at(epoch) for name, term in self.terms.items()}
+        weights = {name: term.weight_at(epoch, self.num_epochs) for name, term in self.terms.items()}
         classification, logits, terms = self._measured(network, batch, weights)
         term_steps = self._term_steps(terms, weights)
         scaled = torch.stack([term.weight * term.scale * term.value for term in term_steps.values()]).sum()
@@ -224,7 +227,7 @@ class Objective(nn.Module):
         self._phase = (self._phase + 1) % self.every_n_steps
         if not (is_due and self.weight > 0):
             return {}
-        weights = {name: term.weight_at(self.epoch) for name, term in self.terms.items()}
+        weights = {name: term.weight_at(self.epoch, self.num_epochs) for name, term in self.terms.items()}
         weights = {name: weight for name, weight in weights.items() if weight > 0}
         for name in weights:
             check_annotation(self.terms[name].regularizer, batch)

@@ -136,6 +136,10 @@ class MapFaithfulness(CAMRegularizer):
     With `sufficiency_target: prediction`, S_i is instead the cross-entropy with what the network says of the whole
     image, S_i = -Σ_k p_k(x_i) log p_k(x_i ⊙ K + b_i ⊙ (1 - K)), where p_k(x_i) is a constant for the gradient.
 
+    By default, λ is 0 in the first half of a training (`default_start`), whose steps are plain steps: a network that
+    has not learned its classes yet has no maps worth training, and pays for them with accuracy. To change that, set
+    `regularizer_start_epoch` of `Classifier` or `start_epoch` of `Term`. A loop of your own sets `objective.weight`.
+
     For soft labels, the label is the most probable class. Random numbers come from torch's global generator on the
     device of the images.
 
@@ -180,6 +184,7 @@ class MapFaithfulness(CAMRegularizer):
     """
 
     default_weight: ClassVar[float] = 0.5
+    default_start: ClassVar[float] = 0.5
     trained_metrics: ClassVar[tuple[str, ...]] = (
         "average_drop",
         "average_increase",

@@ -21,8 +21,9 @@ class Term:
         regularizer: The regularizer.
         weight: Its λ, at least 0; null is the regularizer's default.
         name: Its name in log keys; null is the snake_case of the class.
-        start_epoch: The epoch before which the weight is 0; may be fractional.
-        warmup_epochs: The number of epochs after `start_epoch` over which the weight rises linearly from 0.
+        start_epoch: The epoch before which the weight is 0; may be fractional. Null is the regularizer's own: the
+            fraction `default_start` of the training, or 0 where the length of the training is not known.
+        warmup_epochs: The number of epochs after the start over which the weight rises linearly from 0.
         end_epoch: The epoch from which the weight is 0 again; null is never.
 
     Raises:
@@ -33,7 +34,7 @@ class Term:
     regularizer: Regularizer
     weight: float | None = None
     name: str | None = None
-    start_epoch: float = 0.0
+    start_epoch: float | None = None
     warmup_epochs: float = 0.0
     end_epoch: float | None = None
 
@@ -44,20 +45,18 @@ class Term:
             self.weight = self.regularizer.default_weight
         for name in ("weight", "start_epoch", "warmup_epochs"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}`: expected a finite number of at least 0, got {value}")
-        if self.end_epoch is not None and not self.end_epoch > self.start_epoch:
-            raise ValueError(
-                f"`end_epoch`: expected a number above start_epoch = {self.start_epoch}, got {self.end_epoch}"
-            )
+        first = self.start_epoch or 0.0
+        if self.end_epoch is not None and not self.end_epoch > first:
+            raise ValueError(f"`end_epoch`: expected a number above start_epoch = {first}, got {self.end_epoch}")
 
-    @property
-    def is_scheduled(self) -> bool:
-        """Whether the weight depends on the epoch."""
-        return self.start_epoch > 0 or self.warmup_epochs > 0 or self.end_epoch is not None
+    def weight_at(self, epoch: float | None, num_epochs: float | None = None) -> float:
+        """The weight at an epoch.
 
-    def weight_at(self, epoch: float | None) -> float:
-        """The weight at an epoch, which may be fractional.
+        Args:
+            epoch: The epoch, which may be fractional; `None` will do for a term without a schedule.
+            num_epochs: The length of the training, if it is known; see `start_epoch`.
 
         Raises:
             ValueError: If the weight depends on the epoch, and the epoch is `None`.
@@ -68,13 +67,16 @@ class Term:
             [0.0, 0.0, 1.0, 2.0]
         """
         assert self.weight is not None
-        if not self.is_scheduled:
+        start = self.start_epoch
+        if start is None:
+            start = self.regularizer.default_start_epoch(num_epochs)
+        if not (start or self.warmup_epochs or self.end_epoch is not None):
             return self.weight
         if epoch is None:
             raise ValueError("`epoch`: a term with a schedule needs it, got None; set objective.epoch before each step")
         if self.end_epoch is not None and epoch >= self.end_epoch:
             return 0.0
-        return self.weight * risen_fraction(epoch, self.start_epoch, self.warmup_epochs)
+        return self.weight * risen_fraction(epoch, start, self.warmup_epochs)
 
 
 def risen_fraction(epoch: float, start_epoch: float, warmup_epochs: float) -> float:
@@ -170,7 +172,7 @@ def named_terms(regularizer: Regularizer) -> dict[str, Term]:
     """The terms of a sum by their names; another regularizer is the only term, with weight 1."""
     if isinstance(regularizer, Sum):
         return regularizer.named
-    return {name_of(regularizer): Term(regularizer, 1.0)}
+    return {name_of(regularizer): Term(regularizer, 1.0, start_epoch=0.0)}
 
 
 def name_of(regularizer: Regularizer) -> str:

@@ -41,6 +41,12 @@ WITHOUT_ANNOTATION = [
     Setting("cutmix", _CUTMIX, title="CutMix"),
     Setting("binary_cross_entropy", _BCE, title="binary cross-entropy"),
     Setting("map_faithfulness", regularized("MapFaithfulness"), (0.25, 0.5, 1.0), "MapFaithfulness"),
+    Setting(
+        "map_faithfulness_from_start",
+        {**regularized("MapFaithfulness"), "model.regularizer_start_epoch": 0.0},
+        (0.25, 0.5, 1.0),
+        "MapFaithfulness from the start",
+    ),
     Setting("saliency_guided", regularized("SaliencyGuided"), (0.3, 1.0, 3.0), "SaliencyGuided"),
     Setting(
         "interpretable_gradient", regularized("InterpretableGradient"), (0.0075, 0.1, 0.3), "InterpretableGradient"

@@ -36,18 +36,23 @@ def variants(epochs: float) -> list[Setting]:
     Args:
         epochs: The length of a training.
     """
-    half = epochs / 2
     return [
         PLAIN,
-        variant("map_faithfulness", "default: half of the maps swapped, one of the two terms for each image"),
+        variant(
+            "map_faithfulness", "default: half of the maps swapped, one of the two terms for each image, half-time on"
+        ),
+        variant("from_start", "from the start on", changes={"model.regularizer_start_epoch": 0.0}),
+        variant(
+            "ramp",
+            "λ rises over the first half",
+            changes={"model.regularizer_start_epoch": 0.0, "model.regularizer_warmup_epochs": epochs / 2},
+        ),
         variant("not_swapped", "no map swapped", swapped=0.0),
         variant("all_swapped", "all maps of the sufficiency term swapped", swapped=1.0),
         variant("sufficiency", "the sufficiency term alone", necessity_weight=0.0),
         variant("necessity", "the necessity term alone", sufficiency_weight=0.0),
         variant("robustness", "other images' maps alone: robustness to masks", necessity_weight=0.0, swapped=1.0),
         variant("prediction", "the prediction on the whole image is the target", sufficiency_target="prediction"),
-        variant("from_half", "from half-time on", changes={"model.regularizer_start_epoch": half}),
-        variant("ramp", "λ rises over the first half", changes={"model.regularizer_warmup_epochs": half}),
         variant("weight_1", "λ = 1", weight=1.0),
         variant("every_4", "every 4th step", changes={"model.regularizer_every_n_steps": 4}),
         variant("differentiable", "the gradient runs through the map", differentiable=True),
