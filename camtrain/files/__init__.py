@@ -11,6 +11,7 @@ from camtrain.files.set_aside import set_aside
 from camtrain.files.spreadsheet_cell import spreadsheet_cell, word_of_cell
 from camtrain.files.unique_keys import check_unique_keys
 from camtrain.files.whole_file import whole_file, write_whole
+from camtrain.files.yaml_size import check_yaml_size
 
 __all__ = [
     "SEAL",
@@ -18,6 +19,7 @@ __all__ = [
     "DamagedFileError",
     "check_inside",
     "check_unique_keys",
+    "check_yaml_size",
     "data_frame",
     "file_hash",
     "file_name",

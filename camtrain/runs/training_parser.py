@@ -16,7 +16,7 @@ from jsonargparse import get_loader, set_loader
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.cli import LightningArgumentParser
 
-from camtrain.files import check_unique_keys
+from camtrain.files import check_unique_keys, check_yaml_size
 from camtrain.messages import debugging, parser_message
 
 _MODE = "omegaconf+"
@@ -24,7 +24,8 @@ _FILE: ContextVar[str | None] = ContextVar("file", default=None)
 
 
 def _loaded(text: str) -> Any:
-    """YAML as jsonargparse reads it, once no key is given twice."""
+    """YAML as jsonargparse reads it, once it is known to be small and to have no key twice."""
+    check_yaml_size(text)
     check_unique_keys(text)
     return get_loader("yaml")(text)
 

@@ -98,6 +98,12 @@ def test_nothing_can_be_abbreviated(refused, option):
         (b"model:\n  stem: small\n  stem: imagenet\n", "expected each key once, got `model.stem` in lines 2 and 3"),
         (b"model: {regulariser: null}\n", "model.regulariser: no such key; did you mean 'model.regularizer'"),
         (b"trainer: {max_epochs: many}\n", "trainer.max_epochs: expected an integer or null, got 'many'"),
+        (
+            b"model: {network: [&a [x, x, x, x, x, x, x, x, x, x], &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a], "
+            b"&c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b], [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]]}\n",
+            "expected at most 10000 values, got 12349 with its aliases written out",
+        ),
+        (b"model: &a {network: *a}\n", "an alias stands for what it is a part of"),
     ],
 )
 def test_configuration_files(refused, content, message):
