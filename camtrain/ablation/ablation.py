@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camtrain.ablation.look_over import warn_of_half_trained
+from camtrain.ablation.look_over import warn_of_half_trained, warn_of_unfinished
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.study_summary import log_study
 from camtrain.files import data_frame
@@ -36,10 +36,12 @@ class Ablation:
             ValueError: If its file is damaged, and the copy of it too.
 
         Warns:
-            CamtrainWarning: If a file is damaged or gone, or the training of a trial may have been stopped.
+            CamtrainWarning: If a file is damaged or gone, a trial is not finished, or its training may have been
+                stopped.
         """
         study = Study.opened(Path(folder))
         warn_of_half_trained(study)
+        warn_of_unfinished(study)
         return cls(study)
 
     @property

@@ -119,9 +119,13 @@ def _config_of_images(settings: Namespace) -> Path:
         return Path(settings.config)
     if not (settings.checkpoint or settings.network):
         raise ValueError("`checkpoint`: expected a checkpoint, or `name` with or without `weights`")
-    config = config_of(checkpoint_in(Path(settings.checkpoint))) if settings.checkpoint else None
+    wanted = "`config`: expected a configuration with a data module, which says what the images are"
+    if not settings.checkpoint:
+        raise ValueError(f"{wanted}, got none")
+    checkpoint = checkpoint_in(Path(settings.checkpoint))
+    config = config_of(checkpoint)
     if config is None:
-        raise ValueError("`config`: expected a configuration with a data module, which says what the images are")
+        raise ValueError(f"{wanted}; there is no config.yaml in {checkpoint.absolute().parents[1]}")
     return config
 
 
