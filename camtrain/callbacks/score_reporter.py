@@ -117,8 +117,11 @@ class ScoreReporter(Callback):
             places += [("W&B run", folder), *([("upload", f"wandb sync {folder}")] if run.offline else [])]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):
-                paths = dict.fromkeys(path for path in (callback.best_model_path, callback.last_model_path) if path)
-                places += [("checkpoint", Path(path)) for path in paths]
+                paths = [Path(path) for path in (callback.best_model_path, callback.last_model_path) if path]
+                # The checkpoint that was tested has put its own epoch's state in the place of the callback's.
+                last = Path(callback.dirpath or "") / f"{callback.filename}.ckpt"
+                paths += [path_from_here(last)] if last.is_file() else []
+                places += [("checkpoint", path) for path in dict.fromkeys(paths)]
         return "\n".join(f"{name:<11} {place}" for name, place in places)
 
 

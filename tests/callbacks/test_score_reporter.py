@@ -69,6 +69,21 @@ def test_reports_fit_and_adds_a_column_for_the_test(tiny_module, tiny_data, tiny
     assert reporter.scores == pytest.approx(fitted | tested)
 
 
+def test_the_last_checkpoint_is_named_after_a_test_of_an_earlier_one(
+    tiny_module, tiny_data, tiny_trainer, tmp_path, capsys
+):
+    """The state of the callbacks is then that of the earlier epoch, which knew of no later checkpoint."""
+    folder = tmp_path / "run" / "checkpoints"
+    best = ModelCheckpoint(folder, "epoch_{epoch}", "val/accuracy", save_top_k=-1, auto_insert_metric_name=False)
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+    trainer = tiny_trainer(best, last, ScoreReporter(), enable_checkpointing=True, max_epochs=2)
+    module, data = tiny_module(), tiny_data()
+    trainer.fit(module, data)
+    capsys.readouterr()
+    trainer.test(module, data, ckpt_path=folder / "epoch_0.ckpt", verbose=False, weights_only=True)
+    assert f"checkpoint  {folder / 'last.ckpt'}" in capsys.readouterr().out
+
+
 def test_another_fit_makes_test_scores_stale(tiny_module, tiny_data, tiny_trainer):
     module, data, reporter = tiny_module(), tiny_data(), ScoreReporter()
     trainer = tiny_trainer(reporter)
