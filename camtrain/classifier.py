@@ -60,20 +60,22 @@ class Classifier(pl.LightningModule):
     - `train/engine/<note>`: notes of the engine.
 
     A checkpoint from the command line holds the whole configuration, and `Classifier.load_from_checkpoint(path,
-    weights_only=True)` rebuilds the module; pass `initial_weights=None` if the run that these came from is gone. A
-    checkpoint of a module built in Python holds only its plain settings, so pass the objects again:
+    weights_only=True)` rebuilds the module; pass `initial_weights=None` or `weights=None` if the file that these came
+    from is gone. A checkpoint of a module built in Python holds only its plain settings, so pass the objects again:
     `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
 
     Args:
-        network: A torchvision name such as `resnet18` (or camtrain's `cifar_resnet8` to `cifar_resnet56`), or any
-            module from (N, 3, H, W) images to (N, K) logits, in a config by its `class_path`.
+        network: A torchvision name such as `resnet18`, a timm name such as `timm:convnext_nano`, one of camtrain's
+            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, 3, H, W) images to (N, K) logits, in a config by
+            its `class_path`.
         num_classes: K, the number of classes; the command line takes it from the data.
         stem: The first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
             pooling, for images of 32 to 64 pixels.
-        weights: Pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random weights.
-        initial_weights: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken: the
-            training begins with the weights of its network. They may also be those of the network's backbone, where the
-            network is one such as `AttentionBranch` or `CAStream`.
+        weights: Pretrained weights of a network given by name: those of torchvision or timm by their name, such as
+            `DEFAULT`, or a file, `.safetensors`, `.pth` or `.pt`; null is random weights.
+        initial_weights: A checkpoint of `camtrain fit`, the folder of a run, whose best checkpoint is taken, or a file
+            of weights as for `weights`: the training begins with the weights of this network. They may also be those of
+            the network's backbone, where the network is one such as `AttentionBranch` or `CAStream`.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
         regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Null is the regularizer's own: half
