@@ -23,7 +23,7 @@ from camtrain.batch import Batch, check_finite_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
 from camtrain.messages import CamtrainWarning, DataError
-from camtrain.networks import Stem, build_network, load_initial_weights
+from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.objective import LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.objective.weighted_means import WeightedMeans
@@ -244,6 +244,15 @@ class Classifier(pl.LightningModule):
         """The logits (N, K) of images (N, 3, H, W)."""
         logits: Tensor = self.network(images)
         return logits
+
+    @property
+    def backbone(self) -> nn.ModuleList:
+        """The network without its last linear layer, which Lightning's `BackboneFinetuning` freezes and lets go.
+
+        Raises:
+            ValueError: If the network has no linear layer.
+        """
+        return backbone(self.network)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the parameters that require grad, and the schedule.
