@@ -1,5 +1,6 @@
 """Lightning callbacks: panels and scores of maps, step cost, the final table, predictions, resuming, head refits."""
 
+from camtrain.callbacks.best_checkpoint import BestCheckpoint
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
@@ -12,6 +13,7 @@ from camtrain.callbacks.step_cost import StepCost
 from camtrain.callbacks.training_randomness import TrainingRandomness
 
 __all__ = [
+    "BestCheckpoint",
     "CAMLogger",
     "FaithfulnessScores",
     "HeadRefitter",

@@ -20,6 +20,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import camtrain.data  # noqa: F401  its classes can be named without their module
 from camtrain.callbacks import (
+    BestCheckpoint,
     CAMLogger,
     FaithfulnessScores,
     LocalizationScores,
@@ -133,7 +134,7 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(CAMLogger, "cam_logger")
         parser.add_lightning_class_args(LocalizationScores, "localization_scores")
         parser.add_lightning_class_args(FaithfulnessScores, "faithfulness_scores")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 # They take 2 num_steps passes for each image: on a processor more than a small data set's training.
