@@ -51,6 +51,7 @@ class Classifier(pl.LightningModule):
 
     Training also logs:
 
+    - `train/learning_rate`: that of the optimizer as the epoch begins;
     - `train/regularizer_weight`: λ;
     - `train/gradient_share`: the fraction of the parameter gradient that λ L_R contributes,
       ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
@@ -360,6 +361,14 @@ class Classifier(pl.LightningModule):
         """Log the losses and accuracies of the test set."""
         self._log_means()
         self._log_accuracies(self.test_metrics)
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of each group of parameters."""
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        groups = optimizers.param_groups
+        for index, group in enumerate(groups):
+            name = "train/learning_rate" + f"/{index}" * (len(groups) > 1)
+            self.log(name, float(group["lr"]), rank_zero_only=True)
 
     def on_validation_start(self) -> None:
         """Stop before a checkpoint of a broken network is written."""

@@ -291,6 +291,18 @@ def test_validation_after_the_start_has_the_whole_weight(tmp_path):
     assert logged["val/loss"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):
+    logged = []
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            logged.append(float(trainer.callback_metrics["train/learning_rate"]))
+
+    module = classifier(lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5))
+    trainer(tmp_path, max_epochs=3, callbacks=[Note()]).fit(module, loader(), loader())
+    assert logged == pytest.approx([0.1, 0.05, 0.025])
+
+
 def test_lightnings_finetuning_freezes_all_but_the_head_until_its_epoch(tmp_path):
     module = classifier()
     head = module.network[-1]

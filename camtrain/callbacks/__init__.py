@@ -4,6 +4,7 @@ from camtrain.callbacks.best_checkpoint import BestCheckpoint
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
+from camtrain.callbacks.image_table import ImageTable
 from camtrain.callbacks.localization_scores import LocalizationScores
 from camtrain.callbacks.lost_checkpoints import LostCheckpoints
 from camtrain.callbacks.moved_checkpoints import MovedCheckpoints
@@ -17,6 +18,7 @@ __all__ = [
     "CAMLogger",
     "FaithfulnessScores",
     "HeadRefitter",
+    "ImageTable",
     "LocalizationScores",
     "LostCheckpoints",
     "MovedCheckpoints",

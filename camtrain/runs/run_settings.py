@@ -22,6 +22,7 @@ class RunSettings:
         project: W&B's project.
         group: W&B's group, such as the study that the run belongs to.
         tags: W&B's tags.
+        notes: W&B's notes, such as what is tried in this run.
         test: True if `fit` ends with the scores of its best checkpoint on the test set.
         resume: True resumes the newest run of this name from its last checkpoint, as if it had not been stopped, or
             from the newest good one if that is damaged. Network, data and seed must match those of the run. Without a
@@ -37,6 +38,7 @@ class RunSettings:
     project: str = "camtrain"
     group: str | None = None
     tags: list[str] = field(default_factory=list)
+    notes: str | None = None
     test: bool = True
     resume: bool = False
 

@@ -23,6 +23,7 @@ from camtrain.callbacks import (
     BestCheckpoint,
     CAMLogger,
     FaithfulnessScores,
+    ImageTable,
     LocalizationScores,
     LostCheckpoints,
     MovedCheckpoints,
@@ -134,6 +135,7 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(CAMLogger, "cam_logger")
         parser.add_lightning_class_args(LocalizationScores, "localization_scores")
         parser.add_lightning_class_args(FaithfulnessScores, "faithfulness_scores")
+        parser.add_lightning_class_args(ImageTable, "image_table")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {

@@ -158,6 +158,11 @@ def test_wandb_has_every_metric_against_epoch_the_summary_and_the_table(
     for name, value in reporter.scores.items():
         assert run.summary[name] == pytest.approx(value)
     assert {"val/accuracy", "test/localization_iou_25/grad_cam"} < set(reporter.scores)
+    for name, better in (("val/accuracy", max), ("val/loss", min), ("val/energy_pointing_game/grad_cam", max)):
+        values = [row[name] for row in rows[name]]
+        assert run.summary[f"best/{name}"] == pytest.approx(better(values))
+        assert run.summary[f"best_epoch/{name}"] == values.index(better(values))
+    assert not any(name.startswith(("best/train", "best/test")) for name in run.summary)
     tables = [json.loads((folder / "files" / row["scores"]["path"]).read_text()) for row in rows["scores"]]
     assert [table["columns"] for table in tables] == [
         ["quantity", "train", "val"],
