@@ -187,7 +187,7 @@ class TrainingCLI(LightningCLI):
     def _about_checkpoint(self, message: str) -> str:
         """A message with the option by which the checkpoint was given."""
         option = "--run.resume" if self._resumed else "--ckpt_path"
-        return message.replace("`checkpoint`", option).replace("`ckpt_path`", option)
+        return message.replace("`checkpoint`", option).replace("`ckpt_path`", option).replace("`config`", "--config")
 
     def _check_settings(self, config: Any) -> None:
         """Check what needs neither network nor data."""
