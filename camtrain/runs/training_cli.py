@@ -126,6 +126,7 @@ class TrainingCLI(LightningCLI):
         """With the option that all commands have."""
         parser = super().init_parser(**kwargs)
         parser.add_argument("--debug", action=_Explained, help=DEBUG_HELP)
+        parser.add_argument("--help_all", action=_WholeHelp, help="Show all options and exit.")
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -317,6 +318,15 @@ class _Explained(Action):
 
     def __call__(self, *_: Any) -> None:
         """Nothing."""
+
+
+class _WholeHelp(_Explained):
+    """The help with all options."""
+
+    def __call__(self, parser: Any, *_: Any) -> None:
+        """Print it and exit."""
+        print(parser.whole_help())
+        parser.exit()
 
 
 def _last_checkpoint() -> ModelCheckpoint:

@@ -20,6 +20,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from camtrain.files import check_unique_keys, check_yaml_size, path_from_here
 from camtrain.messages import debugging, empty_word, parser_message
+from camtrain.runs.training_help import TrainingHelp, all_options, describe_class, is_shortened, what_people_set
 
 _SUBCOMMANDS = ("fit", "validate", "test", "predict")
 _MODE = "omegaconf+"
@@ -38,7 +39,21 @@ class TrainingParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         set_loader(_MODE, _loaded, (yaml.YAMLError,))
-        super().__init__(*args, **{"prog": "camtrain", "allow_abbrev": False, "parser_mode": _MODE, **options})
+        own = {"prog": "camtrain", "allow_abbrev": False, "parser_mode": _MODE, "formatter_class": TrainingHelp}
+        super().__init__(*args, **{**own, **options})
+
+    def format_help(self, *args: Any) -> str:
+        """The help: of a subcommand what people set, of a class also what it does."""
+        if not is_shortened(self):
+            describe_class(self)
+            return super().format_help(*args)
+        with what_people_set(self):
+            return super().format_help()
+
+    def whole_help(self) -> str:
+        """The help of a subcommand with all options."""
+        with all_options(self):
+            return super().format_help()
 
     def parse_args(self, *args: Any, **options: Any) -> Any:
         """Parse words; jsonargparse itself lets errors of values and of files pass."""
@@ -89,7 +104,7 @@ class TrainingParser(LightningArgumentParser):
             said += "; --config FILE is a configuration that has them"
         program = parser.prog.replace(" [options]", "")
         print(f"{program}: error: {said}", file=sys.stderr)
-        print(f"`{program} --help` explains all options", file=sys.stderr)
+        print(f"`{program} --help` explains the options", file=sys.stderr)
         raise WrongArgumentsError(said) from ex
 
     def class_names(self, key: str) -> list[str]:

@@ -106,7 +106,8 @@ def test_a_limit_of_a_file_is_an_error(tmp_path):
 
 def test_texts_are_the_same_on_every_machine(tmp_path):
     assert plain(f"{tmp_path}/a.csv at 0x7f00aabbcc\n\x1b[31mred\x1b[0m", tmp_path) == "CASE/a.csv at 0x… red"
-    assert last_line("a\n\nb\n`camtrain fit --help` explains all options\n") == "b"
+    assert last_line("a\n\nb\n`camtrain fit --help` explains the options\n") == "b"
+    assert last_line("a\n\nb\n`camtrain report --help` explains all options\n") == "b"
 
 
 # Rows

@@ -36,8 +36,7 @@ def refused(parser, capsys, monkeypatch, tmp_path):
             parser[0].parse_args(["fit", *(["--config", parser[1]] if config else []), *words])
         assert stop.value.code == 2
         error, hint = capsys.readouterr().err.splitlines()
-        assert hint.startswith("`camtrain ")
-        assert hint.endswith("--help` explains all options")
+        assert hint == "`camtrain fit --help` explains the options"
         program, colon, said = error.partition(": error: ")
         assert (program, colon) == ("camtrain fit", ": error: ")
         assert len(said) < 300
@@ -192,5 +191,5 @@ def test_a_start_that_is_refused_leaves_nothing(capsys, monkeypatch, tmp_path, w
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("camtrain fit: error: ")
     assert message in error
-    assert hint == "`camtrain fit --help` explains all options"
+    assert hint == "`camtrain fit --help` explains the options"
     assert [path.name for path in tmp_path.rglob("*")] == ["small.yaml"]
