@@ -50,6 +50,7 @@ from camtrain.runs.table_keeper import TableKeeper
 from camtrain.runs.trainer_settings import check_trainer_settings
 from camtrain.runs.training_end import EndRecorder, TrainingEnd
 from camtrain.runs.training_parser import TrainingParser, config_files
+from camtrain.runs.training_progress import progress_writers
 from camtrain.runs.unknown_monitor import unknown_monitor
 
 
@@ -116,6 +117,7 @@ class TrainingCLI(LightningCLI):
                     LostCheckpoints(),
                     TableKeeper(),
                     self._end,
+                    *progress_writers(),
                     _last_checkpoint(),
                 ]
             },

@@ -184,7 +184,7 @@ def _key(action: Action) -> str:
 
 
 def _chosen(actions: dict[str, Action], keys: tuple[str, ...]) -> list[Action]:
-    found = {}
+    found: dict[str, Action] = {}
     for key in keys:
         below = [dest for dest in actions if key.endswith(".") and dest.startswith(key)] or [key]
         found |= {dest: actions[dest] for dest in below if dest in actions and actions[dest].help != SUPPRESS}
