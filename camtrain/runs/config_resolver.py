@@ -126,6 +126,7 @@ def _errors_instead_of_exits(argument: str = "config", *keys: str) -> Iterator[N
             yield
     except WrongArgumentsError as error:
         is_named = any(error.message.startswith((f"--{key}:", f"--{key}.")) for key in keys)
-        where = f" {', '.join(keys)}:" if keys and not is_named else ""
-        raise ValueError(f"`{argument}`:{where} {error.message}") from error
+        where = "" if is_named or not keys else f"{', '.join(keys)}: "
+        said = error.message.removeprefix("--") if is_named else error.message
+        raise ValueError(f"`{argument}`: {where}{said}") from error
     sys.stderr.write(printed.getvalue())

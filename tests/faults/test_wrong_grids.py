@@ -59,7 +59,7 @@ ONE = ["--set", "model.regularizer_weight=0,0.1"]
         ([*ONE, "--out", "tiny.yaml"], "error: --out: expected a folder, got the file tiny.yaml"),
         ([*ONE, "--out", "tiny.yaml/study"], "error: --out: expected a folder, got the file tiny.yaml, of which"),
         ([*ONE, "--target_layer", "layer1..0.conv1"], "--target_layer: no module is called 'layer1..0.conv1'; did you"),
-        (["--set", "model.regulariser=MapL1"], "error: --set: --model.regulariser: no such option; did you mean '--mo"),
+        (["--set", "model.regulariser=MapL1"], "error: --set: model.regulariser: no such option; did you mean '--mod"),
     ],
 )
 def test_nothing_is_written(tmp_path, monkeypatch, capsys, words, message):
