@@ -259,7 +259,7 @@ class Classifier(pl.LightningModule):
         """The optimizer of the parameters that require grad, and the schedule.
 
         Raises:
-            ValueError: If a number of either is out of its range.
+            ValueError: If a number of either is out of its range, or no parameter of the network requires grad.
         """
         optimizer = self._new_optimizer()
         check_optimizer(optimizer)
@@ -295,7 +295,12 @@ class Classifier(pl.LightningModule):
         return self.objective.regularizer.default_start_epoch(self.objective.num_epochs)
 
     def _new_optimizer(self) -> Optimizer:
-        return self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not trained:
+            raise ValueError(
+                f"`network`: expected one with parameters to train, got {type(self.network).__name__}, which has none"
+            )
+        return self._optimizer(trained)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """L of one batch, for a single backward pass."""

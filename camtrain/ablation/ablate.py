@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
 from camtrain.ablation.ablation import Ablation
 from camtrain.ablation.local_executor import LocalExecutor
@@ -21,10 +22,12 @@ from camtrain.ablation.outcome import Executor, Outcome
 from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
 from camtrain.evaluation import EvaluationPlan
-from camtrain.files import CannotWriteError, write_whole
+from camtrain.files import CannotWriteError, local_folder, write_whole
 from camtrain.messages import CamtrainWarning, nearest_names, positive_integer
+from camtrain.methods import methods_named
 from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
 from camtrain.study import Axis, Study, StudyPlan, Trial, grid
+from camtrain.study.study_file import MADE_AGAIN
 
 WandbMode = Literal["offline", "online", "disabled"]
 _SEED = "seed_everything"
@@ -237,6 +240,7 @@ def resolved_study(
         FileNotFoundError: If there is no such configuration.
         ValueError: If something does not fit.
     """
+    folder = local_folder(folder, "folder")
     seeds = _checked_seeds(seeds)
     _check_grid(axes)
     for name, value in (("threads", threads), ("jobs", jobs)):
@@ -244,7 +248,7 @@ def resolved_study(
             positive_integer(name, value)
     earlier = earlier_plan(folder)
     with _configuration(config) as resolved:
-        resolver = ConfigResolver(resolved)
+        resolver = ConfigResolver(resolved, _check_of_methods(evaluation))
         plan = _plan(resolver, config, axes, folder, seeds, evaluation, threads, jobs, wandb, project, split, command)
         if earlier and earlier.threads != plan.threads:
             if threads:
@@ -293,6 +297,17 @@ def _plan(
     )
 
 
+def _check_of_methods(evaluation: EvaluationPlan | None) -> Callable[[nn.Module], None] | None:
+    """A check that the methods of an evaluation can be made for a network, which has the layer that they name."""
+    if evaluation is None:
+        return None
+
+    def check(network: nn.Module) -> None:
+        methods_named(evaluation.methods, network, evaluation.target_layer)
+
+    return check
+
+
 def check_score(score: str | None, evaluation: EvaluationPlan | None) -> None:
     """Check, before anything is trained, that a study will have the score that its report is to judge by.
 
@@ -317,7 +332,9 @@ def earlier_plan(folder: Path) -> StudyPlan | None:
     except ValueError as error:
         if (folder / "study.json").is_file():  # of another version, or it cannot be set aside
             raise
-        message = f"{str(error).partition(';')[0]}; it is made again, with the number of threads of this call"
+        message = (
+            f"{str(error).partition(f'; {MADE_AGAIN}')[0]}; it is made again, with the number of threads of this call"
+        )
         warnings.warn(message, CamtrainWarning, stacklevel=4)
         return None
 

@@ -70,11 +70,14 @@ def point_of(study: Study, point: Sequence[str]) -> Trial:
     """
     chosen = {}
     for word in point:
-        key, equals, text = word.partition("=")
-        if not equals:
+        key, _, text = word.partition("=")
+        if not text:
             raise ValueError(f"`point`: expected KEY=VALUE, got {word!r}")
         # W&B's agent writes values as Python does.
-        chosen[key] = None if text == "None" else Axis.parsed(f"{key}={text}").values[0]
+        try:
+            chosen[key] = None if text == "None" else Axis.parsed(word).values[0]
+        except ValueError as error:
+            raise ValueError(str(error).replace("`grid`", "`point`")) from error
     for trial in study.trials:
         if {**trial.point, "seed": trial.seed}.items() <= chosen.items():
             return trial

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from camtrain.ablation.fitted import record, recorded
+from camtrain.ablation.running_trial import note_phase
 from camtrain.ablation.tether import restart
 from camtrain.evaluation import NETWORK, OtherEvaluationError, evaluate
 from camtrain.files import DamagedFileError, said_aside
@@ -60,8 +61,10 @@ def main(words: list[str] | None = None) -> int:
             return STOPPED
         if not is_first_process():
             return 0
+        note_phase(study.folder_of(trial), "scoring maps")
         if study.plan.evaluation is not None:
             restart([sys.executable, "-m", "camtrain.ablation.worker", *words])
+    note_phase(study.folder_of(trial), "scoring maps")
     score_trial(study, trial)
     return 0
 

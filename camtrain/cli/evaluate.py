@@ -18,6 +18,7 @@ from camtrain.files import path_from_here
 from camtrain.loading import checkpoint_in, config_of, load_data, load_network
 from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
+from camtrain.networks.checkpoint_file import checkpoint_content
 
 PROTOCOL = ("class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages")
 _EXAMPLES = f"""
@@ -125,6 +126,7 @@ def _config_of_images(settings: Namespace) -> Path:
     checkpoint = checkpoint_in(Path(settings.checkpoint))
     config = config_of(checkpoint)
     if config is None:
+        checkpoint_content(checkpoint)  # says so if it is no checkpoint
         raise ValueError(f"{wanted}; there is no config.yaml in {checkpoint.absolute().parents[1]}")
     return config
 

@@ -50,7 +50,7 @@ class ImageFolderData(ImageDataModule):
             validation images, then a random crop after padding by an eighth of `image_size`, and a random flip.
             `resized_crop_flip`, for larger images: a random crop of at least half of the area, scaled to `image_size`,
             and a random flip.
-        boxes_csv: The CSV file of object boxes; null means no boxes.
+        boxes_csv: The CSV file of object boxes, whose first line is `path,x0,y0,x1,y1`; null means no boxes.
         masks_root: The folder of object masks; null means no masks.
         val_fraction: The fraction of the images that is held out for validation if there is no `val` folder, the same
             in every class; null is 0.1. `seed` chooses the images.

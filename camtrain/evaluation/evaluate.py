@@ -20,7 +20,7 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.score import ScoreTable
-from camtrain.files import CannotWriteError
+from camtrain.files import CannotWriteError, local_folder
 from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.methods import SHUFFLED, control_names, methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
@@ -260,6 +260,7 @@ class PreparedEvaluation:
         title: str = "evaluate",
     ) -> PreparedEvaluation:
         """Check the arguments of `evaluate`; nothing is written."""
+        where = None if folder is None else local_folder(folder, "folder")
         loaded = LoadedNetwork.of(network)
         images = image_source(data, plan.split, plan.num_images, plan.batch_size)
         if loaded.num_classes is None:
@@ -289,7 +290,7 @@ class PreparedEvaluation:
             "panels": plan.num_panel_maps > 0 or plan.num_gallery_images > 0,
             "camtrain": version("camtrain"),
         }
-        kept = None if folder is None else EvaluationFolder(Path(folder), identity, fresh=fresh)
+        kept = None if where is None else EvaluationFolder(where, identity, fresh=fresh)
         return cls(loaded, images, evaluator, plan, identity, kept, progress, title)
 
     def claim(self) -> None:

@@ -18,7 +18,7 @@ from camtrain.explanation.contact_sheets import ContactSheets
 from camtrain.explanation.explanation import ExplainedMap, Explanation
 from camtrain.explanation.image_list import ImageList, ListedImage
 from camtrain.explanation.questions import Question, Questions
-from camtrain.files import path_from_here
+from camtrain.files import local_folder, path_from_here
 from camtrain.gradients import evaluation_mode
 from camtrain.messages import CamtrainWarning
 from camtrain.messages.progress_bar import ProgressBar
@@ -100,9 +100,9 @@ class Explanations:
             folder: The folder to write to; files of the same names are replaced.
 
         Raises:
-            ValueError: If one of the images is a file that would be replaced.
+            ValueError: If it is no folder, or one of the images is a file that would be replaced.
         """
-        out = Path(folder)
+        out = local_folder(folder, "folder")
         self._check_not_overwritten(out)
         sheets = ContactSheets(out, self.network.title)
         rows = []

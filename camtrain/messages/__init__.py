@@ -3,6 +3,7 @@
 from camtrain.messages.camtrain_warning import CamtrainWarning
 from camtrain.messages.data_error import DataError, MissingImageError, message_of_worker
 from camtrain.messages.debugging import DEBUG_HELP, debugging, show_tracebacks
+from camtrain.messages.empty_word import empty_word
 from camtrain.messages.nearest_names import nearest_names, nearest_options
 from camtrain.messages.one_line import error_message, one_line
 from camtrain.messages.parser_message import parser_message
@@ -16,6 +17,7 @@ __all__ = [
     "DataError",
     "MissingImageError",
     "debugging",
+    "empty_word",
     "error_message",
     "message_of_worker",
     "nearest_names",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from camtrain.files import local_folder
+
 _LONGEST_NAME = 200  # file systems take 255 bytes, W&B and Lightning add to the name
 
 
@@ -29,7 +31,7 @@ class RunSettings:
             checkpoint a new run starts.
 
     Raises:
-        ValueError: If the name leads out of the folder.
+        ValueError: If the folder is a file, or the name leads out of it.
     """
 
     folder: str = "runs"
@@ -43,6 +45,7 @@ class RunSettings:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        local_folder(self.folder, "run.folder")
         if self.name is not None:
             check_run_name(self.name)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from camtrain.files import SEAL, DamagedFileError, is_plain_name, read_sealed, said_aside, write_sealed
+from camtrain.files import SEAL, DamagedFileError, is_plain_name, local_folder, read_sealed, said_aside, write_sealed
 from camtrain.messages import CamtrainWarning
 from camtrain.study.study_plan import StudyPlan
 
@@ -49,11 +49,13 @@ def study_content(folder: Path) -> tuple[StudyPlan, list[TrialEntry]]:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If its file is damaged, and the copy of it too, or both are of a version that is not known.
+        ValueError: If its file is damaged, and the copy of it too, or both are of a version that is not known; or if
+            it is no folder.
 
     Warns:
         CamtrainWarning: If the file is gone or damaged, and was made again from its copy.
     """
+    folder = local_folder(folder, "folder")
     path, copy = folder / STUDY, folder / _COPY
     try:
         return _read(path)
@@ -92,11 +94,11 @@ def _read(path: Path) -> tuple[StudyPlan, list[TrialEntry]]:
     found = read_sealed(path)
     try:
         # Earlier versions called the plan what was asked.
-        plan = StudyPlan.from_json(found["plan"] if "plan" in found else found["asked"])
+        plan = StudyPlan.from_json(found["asked"] if "asked" in found else found["plan"])
         return plan, [_entry(each) for each in found["trials"]]
     except (KeyError, TypeError, AttributeError, ValueError, SystemExit) as error:
         missing = isinstance(error, KeyError)
-        reason = f"it has no {error}" if missing else str(error)
+        reason = f"it has no {error.args[0]!r}" if missing else str(error)
         if SEAL in found:
             raise ValueError(f"{path} is of no version of camtrain that is known here: {reason}") from error
         raise DamagedFileError(path, reason) from error

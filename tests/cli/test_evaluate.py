@@ -446,7 +446,15 @@ def test_the_configuration_of_the_images_does_not_change_how_the_checkpoint_prep
     ("words", "message"),
     [
         (["--metrics", "averge_drop"], "--metrics: none is called 'averge_drop'; did you mean 'average_drop'"),
+        (["--metrics", "iou"], "--metrics: none is called 'iou'; did you mean 'localization_iou_0', 'localization_io"),
         (["--methods", "gradcam"], "--methods: none is called 'gradcam'"),
+        (["--config", "."], "--config: expected a configuration, the folder of a run, or a checkpoint in one, got"),
+        (
+            ["--checkpoint", "x.yaml"],
+            "--checkpoint: expected a checkpoint, got the configuration x.yaml; pass it as --",
+        ),
+        (["--out", "my_data.py"], "--out: expected a folder, got the file my_data.py"),
+        (["--split="], "--split: expected a value, got an empty word"),
         (["--config", "absent.yaml"], "--config: no such configuration: absent.yaml"),
         (
             ["--network", "my_data.wide", "--class_of", "label"],
