@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from camtrain.ablation.ablation import Ablation
+from camtrain.ablation.cores import default_threads
 from camtrain.ablation.local_executor import LocalExecutor
 from camtrain.ablation.look_over import look_over
 from camtrain.ablation.outcome import Executor, Outcome
@@ -83,9 +83,10 @@ def ablate(
         evaluation: How maps are scored after each training; `None` scores none. To change a part of the default, call
             `dataclasses.replace(camtrain.DEFAULT_EVALUATION, num_images=100)`.
         jobs: The number of trials at a time, dealt out over GPUs. The default is 1, on a Ray cluster as many as it has
-            room for.
+            room for. Fewer run at a time where this machine has too few cores for `jobs` times `threads`.
         threads: The number of threads of each trial, on which sums depend a little; a study keeps the number that it
-            began with. The default is the number of cores over `jobs`.
+            began with. The default is that of this process, which `OMP_NUM_THREADS` and `torch.set_num_threads` set,
+            and at most the number of cores over `jobs`.
         executor: Where trials run: "local" in processes of this machine, "ray" on a Ray cluster, or anything that is
             called as `camtrain.ablation.outcome.Executor` says, such as `RayExecutor(gpus_per_trial=0.5)`.
         on_trial: Called with the outcome of each trial, one at a time.
@@ -290,7 +291,7 @@ def _plan(
         split=split or ("test" if evaluation is None else evaluation.split),
         wandb=wandb or run.wandb,
         project=project or run.project,
-        threads=threads or max(1, (os.cpu_count() or 1) // (jobs or 1)),
+        threads=threads or default_threads(jobs or 1),
         tags=tuple(run.tags),
         test=run.test,
         command=tuple(command),
