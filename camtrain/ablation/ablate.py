@@ -21,6 +21,7 @@ from camtrain.ablation.look_over import look_over
 from camtrain.ablation.outcome import Executor, Outcome
 from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
+from camtrain.ablation.validation_plan import validation_plan
 from camtrain.evaluation import EvaluationPlan
 from camtrain.files import CannotWriteError, local_folder, write_whole
 from camtrain.messages import CamtrainWarning, nearest_names, positive_integer
@@ -59,6 +60,7 @@ def ablate(
     folder: str | Path,
     seeds: Sequence[int] = (0,),
     evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
+    num_validation_images: int | None = None,
     jobs: int | None = None,
     threads: int | None = None,
     executor: Literal["local", "ray"] | Executor = "local",
@@ -82,6 +84,9 @@ def ablate(
         seeds: Each combination is run with each seed.
         evaluation: How maps are scored after each training; `None` scores none. To change a part of the default, call
             `dataclasses.replace(camtrain.DEFAULT_EVALUATION, num_images=100)`.
+        num_validation_images: The number of validation images on which the maps are scored as well, so that the best
+            point is chosen by them and judged on test images. The default is 128, and no more than are evaluated; 0
+            scores none.
         jobs: The number of trials at a time, dealt out over GPUs. The default is 1, on a Ray cluster as many as it has
             room for. Fewer run at a time where this machine has too few cores for `jobs` times `threads`.
         threads: The number of threads of each trial, on which sums depend a little; a study keeps the number that it
@@ -116,6 +121,7 @@ def ablate(
         Path(folder),
         _several("seeds", seeds),
         evaluation,
+        num_validation_images=num_validation_images,
         threads=threads,
         jobs=getattr(where, "jobs", None),
         wandb=wandb,
@@ -215,6 +221,7 @@ def resolved_study(
     seeds: Sequence[int] = (0,),
     evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
     *,
+    num_validation_images: int | None = None,
     threads: int | None = None,
     jobs: int | None = None,
     wandb: WandbMode | None = None,
@@ -230,6 +237,7 @@ def resolved_study(
         folder: The folder of the study.
         seeds: As for `ablate`.
         evaluation: As for `ablate`.
+        num_validation_images: As for `ablate`.
         threads: As for `ablate`.
         jobs: As for `ablate`.
         wandb: As for `ablate`.
@@ -251,6 +259,7 @@ def resolved_study(
     with _configuration(config) as resolved:
         resolver = ConfigResolver(resolved, _check_of_methods(evaluation))
         plan = _plan(resolver, config, axes, folder, seeds, evaluation, threads, jobs, wandb, project, split, command)
+        plan = replace(plan, validation=validation_plan(plan.evaluation, num_validation_images))
         if earlier and earlier.threads != plan.threads:
             if threads:
                 raise ValueError(

@@ -16,6 +16,7 @@ from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 from camtrain.evaluation.gallery import Gallery, read_gallery
+from camtrain.evaluation.image_source import NoImagesError
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.evaluation.score import Score, ScoreTable
@@ -38,6 +39,7 @@ __all__ = [
     "MapNeed",
     "MetricSpec",
     "Need",
+    "NoImagesError",
     "OtherEvaluationError",
     "PreparedEvaluation",
     "ProbabilityNeed",

@@ -76,7 +76,7 @@ def page(
         finished=sum(len(runs.rows) for runs in points),
         planned_runs=len(study.trials),
         answer=answer,
-        on_test=_on_test(study, answer),
+        note=note_on_choice(study, answer),
         planned=_planned(study),
         sections=[section for section in sections if section.figures],
         tables=tables,
@@ -89,17 +89,37 @@ def page(
     )
 
 
-def _on_test(study: Study, answer: Answer) -> bool:
-    """Whether the points were compared on test images."""
-    return answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
+def note_on_choice(study: Study, answer: Answer) -> str:
+    """That the test images chose the point that they judge, and why; empty if other images chose it."""
+    on_test = answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
+    if answer.on_validation or not on_test:
+        return ""
+    plan = study.plan
+    if plan.evaluation is None:
+        why = "no maps were scored"
+    elif plan.validation is None:
+        why = "no maps were scored on validation images"
+    else:
+        why = "not every point has these scores on validation images"
+    return (
+        f"Points were compared on the test images, since {why}. So take figures that you publish from other images, or "
+        "let `camtrain ablate` score validation images (`--num_validation_images`)."
+    )
 
 
 def _planned(study: Study) -> list[tuple[str, str]]:
     plan = study.plan
     grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in plan.axes]
     scores = "none" if plan.evaluation is None else str(plan.evaluation)
+    chosen_by = [] if plan.validation is None else [("the point is chosen by", str(plan.validation))]
     seeds = ", ".join(map(str, plan.seeds))
-    return [("configuration", printable(plan.config)), *grid, ("seeds", seeds), ("scores of the maps", scores)]
+    return [
+        ("configuration", printable(plan.config)),
+        *grid,
+        ("seeds", seeds),
+        ("scores of the maps", scores),
+        *chosen_by,
+    ]
 
 
 def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:

@@ -50,6 +50,26 @@ def points_table(
     return Table("All points, mean ± standard deviation over the seeds", headings, rows, place)
 
 
+def choice_table(selected: Sequence[PointComparison], accuracy: str, chosen: PointComparison | None) -> Table:
+    """All points on the validation images that choose the best one.
+
+    Args:
+        selected: All points with a finished run, by their scores on validation images.
+        accuracy: Column of the accuracy.
+        chosen: The point that was chosen, if one was.
+    """
+    headings = ["point", "accuracy, %", "change of accuracy, points", "gain of the maps, points", "95 % interval"]
+    has_leakage = any(each.leakage.count for each in selected)
+    headings += ["leakage, points"] if has_leakage else []
+    rows = []
+    for each in selected:
+        gain = [_change(each, each.accuracy), _change(each, each.gain), _interval(each)]
+        leakage = [_change(each, each.leakage)] if has_leakage else []
+        rows.append([each.runs.label, percent(each.runs.estimate(accuracy)), *gain, *leakage])
+    place = next((row for row, each in enumerate(selected) if each is chosen), None)
+    return Table("The choice: all points on validation images", headings, rows, place)
+
+
 def metric_tables(points: Sequence[PointRuns], best: int | None) -> list[Table]:
     """One table for each metric, with a row for each point and a column for each method.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camtrain.evaluation import evaluation_files
+from camtrain.evaluation import EvaluationPlan, evaluation_files
 from camtrain.files import (
     DamagedFileError,
     check_inside,
@@ -26,6 +26,7 @@ from camtrain.messages import CamtrainWarning
 from camtrain.study.config_file import read_config, write_config
 from camtrain.study.evaluation_words import evaluation_hash
 from camtrain.study.row_file import Entry, is_half_trained, read_entry, write_entry
+from camtrain.study.score_prefixes import VALIDATED
 from camtrain.study.study_file import (
     MADE_AGAIN,
     TrialEntry,
@@ -33,7 +34,7 @@ from camtrain.study.study_file import (
     warn_of_damage,
     write_study_content,
 )
-from camtrain.study.study_plan import StudyPlan, evaluation_from_json
+from camtrain.study.study_plan import StudyPlan, evaluation_as_json, evaluation_from_json
 from camtrain.study.trial import Trial
 
 Row = dict[str, Any]
@@ -49,7 +50,7 @@ class Study:
         study.json               what is run: the plan and its trials
         results.csv              a row for each finished trial
         trials/<name>/           config.yaml, plan.json, trial.log, row.json; version_<k>/, the run; evaluated_<hash>/,
-                                 the files of `camtrain.evaluate`
+                                 the files of `camtrain.evaluate`; validated_<hash>/, those of validation images
 
     A trial is known by its whole configuration. A new plan takes over the trials that it shares with an earlier one, in
     the folders that they have. The others stay in `trials` and are not in the table.
@@ -137,9 +138,14 @@ class Study:
         name = f"evaluated_{evaluation_hash(self._evaluation_as_written(trial))}"
         return check_inside(self.folder_of(trial) / name, self.folder)
 
+    def validation_of(self, trial: Trial) -> Path:
+        """The folder with the scores of a trial's maps on validation images."""
+        name = f"validated_{evaluation_hash(evaluation_as_json(self.plan.validation))}"
+        return check_inside(self.folder_of(trial) / name, self.folder)
+
     def _evaluation_as_written(self, trial: Trial) -> Any:
         """The evaluation of a trial as its entry has it, perhaps in the words of an earlier version."""
-        planned: Any = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        planned: Any = evaluation_as_json(self.plan.evaluation)
         return planned if self.row(trial) is None else (self._entry(trial) or {}).get("evaluation", planned)
 
     def trial_named(self, name: str) -> Trial:
@@ -190,7 +196,8 @@ class Study:
     def row(self, trial: Trial) -> Row | None:
         """The result of a finished trial; `None` if it is not finished, or was scored by another plan.
 
-        It has the values of the present grid, which may be another one than that in which it was run.
+        It has the values of the present grid, which may be another one than that in which it was run, and scores on
+        validation images only if they are planned.
 
         Warns:
             CamtrainWarning: If its file is damaged; it is set aside, and the trial is not finished.
@@ -199,19 +206,20 @@ class Study:
         # A first version had no "keys"; its columns of validation meant another checkpoint, so it is entered again.
         if found is None or "keys" not in found or found["hash"] != trial.hash:
             return None
-        if not self._is_planned(found["evaluation"]) or (self.plan.test and not found["test"]):
+        if not _is_plan(self.plan.evaluation, found["evaluation"]) or (self.plan.test and not found["test"]):
+            return None
+        chooses = self.plan.validation is not None
+        if chooses and not _is_plan(self.plan.validation, found.get("validation")):
             return None
         if self.plan.test and is_half_trained(found):
             return None
         known = {*_FIRST_COLUMNS, *found["keys"]}
-        scores = {column: value for column, value in found["row"].items() if column not in known}
+        scores = {
+            column: value
+            for column, value in found["row"].items()
+            if column not in known and (chooses or not column.startswith(VALIDATED))
+        }
         return {**self._first(trial), **scores}
-
-    def _is_planned(self, evaluation: Any) -> bool:
-        try:
-            return evaluation_from_json(evaluation) == self.plan.evaluation
-        except (ValueError, TypeError, KeyError, AttributeError, SystemExit):  # of a version with other scores
-            return False
 
     def _entry(self, trial: Trial) -> Entry | None:
         path = self.folder_of(trial) / "row.json"
@@ -261,7 +269,13 @@ class Study:
     def write_row(self, trial: Trial, scores: Mapping[str, Any]) -> None:
         """Enter the result of a trial whose training reached its end, which finishes it."""
         evaluation = self._evaluation_as_written(trial)
-        planned = {"evaluation": evaluation, "test": self.plan.test, "keys": list(trial.point)}
+        validation = evaluation_as_json(self.plan.validation)
+        planned = {
+            "evaluation": evaluation,
+            "validation": validation,
+            "test": self.plan.test,
+            "keys": list(trial.point),
+        }
         folder = self.evaluation_of(trial)
         files = {name: file_hash(folder / name) for name in evaluation_files(folder)}
         row = {**self._first(trial), **scores}
@@ -291,6 +305,14 @@ class Study:
         path = self.folder / "results.csv"
         write_whole(path, text.getvalue())
         return path
+
+
+def _is_plan(planned: EvaluationPlan | None, written: Any) -> bool:
+    """Whether an evaluation, as an entry has it, is the one that is planned."""
+    try:
+        return evaluation_from_json(written) == planned
+    except (ValueError, TypeError, KeyError, AttributeError, SystemExit):  # of a version with other scores
+        return False
 
 
 def _trial_of(folder: Path, entry: TrialEntry) -> Trial:

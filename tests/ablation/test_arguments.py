@@ -15,6 +15,7 @@ from camtrain.ablation import LocalExecutor, RayExecutor
 from camtrain.ablation.ablate import chosen_executor, resolved_study, write_study
 from camtrain.ablation.cores import jobs_with_room
 from camtrain.ablation.outcome import Outcome
+from camtrain.evaluation import EvaluationPlan
 from camtrain.messages import CamtrainWarning
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
@@ -56,6 +57,21 @@ GRID = {"trainer.max_epochs": [1, 2]}
         ({"executor": LocalExecutor}, TypeError, r"`executor`: expected an executor, such as LocalExecutor\(\)"),
         ({"executor": "slurm"}, ValueError, '`executor`: expected "local", "ray" or an executor'),
         ({"wandb": "foo"}, ValueError, "`wandb`: expected offline, online or disabled, got 'foo'"),
+        (
+            {"num_validation_images": -1},
+            ValueError,
+            "`num_validation_images`: expected an integer of at least 0, got -1",
+        ),
+        (
+            {"num_validation_images": 8, "evaluation": None},
+            ValueError,
+            "`num_validation_images`: expected none, since no maps are scored, got 8",
+        ),
+        (
+            {"num_validation_images": 8, "evaluation": EvaluationPlan(split="val")},
+            ValueError,
+            "`num_validation_images`: expected none, since all scores are of validation images, got 8",
+        ),
         ({"evaluation": "fast"}, TypeError, "`evaluation`: expected an EvaluationPlan or None, got 'fast'"),
         ({"config": "no.yaml"}, FileNotFoundError, "`config`: no such file: no.yaml"),
         ({"config": {**CONFIG, "nonsense": 1}}, ValueError, "`config`: .*nonsense"),
@@ -150,6 +166,19 @@ def test_no_more_processes_run_than_there_is_room_for(tmp_path, monkeypatch):
             warnings.simplefilter("ignore", CamtrainWarning)
             assert len(LocalExecutor(4)(study, lambda outcome: None)) == 6
         assert max(most) == expected
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "asked", "expected"),
+    [(None, None, 128), (1000, None, 128), (8, None, 8), (8, 100, 100), (None, 7, 7), (8, 0, None)],
+)
+def test_some_validation_images_choose(tmp_path, evaluated, asked, expected):
+    evaluation = EvaluationPlan(metrics="average_drop", num_images=evaluated, num_panel_maps=2, controls="shuffled")
+    axes = [Axis("trainer.max_epochs", (1,))]
+    plan = resolved_study(CONFIG, axes, tmp_path, (0,), evaluation, num_validation_images=asked).plan
+    chosen_by = EvaluationPlan(metrics="average_drop", split="val", num_images=expected, num_panel_maps=0)
+    assert plan.validation == (None if expected is None else chosen_by)
+    assert plan.evaluation == evaluation
 
 
 def test_executors_have_their_jobs():

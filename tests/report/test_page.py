@@ -127,6 +127,25 @@ def test_the_page_warns_where_test_images_were_looked_at(tmp_path, evaluation, t
     assert ("Points were compared on the test images" in written.page.read_text()) == warns
 
 
+def test_the_report_shows_which_images_chose(tmp_path):
+    scores = {"val/accuracy": 0.8, "validated/insertion_auc/grad_cam": 0.5, "validated/map_leakage/grad_cam": 0.1}
+    better = {"val/accuracy": 0.79, "validated/insertion_auc/grad_cam": 0.6, "validated/map_leakage/grad_cam": 0.11}
+    rows = [simple(0, 0, 0.9, None, 0.6, **scores), simple(1, 0, 0.9, None, 0.64, **better)]
+    study = made_up(tmp_path, rows)
+    written = write_report(study, Rule())
+    text = written.page.read_text()
+    assert "The point is chosen by validation images" in text
+    assert "Points were compared on the test images" not in text + str(written)
+    table = (tmp_path / "results.md").read_text().partition("The choice: all points on validation images")[2]
+    (row,) = [line for line in table.splitlines() if "λ = 1" in line][:1]
+    assert [cell.strip(" *") for cell in row.split("|")[1:-1]] == ["λ = 1", "79.0", "-1.00", "+10.00", "–", "+1.00"]
+    (study.folder_of(study.trials[1]) / "row.json").unlink()
+    study.write_row(study.trials[1], rows[1][2] | {"validated/insertion_auc/grad_cam": None})
+    written = write_report(study, Rule())
+    assert "since not every point has these scores on validation images" in str(written)
+    assert "since not every point has these scores on validation images" in written.page.read_text()
+
+
 def test_a_key_of_one_value_is_no_part_of_the_curves(tmp_path):
     """λ may be in the grid without varying."""
     distance = "model.regularizer.distance"
