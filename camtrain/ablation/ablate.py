@@ -16,6 +16,7 @@ from torch import nn
 
 from camtrain.ablation.ablation import Ablation
 from camtrain.ablation.cores import default_threads
+from camtrain.ablation.earlier_points import with_earlier_points
 from camtrain.ablation.local_executor import LocalExecutor
 from camtrain.ablation.look_over import look_over
 from camtrain.ablation.outcome import Executor, Outcome
@@ -33,6 +34,7 @@ from camtrain.study.study_file import MADE_AGAIN
 WandbMode = Literal["offline", "online", "disabled"]
 _SEED = "seed_everything"
 _LARGEST_SEED = 2**32 - 1
+_NAMED = 3  # the number of runs that a warning names
 
 METRICS_OF_A_STUDY = (
     "average_drop",
@@ -68,6 +70,7 @@ def ablate(
     wandb: WandbMode | None = None,
     project: str | None = None,
     progress: bool = True,
+    only: bool = False,
 ) -> Ablation:
     """Train each combination of settings with each seed, and score the maps of each.
 
@@ -75,6 +78,8 @@ def ablate(
     processes end within two seconds of this one, however it ends.
     Stopped at any moment and called again with the same arguments, it skips the trials that are finished and goes on
     with the others from their last checkpoints. A trial is known by the hash of its whole configuration.
+    Called again with other values, it adds to the study: the points of earlier grids stay in its table and its report,
+    if nothing but the values of the grids differs.
 
     Args:
         config: The path of a configuration of `camtrain fit`; in Python also its content, as a mapping.
@@ -98,6 +103,7 @@ def ablate(
         wandb: W&B's mode; the default is `run.wandb` of the configuration.
         project: W&B's project; the default is `run.project` of the configuration.
         progress: Print a line for each trial, and on a terminal a bar.
+        only: Leave the points of earlier grids out of the table, the answer and the report.
 
     Returns:
         The study, with what came of each trial; `answer()` says which point is best, `report()` writes a page.
@@ -111,7 +117,7 @@ def ablate(
 
     Warns:
         CamtrainWarning: If a trial failed or was stopped before its end, a file of the study is damaged or gone, or the
-            folder holds finished trials that are not part of the grid.
+            folder holds finished trials that are not reported.
     """
     where = chosen_executor(executor, jobs)
     axes = [Axis(key, _several("grid", values, key)) for key, values in grid.items()]
@@ -128,7 +134,7 @@ def ablate(
         project=project,
     )
     write_study(study, config)
-    return run_study(study, where, on_trial, progress=progress)
+    return run_study(study.without_earlier() if only else study, where, on_trial, progress=progress)
 
 
 def _several(argument: str, values: Any, key: str = "") -> tuple[Any, ...]:
@@ -204,13 +210,16 @@ def write_study(study: Study, config: str | Path | Mapping[str, Any]) -> None:
         config: As for `ablate`; a mapping is kept beside the study.
 
     Warns:
-        CamtrainWarning: If the folder holds finished trials that are not part of the study.
+        CamtrainWarning: If the folder holds finished trials that are not reported.
     """
     if isinstance(config, Mapping):
         write_whole(Path(study.plan.config), _as_yaml(config))
     study.write()
     if others := study.others():
-        message = f"{len(others)} finished runs in {study.folder} are not part of this grid; they are left alone"
+        message = (
+            f"{len(others)} finished runs in {study.folder} are not in the report: another configuration, or other "
+            f"scores ({', '.join(others[:_NAMED])}{' and others' * (len(others) > _NAMED)})"
+        )
         warnings.warn(message, CamtrainWarning, stacklevel=3)
 
 
@@ -268,12 +277,12 @@ def resolved_study(
                 )
             plan = replace(plan, threads=earlier.threads)
         trials = _trials(plan, resolver)
-    for trial in trials:
-        _check_trainer(trial.config["trainer"])
-    study = Study(folder, plan, trials)
-    if len(study.trials) < len(trials):
-        raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
-    return study
+        for trial in trials:
+            _check_trainer(trial.config["trainer"])
+        study = Study(folder, plan, trials)
+        if len(study.trials) < len(trials):
+            raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
+        return with_earlier_points(study, resolver)
 
 
 def _plan(

@@ -46,7 +46,8 @@ Each run trains as `camtrain fit` does, and the maps of the checkpoint that its 
 evaluate`, on test images and on some validation images: these choose the best point, and those say what it is worth.
 
 Stopped at any moment and called again with the same words it skips the runs that are finished and goes on
-with the others from their last checkpoints. A run is known by the hash of its whole configuration.
+with the others from their last checkpoints. A run is known by the hash of its whole configuration. Other values in the
+same --out add to the study: points of earlier calls stay in its report, if nothing but the values of --set differs.
 
 Of the configuration's section `run`, `wandb`, `project`, `tags` and `test` hold; places and names are the study's.
 
@@ -108,7 +109,7 @@ def _done(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> i
             return _run_point(study, trial, settings)
         say("ablate", f"{len(study.trials)} runs in {study.folder}, {study.plan.threads} thread(s) each")
         try:
-            ablation = run_study(study, executor)
+            ablation = run_study(study.without_earlier() if settings.only else study, executor)
         except ModuleNotFoundError as error:
             parser.error(str(error))
         is_reported = _report(parser, settings, ablation)
@@ -179,6 +180,7 @@ def ablate_parser() -> CommandParser:
     parser.add_parameters("scores of the maps", EvaluationSettings, [*PROTOCOL, "seed"])
     parser.add_parameters("W&B", ablate, ["wandb", "project"])
     add_rule(parser)
+    parser.add_parameters("report", ablate, ["only"])
     return parser
 
 
