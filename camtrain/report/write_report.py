@@ -13,6 +13,7 @@ from camtrain.messages import printable
 from camtrain.methods import method_title
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
+from camtrain.report.costs import time_column, time_note
 from camtrain.report.figure_style import report_style, write_figure
 from camtrain.report.map_sheets import MapSheets, map_sheets
 from camtrain.report.page import PageFigure, Section, note_on_choice, page
@@ -115,8 +116,7 @@ def _sections(
         "cost_bars",
         lambda: cost_bars(answer.compared),
         "Time of a training step and peak memory, divided by the baseline's",
-        "Time: median over the steps of the last epoch; runs that share a machine slow each other down. Memory: the "
-        "peak since the run began.",
+        f"{time_note(time_column(points))} Memory: the peak since the run began.",
     )
     # The order of the points is said because the sheet shortens long labels, so that two may look alike.
     caption = "The predicted class and its probability; ✗ marks a wrong one. Points are in the order of the tables."

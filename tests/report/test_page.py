@@ -171,6 +171,24 @@ def test_costs_are_ratios_to_the_baseline_with_their_spread(study):
     assert [right[0] - left[0] for left, right in ends] == pytest.approx([0, 2 * 0.5**0.5, 2 * 0.5**0.5])
 
 
+def test_time_is_the_processors_if_all_runs_have_it(study):
+    """By the clock λ = 0.1 and 1 look as fast as the baseline, which ran on a busy machine."""
+    for trial in study.trials:
+        row = study.row(trial)
+        row["train/processor_seconds_per_step"] = 0.1 if row[WEIGHT] == 0 else 0.36
+        study.write_row(trial, row)
+    written = write_report(study, Rule())
+    assert "processor time per step" in written.table
+    assert re.search(r"λ = 0 .* 1 \(0\.1 s\) ", written.table)
+    assert re.search(r"λ = 1 .* 3\.60 × ", written.table)
+    assert "Time: of the processor" in written.page.read_text()
+    scores = {key: value for key, value in study.row(study.trials[0]).items() if "processor" not in key}
+    study.write_row(study.trials[0], scores)  # of an earlier version
+    written = write_report(study, Rule())
+    assert re.search(r"λ = 1 .* 1\.00 × ", written.table)
+    assert "Time: by the clock" in written.page.read_text()
+
+
 def test_no_finished_run(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["report", str(tmp_path)])
