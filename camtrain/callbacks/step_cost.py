@@ -24,7 +24,7 @@ class StepCost(Callback):
     `train/processor_seconds_per_step` is what the processor worked in that time, all threads of the process together,
     on the mean over the steps, since some regularizers act in some steps only. Runs of different hours can be compared
     by it: four busy programs on two cores moved the ratio of two trainings from 2.0 to between 1.8 and 2.8, and their
-    ratio by the clock from 1.9 to between 0.4 and 12. It is not logged on a GPU, where the processor's time says nothing.
+    ratio by the clock from 1.9 to between 0.4 and 12. It is not logged on a GPU, where it would say nothing.
 
     `train/peak_memory` is the peak since the process began, in MiB, including validation and maps: the memory that
     torch has allocated on the GPU, or without a GPU the resident set of the process.

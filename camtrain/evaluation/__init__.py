@@ -9,7 +9,8 @@ from camtrain.evaluation.bootstrap import (
     score_interval,
 )
 from camtrain.evaluation.class_probabilities import ClassProbabilities
-from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
+from camtrain.evaluation.comparison import Comparison
+from camtrain.evaluation.evaluate import PreparedEvaluation, compare, evaluate
 from camtrain.evaluation.evaluation import BeyondControl, Evaluation
 from camtrain.evaluation.evaluation_folder import OtherEvaluationError, evaluation_files
 from camtrain.evaluation.evaluation_plan import EvaluationPlan

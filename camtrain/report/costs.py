@@ -39,8 +39,8 @@ def time_note(column: str) -> str:
     """How the time of a column was measured, and what it depends on."""
     if column == PROCESSOR_TIME:
         return (
-            "Time: of the processor, all threads together, on the mean over the steps of the last epoch. Other programs "
-            "on the machine change it much less than the time by the clock."
+            "Time: of the processor, all threads together, on the mean over the steps of the last epoch. Other "
+            "programs on the machine change it much less than the time by the clock."
         )
     return (
         "Time: by the clock, median over the steps of the last epoch. Runs that share a machine slow each other down: "
