@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
@@ -21,6 +21,8 @@ from camtrain.metrics import ROAD, DeletionAUC, InsertionAUC
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_STYLES: tuple[Literal["-", "--"], ...] = ("-", "--")  # of the first and the second of two networks
 
 Curves = dict[tuple[str, str], Tensor]
 """(T + 1,) mean curves by method and by way: insertion, deletion, and the two of ROAD."""
@@ -82,7 +84,7 @@ def compared_curves_figure(both: Sequence[Curves], titles: Sequence[str], settin
     colors = {method: _color(number) for number, method in enumerate(method for method in methods if method in TITLES)}
     figure = Figure(figsize=(4.2 * len(ways) + 2.4, 4.0), dpi=100, layout="constrained")
     for axes, way in zip(figure.subplots(1, len(ways), squeeze=False)[0], ways, strict=True):
-        for curves, style in zip(both, ("-", "--"), strict=True):
+        for curves, style in zip(both, _STYLES, strict=True):
             for method in methods:
                 if (method, way) in pairs:
                     values, color = curves[method, way].tolist(), colors.get(method, "#999999")
@@ -91,7 +93,7 @@ def compared_curves_figure(both: Sequence[Curves], titles: Sequence[str], settin
     handles = [Line2D([], [], color=colors.get(method, "#999999"), label=method_title(method)) for method in methods]
     networks = [
         Line2D([], [], color="black", linestyle=style, label=printable(title))
-        for title, style in zip(titles, ("-", "--"), strict=True)
+        for title, style in zip(titles, _STYLES, strict=True)
     ]
     figure.legend(handles=handles, loc="outside right center", fontsize=7)
     figure.legend(handles=networks, loc="outside lower center", fontsize=7)
