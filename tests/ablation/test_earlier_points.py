@@ -34,7 +34,7 @@ class Resolves:
 
     run_settings = RunSettings(wandb="disabled")
 
-    def __init__(self, path):
+    def __init__(self, path, _check=None):
         self._config = {**yaml.safe_load(Path(path).read_text()), "seed_everything": 0}
 
     def resolved(self, point, seed, *, check=False):
