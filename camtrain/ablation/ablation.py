@@ -28,8 +28,12 @@ class Ablation:
     outcomes: Sequence[Outcome] = field(default=())
 
     @classmethod
-    def opened(cls, folder: str | Path) -> Ablation:
+    def opened(cls, folder: str | Path, *, only: bool = False) -> Ablation:
         """The study that a folder holds.
+
+        Args:
+            folder: The folder of the study.
+            only: Leave the points of earlier grids out of the table, the answer and the report.
 
         Raises:
             FileNotFoundError: If there is none.
@@ -40,6 +44,7 @@ class Ablation:
                 stopped.
         """
         study = Study.opened(Path(folder))
+        study = study.without_earlier() if only else study
         warn_of_half_trained(study)
         warn_of_unfinished(study)
         return cls(study)
@@ -103,8 +108,8 @@ class Ablation:
         return report
 
     def __repr__(self) -> str:
-        return f"{self.folder}: {len(self.rows)} of {len(self.study.trials)} runs finished"
+        return f"{self.folder}: {len(self.rows)} of {len(self.study.reported)} runs finished"
 
     def _repr_html_(self) -> str:
         answer = self.answer()._repr_html_() if self.rows else ""
-        return f"<p>{len(self.rows)} of {len(self.study.trials)} runs finished</p>{answer}"
+        return f"<p>{len(self.rows)} of {len(self.study.reported)} runs finished</p>{answer}"

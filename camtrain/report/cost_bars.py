@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from camtrain.report.costs import MEMORY, time_column, time_title
 from camtrain.report.figure_style import line_style
 from camtrain.report.point_comparison import PointComparison
-
-_PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}
 
 
 def cost_bars(compared: Sequence[PointComparison]) -> Figure | None:
@@ -21,9 +20,11 @@ def cost_bars(compared: Sequence[PointComparison]) -> Figure | None:
     labels = [each.runs.label for each in compared]
     width = 6.5 + 0.07 * max(map(len, labels))  # inches; a letter is 0.07
     figure = Figure(figsize=(width, 0.42 * len(compared) + 1.3), layout="constrained")
-    panels = figure.subplots(1, len(_PARTS), sharey=True)
+    time = time_column([each.runs for each in compared])
+    parts = {time_title(time): time, "peak memory": MEMORY}
+    panels = figure.subplots(1, len(parts), sharey=True)
     drawn = False
-    for panel, (title, column) in zip(panels, _PARTS.items(), strict=True):
+    for panel, (title, column) in zip(panels, parts.items(), strict=True):
         for place, each in enumerate(compared):
             cost, base = each.runs.estimate(column), each.baseline.estimate(column)
             if not (cost.count and base.count and base.mean):

@@ -13,9 +13,10 @@ from camtrain.messages import printable
 from camtrain.methods import method_title
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
+from camtrain.report.costs import time_column, time_note
 from camtrain.report.figure_style import report_style, write_figure
 from camtrain.report.map_sheets import MapSheets, map_sheets
-from camtrain.report.page import PageFigure, Section, page
+from camtrain.report.page import PageFigure, Section, note_on_choice, page
 from camtrain.report.pareto_plane import pareto_plane
 from camtrain.report.points import PointRuns
 from camtrain.report.removal_curves import removal_curves
@@ -32,7 +33,7 @@ class Report:
         page: The path of `report.html`.
         answer: The answer in a sentence.
         table: The table of all points, for a terminal.
-        notes: What the figures leave out, a sentence each.
+        notes: What to know of the answer, and what the figures leave out.
         pictures: The paths of the figures as PNG.
     """
 
@@ -63,7 +64,8 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
     folder = check_inside(study.folder / "figures", study.folder)
     answer = answer_of(study, rule)
     points = [each.runs for each in answer.compared]
-    tables = [answer.table, *metric_tables(points, answer.table.best)]
+    choice = [] if answer.choice is None else [answer.choice]
+    tables = [answer.table, *choice, *metric_tables(points, answer.table.best)]
     with report_style():
         sheets = map_sheets(study, points, folder)
         sections = _sections(study, points, answer, sheets, folder)
@@ -73,7 +75,9 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
     write_whole(study.folder / "results.md", _joined(words))
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
     pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
-    return Report(path, answer.sentence, answer.table.plain(), [sheets.note] if sheets.note else [], pictures)
+    of_choice = note_on_choice(study, answer) if answer.scores else ""
+    notes = [note for note in (of_choice, sheets.note) if note]
+    return Report(path, answer.sentence, answer.table.plain(), notes, pictures)
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -112,8 +116,7 @@ def _sections(
         "cost_bars",
         lambda: cost_bars(answer.compared),
         "Time of a training step and peak memory, divided by the baseline's",
-        "Time: median over the steps of the last epoch; runs that share a machine slow each other down. Memory: the "
-        "peak since the run began.",
+        f"{time_note(time_column(points))} Memory: the peak since the run began.",
     )
     # The order of the points is said because the sheet shortens long labels, so that two may look alike.
     caption = "The predicted class and its probability; ✗ marks a wrong one. Points are in the order of the tables."
