@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -19,12 +19,14 @@ class Sample(TypedDict):
 
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
+    `ignored` is (H, W) bool, true on pixels of which nobody knows whether they show the object. Absent: nowhere.
     """
 
     image: Tensor
     label: int
     boxes: NotRequired[tv_tensors.BoundingBoxes]
     mask: NotRequired[tv_tensors.Mask]
+    ignored: NotRequired[tv_tensors.Mask]
 
 
 @dataclass
@@ -38,6 +40,8 @@ class Batch:
             `None` if no image of the data set has any.
         masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
             `None` if no image of the data set has any.
+        ignored: (N, H, W) bool, true on pixels of which nobody knows whether they show the object;
+            `PixelAveragePrecision` leaves them out. `None` if there are none.
 
     Example:
         >>> batch = Batch.of((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])))
@@ -49,6 +53,7 @@ class Batch:
     labels: Tensor | None = None
     boxes: list[Tensor] | None = None
     masks: Tensor | None = None
+    ignored: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,6 +91,7 @@ class Batch:
             None if self.labels is None else self.labels.to(device),
             None if self.boxes is None else [boxes.to(device) for boxes in self.boxes],
             None if self.masks is None else self.masks.to(device),
+            None if self.ignored is None else self.ignored.to(device),
         )
 
     def subset(self, indices: Sequence[int]) -> Batch:
@@ -104,6 +110,7 @@ class Batch:
             None if self.labels is None else self.labels[places],
             None if self.boxes is None else [self.boxes[place].clone() for place in places],
             None if self.masks is None else self.masks[places],
+            None if self.ignored is None else self.ignored[places],
         )
 
     def pin_memory(self) -> Batch:
@@ -113,6 +120,7 @@ class Batch:
             None if self.labels is None else self.labels.pin_memory(),
             None if self.boxes is None else [boxes.pin_memory() for boxes in self.boxes],
             None if self.masks is None else self.masks.pin_memory(),
+            None if self.ignored is None else self.ignored.pin_memory(),
         )
 
 
@@ -176,8 +184,8 @@ def check_finite_images(images: Tensor) -> None:
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch.
 
-    Where some samples of a batch have boxes (or a mask) and others do not, the others get none of them: M_i = 0 boxes,
-    or a mask that is nowhere true.
+    Where some samples of a batch have boxes (or a mask, or ignored pixels) and others do not, the others get none of
+    them: M_i = 0 boxes, or a mask that is nowhere true.
 
     Raises:
         DataError: If the samples are not of one size; it is a `ValueError`.
@@ -200,8 +208,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if any("boxes" in sample for sample in samples):
         none = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=size)
         boxes = [sample.get("boxes", none) for sample in samples]
-    masks: Tensor | None = None
-    if any("mask" in sample for sample in samples):
-        empty = torch.zeros(size, dtype=torch.bool)
-        masks = tv_tensors.Mask(torch.stack([sample.get("mask", empty).as_subclass(Tensor) for sample in samples]))
-    return Batch(images, labels, boxes, masks)
+    return Batch(images, labels, boxes, _stacked(samples, "mask", size), _stacked(samples, "ignored", size))
+
+
+def _stacked(samples: Sequence[Sample], key: Literal["mask", "ignored"], size: tuple[int, int]) -> Tensor | None:
+    """The masks of a key, nowhere true where a sample has none; `None` where no sample has one."""
+    if not any(key in sample for sample in samples):
+        return None
+    empty = torch.zeros(size, dtype=torch.bool)
+    found: Tensor = tv_tensors.Mask(torch.stack([sample.get(key, empty).as_subclass(Tensor) for sample in samples]))
+    return found

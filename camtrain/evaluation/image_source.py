@@ -236,7 +236,7 @@ def _checked(item: Any) -> Batch:
 
     Raises:
         TypeError: If it is no batch.
-        ValueError: If its images have another shape, or its labels, boxes or masks another number.
+        ValueError: If its images have another shape, or its labels, boxes, masks or ignored pixels another number.
     """
     try:
         batch = Batch.of(item)
@@ -251,7 +251,7 @@ def _checked(item: Any) -> Batch:
             f"`data`: expected batches of floating point images (N, 3, H, W), such as [(images, labels)], got one of "
             f"{images.dtype} {tuple(images.shape)}"
         )
-    for name in ("labels", "boxes", "masks"):
+    for name in ("labels", "boxes", "masks", "ignored"):
         known = getattr(batch, name)
         if known is not None and len(known) != len(images):
             raise ValueError(f"`data`: expected {name} of {len(images)} images, got those of {len(known)}")
@@ -269,6 +269,8 @@ def content_hash(batch: Batch) -> str:
     digest = hashlib.sha256()
     for part in (batch.images, batch.labels, *(batch.boxes or ()), batch.masks):
         digest.update(b"-" if part is None else tensor_bytes(part))
+    if batch.ignored is not None:  # without any, the hash is that of an earlier version, which knew none
+        digest.update(tensor_bytes(batch.ignored))
     return digest.hexdigest()[:16]
 
 

@@ -84,6 +84,11 @@ class ExplainedBatch:
         assert isinstance(masks, Tensor)
         return masks
 
+    @property
+    def ignored(self) -> Tensor | None:
+        """(N, H, W) bool, the pixels that the pixel average precision leaves out; `None` if there are none."""
+        return None if self.batch.ignored is None else self.batch.ignored.as_subclass(Tensor)
+
     def substrate(self, kind: Substrate) -> Tensor:
         """(N, 3, H, W) images without content, which replace pixels."""
         return self._blurred if kind == "blur" else torch.zeros_like(self.images)

@@ -215,7 +215,7 @@ METRICS: dict[str, MetricSpec] = {
         "PxAP",
         "localization",
         lambda settings: PixelAveragePrecision(),
-        lambda measured: (measured.cams, measured.batch.masks),
+        lambda measured: (measured.cams, measured.batch.masks, measured.batch.ignored),
         truth="masks",
     ),
     "class_sensitivity": MetricSpec(

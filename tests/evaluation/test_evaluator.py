@@ -149,6 +149,17 @@ def test_localization_scores_are_those_of_the_metrics(network, batch):
             torch.testing.assert_close(rows[name, metric], expected.double(), rtol=1e-5, atol=1e-6)
 
 
+def test_ignored_pixels_are_left_out(network, batch):
+    ignored = torch.zeros_like(batch.masks)
+    ignored[:, 12:] = True
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), ["pixel_average_precision"], SETTINGS)
+    rows = evaluator(replace(batch, ignored=ignored)).rows["grad_cam", "pixel_average_precision"]
+    cams = normalize(resized_maps(evaluator.methods["grad_cam"], batch.images))
+    expected = evaluator.metric("pixel_average_precision").rows(cams[:, :12], batch.masks[:, :12])
+    torch.testing.assert_close(rows, expected)
+    assert rows.sum(dim=1).tolist() == [12 * 16] * 4 + [0]
+
+
 def test_masks_may_take_the_place_of_boxes(network, batch):
     settings = EvaluationSettings(annotation="masks")
     masked = Evaluator(network, methods(network), ["localization_iou_25"], settings)
