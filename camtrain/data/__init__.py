@@ -7,6 +7,8 @@ from camtrain.data.image_data_module import ImageDataModule
 from camtrain.data.image_folder import ImageFolderData
 from camtrain.data.oxford_pet import OxfordPet
 from camtrain.data.plant_decoy import PlantDecoy
+from camtrain.data.squash import Squash
+from camtrain.data.wsol import WSOLData
 
 __all__ = [
     "CIFAR10",
@@ -17,4 +19,6 @@ __all__ = [
     "ImageFolderData",
     "OxfordPet",
     "PlantDecoy",
+    "Squash",
+    "WSOLData",
 ]
