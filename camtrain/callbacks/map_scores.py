@@ -76,7 +76,7 @@ class MapScores(Callback):
         max_batch: int,
     ) -> None:
         self.methods = method_names(list(methods))
-        self.metrics = metric_names(metrics)
+        self.metrics = metric_names(metrics, class_of)
         if num_images is not None and num_images < 0:
             raise ValueError(f"`num_images`: expected at least 0, or `None` for all, got {num_images}")
         self.num_images = num_images

@@ -20,7 +20,10 @@ from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.checkpoint_file import checkpoint_content
 
-PROTOCOL = ("class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages")
+PROTOCOL = (
+    "class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages",
+    "box_threshold",
+)  # fmt: skip
 _EXAMPLES = f"""
 {fill(f"methods: {', '.join(METHODS)}", 120)}
 {fill(f"metrics: {', '.join(METRICS)}", 120)}

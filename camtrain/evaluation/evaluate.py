@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -264,7 +264,7 @@ class PreparedEvaluation:
             "metrics": list(plan.metrics),
             "target_layer": plan.target_layer,
             "channels": plan.num_channels,
-            "protocol": asdict(protocol),
+            "protocol": protocol.as_json(),
             "split": plan.split,
             **images.identity(),
             "panels": plan.num_panel_maps > 0 or plan.num_gallery_images > 0,

@@ -62,7 +62,7 @@ class EvaluationPlan:
         methods = dict.fromkeys(word.strip() for word in words)
         method_names(list(methods))  # raises if one is unknown
         object.__setattr__(self, "methods", tuple(methods))
-        object.__setattr__(self, "metrics", tuple(metric_names(self.metrics)))
+        object.__setattr__(self, "metrics", tuple(metric_names(self.metrics, self.settings.class_of)))
         if not self.metrics:
             raise ValueError("`metrics`: expected at least one, got none")
         object.__setattr__(self, "controls", tuple(control_words(self.controls or ())))
@@ -115,7 +115,7 @@ class EvaluationPlan:
         """The plan as JSON can hold it."""
         found = asdict(self)
         words = {name: list(getattr(self, name)) for name in ("methods", "metrics", "controls")}
-        return found | words
+        return found | words | {"settings": self.settings.as_json()}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> EvaluationPlan:

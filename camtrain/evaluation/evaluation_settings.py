@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from camtrain.messages import positive_integer
+from camtrain.metrics.localization_accuracy import check_box_threshold
 
 Substrate = Literal["blur", "zeros"]
 """The images without content that replace pixels: the blurred image, or zeros."""
+
+
+ClassOf = Literal["prediction", "label"]
+"""The class that a map explains."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,16 @@ class EvaluationSettings:
         num_classes: The number of classes over which the pointing game is averaged; `None` pools all images.
         tolerance: The distance from the object, in pixels, within which the pointing game counts a hit. `None` takes 15
             pixels for images whose shorter side has 224, and in proportion for others.
+        box_threshold: The fraction of a map's largest value above which pixels belong to its box, in Top-1, Top-5 and
+            GT-known Loc; `None` finds the best one for the images that are scored. To score test images with the best
+            one of validation images, take it from `Evaluation.box_thresholds`.
         seed: The seed of noise, of random weights, and of which image lends another its map or its content.
 
     Raises:
         ValueError: If a setting is out of its range.
     """
 
-    class_of: Literal["prediction", "label"] = "prediction"
+    class_of: ClassOf = "prediction"
     annotation: Literal["boxes", "masks", "any"] = "boxes"
     num_steps: int = 28
     insertion_start: Substrate = "blur"
@@ -46,6 +54,7 @@ class EvaluationSettings:
     num_classes: int | None = None
     tolerance: float | None = None
     seed: int = 0
+    box_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.class_of not in ("prediction", "label"):
@@ -60,5 +69,16 @@ class EvaluationSettings:
                 positive_integer(name, getattr(self, name))
         if not self.removed_shares or not all(0 < share < 1 for share in self.removed_shares):
             raise ValueError(f"`removed_shares`: expected fractions between 0 and 1, got {self.removed_shares!r}")
+        check_box_threshold("box_threshold", self.box_threshold)
         if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
             raise ValueError(f"`tolerance`: expected a finite number of pixels of at least 0, got {self.tolerance!r}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON can hold them; those that an earlier version did not have, only where they are set.
+
+        So an evaluation of an earlier version is known to have the same settings.
+        """
+        found = asdict(self)
+        if self.box_threshold is None:
+            del found["box_threshold"]
+        return found

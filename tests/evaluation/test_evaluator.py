@@ -149,6 +149,39 @@ def test_localization_scores_are_those_of_the_metrics(network, batch):
             torch.testing.assert_close(rows[name, metric], expected.double(), rtol=1e-5, atol=1e-6)
 
 
+NAMES_OF_LABEL = ["top_1_localization", "top_5_localization", "gt_known_localization"]
+
+
+def test_localization_of_the_label(network, batch):
+    settings = replace(SETTINGS, class_of="label", box_threshold=0.05)
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), NAMES_OF_LABEL, settings)
+    right = torch.tensor([True, True, True, False, True])
+    labels = (network(batch.images).argmax(dim=1) + ~right) % 4
+    batch = replace(batch, labels=labels, boxes=[torch.tensor([[0.0, 0.0, 16.0, 16.0]])] * 4 + batch.boxes[4:])
+    found = evaluator(batch)
+    cams = normalize(resized_maps(evaluator.methods["grad_cam"], batch.images, batch.labels))
+    hits = evaluator.metric("gt_known_localization").rows(cams, batch.boxes)
+    torch.testing.assert_close(found.rows["grad_cam", "gt_known_localization"], hits)
+    assert hits[3, 12]  # at 0.05 of 255: the image that is classified wrongly
+    assert torch.equal(found.rows["grad_cam", "top_5_localization"], hits)  # the network has four classes
+    hits[~right, :-1] = 0
+    torch.testing.assert_close(found.rows["grad_cam", "top_1_localization"], hits)
+    top_1 = evaluator.metric("top_1_localization")
+    assert top_1.image_scores(hits).tolist()[:4] == [*hits[:3, 12].tolist(), 0.0]
+
+
+def test_metrics_of_the_label_need_its_map(network, batch):
+    assert set(NAMES_OF_LABEL) <= set(metric_names("localization"))
+    assert not set(NAMES_OF_LABEL) & set(metric_names("all", "prediction"))
+    assert not set(NAMES_OF_LABEL) & set(Evaluator(network, methods(network), ["localization"], SETTINGS).metrics)
+    with pytest.raises(ValueError, match='`class_of`: expected "label", since top_1_localization is about the map of'):
+        Evaluator(network, methods(network), ["top_1_localization"], SETTINGS)
+    # A callback goes on with the prediction where labels turn out to be unknown: then nothing is counted.
+    evaluator = Evaluator(network, methods(network), NAMES_OF_LABEL, replace(SETTINGS, class_of="label"))
+    evaluator.settings = SETTINGS
+    assert not any(rows.any() for rows in evaluator(replace(batch, labels=None)).rows.values())
+
+
 def test_ignored_pixels_are_left_out(network, batch):
     ignored = torch.zeros_like(batch.masks)
     ignored[:, 12:] = True
