@@ -131,8 +131,8 @@ class WSOLData(ImageDataModule):
         wrong = next((each for each in images if each.label >= self.num_classes), None)
         if wrong is not None:
             raise DataError(
-                f"{self.metadata_folder / split / CLASS_LABELS}: expected classes from 0 to {self.num_classes - 1}, got "
-                f"{wrong.label} for {wrong.image_id!r}"
+                f"{self.metadata_folder / split / CLASS_LABELS}: expected classes from 0 to {self.num_classes - 1}, "
+                f"got {wrong.label} for {wrong.image_id!r}"
             )
         if images and not (self.folder / images[0].image_id).is_file():
             raise FileNotFoundError(

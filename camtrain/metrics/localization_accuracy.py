@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from camtrain.messages import positive_integer
@@ -32,6 +31,7 @@ def is_in_top(probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
         ValueError: If shapes or kinds are wrong, or numbers of images differ.
 
     Example:
+        >>> import torch
         >>> is_in_top(torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), torch.tensor([1, 2]), 2)
         tensor([ True, False])
     """
@@ -66,6 +66,7 @@ class LocalizationAccuracy(AdditiveScore):
         Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, arXiv 2001.07437.
 
     Example:
+        >>> import torch
         >>> cams = torch.zeros(2, 8, 8)
         >>> cams[:, 2:6, 2:6] = 1.0
         >>> boxes, labels = [torch.tensor([[2.0, 2.0, 6.0, 6.0]])] * 2, torch.tensor([0, 1])

@@ -137,6 +137,7 @@ def test_localization_of_the_label_and_ignored_pixels(tiny_module, tiny_data, ti
     assert plain["test/top_1_localization/grad_cam"] <= plain["test/gt_known_localization/grad_cam"]
     assert plain["test/pixel_average_precision/grad_cam"] != ignoring["test/pixel_average_precision/grad_cam"]
     batches = list(data.test_dataloader())
+    module.eval()
     cams = [normalized_maps(GradCAM(module.network, "4"), batch.images, batch.labels) for batch in batches]
     metric = PixelAveragePrecision()
     for cam, batch in zip(cams, batches, strict=True):

@@ -528,7 +528,8 @@ def test_options_reach_the_functions(evaluate, called):
         "--controls", "center",
         "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
         "--annotation", "masks", "--num_steps", "9", "--insertion_start", "zeros", "--deletion_end", "blur",
-        "--tolerance", "3", "--num_stages", "2", "--box_threshold", "0.2", "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
+        "--tolerance", "3", "--num_stages", "2", "--box_threshold", "0.2",
+        "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
         "--num_gallery_images", "4", "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
     )  # fmt: skip
     assert (status, err.splitlines()[0]) == (2, "camtrain evaluate: error: --out: that is all")
