@@ -25,7 +25,8 @@ examples:
   camtrain explain --images photo.jpg --network resnet50 --weights DEFAULT --top_k 3 --counterfactual --contrast
 
 In --out: <image>.<method>.png for each image and method, contact_sheet.png with all of them, and for every further
-question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method.
+question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method. With --arrays
+the maps themselves beside them, as .npy.
 
 An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
 
@@ -51,7 +52,7 @@ def explain_command(words: Sequence[str]) -> int:
         network = load_network(**parser.arguments(settings, load_network))
         asked = parser.arguments(settings, explain, seed=settings.seed, on_error="skip", left_out=settings.out)
         explanations = explain(network, **asked)
-        saved = explanations.save(settings.out)
+        saved = explanations.save(**parser.arguments(settings, Explanations.save))
     if saved:
         print(saved)
     _say_what_is_missing(parser, explanations)
@@ -68,7 +69,7 @@ def explain_parser() -> CommandParser:
     images = {"nargs": "+", "type": str, "metavar": "PATH", "help": "Files, and folders with all image files in them."}
     parser.add_parameters("images and methods", explain, ["images", "methods"], images=images)
     parser.add_parameters(
-        "images and methods", Explanations.save, [("folder", "--out")], folder={"default": "explained"}
+        "images and methods", Explanations.save, [("folder", "--out"), "arrays"], folder={"default": "explained"}
     )
     parser.add_parameters("network", load_network, NETWORK_OPTIONS)
     parser.add_parameters("network", explain, ["target_layer"])

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced
 from camtrain.evaluation.evaluation_plan import Split
+from camtrain.evaluation.image_ids import image_id
 from camtrain.messages import sample_name
 from camtrain.pictures import denormalized
 
@@ -55,6 +56,9 @@ class ImageSource(Protocol):
 
     def names(self, indices: Sequence[int]) -> list[str]:
         """What some of the images are called in a message: their files, where these are known."""
+
+    def image_ids(self, indices: Sequence[int]) -> list[str]:
+        """The paths of some of the images below the folder of all images, or their numbers, to name files by."""
 
     def identity(self) -> dict[str, Any]:
         """What tells these images from others, as JSON can hold it."""
@@ -148,6 +152,11 @@ class _IndexedImages:
         """Their files, or their indices."""
         return [sample_name(self._samples, index) for index in indices]
 
+    def image_ids(self, indices: Sequence[int]) -> list[str]:
+        """Their paths below the attribute `root` of the data module, or their indices."""
+        root = getattr(self._data, "root", None)
+        return [image_id(self._samples, index, root) for index in indices]
+
     def identity(self) -> dict[str, Any]:
         """Title, indices, normalization, and a few of the images themselves."""
         said = {name: getattr(self._data, name, None) for name in ("mean", "std")}
@@ -205,6 +214,10 @@ class _IteratedImages:
     def names(self, indices: Sequence[int]) -> list[str]:
         """Their numbers, from 0 in the order in which they come."""
         return [f"image {index}" for index in indices]
+
+    def image_ids(self, indices: Sequence[int]) -> list[str]:
+        """Their numbers, from 000000 in the order in which they come."""
+        return [f"{index:06d}" for index in indices]
 
     def identity(self) -> dict[str, Any]:
         """The first part itself."""

@@ -89,7 +89,7 @@ class Explanations:
         for explanation in self:
             explanation.show()
 
-    def save(self, folder: str | Path) -> SavedExplanations:
+    def save(self, folder: str | Path, arrays: bool = False) -> SavedExplanations:
         """Write a picture for each map, and contact sheets with all of them.
 
         The files are `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions,
@@ -98,6 +98,8 @@ class Explanations:
 
         Args:
             folder: The folder to write to; files of the same names are replaced.
+            arrays: Also write each map itself beside its picture, with the ending .npy: (H, W) float32 in [0, 1], at
+                the size of the image as the network saw it.
 
         Raises:
             ValueError: If it is no folder, or one of the images is a file that would be replaced.
@@ -107,7 +109,7 @@ class Explanations:
         sheets = ContactSheets(out, self.network.title)
         rows = []
         for listed, explanation in self._all():
-            files = explanation.save(out)
+            files = explanation.save(out, arrays=arrays)
             for method, tiles in explanation.sheet_rows().items():
                 name = f"{_SHEET}_{method}" if method else _SHEET
                 sheets.add(name, tiles, method_title(method) if method else "")
