@@ -44,8 +44,8 @@ again with the same settings it goes on where it was stopped. With --compare the
 --out/compared, differences.csv has the differences, curves_compared.png the curves of both, and
 differences_beyond_shuffled.csv the differences beyond control: minus the same scores of another image's map, since a
 network that is robust to hidden pixels scores well with any map. The uniform map is a reference: a map without content.
-With --write_maps the maps themselves are in maps/<method>/<path of the image>.npy. --score_maps reads such files, whatever
-code has made them, scores them by the annotation of the images, and writes score_maps.csv; it runs no network.
+With --write_maps the maps themselves are in maps/<method>/<path of the image>.npy. --score_maps reads such files,
+whatever code has made them, scores them by the annotation of the images, and writes score_maps.csv; it runs no network.
 
 exit status: 0; 1 if no method could be used; 2 if an argument is wrong.
 """

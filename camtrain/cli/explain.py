@@ -25,8 +25,8 @@ examples:
   camtrain explain --images photo.jpg --network resnet50 --weights DEFAULT --top_k 3 --counterfactual --contrast
 
 In --out: <image>.<method>.png for each image and method, contact_sheet.png with all of them, and for every further
-question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method. With --arrays
-the maps themselves beside them, as .npy.
+question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method; with
+--arrays the maps themselves beside their pictures, as .npy.
 
 An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
 

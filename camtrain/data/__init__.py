@@ -3,6 +3,7 @@
 from camtrain.data.cifar import CIFAR10, CIFAR100
 from camtrain.data.decoy_digits import DecoyDigits
 from camtrain.data.decoy_mnist import DecoyMNIST
+from camtrain.data.hide_and_seek import HideAndSeek
 from camtrain.data.image_data_module import ImageDataModule
 from camtrain.data.image_folder import ImageFolderData
 from camtrain.data.oxford_pet import OxfordPet
@@ -15,6 +16,7 @@ __all__ = [
     "CIFAR100",
     "DecoyDigits",
     "DecoyMNIST",
+    "HideAndSeek",
     "ImageDataModule",
     "ImageFolderData",
     "OxfordPet",

@@ -65,9 +65,7 @@ def write_score_map(folder: str | Path, image_id: str, cam: Tensor) -> Path:
     (checked,) = checked_unit_maps("cam", cam.unsqueeze(0) if isinstance(cam, Tensor) else cam)
     path = score_map_path(folder, image_id)
     with whole_file(path) as unfinished:
-        # By the open file: NumPy would add `.npy` to a name that does not end in it.
-        with unfinished.open("wb") as file:
-            np.save(file, checked.detach().float().clamp(0, 1).cpu().numpy(), allow_pickle=False)
+        np.save(unfinished, checked.detach().float().clamp(0, 1).cpu().numpy(), allow_pickle=False)
     return path
 
 

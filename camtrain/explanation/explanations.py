@@ -187,7 +187,7 @@ class Explanations:
         begins = (_SHEET, *(f"{each.slug}.{method}." for each in self._images for method in self._methods))
         for each in self._images:
             path = each.path
-            if path is None or not path.name.startswith(begins) or path.suffix.lower() != ".png":
+            if path is None or not path.name.startswith(begins) or path.suffix.lower() not in (".png", ".npy"):
                 continue
             if path.resolve().parent == folder.resolve():
                 raise ValueError(f"`folder`: {path} would be overwritten; choose another folder")

@@ -528,7 +528,7 @@ def test_options_reach_the_functions(evaluate, called):
         "--controls", "center",
         "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
         "--annotation", "masks", "--num_steps", "9", "--insertion_start", "zeros", "--deletion_end", "blur",
-        "--tolerance", "3", "--num_stages", "2", "--box_threshold", "0.2",
+        "--tolerance", "3", "--num_stages", "2", "--box_threshold", "0.2", "--write_maps",
         "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
         "--num_gallery_images", "4", "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
     )  # fmt: skip
@@ -545,7 +545,7 @@ def test_options_reach_the_functions(evaluate, called):
         "methods": "cam,grad_cam", "metrics": "fast", "controls": "center",
         "split": "val", "num_images": 7, "folder": "there", "fresh": True,
         "target_layer": "layer3", "settings": settings, "batch_size": 5, "num_resamples": 11, "num_panel_maps": 0,
-        "num_gallery_images": 4, "max_batch": 6, "num_channels": 12,
+        "num_gallery_images": 4, "max_batch": 6, "num_channels": 12, "write_maps": True,
     })  # fmt: skip
 
 
