@@ -45,21 +45,12 @@ def test_nothing_is_cropped():
     assert squashed[:, :, -1].min() > 200
 
 
-@pytest.mark.parametrize(
-    ("box", "size", "expected"),
-    [
-        # Cases of the authors' own tests: (1, 2, 4, 3) of 10 × 20 pixels becomes (3, 1, 14, 1) of 35 × 10, with the last
-        # pixels. Our square has one size, so each axis is its own case.
-        ((1, 0, 5, 1), (1, 10), (3, 0, 15, 35)),
-        ((1, 2, 2, 3), (3, 3), (11, 23, 12, 24)),
-    ],
-)
-def test_rounding_of_boxes(box, size, expected):
-    found = squashed_boxes(torch.tensor([box], dtype=torch.float32), size, 35)
-    height_of_one_row = found[0, 3] == 1 if size[0] == 1 else None
-    assert found[0].tolist()[:1] == [expected[0]]
-    assert found[0].tolist()[2:3] == [expected[2]]
-    assert height_of_one_row in (None, True)
+def test_rounding_of_the_authors():
+    """Cases of their own tests: with last pixels, (1, 2, 4, 3) of 10 × 20 becomes (3, 1, 14, 1) of 35 × 10."""
+    box = torch.tensor([[1.0, 2.0, 5.0, 4.0]])
+    assert squashed_boxes(box, (20, 10), 35)[0, [0, 2]].tolist() == [3, 15]
+    assert squashed_boxes(box, (20, 10), 10)[0, [1, 3]].tolist() == [1, 2]
+    assert squashed_boxes(torch.tensor([[1.0, 2.0, 2.0, 3.0]]), (3, 3), 3).tolist() == [[1, 2, 2, 3]]
 
 
 def test_boxes_of_another_format():

@@ -39,9 +39,7 @@ def make_wsol(root: Path, benchmark: str, images_per_class: int = 4, classes: in
                     continue
                 if has_boxes:
                     lines["image_sizes"].append(f"{image_id},60,40")
-                    lines["localization"] += [
-                        f"{image_id},{x0},{y0},{x1 - 1},{y1 - 1}" for x0, y0, x1, y1 in boxes
-                    ]
+                    lines["localization"] += [f"{image_id},{x0},{y0},{x1 - 1},{y1 - 1}" for x0, y0, x1, y1 in boxes]
         folder = root / "metadata" / benchmark / split
         folder.mkdir(parents=True)
         for name, of_file in lines.items():
