@@ -595,3 +595,43 @@ def test_the_help_describes_every_option_and_has_examples(evaluate):
     ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 130
+
+
+def test_maps_are_written_and_scored_again(evaluate):
+    words = ("--metrics", "localization_iou_25,max_box_accuracy_v2", "--num_images", "6", "--num_resamples", "20")
+    assert evaluate(*OURS, "--methods", "grad_cam", *words, "--write_maps", "--out", "ours")[0] == 0
+    assert len(list(Path("ours/maps/grad_cam").rglob("*.npy"))) == 6
+    read = ("--config", "squares.yaml", "--score_maps", "ours/maps/grad_cam", *words, "--out", "theirs")
+    status, out, _ = evaluate(*read)
+    assert status == 0
+    assert "test images of squares.yaml" in out
+    with Path("theirs/score_maps.csv").open() as file:
+        theirs = {row["metric"]: float(row["score"]) for row in csv.DictReader(file)}
+    scores = json.loads(Path("ours/scores.json").read_text())["scores"]["grad_cam"]
+    for name in ("localization_iou_25", "max_box_accuracy_v2"):
+        assert theirs[name] == pytest.approx(scores[name]["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--network", "resnet18"], "--network: expected none beside --score_maps"),
+        (["--compare", "other.ckpt"], "--compare: expected none beside --score_maps"),
+        (["--write_maps"], "--write_maps: expected none beside --score_maps"),
+        (["--metrics", "average_drop"], "--metrics: expected metrics of maps and annotation alone"),
+        (["--score_maps", "none"], "--score_maps: expected the folder"),
+        (["--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_options_beside_maps_that_are_read(evaluate, words, message):
+    Path("maps").mkdir()
+    status, _, err = evaluate("--config", "squares.yaml", "--score_maps", "maps", *words)
+    assert (status, message in err) == (2, True)
+
+
+def test_maps_without_images(evaluate):
+    Path("maps").mkdir()
+    status, _, err = evaluate("--score_maps", "maps")
+    assert (status, "--config: expected a configuration with a data module" in err) == (2, True)
+    status, _, err = evaluate("--score_maps", "maps", "--config", "squares.yaml")
+    assert (status, "there is no map of 000000" in err) == (2, True)
