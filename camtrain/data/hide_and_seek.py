@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 
-class HideAndSeek(v2.Transform):
+class HideAndSeek(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
     """Hides each patch of a grid with a probability, so that the network has to look at more than one part.
 
     The size of the patches is drawn for each image. Boxes and masks are unchanged: the object is where it was.

@@ -41,7 +41,7 @@ def squashed_boxes(boxes: Tensor, size: tuple[int, int], new_size: int) -> Tenso
     return scaled.float()
 
 
-class Squash(v2.Transform):
+class Squash(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
     """Scales image, boxes and masks to a square of `size` × `size` pixels; the whole image is kept.
 
     The image is interpolated bilinearly with antialiasing. Each mask is scaled from its own size with the nearest

@@ -164,7 +164,9 @@ class WSOLData(ImageDataModule):
 
     def _names_of_classes(self) -> list[str]:
         # Without the list of training images, a network can still be scored.
-        split = next((each for each in ("train", "val", "test") if (self.metadata_folder / each).is_dir()), "train")
+        splits: tuple[Split, ...] = ("train", "val", "test")
+        there = [each for each in splits if (self.metadata_folder / each).is_dir()]
+        split = there[0] if there else splits[0]
         images = self._images(split)
         if not images:
             raise DataError(f"`metadata_root`: there are no images in {self.metadata_folder / split}")

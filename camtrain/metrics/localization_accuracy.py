@@ -8,18 +8,18 @@ from torch import Tensor
 
 from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
-from camtrain.metrics.checked import check_length, check_number, checked_tensor
+from camtrain.metrics.checked import check_finite, check_length, check_number, check_values, checked_tensor
 from camtrain.metrics.max_box_accuracy import THRESHOLDS, box_hits
 from camtrain.regions import Annotation
 
 _IOU = 0.5
 
 
-def is_in_top(probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
+def is_in_top(class_probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
     """Whether the label is among the most probable classes.
 
     Args:
-        probabilities: (N, K) probabilities, or logits.
+        class_probabilities: (N, K) probabilities, or logits.
         labels: (N,) class indices.
         count: The number of most probable classes; of fewer classes, all are.
 
@@ -28,7 +28,8 @@ def is_in_top(probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
 
     Raises:
         TypeError: If an argument is no tensor.
-        ValueError: If shapes or kinds are wrong, or numbers of images differ.
+        ValueError: If shapes or kinds are wrong, numbers of images differ, a probability is NaN or infinite, or a label
+            is no class.
 
     Example:
         >>> import torch
@@ -36,8 +37,11 @@ def is_in_top(probabilities: Tensor, labels: Tensor, count: int) -> Tensor:
         tensor([ True, False])
     """
     known = checked_tensor("labels", labels, "N", "integer")
-    ranked = checked_tensor("probabilities", probabilities, "N, K")
-    check_length("probabilities", ranked, "labels", known)
+    ranked = checked_tensor("class_probabilities", class_probabilities, "N, K")
+    check_length("class_probabilities", ranked, "labels", known)
+    check_finite("class_probabilities", ranked)
+    classes = ranked.shape[1]
+    check_values("labels", known, 0, classes - 1, f"classes from 0 to {classes - 1}", "give as many probabilities")
     top = ranked.topk(min(count, ranked.shape[1]), dim=1).indices
     return (top == known.unsqueeze(1)).any(dim=1)
 
@@ -70,7 +74,8 @@ class LocalizationAccuracy(AdditiveScore):
         >>> cams = torch.zeros(2, 8, 8)
         >>> cams[:, 2:6, 2:6] = 1.0
         >>> boxes, labels = [torch.tensor([[2.0, 2.0, 6.0, 6.0]])] * 2, torch.tensor([0, 1])
-        >>> LocalizationAccuracy(top_k=1)(cams, boxes, torch.tensor([[0.9, 0.1], [0.9, 0.1]]), labels)
+        >>> metric = LocalizationAccuracy(top_k=1)
+        >>> metric(cams, boxes, torch.tensor([[0.9, 0.1], [0.9, 0.1]]), labels)
         tensor(0.5000)
         >>> LocalizationAccuracy()(cams, boxes)
         tensor(1.)
@@ -89,7 +94,11 @@ class LocalizationAccuracy(AdditiveScore):
         self.threshold = threshold
 
     def update(
-        self, cams: Tensor, annotation: Annotation, probabilities: Tensor | None = None, labels: Tensor | None = None
+        self,
+        cams: Tensor,
+        annotation: Annotation,
+        class_probabilities: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> None:
         """Count a batch.
 
@@ -97,7 +106,7 @@ class LocalizationAccuracy(AdditiveScore):
             cams: (N, H, W) maps of the labels in [0, 1], at the size of the images.
             annotation: Boxes, one (M_i, 4) tensor per image (xyxy pixels, half-open); or (N, H, W) bool masks, each of
                 which counts as the smallest box around its true pixels.
-            probabilities: (N, K) class probabilities, or logits; GT-known Loc does not need them.
+            class_probabilities: (N, K) probabilities of all classes, or logits; GT-known Loc does not need them.
             labels: (N,) class indices; GT-known Loc does not need them.
 
         Raises:
@@ -105,10 +114,14 @@ class LocalizationAccuracy(AdditiveScore):
             ValueError: If shapes or numbers of images differ, a map holds NaN or leaves [0, 1], a box is bad (see
                 `camtrain.metrics.box_regions`), or probabilities or labels are needed and missing.
         """
-        super().update(cams, annotation, probabilities, labels)
+        super().update(cams, annotation, class_probabilities, labels)
 
     def rows(
-        self, cams: Tensor, annotation: Annotation, probabilities: Tensor | None = None, labels: Tensor | None = None
+        self,
+        cams: Tensor,
+        annotation: Annotation,
+        class_probabilities: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """The hits at every threshold, and 1 for a counted image, (N, 256).
 
@@ -117,9 +130,9 @@ class LocalizationAccuracy(AdditiveScore):
         rows = box_hits(cams, annotation, (_IOU,), largest=True)
         if self.top_k is None:
             return rows
-        if probabilities is None or labels is None:
-            raise ValueError(f"`probabilities`, `labels`: expected both for Top-{self.top_k} Loc, got None")
-        right = is_in_top(probabilities, labels, self.top_k)
+        if class_probabilities is None or labels is None:
+            raise ValueError(f"`class_probabilities`, `labels`: expected both for Top-{self.top_k} Loc, got None")
+        right = is_in_top(class_probabilities, labels, self.top_k)
         check_length("labels", right, "cams", rows)
         rows[:, :-1] *= right.to(rows).unsqueeze(1)
         return rows

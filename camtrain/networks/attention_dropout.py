@@ -131,7 +131,7 @@ def _run(network: nn.Module, layers: Sequence[str], images: Tensor, change: Call
         for name in runs:
             module = target_layer_of(network, name)
             handle = module.register_forward_hook(
-                lambda layer, _inputs, output, name=name: changed(name, layer, output)  # type: ignore[misc]
+                lambda layer, _inputs, output, name=name: changed(name, layer, output)
             )
             hooks.callback(handle.remove)
         logits: Tensor = network(images)

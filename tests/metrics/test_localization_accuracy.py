@@ -91,9 +91,9 @@ def test_bad_settings(settings):
 
 
 def test_missing_probabilities():
-    with pytest.raises(ValueError, match="`probabilities`, `labels`: expected both for Top-1 Loc, got None"):
+    with pytest.raises(ValueError, match="`class_probabilities`, `labels`: expected both for Top-1 Loc, got None"):
         LocalizationAccuracy(top_k=1).update(strips(), [BOX_OF_ONES] * 4)
-    with pytest.raises(ValueError, match="`probabilities`: expected 4 images, as `labels` has, got 2"):
+    with pytest.raises(ValueError, match="`class_probabilities`: expected 4 images, as `labels` has, got 2"):
         LocalizationAccuracy(top_k=1).update(strips(), [BOX_OF_ONES] * 4, predicted(0, 0), LABELS)
     with pytest.raises(TypeError, match="`threshold`: expected a number"):
         LocalizationAccuracy(threshold="best")
