@@ -766,6 +766,7 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
             ((2**70,), "too large for a seed"),
         ),
         "evaluation": objects("an EvaluationPlan"),
+        "num_validation_images": integers(0, none=True),
         "jobs": integers(1, none=True),
         "threads": integers(1, none=True),
         "executor": one_of(["local", "ray"]),
