@@ -3,9 +3,11 @@
 from camtrain.messages.camtrain_warning import CamtrainWarning
 from camtrain.messages.data_error import DataError, MissingImageError, message_of_worker
 from camtrain.messages.debugging import DEBUG_HELP, debugging, show_tracebacks
+from camtrain.messages.folded import column_width, folded, folded_table, tail, terminal_width
 from camtrain.messages.nearest_names import nearest_names, nearest_options
 from camtrain.messages.one_line import error_message, one_line
 from camtrain.messages.parser_message import parser_message
+from camtrain.messages.percent import percent
 from camtrain.messages.positive_integer import positive_integer
 from camtrain.messages.printable import printable
 from camtrain.messages.sample_name import sample_name
@@ -15,15 +17,21 @@ __all__ = [
     "CamtrainWarning",
     "DataError",
     "MissingImageError",
+    "column_width",
     "debugging",
     "error_message",
+    "folded",
+    "folded_table",
     "message_of_worker",
     "nearest_names",
     "nearest_options",
     "one_line",
     "parser_message",
+    "percent",
     "positive_integer",
     "printable",
     "sample_name",
     "show_tracebacks",
+    "tail",
+    "terminal_width",
 ]

@@ -3,6 +3,7 @@
 from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_pixels
 from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
+from camtrain.pictures.object_outline import ObjectOutline, outlined
 from camtrain.pictures.overlay import overlay
 from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
 from camtrain.pictures.pixels import Pixels, figure_pixels
@@ -11,6 +12,7 @@ from camtrain.pictures.shown import figure_of, show_pixels
 
 __all__ = [
     "GAP",
+    "ObjectOutline",
     "Panel",
     "Pixels",
     "Tile",
@@ -23,6 +25,7 @@ __all__ = [
     "gradient_tile",
     "map_tile",
     "note_tile",
+    "outlined",
     "overlay",
     "reduced",
     "show_pixels",

@@ -51,7 +51,7 @@ def test_shows_evenly_spaced_images_with_the_names_and_colors_of_the_data(tiny_m
     for panel, index in zip(panels, (1, 4, 7), strict=True):
         sample = data.samples[index]
         torch.testing.assert_close(panel.tiles[0].pixels, data.denormalize(sample["image"]))
-        assert torch.equal(panel.boxes, sample["boxes"].as_subclass(torch.Tensor))
+        assert torch.equal(panel.tiles[0].outline.boxes, sample["boxes"].as_subclass(torch.Tensor))
         assert panel.tiles[0].title == data.class_names[sample["label"]]
 
 
