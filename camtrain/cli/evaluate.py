@@ -16,6 +16,7 @@ from camtrain.cli.explain import NETWORK_OPTIONS
 from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate
 from camtrain.files import path_from_here
 from camtrain.loading import checkpoint_in, config_of, load_data, load_network
+from camtrain.messages import folded
 from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
 
@@ -65,7 +66,7 @@ def evaluate_command(words: Sequence[str]) -> int:
         for table in found.tables:
             print(f"\n{table}")
         files = ["differences.csv", *(f"differences_beyond_{control}.csv" for control in found.beyond)]
-        print("\n" + ", ".join(f"{path_from_here(Path(settings.out))}/{name}" for name in files))
+        print(f"\n{_file_list(Path(settings.out), files)}")
         return 0 if found.first.has_maps else 1
     _print(found, settings)
     return 0 if found.has_maps else 1
@@ -138,7 +139,10 @@ def _print(evaluation: Evaluation, settings: Namespace) -> None:
     assert evaluation.folder is not None
     config = path_from_here(_config_of_images(settings).absolute())
     count = len(evaluation.found.indices)
-    print(f"\n{evaluation.title}: {count} {settings.split} images of {config}\n")
-    print(f"{evaluation.table()}\n\n{evaluation.cost()}\n")
-    names = ", ".join(str(path.relative_to(evaluation.folder)) for path in evaluation.written())
-    print(f"in {path_from_here(evaluation.folder)}: {names}")
+    print("\n" + folded(f"{evaluation.title}: {count} {settings.split} images of {config}") + "\n")
+    print(f"{evaluation.table()}\n\n{folded(evaluation.cost())}\n")
+    print(_file_list(evaluation.folder, [str(path.relative_to(evaluation.folder)) for path in evaluation.written()]))
+
+
+def _file_list(folder: Path, names: Sequence[str]) -> str:
+    return folded(f"in {path_from_here(folder)}: {', '.join(names)}", indent="  ")

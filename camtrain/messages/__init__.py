@@ -10,7 +10,7 @@ from camtrain.messages.parser_message import parser_message
 from camtrain.messages.percent import percent
 from camtrain.messages.positive_integer import positive_integer
 from camtrain.messages.printable import printable
-from camtrain.messages.sample_name import sample_name
+from camtrain.messages.sample_name import sample_name, sample_path
 
 __all__ = [
     "DEBUG_HELP",
@@ -31,6 +31,7 @@ __all__ = [
     "positive_integer",
     "printable",
     "sample_name",
+    "sample_path",
     "show_tracebacks",
     "tail",
     "terminal_width",

@@ -3,8 +3,8 @@
 from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_pixels
 from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
-from camtrain.pictures.object_outline import ObjectOutline, outlined
-from camtrain.pictures.overlay import overlay
+from camtrain.pictures.object_outline import OUTLINES, ObjectOutline, outlined
+from camtrain.pictures.overlay import MAP_COLORS, overlay
 from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
 from camtrain.pictures.pixels import Pixels, figure_pixels
 from camtrain.pictures.png import write_png
@@ -12,6 +12,8 @@ from camtrain.pictures.shown import figure_of, show_pixels
 
 __all__ = [
     "GAP",
+    "MAP_COLORS",
+    "OUTLINES",
     "ObjectOutline",
     "Panel",
     "Pixels",

@@ -15,6 +15,9 @@ from camtrain.pictures.pixels import Pixels
 OUTLINE_COLOR = (0, 255, 102)
 """Of boxes and of the edges of masks; it is none of the colors of a map."""
 
+OUTLINES = "green lines: boxes and masks of the objects"
+"""What a sheet with outlines says of them."""
+
 _PER_LINE = 130  # pixels of the picture's shorter side for each pixel of a line
 
 
