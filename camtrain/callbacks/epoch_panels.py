@@ -54,9 +54,7 @@ def _panel(explained: ExplainedImages, picture: Tensor, class_names: Sequence[st
         tiles.append(map_tile("Grad-CAM, true class", picture, label_cam, named(label), outline=outline))
     color = "black" if label is None else _RIGHT if label == prediction else _WRONG
     cam = explained.prediction_cams[index]
-    tiles.append(
-        map_tile("Grad-CAM, predicted class", picture, cam, named(prediction), color=color, outline=outline)
-    )
+    tiles.append(map_tile("Grad-CAM, predicted class", picture, cam, named(prediction), color=color, outline=outline))
     tiles.append(gradient_tile("input gradient", explained.input_gradients[index]))
     if explained.guided_gradients is None:
         tiles.append(note_tile("guided gradient", picture, "none: no ReLU-like activations found"))

@@ -86,9 +86,7 @@ class _Row:
     label: int | None
 
 
-def _rows(
-    predictions: Sequence[Any], batch_indices: Sequence[Any], labels: Sequence[Tensor | None]
-) -> Iterator[_Row]:
+def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any], labels: Sequence[Tensor | None]) -> Iterator[_Row]:
     """The prediction of each image. Lightning nests predictions by loader only if there are several."""
     of_loaders = [predictions] if isinstance(predictions[0], Tensor) else predictions
     of_batches = iter(labels)

@@ -5,7 +5,7 @@ from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
 from camtrain.pictures.object_outline import OUTLINES, ObjectOutline, outlined
 from camtrain.pictures.overlay import MAP_COLORS, overlay
-from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
+from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile, title_of
 from camtrain.pictures.pixels import Pixels, figure_pixels
 from camtrain.pictures.png import write_png
 from camtrain.pictures.shown import figure_of, show_pixels
@@ -32,5 +32,6 @@ __all__ = [
     "reduced",
     "show_pixels",
     "shown_pixels",
+    "title_of",
     "write_png",
 ]

@@ -163,7 +163,7 @@ def _wrapped(text: str, pixels: int, font: _Font, most: int = 2) -> list[str]:
     """The lines of a text; a paragraph that takes more than `most` is shortened to one line."""
     fitting = max(8, int(pixels / font.letter))
     found = []
-    for paragraph in text.split("\n"):
+    for paragraph in text.replace(" %", "\N{NO-BREAK SPACE}%").split("\n"):
         lines = textwrap.wrap(paragraph, fitting, break_long_words=False, break_on_hyphens=False)
         fits = len(lines) <= most and all(len(line) <= fitting for line in lines)
         found += lines if fits else [_shortened(paragraph, fitting)]

@@ -82,12 +82,12 @@ def map_tile(
         outline: The boxes and the mask of the objects, to be drawn on the tile.
     """
     # A data module of the user may leave pixels a little outside [0, 1].
-    return Tile(kind, overlay(picture.clamp(0, 1), cam), _titled(title, "(flat map)", cam), color, outline)
+    return Tile(kind, overlay(picture.clamp(0, 1), cam), title_of(title, cam, "(flat map)"), color, outline)
 
 
 def gradient_tile(kind: str, gradient: Tensor, title: str = "") -> Tile:
     """A tile with a gradient, (3, H, W), in gray. A gradient of zeros gives a black tile whose title says so."""
-    return Tile(kind, gradient_picture(gradient), _titled(title, "(zero)", gradient))
+    return Tile(kind, gradient_picture(gradient), title_of(title, gradient, "(zero)"))
 
 
 def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
@@ -102,6 +102,6 @@ def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
     return Tile(kind, torch.full_like(like, 0.85), title, note="\n".join(lines))
 
 
-def _titled(title: str, remark: str, values: Tensor) -> str:
+def title_of(title: str, values: Tensor, remark: str) -> str:
     """The title, followed by the remark if all values are zero."""
     return title if bool(values.any()) else f"{title} {remark}".strip()

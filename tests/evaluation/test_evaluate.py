@@ -419,7 +419,9 @@ def photographs(tmp_path_factory):
         for split in ("train", "test"):
             path = root / split / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = torch.randint(0, 255, (40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number))
+            pixels = torch.randint(
+                0, 255, (40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number)
+            )
             Image.fromarray(pixels.numpy()).save(path)
     (root / "boxes.csv").write_text("path,x0,y0,x1,y1\ntest/=cat/0.png,4,8,20,40\n")
     mask = torch.zeros(40, 40, dtype=torch.uint8)
@@ -443,7 +445,9 @@ def test_images_of_files_are_named_by_them_in_panels(photographs):
 
     _, found = photographs
     (panel,) = best_and_worst_panels(found.evaluator, found.found, found.images, "localization_iou_25", 1)
-    score = found.evaluator.metric("localization_iou_25").image_scores(found.found.rows["grad_cam", "localization_iou_25"])
+    score = found.evaluator.metric("localization_iou_25").image_scores(
+        found.found.rows["grad_cam", "localization_iou_25"]
+    )
     # Sorted by class: 0, 2 and 4, then 1 and 3. Only the first and that with the mask are scored.
     by_name = {"0.png": float(score[0]), "1.png": float(score[3])}
     expected = {f"IoU at 25 %: {100 * value:.1f} %\n{name}" for name, value in by_name.items()}
