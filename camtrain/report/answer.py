@@ -8,6 +8,7 @@ from functools import cached_property
 
 from markupsafe import escape
 
+from camtrain.messages import folded
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
 from camtrain.report.score_columns import (
@@ -82,7 +83,7 @@ class Answer:
         return points_table(self.compared, self.scores, self.accuracy, self.best)
 
     def __str__(self) -> str:
-        return f"{self.sentence}\n\n{self.table}"
+        return f"{folded(self.sentence)}\n\n{self.table}"
 
     __repr__ = __str__
 
