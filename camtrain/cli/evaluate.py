@@ -66,7 +66,7 @@ def evaluate_command(words: Sequence[str]) -> int:
         for table in found.tables:
             print(f"\n{table}")
         files = ["differences.csv", *(f"differences_beyond_{control}.csv" for control in found.beyond)]
-        print(f"\n{_file_list(Path(settings.out), files)}")
+        print("\n" + folded(", ".join(f"{path_from_here(Path(settings.out))}/{name}" for name in files)))
         return 0 if found.first.has_maps else 1
     _print(found, settings)
     return 0 if found.has_maps else 1
