@@ -23,7 +23,7 @@ from camtrain.batch import Batch, check_finite_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
 from camtrain.messages import CamtrainWarning, DataError
-from camtrain.networks import Stem, build_network, load_initial_weights
+from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.objective import LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.objective.weighted_means import WeightedMeans
@@ -51,6 +51,7 @@ class Classifier(pl.LightningModule):
 
     Training also logs:
 
+    - `train/learning_rate`: that of the optimizer as the epoch begins;
     - `train/regularizer_weight`: λ;
     - `train/gradient_share`: the fraction of the parameter gradient that λ L_R contributes,
       ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
@@ -60,20 +61,22 @@ class Classifier(pl.LightningModule):
     - `train/engine/<note>`: notes of the engine.
 
     A checkpoint from the command line holds the whole configuration, and `Classifier.load_from_checkpoint(path,
-    weights_only=True)` rebuilds the module; pass `initial_weights=None` if the run that these came from is gone. A
-    checkpoint of a module built in Python holds only its plain settings, so pass the objects again:
+    weights_only=True)` rebuilds the module; pass `initial_weights=None` or `weights=None` if the file that these came
+    from is gone. A checkpoint of a module built in Python holds only its plain settings, so pass the objects again:
     `Classifier.load_from_checkpoint(path, network=..., regularizer=...)`.
 
     Args:
-        network: A torchvision name such as `resnet18` (or camtrain's `cifar_resnet8` to `cifar_resnet56`), or any
-            module from (N, 3, H, W) images to (N, K) logits, in a config by its `class_path`.
+        network: A torchvision name such as `resnet18`, a timm name such as `timm:convnext_nano`, one of camtrain's
+            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, 3, H, W) images to (N, K) logits, in a config by
+            its `class_path`.
         num_classes: K, the number of classes; the command line takes it from the data.
         stem: The first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
             pooling, for images of 32 to 64 pixels.
-        weights: Pretrained torchvision weights of a network given by name, such as `DEFAULT`; null is random weights.
-        initial_weights: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken: the
-            training begins with the weights of its network. They may also be those of the network's backbone, where the
-            network is one such as `AttentionBranch` or `CAStream`.
+        weights: Pretrained weights of a network given by name: those of torchvision or timm by their name, such as
+            `DEFAULT`, or a file, `.safetensors`, `.pth` or `.pt`; null is random weights.
+        initial_weights: A checkpoint of `camtrain fit`, the folder of a run, whose best checkpoint is taken, or a file
+            of weights as for `weights`: the training begins with the weights of this network. They may also be those of
+            the network's backbone, where the network is one such as `AttentionBranch` or `CAStream`.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
         regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Null is the regularizer's own: half
@@ -243,11 +246,20 @@ class Classifier(pl.LightningModule):
         logits: Tensor = self.network(images)
         return logits
 
+    @property
+    def backbone(self) -> nn.ModuleList:
+        """The network without its last linear layer, which Lightning's `BackboneFinetuning` freezes and lets go.
+
+        Raises:
+            ValueError: If the network has no linear layer.
+        """
+        return backbone(self.network)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer of the parameters that require grad, and the schedule.
 
         Raises:
-            ValueError: If a number of either is out of its range.
+            ValueError: If a number of either is out of its range, or no parameter of the network requires grad.
         """
         optimizer = self._new_optimizer()
         check_optimizer(optimizer)
@@ -283,7 +295,12 @@ class Classifier(pl.LightningModule):
         return self.objective.regularizer.default_start_epoch(self.objective.num_epochs)
 
     def _new_optimizer(self) -> Optimizer:
-        return self._optimizer(parameter for parameter in self.parameters() if parameter.requires_grad)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not trained:
+            raise ValueError(
+                f"`network`: expected one with parameters to train, got {type(self.network).__name__}, which has none"
+            )
+        return self._optimizer(trained)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """L of one batch, for a single backward pass."""
@@ -349,6 +366,14 @@ class Classifier(pl.LightningModule):
         """Log the losses and accuracies of the test set."""
         self._log_means()
         self._log_accuracies(self.test_metrics)
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of each group of parameters."""
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        groups = optimizers.param_groups
+        for index, group in enumerate(groups):
+            name = "train/learning_rate" + f"/{index}" * (len(groups) > 1)
+            self.log(name, float(group["lr"]), rank_zero_only=True)
 
     def on_validation_start(self) -> None:
         """Stop before a checkpoint of a broken network is written."""

@@ -142,6 +142,8 @@ def scored(
                 seeds=some,
                 folder=folder / f"seed_{some[0]}" if setting.of_seed else folder,
                 evaluation=plan,
+                num_validation_images=0,  # each split has a plan of its own
+                only=True,
                 jobs=1,
                 threads=1,
                 wandb="disabled",

@@ -10,7 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import BackboneFinetuning, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -289,6 +289,35 @@ def test_validation_after_the_start_has_the_whole_weight(tmp_path):
     logged = {key: float(value) for key, value in fitting.callback_metrics.items()}
     expected = logged["val/loss_classification"] + 3 * logged["val/loss_regularizer"]
     assert logged["val/loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):
+    logged = []
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            logged.append(float(trainer.callback_metrics["train/learning_rate"]))
+
+    module = classifier(lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5))
+    trainer(tmp_path, max_epochs=3, callbacks=[Note()]).fit(module, loader(), loader())
+    assert logged == pytest.approx([0.1, 0.05, 0.025])
+
+
+def test_lightnings_finetuning_freezes_all_but_the_head_until_its_epoch(tmp_path):
+    module = classifier()
+    head = module.network[-1]
+    before, after = flat_weights(module.network[:-1]), {}
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            after[trainer.current_epoch] = flat_weights(module.network[:-1]), flat_weights(head)
+
+    begun = flat_weights(head)
+    finetuning = BackboneFinetuning(unfreeze_backbone_at_epoch=1, backbone_initial_lr=0.01)
+    trainer(tmp_path, max_epochs=2, callbacks=[finetuning, Note()]).fit(module, loader(), loader())
+    assert torch.equal(after[0][0], before)
+    assert not torch.equal(after[0][1], begun)
+    assert not torch.equal(after[1][0], before)
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):

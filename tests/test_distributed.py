@@ -34,6 +34,7 @@ def test_two_processes_train_as_one(balance_steps, tmp_path):
         "val/loss_classification",
         "val/loss_regularizer/map_sparsity",
         "val/loss_regularizer/map_faithfulness",
+        "val/loss_regularizer/energy_inside",
         "val/loss_regularizer/interpretable_gradient",
     ):
         assert two["val"][name] == pytest.approx(one["val"][name], rel=1e-5)  # float32: the means of four batches

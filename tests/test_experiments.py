@@ -22,6 +22,7 @@ WRITERS = {
     "attention_pets": ["table"],
     "cam_cost": ["cam_cost"],
     "decoy": ["table"],
+    "default_optimizer": ["study"],
     "engine_agreement": ["engine_agreement"],
     "engine_equivalence": ["engine_equivalence"],
     "exactness": ["exactness"],

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from camtrain import Classifier
-from camtrain.regularizers import InterpretableGradient, MapFaithfulness, MapSparsity, Sum, Term
+from camtrain.batch import Batch
+from camtrain.regularizers import EnergyInside, InterpretableGradient, MapFaithfulness, MapSparsity, Sum, Term
 
 
 def main(processes: int, balance_steps: int, path: str) -> None:
@@ -41,25 +42,36 @@ def main(processes: int, balance_steps: int, path: str) -> None:
                         "layer_cam", "2", necessity_weight=0.0, swapped=0.0, soft_masks=1.0, blurred_backgrounds=0.0
                     ),
                     1.0,
+                    start_epoch=0.0,
                 ),
+                # Of images of which few have a mask, unevenly among the processes.
+                Term(EnergyInside("layer_cam", "2", annotation="masks"), 1.0),
             ]
         ),
         regularizer_balance_steps=balance_steps,
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     )
     images = torch.randn(16, 3, 8, 8)
-    samples = TensorDataset(images, torch.arange(16) % 2)
+    masks = torch.zeros(16, 8, 8, dtype=torch.bool)
+    masks[[0, 2, 4, 5, 6, 10], 2:6, 1:5] = True
+    samples = TensorDataset(images, torch.arange(16) % 2, masks)
     trainer = pl.Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto", max_epochs=2, logger=False,
         precision="64-true", enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     # Batches of a whole data set: which images a process gets makes no difference to their mean.
     # Of 7 validation images two processes get 4 each: one is repeated. The third class has none.
-    few = TensorDataset(images[:7], torch.tensor([0, 1, 0, 1, 0, 1, 1]))
-    trainer.fit(module, DataLoader(samples, batch_size=16 // processes), DataLoader(few, batch_size=3))
+    few = TensorDataset(images[:7], torch.tensor([0, 1, 0, 1, 0, 1, 1]), masks[:7])
+    training = DataLoader(samples, batch_size=16 // processes, collate_fn=masked)
+    trainer.fit(module, training, DataLoader(few, batch_size=3, collate_fn=masked))
     if trainer.is_global_zero:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         torch.save({"weights": network.state_dict(), "val": values}, path)
+
+
+def masked(samples: list[tuple[torch.Tensor, ...]]) -> Batch:
+    images, labels, masks = map(torch.stack, zip(*samples, strict=True))
+    return Batch(images, labels, masks=masks)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,22 +12,29 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
 from camtrain.ablation.ablation import Ablation
+from camtrain.ablation.cores import default_threads
+from camtrain.ablation.earlier_points import with_earlier_points
 from camtrain.ablation.local_executor import LocalExecutor
 from camtrain.ablation.look_over import look_over
 from camtrain.ablation.outcome import Executor, Outcome
 from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
+from camtrain.ablation.validation_plan import validation_plan
 from camtrain.evaluation import EvaluationPlan
-from camtrain.files import CannotWriteError, write_whole
+from camtrain.files import CannotWriteError, local_folder, write_whole
 from camtrain.messages import CamtrainWarning, nearest_names, positive_integer
+from camtrain.methods import methods_named
 from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
 from camtrain.study import Axis, Study, StudyPlan, Trial, grid
+from camtrain.study.study_file import MADE_AGAIN
 
 WandbMode = Literal["offline", "online", "disabled"]
 _SEED = "seed_everything"
 _LARGEST_SEED = 2**32 - 1
+_NAMED = 3  # the number of runs that a warning names
 
 METRICS_OF_A_STUDY = (
     "average_drop",
@@ -56,6 +62,7 @@ def ablate(
     folder: str | Path,
     seeds: Sequence[int] = (0,),
     evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
+    num_validation_images: int | None = None,
     jobs: int | None = None,
     threads: int | None = None,
     executor: Literal["local", "ray"] | Executor = "local",
@@ -63,6 +70,7 @@ def ablate(
     wandb: WandbMode | None = None,
     project: str | None = None,
     progress: bool = True,
+    only: bool = False,
 ) -> Ablation:
     """Train each combination of settings with each seed, and score the maps of each.
 
@@ -70,6 +78,8 @@ def ablate(
     processes end within two seconds of this one, however it ends.
     Stopped at any moment and called again with the same arguments, it skips the trials that are finished and goes on
     with the others from their last checkpoints. A trial is known by the hash of its whole configuration.
+    Called again with other values, it adds to the study: the points of earlier grids stay in its table and its report,
+    if nothing but the values of the grids differs.
 
     Args:
         config: The path of a configuration of `camtrain fit`; in Python also its content, as a mapping.
@@ -79,16 +89,21 @@ def ablate(
         seeds: Each combination is run with each seed.
         evaluation: How maps are scored after each training; `None` scores none. To change a part of the default, call
             `dataclasses.replace(camtrain.DEFAULT_EVALUATION, num_images=100)`.
+        num_validation_images: The number of validation images on which the maps are scored as well, so that the best
+            point is chosen by them and judged on test images. The default is 128, and no more than are evaluated; 0
+            scores none.
         jobs: The number of trials at a time, dealt out over GPUs. The default is 1, on a Ray cluster as many as it has
-            room for.
+            room for. Fewer run at a time where this machine has too few cores for `jobs` times `threads`.
         threads: The number of threads of each trial, on which sums depend a little; a study keeps the number that it
-            began with. The default is the number of cores over `jobs`.
+            began with. The default is that of this process, which `OMP_NUM_THREADS` and `torch.set_num_threads` set,
+            and at most the number of cores over `jobs`.
         executor: Where trials run: "local" in processes of this machine, "ray" on a Ray cluster, or anything that is
             called as `camtrain.ablation.outcome.Executor` says, such as `RayExecutor(gpus_per_trial=0.5)`.
         on_trial: Called with the outcome of each trial, one at a time.
         wandb: W&B's mode; the default is `run.wandb` of the configuration.
         project: W&B's project; the default is `run.project` of the configuration.
         progress: Print a line for each trial, and on a terminal a bar.
+        only: Leave the points of earlier grids out of the table, the answer and the report.
 
     Returns:
         The study, with what came of each trial; `answer()` says which point is best, `report()` writes a page.
@@ -102,7 +117,7 @@ def ablate(
 
     Warns:
         CamtrainWarning: If a trial failed or was stopped before its end, a file of the study is damaged or gone, or the
-            folder holds finished trials that are not part of the grid.
+            folder holds finished trials that are not reported.
     """
     where = chosen_executor(executor, jobs)
     axes = [Axis(key, _several("grid", values, key)) for key, values in grid.items()]
@@ -112,13 +127,14 @@ def ablate(
         Path(folder),
         _several("seeds", seeds),
         evaluation,
+        num_validation_images=num_validation_images,
         threads=threads,
         jobs=getattr(where, "jobs", None),
         wandb=wandb,
         project=project,
     )
     write_study(study, config)
-    return run_study(study, where, on_trial, progress=progress)
+    return run_study(study.without_earlier() if only else study, where, on_trial, progress=progress)
 
 
 def _several(argument: str, values: Any, key: str = "") -> tuple[Any, ...]:
@@ -194,13 +210,16 @@ def write_study(study: Study, config: str | Path | Mapping[str, Any]) -> None:
         config: As for `ablate`; a mapping is kept beside the study.
 
     Warns:
-        CamtrainWarning: If the folder holds finished trials that are not part of the study.
+        CamtrainWarning: If the folder holds finished trials that are not reported.
     """
     if isinstance(config, Mapping):
         write_whole(Path(study.plan.config), _as_yaml(config))
     study.write()
     if others := study.others():
-        message = f"{len(others)} finished runs in {study.folder} are not part of this grid; they are left alone"
+        message = (
+            f"{len(others)} finished runs in {study.folder} are not in the report: another configuration, or other "
+            f"scores ({', '.join(others[:_NAMED])}{' and others' * (len(others) > _NAMED)})"
+        )
         warnings.warn(message, CamtrainWarning, stacklevel=3)
 
 
@@ -211,6 +230,7 @@ def resolved_study(
     seeds: Sequence[int] = (0,),
     evaluation: EvaluationPlan | None = DEFAULT_EVALUATION,
     *,
+    num_validation_images: int | None = None,
     threads: int | None = None,
     jobs: int | None = None,
     wandb: WandbMode | None = None,
@@ -226,6 +246,7 @@ def resolved_study(
         folder: The folder of the study.
         seeds: As for `ablate`.
         evaluation: As for `ablate`.
+        num_validation_images: As for `ablate`.
         threads: As for `ablate`.
         jobs: As for `ablate`.
         wandb: As for `ablate`.
@@ -237,6 +258,7 @@ def resolved_study(
         FileNotFoundError: If there is no such configuration.
         ValueError: If something does not fit.
     """
+    folder = local_folder(folder, "folder")
     seeds = _checked_seeds(seeds)
     _check_grid(axes)
     for name, value in (("threads", threads), ("jobs", jobs)):
@@ -244,8 +266,9 @@ def resolved_study(
             positive_integer(name, value)
     earlier = earlier_plan(folder)
     with _configuration(config) as resolved:
-        resolver = ConfigResolver(resolved)
+        resolver = ConfigResolver(resolved, _check_of_methods(evaluation))
         plan = _plan(resolver, config, axes, folder, seeds, evaluation, threads, jobs, wandb, project, split, command)
+        plan = replace(plan, validation=validation_plan(plan.evaluation, num_validation_images))
         if earlier and earlier.threads != plan.threads:
             if threads:
                 raise ValueError(
@@ -254,12 +277,12 @@ def resolved_study(
                 )
             plan = replace(plan, threads=earlier.threads)
         trials = _trials(plan, resolver)
-    for trial in trials:
-        _check_trainer(trial.config["trainer"])
-    study = Study(folder, plan, trials)
-    if len(study.trials) < len(trials):
-        raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
-    return study
+        for trial in trials:
+            _check_trainer(trial.config["trainer"])
+        study = Study(folder, plan, trials)
+        if len(study.trials) < len(trials):
+            raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
+        return with_earlier_points(study, resolver)
 
 
 def _plan(
@@ -286,11 +309,22 @@ def _plan(
         split=split or ("test" if evaluation is None else evaluation.split),
         wandb=wandb or run.wandb,
         project=project or run.project,
-        threads=threads or max(1, (os.cpu_count() or 1) // (jobs or 1)),
+        threads=threads or default_threads(jobs or 1),
         tags=tuple(run.tags),
         test=run.test,
         command=tuple(command),
     )
+
+
+def _check_of_methods(evaluation: EvaluationPlan | None) -> Callable[[nn.Module], None] | None:
+    """A check that the methods of an evaluation can be made for a network, which has the layer that they name."""
+    if evaluation is None:
+        return None
+
+    def check(network: nn.Module) -> None:
+        methods_named(evaluation.methods, network, evaluation.target_layer)
+
+    return check
 
 
 def check_score(score: str | None, evaluation: EvaluationPlan | None) -> None:
@@ -317,7 +351,9 @@ def earlier_plan(folder: Path) -> StudyPlan | None:
     except ValueError as error:
         if (folder / "study.json").is_file():  # of another version, or it cannot be set aside
             raise
-        message = f"{str(error).partition(';')[0]}; it is made again, with the number of threads of this call"
+        message = (
+            f"{str(error).partition(f'; {MADE_AGAIN}')[0]}; it is made again, with the number of threads of this call"
+        )
         warnings.warn(message, CamtrainWarning, stacklevel=4)
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camtrain.ablation.look_over import warn_of_half_trained
+from camtrain.ablation.look_over import warn_of_half_trained, warn_of_unfinished
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.study_summary import log_study
 from camtrain.files import data_frame
@@ -28,18 +28,25 @@ class Ablation:
     outcomes: Sequence[Outcome] = field(default=())
 
     @classmethod
-    def opened(cls, folder: str | Path) -> Ablation:
+    def opened(cls, folder: str | Path, *, only: bool = False) -> Ablation:
         """The study that a folder holds.
+
+        Args:
+            folder: The folder of the study.
+            only: Leave the points of earlier grids out of the table, the answer and the report.
 
         Raises:
             FileNotFoundError: If there is none.
             ValueError: If its file is damaged, and the copy of it too.
 
         Warns:
-            CamtrainWarning: If a file is damaged or gone, or the training of a trial may have been stopped.
+            CamtrainWarning: If a file is damaged or gone, a trial is not finished, or its training may have been
+                stopped.
         """
         study = Study.opened(Path(folder))
+        study = study.without_earlier() if only else study
         warn_of_half_trained(study)
+        warn_of_unfinished(study)
         return cls(study)
 
     @property
@@ -101,8 +108,8 @@ class Ablation:
         return report
 
     def __repr__(self) -> str:
-        return f"{self.folder}: {len(self.rows)} of {len(self.study.trials)} runs finished"
+        return f"{self.folder}: {len(self.rows)} of {len(self.study.reported)} runs finished"
 
     def _repr_html_(self) -> str:
         answer = self.answer()._repr_html_() if self.rows else ""
-        return f"<p>{len(self.rows)} of {len(self.study.trials)} runs finished</p>{answer}"
+        return f"<p>{len(self.rows)} of {len(self.study.reported)} runs finished</p>{answer}"

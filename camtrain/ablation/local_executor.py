@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 import torch
 
+from camtrain.ablation.cores import jobs_with_room
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import WORKER, run_trial
 from camtrain.messages import positive_integer
@@ -21,12 +22,13 @@ from camtrain.study import Study, Trial
 class LocalExecutor:
     """Runs trials in processes of this machine.
 
-    Each trial has a process of its own with the study's number of threads. Where there are GPUs, the jobs are dealt out
+    Each trial has a process of its own with the study's number of threads. Fewer than `jobs` run at a time where the
+    cores are too few for that many threads. Where there are GPUs, the jobs are dealt out
     over them. A trial that fails stops no other. Trials that another call runs on the same folder are left to it, and
     waited for at the end.
 
     Attributes:
-        jobs: The number of processes at a time.
+        jobs: The largest number of processes at a time.
         worker: The words that start a worker.
 
     Raises:
@@ -48,10 +50,14 @@ class LocalExecutor:
 
         Raises:
             KeyboardInterrupt: On Ctrl-C, once the running processes are ended. Called again, it goes on.
+
+        Warns:
+            CamtrainWarning: If there are too few cores for `jobs`.
         """
+        jobs = jobs_with_room(self.jobs, study.plan.threads)
         stop, telling = threading.Event(), threading.Lock()
         devices: SimpleQueue[str | None] = SimpleQueue()
-        for job in range(self.jobs):
+        for job in range(jobs):
             devices.put(_device(job))
 
         def run(trial: Trial, *, wait: bool) -> Outcome:
@@ -68,7 +74,7 @@ class LocalExecutor:
                     on_trial(outcome)
             return outcome
 
-        with ThreadPoolExecutor(self.jobs) as pool:
+        with ThreadPoolExecutor(jobs) as pool:
             try:
                 first = list(pool.map(lambda trial: run(trial, wait=False), study.trials))
                 held = {outcome.trial for outcome in first if outcome.status == "held"}

@@ -49,5 +49,23 @@ def warn_of_half_trained(study: Study) -> None:
         )
 
 
+def warn_of_unfinished(study: Study) -> None:
+    """Say which trials are not finished, and so left out of tables and reports, where others are.
+
+    Args:
+        study: The study.
+
+    Warns:
+        CamtrainWarning: Of all of them, in a line.
+    """
+    finished = {row["trial"] for row in study.rows()}
+    missing = [name for trial in study.trials if (name := study.folder_of(trial).name) not in finished]
+    if finished and missing:
+        _warn(
+            f"{len(missing)} of {len(study.trials)} trials are left out, since they have no row.json yet: "
+            f"{', '.join(missing)}; `camtrain ablate` with the words of the study runs them"
+        )
+
+
 def _warn(message: str) -> None:
     warnings.warn(message, CamtrainWarning, stacklevel=4)

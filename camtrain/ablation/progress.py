@@ -6,13 +6,14 @@ import csv
 import sys
 import threading
 import time
-from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.ablation.job_lines import JobLines, clock, job_line
 from camtrain.ablation.outcome import Outcome
+from camtrain.ablation.running_trial import progress_of
 from camtrain.study import Study, Trial
 
 _REFRESH = 2.0  # seconds between two looks at the runs
@@ -20,7 +21,7 @@ _TRAINING = 0.8  # share of a run that training counts as; its scores are the re
 
 
 class Progress:
-    """A line for each run that ends, with an estimate of the time left; on a terminal a bar as well.
+    """A line for each run that ends, with an estimate of the time left; on a terminal a bar and the running jobs, too.
 
     The estimate assumes that the rest goes as fast as what this call has done so far, epoch by epoch.
 
@@ -39,8 +40,12 @@ class Progress:
             total=len(study.trials),
             desc=study.plan.name,
             disable=silent or not sys.stderr.isatty(),
-            bar_format="{desc}: {percentage:.0f} % of {total:.0f} runs |{bar}| {elapsed}, {postfix}",
+            # tqdm puts a comma before the postfix, if there is one.
+            bar_format="{desc}: {percentage:.0f} % of {total:.0f} runs |{bar}| {elapsed}{postfix}",
+            dynamic_ncols=True,
+            file=sys.stderr,
         )
+        self._jobs = JobLines(silent=self._bar.disable)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -55,6 +60,7 @@ class Progress:
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._jobs.close()
         self._bar.close()
 
     def end(self, outcome: Outcome) -> None:
@@ -63,8 +69,7 @@ class Progress:
         if self._silent:
             return
         number = f"[{len(self.ended)}/{len(self.study.trials)}]"
-        name = outcome.trial.rpartition("-")[0]
-        tqdm.write(f"{number} {name}: {self._words(outcome)}", file=sys.stderr)
+        tqdm.write(f"{number} {_short(outcome.trial)}: {self._words(outcome)}", file=sys.stderr)
 
     def left(self) -> float | None:
         """Seconds that the rest will take; `None` while nothing can be said."""
@@ -79,13 +84,13 @@ class Progress:
             case "was finished":
                 return "was finished before"
             case "failed":
-                return f"FAILED after {_clock(outcome.seconds)}: {outcome.message}\n    its log: {outcome.log}"
+                return f"FAILED after {clock(outcome.seconds)}: {outcome.message}\n    its log: {outcome.log}"
             case "stopped" if outcome.message:
-                return f"STOPPED after {_clock(outcome.seconds)}: {outcome.message}"
+                return f"STOPPED after {clock(outcome.seconds)}: {outcome.message}"
             case "finished":
                 left = self.left()
-                rest = f", about {_clock(left)} left" if left else ""
-                return f"{self._accuracy(outcome.trial)}in {_clock(outcome.seconds)}{rest}"
+                rest = f", about {clock(left)} left" if left else ""
+                return f"{self._accuracy(outcome.trial)}in {clock(outcome.seconds)}{rest}"
             case _:
                 return outcome.status
 
@@ -105,6 +110,9 @@ class Progress:
         folder = self.study.folder_of(trial)
         if (folder / "fitted.json").is_file():
             return _TRAINING
+        running = progress_of(folder)
+        if running is not None and running.done is not None:
+            return _TRAINING * running.done
         epochs = trial.config.get("trainer", {}).get("max_epochs") or 0
         tables = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         if not epochs or epochs < 0 or not tables:
@@ -116,10 +124,18 @@ class Progress:
 
     def _watch(self) -> None:
         while not self._over.wait(_REFRESH):
-            left = self.left()
-            self._bar.n = sum(self._shares().values())
-            self._bar.set_postfix_str("" if left is None else f"about {_clock(left)} left")
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show how far all runs are: a bar for the study, a line for each running one."""
+        left = self.left()
+        self._bar.n = sum(self._shares().values())
+        self._bar.set_postfix_str(f"about {clock(left)} left" if left else "")
+        rest = [trial for trial in self.study.trials if trial.name not in self.ended]
+        found = [(trial, progress_of(self.study.folder_of(trial))) for trial in rest]
+        self._jobs.show([job_line(_short(trial.name), progress) for trial, progress in found if progress is not None])
 
 
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+def _short(name: str) -> str:
+    """The name of a trial without its hash."""
+    return name.rpartition("-")[0]

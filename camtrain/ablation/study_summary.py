@@ -48,7 +48,7 @@ def log_study(study: Study, pictures: Sequence[Path] = ()) -> Path | None:
     if run.disabled:
         return None
     # Columns of W&B's tables have one type; values of the grid may be of several.
-    keys = {axis.key for axis in plan.axes}
+    keys = {key for trial in study.reported for key in trial.point}
     table = [[str(row.get(str(each))) if each in keys else row.get(str(each)) for each in columns] for row in rows]
     run.log({"results": wandb.Table(columns=columns, data=table)})
     for path in pictures:

@@ -14,9 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from camtrain.ablation.outcome import Outcome
+from camtrain.ablation.running_trial import noted_as_running, progress_file
 from camtrain.ablation.tether import end_tethered, start_tethered
 from camtrain.ablation.trial_lock import trial_lock
 from camtrain.files import CannotWriteError, write_whole
+from camtrain.runs import PROGRESS_FILE
 from camtrain.study import Study, Trial
 
 WORKER = (sys.executable, "-m", "camtrain.ablation.worker")
@@ -92,8 +94,10 @@ def _run_if_free(
             variables = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
             # What a configuration names must be importable there as it is here.
             variables |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}
+            variables[PROGRESS_FILE] = str(progress_file(folder))
             words = [*worker, str(study.folder), folder.name, *mode]
-            status = _status_of(start_tethered(words, log, variables, lock), stop)
+            with noted_as_running(folder):
+                status = _status_of(start_tethered(words, log, variables, lock), stop)
             seconds = time.monotonic() - started
             if status in _STOPPED:
                 return Outcome(trial.name, "stopped", seconds, log, _STOPPED_BEFORE_ITS_END)

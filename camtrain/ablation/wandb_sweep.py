@@ -70,12 +70,17 @@ def point_of(study: Study, point: Sequence[str]) -> Trial:
     """
     chosen = {}
     for word in point:
-        key, equals, text = word.partition("=")
-        if not equals:
+        key, _, text = word.partition("=")
+        if not text:
             raise ValueError(f"`point`: expected KEY=VALUE, got {word!r}")
         # W&B's agent writes values as Python does.
-        chosen[key] = None if text == "None" else Axis.parsed(f"{key}={text}").values[0]
+        try:
+            chosen[key] = None if text == "None" else Axis.parsed(word).values[0]
+        except ValueError as error:
+            raise ValueError(str(error).replace("`grid`", "`point`")) from error
+    keys = {axis.key for axis in study.plan.axes}
     for trial in study.trials:
-        if {**trial.point, "seed": trial.seed}.items() <= chosen.items():
+        of_grid = {key: value for key, value in trial.point.items() if key in keys}
+        if {**of_grid, "seed": trial.seed}.items() <= chosen.items():
             return trial
     raise ValueError(f"`point`: expected a value of the grid for each key and a seed, got {' '.join(point)}")

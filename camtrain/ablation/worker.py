@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 from camtrain.ablation.fitted import record, recorded
+from camtrain.ablation.running_trial import note_phase
 from camtrain.ablation.tether import restart
-from camtrain.evaluation import NETWORK, OtherEvaluationError, evaluate
+from camtrain.evaluation import NETWORK, EvaluationPlan, NoImagesError, OtherEvaluationError, evaluate
 from camtrain.files import DamagedFileError, said_aside
 from camtrain.loading import load_data, load_network
 from camtrain.networks.checkpoint_file import checkpoint_content
 from camtrain.runs import RunSettings, TrainingStoppedError, fit, is_first_process
-from camtrain.study import Study, Trial
+from camtrain.study import EVALUATED, VALIDATED, Study, Trial
 
 STOPPED = 143
 """The exit status of a worker whose training was stopped before its end, as after SIGTERM."""
@@ -60,8 +61,10 @@ def main(words: list[str] | None = None) -> int:
             return STOPPED
         if not is_first_process():
             return 0
+        note_phase(study.folder_of(trial), "scoring maps")
         if study.plan.evaluation is not None:
             restart([sys.executable, "-m", "camtrain.ablation.worker", *words])
+    note_phase(study.folder_of(trial), "scoring maps")
     score_trial(study, trial)
     return 0
 
@@ -122,6 +125,7 @@ def score_trial(study: Study, trial: Trial) -> None:
     scores: dict[str, Any] = {
         **_logged(found.run, found.checkpoint),
         **_scored(study, trial, found.checkpoint),
+        **_validated(study, trial, found.checkpoint),
     }
     study.write_row(trial, scores | provenance())
 
@@ -165,11 +169,24 @@ def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, floa
 def _scored(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float | None]:
     """The scores of the maps of a checkpoint, under `evaluated/<metric>[/<method>]`; NaN is `None`."""
     plan = study.plan.evaluation
+    return {} if plan is None else _scores(plan, checkpoint, study.evaluation_of(trial), EVALUATED)
+
+
+def _validated(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float | None]:
+    """The scores of the maps on validation images, under `validated/<metric>[/<method>]`; none without such images."""
+    plan = study.plan.validation
     if plan is None:
         return {}
+    try:
+        return _scores(plan, checkpoint, study.validation_of(trial), VALIDATED)
+    except NoImagesError as error:
+        print(f"{error}; so the best point of the study is chosen by test images", file=sys.stderr)
+        return {}
+
+
+def _scores(plan: EvaluationPlan, checkpoint: Path, folder: Path, prefix: str) -> dict[str, float | None]:
     network = load_network(checkpoint)
     data = load_data(checkpoint, network)
-    folder = study.evaluation_of(trial)
     try:
         scores = evaluate(network, data, folder=folder, **plan.arguments())
     except OtherEvaluationError as error:
@@ -177,7 +194,7 @@ def _scored(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float | N
         print(f"{error.reason}; the maps are scored from the beginning", file=sys.stderr)
         scores = evaluate(network, data, folder=folder, fresh=True, **plan.arguments())
     return {
-        f"evaluated/{each.metric}" + (f"/{each.method}" if each.method != NETWORK else ""): _finite(each.value)
+        f"{prefix}{each.metric}" + (f"/{each.method}" if each.method != NETWORK else ""): _finite(each.value)
         for each in scores
     }
 

@@ -1,8 +1,10 @@
 """Lightning callbacks: panels and scores of maps, step cost, the final table, predictions, resuming, head refits."""
 
+from camtrain.callbacks.best_checkpoint import BestCheckpoint
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
+from camtrain.callbacks.image_table import ImageTable
 from camtrain.callbacks.localization_scores import LocalizationScores
 from camtrain.callbacks.lost_checkpoints import LostCheckpoints
 from camtrain.callbacks.moved_checkpoints import MovedCheckpoints
@@ -12,9 +14,11 @@ from camtrain.callbacks.step_cost import StepCost
 from camtrain.callbacks.training_randomness import TrainingRandomness
 
 __all__ = [
+    "BestCheckpoint",
     "CAMLogger",
     "FaithfulnessScores",
     "HeadRefitter",
+    "ImageTable",
     "LocalizationScores",
     "LostCheckpoints",
     "MovedCheckpoints",

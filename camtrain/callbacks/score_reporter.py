@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.callbacks.best_values import BestValues
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
 from camtrain.evaluation import METRICS
@@ -40,8 +41,9 @@ class ScoreReporter(Callback):
 
     A table of all scores is printed, with one column for each stage that this trainer has run (a test after a fit adds
     a column). Fractions are in percent. Below it are the folder of the run, its panels and its checkpoints. All scores
-    are written to `scores.json` in the folder of the run. A `WandbLogger` also gets them in the summary of the run and
-    in the table `scores`.
+    are written to `scores.json` in the folder of the run. A `WandbLogger` also gets them in the summary of the run,
+    with the best value of each validation score (`best/val/accuracy`, `best_epoch/val/accuracy`), and in the table
+    `scores`.
 
     The callback also makes W&B plot every metric against `epoch`, where Lightning asks for the global step.
 
@@ -54,16 +56,23 @@ class ScoreReporter(Callback):
     def __init__(self, print_table: bool = True) -> None:
         self.print_table = print_table
         self.scores: dict[str, float] = {}
+        self._best = BestValues()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree on the folder, forget the scores before a fit, and tell W&B to plot against the epoch."""
         self._folder = run_folder(trainer)
         if stage == "fit":
             self.scores = {}
+            self._best = BestValues()
         for run in _wandb_runs(trainer):
             # Lightning defines "*" too, and W&B takes any of several patterns that match, so replace it.
             run.define_metric("epoch")
             run.define_metric("*", step_metric="epoch", step_sync=True, overwrite=True)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take up the best values of a run that is resumed."""
+        if trainer.ckpt_path is not None and trainer.is_global_zero:
+            self._best.add_table(self._folder / "metrics.csv")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report on training and validation.
@@ -76,7 +85,10 @@ class ScoreReporter(Callback):
         self._report(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report on `trainer.validate`."""
+        """Note the best values of fit; report on `trainer.validate`."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self._best.add(trainer.current_epoch, values)
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._report(trainer)
 
@@ -96,7 +108,7 @@ class ScoreReporter(Callback):
         self._folder.mkdir(parents=True, exist_ok=True)
         _write_json(self.scores, self._folder / "scores.json")
         for run in _wandb_runs(trainer):
-            run.summary.update(self.scores)
+            run.summary.update(self.scores | self._best.summary())
         log_to_wandb(trainer, lambda: {"scores": _wandb_table(self.scores)})
 
     def _weights(self, trainer: Trainer) -> str:
@@ -117,8 +129,11 @@ class ScoreReporter(Callback):
             places += [("W&B run", folder), *([("upload", f"wandb sync {folder}")] if run.offline else [])]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):
-                paths = dict.fromkeys(path for path in (callback.best_model_path, callback.last_model_path) if path)
-                places += [("checkpoint", Path(path)) for path in paths]
+                paths = [Path(path) for path in (callback.best_model_path, callback.last_model_path) if path]
+                # The checkpoint that was tested has put its own epoch's state in the place of the callback's.
+                last = Path(callback.dirpath or "") / f"{callback.filename}.ckpt"
+                paths += [path_from_here(last)] if last.is_file() else []
+                places += [("checkpoint", path) for path in dict.fromkeys(paths)]
         return "\n".join(f"{name:<11} {place}" for name, place in places)
 
 

@@ -43,8 +43,11 @@ examples:
   camtrain ablate --config CONFIG --set model.regularizer_weight=0,0.1 --seeds 0 --out /shared/study --wandb_sweep
 
 Each run trains as `camtrain fit` does, and the maps of the checkpoint that its test scored are scored by `camtrain
-evaluate`. Stopped at any moment and called again with the same words it skips the runs that are finished and goes on
-with the others from their last checkpoints. A run is known by the hash of its whole configuration.
+evaluate`, on test images and on some validation images: these choose the best point, and those say what it is worth.
+
+Stopped at any moment and called again with the same words it skips the runs that are finished and goes on
+with the others from their last checkpoints. A run is known by the hash of its whole configuration. Other values in the
+same --out add to the study: points of earlier calls stay in its report, if nothing but the values of --set differs.
 
 Of the configuration's section `run`, `wandb`, `project`, `tags` and `test` hold; places and names are the study's.
 
@@ -106,7 +109,7 @@ def _done(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> i
             return _run_point(study, trial, settings)
         say("ablate", f"{len(study.trials)} runs in {study.folder}, {study.plan.threads} thread(s) each")
         try:
-            ablation = run_study(study, executor)
+            ablation = run_study(study.without_earlier() if settings.only else study, executor)
         except ModuleNotFoundError as error:
             parser.error(str(error))
         is_reported = _report(parser, settings, ablation)
@@ -167,11 +170,17 @@ def ablate_parser() -> CommandParser:
     defaults = {name: {"type": str, "default": ",".join(getattr(DEFAULT_EVALUATION, name))} for name in scores[:3]}
     defaults["methods"]["help"] = f"Names of methods, separated by commas, or `all`: {', '.join(METHODS)}."
     defaults["metrics"]["help"] = "Names of metrics or of groups of them, separated by commas; `none` scores no maps."
+    defaults["split"] = {"help": (
+        "The images that points are compared on. With test, validation images choose the best point; with val, "
+        "the same images choose and judge."
+    )}  # fmt: skip
     defaults["num_gallery_images"] = {"default": DEFAULT_EVALUATION.num_gallery_images}
     parser.add_parameters("scores of the maps", EvaluationPlan, [*scores, *rest], **defaults)
+    parser.add_parameters("scores of the maps", ablate, ["num_validation_images"])
     parser.add_parameters("scores of the maps", EvaluationSettings, [*PROTOCOL, "seed"])
     parser.add_parameters("W&B", ablate, ["wandb", "project"])
     add_rule(parser)
+    parser.add_parameters("report", ablate, ["only"])
     return parser
 
 
@@ -190,6 +199,7 @@ def _study(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> 
         folder,
         _seeds(settings.seeds),
         evaluation,
+        num_validation_images=settings.num_validation_images,
         threads=settings.threads,
         jobs=settings.jobs,
         wandb=settings.wandb,

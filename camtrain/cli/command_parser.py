@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_args, get_origin
 from docstring_parser import parse
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from camtrain.messages import DEBUG_HELP, debugging, parser_message
+from camtrain.messages import DEBUG_HELP, debugging, empty_word, parser_message
 
 # Options that were called otherwise in earlier versions.
 _FORMER = {
@@ -96,7 +96,10 @@ class CommandParser(ArgumentParser):
         Raises:
             SystemExit: With status 2 if an option is wrong, with 0 after the help.
         """
-        return self.parse_args([_present_word(word) for word in words])
+        present = [_present_word(word) for word in words]
+        if empty := empty_word(present):
+            self.error(empty)
+        return self.parse_args(present)
 
     def in_words(self, message: str) -> str:
         """A message of a function with options in the place of its parameters.

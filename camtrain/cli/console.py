@@ -29,7 +29,8 @@ def warnings_as_lines(command: str, in_words: Callable[[str], str]) -> Iterator[
 
     def show(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
         if not issubclass(category, CamtrainWarning):
-            usual(message, category, *place, **more)  # type: ignore[arg-type]
+            with tqdm.external_write_mode(file=sys.stderr):  # a bar is taken away meanwhile
+                usual(message, category, *place, **more)  # type: ignore[arg-type]
         elif str(message) not in said:
             said.add(str(message))
             say(command, f"warning: {in_words(str(message))}")

@@ -19,6 +19,7 @@ from camtrain.loading import checkpoint_in, config_of, load_data, load_network
 from camtrain.messages import folded
 from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
+from camtrain.networks.checkpoint_file import checkpoint_content
 
 PROTOCOL = ("class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages")
 _EXAMPLES = f"""
@@ -37,8 +38,9 @@ network's run or its weights say.
 In --out: scores.csv and scores.json, images.csv with the scores of each image, curves.csv and curves.png of insertion,
 deletion and ROAD, panels/<metric>.png with the best and the worst maps, rows/ with what the scores are made of. Called
 again with the same settings it goes on where it was stopped. With --compare the second network's are in
---out/compared, differences.csv has the differences, and differences_beyond_shuffled.csv those beyond control: minus
-the same scores of another image's map, since a network that is robust to hidden pixels scores well with any map.
+--out/compared, differences.csv has the differences, curves_compared.png the curves of both, and
+differences_beyond_shuffled.csv the differences beyond control: minus the same scores of another image's map, since a
+network that is robust to hidden pixels scores well with any map. The uniform map is a reference: a map without content.
 
 exit status: 0; 1 if no method could be used; 2 if an argument is wrong.
 """
@@ -63,9 +65,10 @@ def evaluate_command(words: Sequence[str]) -> int:
     if isinstance(found, Comparison):
         _print(found.first, settings)
         _print(found.second, settings)
-        for table in found.tables:
+        for table in filter(None, (found.networks(), *found.tables)):
             print(f"\n{table}")
         files = ["differences.csv", *(f"differences_beyond_{control}.csv" for control in found.beyond)]
+        files += ["curves_compared.png"] if found.first.curves and found.second.curves else []
         print("\n" + folded(", ".join(f"{path_from_here(Path(settings.out))}/{name}" for name in files)))
         return 0 if found.first.has_maps else 1
     _print(found, settings)
@@ -120,9 +123,14 @@ def _config_of_images(settings: Namespace) -> Path:
         return Path(settings.config)
     if not (settings.checkpoint or settings.network):
         raise ValueError("`checkpoint`: expected a checkpoint, or `name` with or without `weights`")
-    config = config_of(checkpoint_in(Path(settings.checkpoint))) if settings.checkpoint else None
+    wanted = "`config`: expected a configuration with a data module, which says what the images are"
+    if not settings.checkpoint:
+        raise ValueError(f"{wanted}, got none")
+    checkpoint = checkpoint_in(Path(settings.checkpoint))
+    config = config_of(checkpoint)
     if config is None:
-        raise ValueError("`config`: expected a configuration with a data module, which says what the images are")
+        checkpoint_content(checkpoint)  # says so if it is no checkpoint
+        raise ValueError(f"{wanted}; there is no config.yaml in {checkpoint.absolute().parents[1]}")
     return config
 
 
@@ -140,9 +148,8 @@ def _print(evaluation: Evaluation, settings: Namespace) -> None:
     config = path_from_here(_config_of_images(settings).absolute())
     count = len(evaluation.found.indices)
     print("\n" + folded(f"{evaluation.title}: {count} {settings.split} images of {config}") + "\n")
+    if said := evaluation.summary():
+        print(f"{folded(said)}\n")
     print(f"{evaluation.table()}\n\n{folded(evaluation.cost())}\n")
-    print(_file_list(evaluation.folder, [str(path.relative_to(evaluation.folder)) for path in evaluation.written()]))
-
-
-def _file_list(folder: Path, names: Sequence[str]) -> str:
-    return folded(f"in {path_from_here(folder)}: {', '.join(names)}", indent="  ")
+    names = ", ".join(str(path.relative_to(evaluation.folder)) for path in evaluation.written())
+    print(folded(f"in {path_from_here(evaluation.folder)}: {names}", indent="  "))

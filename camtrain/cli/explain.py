@@ -62,7 +62,7 @@ def explain_command(words: Sequence[str]) -> int:
     if saved:
         print(saved)
     _say_what_is_missing(parser, explanations)
-    if not saved:
+    if not saved and not explanations.problems:
         say("explain", "error: there is no image to explain")
     is_complete = bool(saved) and not explanations.problems and bool(explanations.used)
     return 0 if is_complete else 1

@@ -13,6 +13,7 @@ _EXAMPLES = """
 examples:
   camtrain report study
   camtrain report study --margin 0.5 --score insertion_auc
+  camtrain report study --only
 
 In DIR: report.html, one page that needs no network; results.md and results.tex; figures/ as PNG and SVG, maps as PNG.
 Nothing is written elsewhere, whoever made the study. A file of the study that is damaged is named and set aside as
@@ -37,11 +38,12 @@ def report_command(words: Sequence[str]) -> int:
     parser = CommandParser("report", "One page that says which point of a study is best, and what it costs.", _EXAMPLES)
     parser.add_argument("folder", type=str, metavar="DIR", help="The folder of `camtrain ablate`.")
     add_rule(parser)
+    parser.add_parameters("report", Ablation.opened, ["only"])
     settings = parser.parsed(words)
     try:
         rule = rule_of(parser, settings)
         with warnings_as_lines("report", parser.in_words):
-            ablation = Ablation.opened(settings.folder)
+            ablation = Ablation.opened(settings.folder, only=settings.only)
             if not ablation.rows:
                 say("report", f"no run of {settings.folder} is finished; `camtrain ablate` goes on with it")
                 return 1

@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from camtrain.batch import Batch, collate
 from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
+from camtrain.data.balanced_sampler import balanced_sampler
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels
 from camtrain.data.transformed_samples import Samples, TransformedSamples
@@ -67,6 +68,9 @@ class ImageDataModule(LightningDataModule, ABC):
         box_dilation: The fraction of its width or height by which each side of a training image's box is moved outward,
             up to the border of the stored image; 0.25 makes a box half as wide again. Masks, and the boxes of
             validation and test images, are unchanged.
+        balanced_classes: Whether the images of an epoch are drawn so that each class is equally frequent, as often as
+            there are images, with repetition: an image of a rare class occurs several times, and not all of a frequent
+            class occur.
 
     Raises:
         ValueError: If an argument is out of range, or, when a data set is made, if `annotated_fraction` or
@@ -103,6 +107,7 @@ class ImageDataModule(LightningDataModule, ABC):
         extra_eval_transform: list[v2.Transform] | None = None,
         annotated_fraction: float = 1.0,
         box_dilation: float = 0.0,
+        balanced_classes: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -128,6 +133,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self._extra_eval_transform = extra_eval_transform or []
         self.annotated_fraction = annotated_fraction
         self.box_dilation = box_dilation
+        self.balanced_classes = balanced_classes
         self._data_sets: dict[Split, Samples] = {}
 
     @property
@@ -263,10 +269,12 @@ class ImageDataModule(LightningDataModule, ABC):
         return AnnotatedSamples(transformed, chosen)
 
     def _loader(self, split: Split, training: bool = False) -> DataLoader[Batch]:
+        balanced = training and self.balanced_classes
         return DataLoader(
             self.data_set(split),  # type: ignore[arg-type]  # typed by its items, not by what `collate` makes of them
             batch_size=self.batch_size,
-            shuffle=training,
+            shuffle=training and not balanced,
+            sampler=balanced_sampler(sample_labels(self.data_set(split))) if balanced else None,
             drop_last=training,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch.utils.data import Subset
 
-from camtrain.data.transformed_samples import Samples
+from camtrain.data.annotated_samples import AnnotatedSamples
+from camtrain.data.dilated_boxes import DilatedBoxes
+from camtrain.data.transformed_samples import Samples, TransformedSamples
 
 
 def sample_labels(samples: Samples) -> list[int]:
@@ -14,7 +16,7 @@ def sample_labels(samples: Samples) -> list[int]:
 
     Args:
         samples: The samples. Their attribute `labels` is used if they have one (for a `Subset`, that of its data set);
-            otherwise the samples are read one by one.
+            otherwise the samples are read one by one. Wrappers of the package are looked through.
 
     Example:
         >>> import torch
@@ -28,6 +30,8 @@ def sample_labels(samples: Samples) -> list[int]:
         if isinstance(whole, Subset) or hasattr(whole, "labels"):
             labels = sample_labels(whole)
             return [labels[index] for index in samples.indices]
+    if isinstance(samples, (TransformedSamples, AnnotatedSamples, DilatedBoxes)):
+        return sample_labels(samples.samples)
     known = getattr(samples, "labels", None)
     if known is not None:
         return [int(label) for label in known]

@@ -9,13 +9,15 @@ from camtrain.evaluation.bootstrap import (
     score_interval,
 )
 from camtrain.evaluation.class_probabilities import ClassProbabilities
-from camtrain.evaluation.evaluate import Comparison, PreparedEvaluation, compare, evaluate
+from camtrain.evaluation.comparison import Comparison
+from camtrain.evaluation.evaluate import PreparedEvaluation, compare, evaluate
 from camtrain.evaluation.evaluation import BeyondControl, Evaluation
 from camtrain.evaluation.evaluation_folder import OtherEvaluationError, evaluation_files
 from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 from camtrain.evaluation.gallery import Gallery, name_in, outline_in, read_gallery
+from camtrain.evaluation.image_source import NoImagesError
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.evaluation.score import Score, ScoreTable
@@ -38,6 +40,7 @@ __all__ = [
     "MapNeed",
     "MetricSpec",
     "Need",
+    "NoImagesError",
     "OtherEvaluationError",
     "PreparedEvaluation",
     "ProbabilityNeed",

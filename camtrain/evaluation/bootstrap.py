@@ -125,6 +125,25 @@ def combined_interval(
     return _interval(torch.stack(values).sum(dim=0), torch.stack(resampled).sum(dim=0), level)
 
 
+def mean_difference_interval(
+    values: Tensor, other_values: Tensor, weights: Tensor, level: float = 0.95
+) -> ConfidenceInterval:
+    """The mean of `other_values` minus the mean of `values`, with its paired bootstrap interval.
+
+    Args:
+        values: (N,) numbers of N images.
+        other_values: (N,) numbers of the same images in the same order.
+        weights: (R, N) counts, from `resampling_weights`.
+        level: The fraction of the resamples that lie in the interval.
+
+    Example:
+        >>> mean_difference_interval(torch.zeros(8), torch.ones(8), resampling_weights(8))
+        ConfidenceInterval(value=1.0, low=1.0, high=1.0)
+    """
+    differences = other_values.double() - values.double()
+    return _interval(differences.mean(), weights @ differences / weights.sum(dim=1), level)
+
+
 def _interval(value: Tensor, resampled: Tensor, level: float) -> ConfidenceInterval:
     if not 0 < level < 1:
         raise ValueError(f"`level`: expected a number between 0 and 1, got {level!r}")

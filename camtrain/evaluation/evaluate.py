@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from camtrain.evaluation.comparison import Comparison
 from camtrain.evaluation.evaluation import Evaluation
 from camtrain.evaluation.evaluation_folder import COMPARED, EvaluationFolder
 from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
@@ -19,8 +20,8 @@ from camtrain.evaluation.evaluation_rows import evaluated_images, weights_hash
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
-from camtrain.evaluation.score import ScoreTable
-from camtrain.files import CannotWriteError
+from camtrain.evaluation.metric_specs import METRICS, named_metrics
+from camtrain.files import CannotWriteError, local_folder
 from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.methods import SHUFFLED, control_names, methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
@@ -77,7 +78,7 @@ def evaluate(
             shown elsewhere.
         controls: Control maps to score beside the methods, so that `Evaluation.beyond` can compare them: uniform,
             center, random, or shuffled, which is another image's map for each method; separated by commas or as a list.
-            The default is shuffled where two networks are compared, and `none` otherwise.
+            The default is shuffled and uniform where two networks are compared, and `none` otherwise.
         folder: The folder for all files. It also keeps finished parts, so that the same call goes on where an earlier
             one was stopped. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
@@ -118,38 +119,10 @@ def evaluate(
         num_gallery_images,
         controls,
     )
-    prepared = PreparedEvaluation.of(network, data, plan, folder, fresh=fresh, progress=progress)
+    named = named_metrics(metrics)
+    prepared = PreparedEvaluation.of(network, data, plan, folder, fresh=fresh, progress=progress, named=named)
     prepared.claim()
     return prepared.run()
-
-
-@dataclass(frozen=True, repr=False)
-class Comparison:
-    """Two networks, evaluated on the same images. It prints as tables in a terminal and in a notebook.
-
-    Attributes:
-        first: The evaluation of the first network.
-        second: The evaluation of the second network.
-        differences: The second's scores minus the first's.
-        beyond: The same differences of the scores beyond a control (see `Evaluation.beyond`), by control. A network
-            that scores well with any map gains nothing here.
-    """
-
-    first: Evaluation
-    second: Evaluation
-    differences: ScoreTable
-    beyond: Mapping[str, ScoreTable] = field(default_factory=dict)
-
-    @property
-    def tables(self) -> list[ScoreTable]:
-        """The differences: of the scores, and of the scores beyond each control."""
-        return [self.differences, *self.beyond.values()]
-
-    def __repr__(self) -> str:
-        return "\n\n".join(map(str, (self.first, self.second, *self.tables)))
-
-    def _repr_html_(self) -> str:
-        return "".join(each._repr_html_() for each in (self.first, self.second, *self.tables))
 
 
 def compare(
@@ -168,8 +141,9 @@ def compare(
     """Evaluate two networks on the same images, with the paired differences of their scores.
 
     Scores are compared as they are, and beyond control: a network that is robust to hidden pixels has good scores with
-    any map. The control is another image's map unless `controls` names others. `controls="none"` goes without, which
-    takes half the time.
+    any map. The control is another image's map unless `controls` names others; the uniform map is scored for reference
+    as well, since it says what a map without any content comes to. `controls="none"` goes without, which takes a third
+    of the time for one method.
 
     Both are checked before either is evaluated or a folder is touched, so that a fault in the second network does not
     show up hours later.
@@ -182,7 +156,8 @@ def compare(
         metrics: As for `evaluate`.
         other_data: The same images as the second network expects them, if that is different.
         folder: The folder for all files; the second network's are in `<folder>/compared`. `differences.csv` has the
-            differences, `differences_beyond_<control>.csv` those beyond a control. `None` keeps everything in memory.
+            differences, `differences_beyond_<control>.csv` those beyond a control, `curves_compared.png` the curves of
+            both. `None` keeps everything in memory.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show progress bars.
         plan: Further arguments of `evaluate`.
@@ -196,14 +171,17 @@ def compare(
     for name in plan:
         if name not in known:
             raise TypeError(f"`{name}`: compare has no such argument; {nearest_names(name, known)}")
+    # The uniform map is a reference by itself; what is beyond it would be a table that nobody asked for.
+    beyond_of = [SHUFFLED] if plan.get("controls") is None else None
     if plan.get("controls") is None:
-        plan["controls"] = SHUFFLED
+        plan["controls"] = (SHUFFLED, "uniform")
     asked = EvaluationPlan(methods, metrics, **plan)
-    first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress)
+    named = named_metrics(metrics)
+    first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress, named=named)
     second_data = first.images if other_data is None else other_data
     try:
         second = PreparedEvaluation.of(
-            other, second_data, asked, second_folder, fresh=fresh, progress=progress, title="compare"
+            other, second_data, asked, second_folder, fresh=fresh, progress=progress, title="compare", named=named
         )
     except (ValueError, TypeError) as error:
         raise type(error)(f"`other`: {error}") from error
@@ -213,14 +191,13 @@ def compare(
     differences = others.minus(found)
     beyond = {
         control: others.beyond(control).minus(found.beyond(control))
-        for control in asked.controls or ()
+        for control in (asked.controls or () if beyond_of is None else beyond_of)
         if found.controls_of(control)
     }
+    comparison = Comparison(found, others, differences, beyond)
     if folder is not None:
-        differences.write_csv(Path(folder) / "differences.csv")
-        for control, table in beyond.items():
-            table.write_csv(Path(folder) / f"differences_beyond_{control}.csv")
-    return Comparison(found, others, differences, beyond)
+        comparison.write(folder)
+    return comparison
 
 
 @dataclass(frozen=True)
@@ -236,6 +213,7 @@ class PreparedEvaluation:
         folder: The folder that it is written to; `None` keeps it in memory.
         progress: True shows a progress bar.
         title: The title of the progress bar.
+        named: The metrics that were asked for by their own names.
     """
 
     network: LoadedNetwork
@@ -246,6 +224,7 @@ class PreparedEvaluation:
     folder: EvaluationFolder | None
     progress: bool
     title: str
+    named: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -258,8 +237,10 @@ class PreparedEvaluation:
         fresh: bool = False,
         progress: bool = True,
         title: str = "evaluate",
+        named: Sequence[str] = (),
     ) -> PreparedEvaluation:
         """Check the arguments of `evaluate`; nothing is written."""
+        where = None if folder is None else local_folder(folder, "folder")
         loaded = LoadedNetwork.of(network)
         images = image_source(data, plan.split, plan.num_images, plan.batch_size)
         if loaded.num_classes is None:
@@ -289,8 +270,8 @@ class PreparedEvaluation:
             "panels": plan.num_panel_maps > 0 or plan.num_gallery_images > 0,
             "camtrain": version("camtrain"),
         }
-        kept = None if folder is None else EvaluationFolder(Path(folder), identity, fresh=fresh)
-        return cls(loaded, images, evaluator, plan, identity, kept, progress, title)
+        kept = None if where is None else EvaluationFolder(where, identity, fresh=fresh)
+        return cls(loaded, images, evaluator, plan, identity, kept, progress, title, named)
 
     def claim(self) -> None:
         """Make the folder this evaluation's own."""
@@ -335,7 +316,7 @@ class PreparedEvaluation:
         )
         if self.folder is not None:
             evaluation.write(self.folder.path)
-        _warn_of_what_is_missing(evaluation)
+        _warn_of_what_is_missing(evaluation, self.named)
         return evaluation
 
 
@@ -371,7 +352,14 @@ def _which(evaluation: Evaluation, left_out: Sequence[int]) -> str:
     return f"{len(left_out)} of {total} images ({', '.join(named)}{rest})"
 
 
-def _warn_of_what_is_missing(evaluation: Evaluation) -> None:
+def _is_silent(evaluation: Evaluation, kind: str, missing: int, named: Sequence[str]) -> bool:
+    """Whether nobody asked for what a kind of annotation is missing for: masks alone, by the name of a group."""
+    if kind != "masks" or missing < len(evaluation.found.indices) or evaluation.evaluator.settings.annotation == kind:
+        return False
+    return not any(METRICS[name].truth == kind for name in named)
+
+
+def _warn_of_what_is_missing(evaluation: Evaluation, named: Sequence[str]) -> None:
     """Say which methods and images are missing from the scores."""
     found = evaluation.found
     for method, why in found.reasons.items():
@@ -379,7 +367,7 @@ def _warn_of_what_is_missing(evaluation: Evaluation) -> None:
         warnings.warn(f"{sentence}: {why}", CamtrainWarning, stacklevel=5)
     for kind, known in found.annotated.items():
         missing = int((~known).sum())
-        if missing:
+        if missing and not _is_silent(evaluation, kind, missing, named):
             warnings.warn(
                 f"{missing} of {len(found.indices)} images have no {kind} and are not counted where they are needed",
                 CamtrainWarning,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from camtrain.evaluation.evaluator import Evaluated, Rows
+from camtrain.evaluation.evaluator import IMAGE, Evaluated, Rows
 
 _SMALL_MAP = 64  # pixels of the shorter side of the maps that are kept for the panels
 
@@ -31,6 +31,8 @@ class EvaluatedImages:
         reasons: Why a method made no map, by its name.
         annotated: (N,) bool, which images have what maps are compared with, by "boxes" and "masks".
         left_out: The indices of the images that are not counted, by the keys of `reasons`.
+        flat: (N,) int8 by method: 1 if the map is flat, 0 if it is not, -1 if there is none. A method that is not here
+            was scored by an earlier version, which did not say it.
     """
 
     indices: list[int]
@@ -44,15 +46,51 @@ class EvaluatedImages:
     reasons: dict[str, str]
     annotated: dict[str, Tensor] = field(default_factory=dict)
     left_out: dict[str, list[int]] = field(default_factory=dict)
+    flat: dict[str, Tensor] = field(default_factory=dict)
 
     @property
-    def accuracy(self) -> float | None:
-        """The fraction of the images with a label that are classified rightly; `None` where no label is known.
+    def is_right(self) -> Tensor:
+        """(N,) float64: 1 for an image that is classified rightly, 0 for another; NaN where no label is known.
 
         Images that are left out of every score are left out here too.
         """
         known = (self.labels >= 0) & (self.predictions >= 0)
-        return float((self.predictions == self.labels)[known].double().mean()) if bool(known.any()) else None
+        return torch.where(known, (self.predictions == self.labels).double(), torch.nan)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The fraction of the images with a label that are classified rightly; `None` where no label is known."""
+        return _mean_of_known(self.is_right)
+
+    def is_flat(self, method: str) -> Tensor:
+        """(N,) float64: 1 for an image whose map is flat, 0 for another; NaN where there is no map."""
+        flat = self.flat[method].double()
+        return torch.where(flat >= 0, flat, torch.nan)
+
+    @property
+    def flat_maps(self) -> dict[str, float]:
+        """The fraction of the maps that are flat, by method."""
+        shares = {method: _mean_of_known(self.is_flat(method)) for method in self.flat}
+        return {method: share for method, share in shares.items() if share is not None}
+
+
+def _mean_of_known(values: Tensor) -> float | None:
+    known = values[values.isfinite()]
+    return float(known.mean()) if len(known) else None
+
+
+def flat_maps(found: Evaluated, methods: Sequence[str]) -> dict[str, Tensor]:
+    """Which maps are flat, (N,) int8 by method, as `EvaluatedImages.flat` has it."""
+    states = {}
+    for method in methods:
+        state = torch.full((len(found.predictions),), -1, dtype=torch.int8)
+        if method in found.cams:
+            state = (found.cams[method].flatten(1).amax(dim=1) <= 0).to("cpu", torch.int8)
+        # What is left out has zeros in the place of its map.
+        for name in (method, IMAGE):
+            state = torch.where(found.left_out.get(name, torch.zeros_like(state, dtype=torch.bool)), -1, state)
+        states[method] = state.to(torch.int8)
+    return states
 
 
 def small_maps(found: Evaluated) -> dict[str, Tensor]:
@@ -94,6 +132,11 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
         reasons=reasons,
         annotated={kind: torch.cat([part["annotated"][kind] for part in parts]) for kind in parts[0]["annotated"]},
         left_out=left_out,
+        flat={
+            method: torch.cat([part["flat"][method] for part in parts])
+            for method in parts[0].get("flat", {})
+            if all(method in part.get("flat", {}) for part in parts)
+        },
     )
 
 

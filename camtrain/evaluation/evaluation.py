@@ -24,7 +24,7 @@ from camtrain.evaluation.panels import PANEL_TILE, best_and_worst_panels, panels
 from camtrain.evaluation.score import Score, ScoreTable
 from camtrain.files import whole_file, write_whole
 from camtrain.messages import nearest_names
-from camtrain.methods import SHUFFLED, control_of, is_control
+from camtrain.methods import SHUFFLED, control_of, is_control, method_title
 from camtrain.metrics.win import TIE
 from camtrain.pictures import contact_sheet, figure_of, write_png
 
@@ -78,6 +78,15 @@ class Evaluation(ScoreTable):
     def accuracy(self) -> float | None:
         """The fraction of the labeled images that the network classifies rightly; `None` without labels."""
         return self.found.accuracy
+
+    def summary(self) -> str:
+        """The accuracy, and the fraction of flat maps of each method, in a line; empty if neither is known.
+
+        A flat map is the same everywhere and shows nothing.
+        """
+        parts = [] if self.accuracy is None else [f"accuracy {100 * self.accuracy:.1f} %"]
+        shares = [f"{method_title(method)} {100 * share:.1f} %" for method, share in self.found.flat_maps.items()]
+        return "; ".join([*parts, *([f"flat maps: {', '.join(shares)}"] if shares else [])])
 
     @property
     def has_maps(self) -> bool:
@@ -291,8 +300,13 @@ class Evaluation(ScoreTable):
             entry = dict(zip(("score", "low_95", "high_95"), numbers, strict=True)) | {"images": each.num_images}
             scores.setdefault(each.method, {})[each.metric] = entry
         about = {"network": self.title, "data": self.images.title, "images": len(self.found.indices)}
-        found: dict[str, Any] = {"accuracy": self.accuracy, "passes": self.found.passes, "reasons": self.found.reasons}
-        found["left_out"] = self.found.left_out
+        found: dict[str, Any] = {
+            "accuracy": self.accuracy,
+            "flat_maps": self.found.flat_maps,
+            "passes": self.found.passes,
+            "reasons": self.found.reasons,
+            "left_out": self.found.left_out,
+        }
         return about | {"settings": self.identity} | found | {"win": self.win_matrix(), "scores": scores}
 
 

@@ -43,6 +43,7 @@ _FILES = (
     "curves.csv",
     "curves.png",
     "gallery.npz",
+    "curves_compared.png",
     "differences.csv",
     *(f"differences_beyond_{control}.csv" for control in (*CONTROLS, SHUFFLED)),
     *(f"panels/{name}.png" for name in METRICS),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camtrain.evaluation.evaluated_images import EvaluatedImages, joined, small_maps
+from camtrain.evaluation.evaluated_images import EvaluatedImages, flat_maps, joined, small_maps
 from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
@@ -83,6 +83,7 @@ def _evaluated(evaluator: Evaluator, part: PartOfImages, device: torch.device, *
         "rows": found.rows,
         "annotated": {kind: known.cpu() for kind, known in found.annotated.items()},
         "small_maps": small_maps(found) if keeps_maps else {},
+        "flat": flat_maps(found, list(evaluator.methods)),
         "passes": dict(evaluator.passes - passes),
         "left_out": {
             name: [indices[place] for place in which.nonzero().flatten().tolist()]

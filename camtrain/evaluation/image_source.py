@@ -18,6 +18,10 @@ from camtrain.messages import sample_name, sample_path
 from camtrain.pictures import denormalized
 
 
+class NoImagesError(ValueError):
+    """A data module has no images of a split, or none that can be read by index."""
+
+
 @dataclass(frozen=True)
 class PartOfImages:
     """A few images that are evaluated together.
@@ -98,9 +102,9 @@ def _of_data_module(data: Any, split: Split, num_images: int | None, batch_size:
     try:
         loader: Any = data.test_dataloader() if split == "test" else data.val_dataloader()
     except MisconfigurationException as error:  # Lightning's own data module says it instead of giving a loader
-        raise ValueError(f"`split`: {name} has no {split} images: {error}") from error
+        raise NoImagesError(f"`split`: {name} has no {split} images: {error}") from error
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-        raise ValueError(
+        raise NoImagesError(
             f"`split`: expected one DataLoader over a data set with indices from {name}.{split}_dataloader, got "
             f"{type(loader).__name__}"
         )
@@ -127,7 +131,7 @@ class _IndexedImages:
         self._data, self._samples, self._collate = data, loader.dataset, loader.collate_fn
         total = len(self._samples)  # type: ignore[arg-type]
         if total == 0:
-            raise ValueError(f"`split`: there are no {split} images" if split else "`data`: there are no images")
+            raise NoImagesError(f"`split`: there are no {split} images" if split else "`data`: there are no images")
         self._total = total
         self._indices = evenly_spaced(total, total if num_images is None else num_images)
         self.num_images: int | None = len(self._indices)
@@ -208,7 +212,9 @@ class _IteratedImages:
             for place in range(len(batch)):
                 if start + place in wanted:
                     one = batch.subset([place])
-                    found[start + place] = shown_images(self.names([start + place]), denormalized(one.images), one)[0]
+                    found[start + place] = shown_images(
+                        self.names([start + place]), [denormalized(one.images)[0]], one
+                    )[0]
             if len(found) == len(wanted):
                 break
         return [found[index] for index in indices]

@@ -251,6 +251,17 @@ METRICS: dict[str, MetricSpec] = {
 """The metrics by name; the names are also those of the log keys."""
 
 
+def named_metrics(names: str | Sequence[str]) -> list[str]:
+    """The metrics among some names, without those that a group stands for.
+
+    Example:
+        >>> named_metrics("fast, average_drop")
+        ['average_drop']
+    """
+    words = names.split(",") if isinstance(names, str) else names
+    return [name for word in words if (name := word.strip()) in METRICS]
+
+
 def metric_names(names: str | Sequence[str]) -> list[str]:
     """Names of metrics, without repetition.
 

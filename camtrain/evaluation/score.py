@@ -18,7 +18,7 @@ from camtrain.evaluation.evaluator import NETWORK
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import data_frame, write_whole
 from camtrain.messages import column_width, folded, nearest_names, terminal_width
-from camtrain.methods import method_title
+from camtrain.methods import is_control, method_title
 
 _NOTEBOOK = 120  # width of a table in a notebook, in characters
 _GROUPS = ("faithfulness", "localization", "sanity", "gradient")
@@ -50,15 +50,39 @@ class Score:
     def shown(self, *, signed: bool = False) -> str:
         """The value and its interval in percent.
 
+        Args:
+            signed: True for a difference, which is shown with its sign and with what that means: better or worse, if
+                the interval leaves out 0. A difference of control maps is neither.
+
         Example:
             >>> Score("grad_cam", "average_drop", ConfidenceInterval(0.25, 0.2, 0.3), 9, False).shown(signed=True)
-            '+25.0 [+20.0, +30.0]'
+            '+25.0 [+20.0, +30.0] worse'
         """
-        if math.isnan(self.value):
-            return "–"
-        sign = "+" if signed else ""
-        value, low, high = (f"{100 * number:{sign}.1f}" for number in self.interval)
-        return f"{value} [{low}, {high}]"
+        found = shown_interval(self.interval, signed=signed)
+        if not signed or is_control(self.method):
+            return found
+        return f"{found} {verdict(self.interval, higher_is_better=self.higher_is_better)}".strip()
+
+
+def shown_interval(interval: ConfidenceInterval, *, signed: bool = False) -> str:
+    """A value and its interval in percent; a dash if there is none."""
+    if math.isnan(interval.value):
+        return "–"
+    sign = "+" if signed else ""
+    value, low, high = (f"{100 * number:{sign}.1f}" for number in interval)
+    return f"{value} [{low}, {high}]"
+
+
+def verdict(interval: ConfidenceInterval, *, higher_is_better: bool) -> str:
+    """Whether a difference is better or worse; empty if its interval has 0 in it.
+
+    Example:
+        >>> verdict(ConfidenceInterval(0.2, 0.1, 0.3), higher_is_better=True)
+        'better'
+    """
+    if interval.low > 0 or interval.high < 0:
+        return "better" if (interval.low > 0) == higher_is_better else "worse"
+    return ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +93,8 @@ class ScoreTable(Sequence[Score]):
 
     A difference is always the first score minus the second, whichever way is better. Its sign is never turned round:
     `Score.higher_is_better`, the arrow in the table and the column `better` of the file say which sign is the better
-    one. A drop ↓ of -5 points is an improvement, and a gain ↑ of -5 points is a loss.
+    one. A drop ↓ of -5 points is an improvement, and a gain ↑ of -5 points is a loss. The table says "better" or
+    "worse" where the interval leaves out 0.
 
     Attributes:
         title: What was scored.
@@ -149,13 +174,17 @@ class ScoreTable(Sequence[Score]):
             first = [f"{group}, %", *(method_title(method) for method in methods)]
             columns = [
                 [
-                    _heading(by_pair[methods[0], metric]),
-                    *(by_pair[m, metric].shown(signed=self.signed) for m in methods),
+                    _heading(next(each for each in of_group if each.metric == metric)),
+                    *(self._cell(by_pair.get((method, metric))) for method in methods),
                 ]
                 for metric in metrics
             ]
             blocks += [list(map(list, zip(first, *part, strict=True))) for part in _fitting(first, columns, width)]
         return blocks
+
+    def _cell(self, score: Score | None) -> str:
+        """A score; a dash where a method lacks it, as a control that is scored beside `win`."""
+        return "–" if score is None else score.shown(signed=self.signed)
 
     def to_frame(self) -> Any:
         """The scores as a pandas data frame: one row per method and metric, values as fractions.

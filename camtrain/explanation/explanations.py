@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from camtrain.explanation.explanation import ExplainedMap, Explanation
 from camtrain.explanation.image_list import ImageList, ListedImage
 from camtrain.explanation.map_table import TABLE, MapRow, map_rows, write_map_table
 from camtrain.explanation.questions import Question, Questions
-from camtrain.files import path_from_here
+from camtrain.files import local_folder, path_from_here
 from camtrain.gradients import evaluation_mode
 from camtrain.messages import CamtrainWarning, column_width, folded, folded_table, percent, tail, terminal_width
 from camtrain.messages.progress_bar import ProgressBar
@@ -102,9 +103,9 @@ class Explanations:
             folder: The folder to write to; files of the same names are replaced.
 
         Raises:
-            ValueError: If one of the images is a file that would be replaced.
+            ValueError: If it is no folder, or one of the images is a file that would be replaced.
         """
-        out = Path(folder)
+        out = local_folder(folder, "folder")
         self._check_not_overwritten(out)
         sheets = ContactSheets(out, self.network.title)
         rows: list[tuple[str, str, str, str]] = []
@@ -160,8 +161,8 @@ class Explanations:
                 if bar is not None:
                     bar.update()
         about = (listed.name, listed.slug, listed.path)
-        seen = (read.picture, probabilities, network.class_names, maps, network.title)
-        return Explanation(*about, *seen, read.view, read.label)
+        made = Explanation(*about, read.picture, probabilities, network.class_names, maps, network.title)
+        return replace(made, photograph=read.view, label=read.label)
 
     def _answer(self, method: str, listed: ListedImage, image: Tensor, question: Question) -> ExplainedMap:
         if question.unanswerable:

@@ -4,7 +4,7 @@ from camtrain.files.cannot_write import CannotWriteError, named_if_unwritable
 from camtrain.files.damaged_file import DamagedFileError, said_aside
 from camtrain.files.data_frame import data_frame
 from camtrain.files.file_name import check_inside, file_name, is_plain_name, safe_words, shortened
-from camtrain.files.local_path import is_address, local_path
+from camtrain.files.local_path import is_address, local_folder, local_path
 from camtrain.files.path_from_here import path_from_here
 from camtrain.files.sealed_json import SEAL, file_hash, read_sealed, write_sealed
 from camtrain.files.set_aside import set_aside
@@ -25,6 +25,7 @@ __all__ = [
     "file_name",
     "is_address",
     "is_plain_name",
+    "local_folder",
     "local_path",
     "named_if_unwritable",
     "path_from_here",

@@ -30,12 +30,47 @@ def local_path(source: str | Path, argument: str) -> Path:
     """
     path = Path(source)
     if is_address(source) and not path.exists():
-        address = re.sub(r"^([^:/]+):/(?=[^/])", r"\1://", str(source))
         raise ValueError(
-            f"`{argument}`: expected a path on this machine, got {address}; download it first, and pass the path of "
-            "the file"
+            f"`{argument}`: expected a path on this machine, got {_whole_address(source)}; download it first, and pass "
+            "the path of the file"
         )
     return path
+
+
+def local_folder(source: str | Path, argument: str) -> Path:
+    """The path of a folder on this machine that is there or can be made: neither an address nor a file.
+
+    Args:
+        source: What was given as a folder.
+        argument: The argument to name.
+
+    Raises:
+        ValueError: If it is an address or a file, or lies below a file.
+
+    Example:
+        >>> local_folder("runs/quickstart", "folder").as_posix()
+        'runs/quickstart'
+        >>> local_folder("https://example.com/study", "folder")
+        Traceback (most recent call last):
+        ValueError: `folder`: expected a folder on this machine, got the address https://example.com/study, and
+        addresses are not read
+    """
+    path = Path(source)
+    if is_address(source) and not path.exists():
+        raise ValueError(
+            f"`{argument}`: expected a folder on this machine, got the address {_whole_address(source)}, and "
+            "addresses are not read"
+        )
+    file = next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None)
+    if file is not None:
+        below = "" if file == path else f", of which {path} would be a part"
+        raise ValueError(f"`{argument}`: expected a folder, got the file {file}{below}")
+    return path
+
+
+def _whole_address(source: str | Path) -> str:
+    """An address with both of its slashes, of which `Path` leaves one."""
+    return re.sub(r"^([^:/]+):/(?=[^/])", r"\1://", str(source))
 
 
 def is_address(text: str | Path) -> bool:

@@ -75,7 +75,12 @@ def configuration_in(path: Path) -> Path:
         return path
     if (path / "config.yaml").is_file():
         return path / "config.yaml"
-    found = config_of(checkpoint_in(path))
+    try:
+        found = config_of(checkpoint_in(path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"`config`: expected a configuration, the folder of a run, or a checkpoint in one, got the folder {path}"
+        ) from error
     if found is None:
         raise FileNotFoundError(f"`config`: expected the configuration of a run beside {path}, found none")
     return found

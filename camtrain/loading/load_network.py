@@ -42,11 +42,11 @@ def load_network(
         name: The name of a network, instead of a checkpoint: `resnet50` of torchvision, `timm:NAME` of timm (`pip
             install 'camtrain[timm]'`), or `MODULE.FUNCTION`, a function of yours that makes a network. With a
             checkpoint only if its network was built in Python, which a checkpoint does not hold.
-        weights: The weights of a network given by name, such as `DEFAULT`; downloaded if need be. The default is random
-            weights.
+        weights: The weights of a network given by name: published ones such as `DEFAULT`, downloaded if need be, or a
+            file of them, `.safetensors`, `.pth` or `.pt`. The default is random weights.
         network: A module, instead of `name`, for a checkpoint whose network was built in Python.
-        config: The configuration of a run, whose data module says how images are prepared. The default is the
-            `config.yaml` of the checkpoint's run.
+        config: The configuration of a run, the folder of a run, or a checkpoint in one, whose data module says how
+            images are prepared. The default is the `config.yaml` of the checkpoint's run.
         size: Height and width in pixels that images are scaled and cropped to, at the center. The default is the
             network's.
         mean: Mean of images in [0, 1] by which they are normalized, for R, G and B. The default is the network's.

@@ -12,6 +12,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped, unused-ignore]
 from torch import nn
 
+from camtrain.files import check_yaml_size
+
 _OF_NETWORKS = ("camtrain.", "torch.nn.", "torchvision.models.", "torchvision.ops.")
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
@@ -68,6 +70,8 @@ def _is_imported_network(name: str) -> bool:
 
 def _read(config: Path) -> Any:
     try:
-        return yaml.safe_load(config.read_text(encoding="utf-8"))
+        text = config.read_text(encoding="utf-8")
+        check_yaml_size(text)
+        return yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError):  # said where the configuration is read for its images
         return None

@@ -17,11 +17,12 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
         name: A name of torchvision or of camtrain, `timm:<name>`, or `<module>.<attribute>` of one's own code: a
             network, or a function or class that makes one when called without arguments.
         num_classes: The number of classes K; `None` leaves that of the weights.
-        weights: The weights of a network that is not one's own; `None` means random weights.
+        weights: The weights of a network that is not one's own, by name or as a file; `None` means random weights.
 
     Raises:
         ValueError: If there is no such name, or weights are given for one's own network.
         TypeError: If one's own function does not make a network.
+        FileNotFoundError: If there is no file of weights.
         OSError: If weights cannot be downloaded.
     """
     if not is_own(name):
@@ -29,6 +30,8 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
             return build_network(name, num_classes, weights=weights)
         except ValueError as error:
             raise ValueError(str(error).replace("`network`", "`name`")) from error
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise OSError(f"`weights`: cannot get {weights!r} of {name}: {error}") from error
     if weights is not None:

@@ -12,6 +12,7 @@ from torchvision import models
 from camtrain.loading.named_network import is_own
 from camtrain.networks.build_network import OWN_NETWORKS, TIMM
 from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing, plain_preprocessing
+from camtrain.networks.weights_file import is_weights_file
 
 _CIFAR_SIZE = 32
 
@@ -28,6 +29,8 @@ def weights_preprocessing(name: str, network: nn.Module, weights: str | None, gi
         weights: Its weights; `None` is random.
         given: What the caller says about images.
     """
+    if weights is not None and is_weights_file(weights):
+        weights = None  # it says neither how images are normalized nor what classes are called
     if name.startswith(TIMM):
         return timm_preprocessing(network, weights is not None, given)
     if name in OWN_NETWORKS:

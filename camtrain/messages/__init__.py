@@ -3,6 +3,7 @@
 from camtrain.messages.camtrain_warning import CamtrainWarning
 from camtrain.messages.data_error import DataError, MissingImageError, message_of_worker
 from camtrain.messages.debugging import DEBUG_HELP, debugging, show_tracebacks
+from camtrain.messages.empty_word import empty_word
 from camtrain.messages.folded import column_width, folded, folded_table, tail, terminal_width
 from camtrain.messages.nearest_names import nearest_names, nearest_options
 from camtrain.messages.one_line import error_message, one_line
@@ -19,6 +20,7 @@ __all__ = [
     "MissingImageError",
     "column_width",
     "debugging",
+    "empty_word",
     "error_message",
     "folded",
     "folded_table",

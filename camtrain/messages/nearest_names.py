@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SHORTEST_PART = 3  # letters of a part of a name that say which is meant
+
 
 def nearest_names(name: str, names: Iterable[str], count: int = 5) -> str:
-    """A clause for an error message: the names most like `name`, or the first few where none is.
+    """A clause for an error message: the names most like `name`, or that contain it, or the first few.
 
     Example:
         >>> nearest_names("resnet81", ["resnet18", "vgg11"])
         "did you mean 'resnet18'?"
+        >>> nearest_names("iou", ["average_drop", "localization_iou_25"])
+        "did you mean 'localization_iou_25'?"
         >>> nearest_names("xyz", ["resnet18", "vgg11"])
         "there are 'resnet18', 'vgg11'"
     """
     known = list(names)
     near = get_close_matches(name, known, n=count, cutoff=0.5)
+    if not near and len(name) >= _SHORTEST_PART:
+        near = [each for each in known if name.lower() in each.lower()][:count]
     if near:
         return f"did you mean {', '.join(map(repr, near))}?"
     rest = f" and {len(known) - count} more" if len(known) > count else ""
@@ -34,7 +40,7 @@ def nearest_options(option: str, options: Iterable[str], count: int = 3) -> str:
         >>> nearest_options("--xyz", ["--model"])
         ''
     """
-    known = list(dict.fromkeys(options))
+    known = [each for each in dict.fromkeys(options) if not each.endswith(".help")]
     last = option.lstrip("-").rpartition(".")[2]
     near = [each for each in known if each.lstrip("-").rpartition(".")[2] == last][:count]
     near = near or get_close_matches(option, known, n=count, cutoff=0.8)

@@ -39,6 +39,7 @@ def parser_message(
         _unknown_words(message, options)
         or _unknown_key(message, options, prefix)
         or _missing(message, prefix)
+        or _interpolation(message, prefix)
         or (_wrong_value(".".join(keys), message, classes, prefix) if keys else None)
     )
     if found is None and "Does not validate against any" in message:  # a class that cannot be made
@@ -83,8 +84,19 @@ def _missing(message: str, prefix: str) -> str | None:
     found = re.fullmatch(r"argument (--\S+): expected (?:one argument|at least one argument)", message.strip())
     if found:
         return f"{found[1]}: expected a value, and none is given"
-    found = re.search(r'Key "(?:\w+\.)?([\w.]+)" is required', message)
+    found = re.search(r'Key "(?:(?:fit|validate|test|predict)\.)?([\w.]+)" is required', message)
     return f"{prefix}{found[1]}: expected, and not given" if found else None
+
+
+def _interpolation(message: str, prefix: str) -> str | None:
+    """A `${...}` of a configuration that stands for nothing."""
+    found = re.search(r"^(.*?)\s+full_key: (\S+)\s+object_type=", message, flags=re.DOTALL | re.MULTILINE)
+    if found is None:
+        return None
+    reason = found[1].removeprefix("KeyError raised while resolving interpolation: ").strip('"')
+    reason = re.sub("^Environment variable '(.*)' not found$", r"the environment variable \1 is not set", reason)
+    reason = re.sub("^Interpolation key '(.*)' not found$", r"there is no key \1, which ${...} names", reason)
+    return f"{prefix}{re.sub('^(?:fit|validate|test|predict)[.]', '', found[2])}: {reason}"
 
 
 def _wrong_value(key: str, message: str, classes: Callable[[str], Iterable[str]], prefix: str) -> str:

@@ -4,6 +4,7 @@ from camtrain.networks.attended_layer import layer_before_last_stage
 from camtrain.networks.attended_network import AttendedNetwork
 from camtrain.networks.attention_branch import AttentionBranch, AttentionBranchHead
 from camtrain.networks.attention_head import AttentionHead, AttentionOutput, attention_heads
+from camtrain.networks.backbone import backbone
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.ca_stream import CAStream, CrossAttentionStream
 from camtrain.networks.cifar_resnet import CIFARResNet
@@ -33,6 +34,7 @@ __all__ = [
     "Preprocessing",
     "Stem",
     "attention_heads",
+    "backbone",
     "build_network",
     "last_linear",
     "last_spatial_layer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import Any, Literal, get_args
 
 from torch import nn
@@ -13,6 +14,7 @@ from camtrain.messages import nearest_names
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.last_linear import last_linear
 from camtrain.networks.small_image_stem import with_small_image_stem
+from camtrain.networks.weights_file import is_weights_file, with_weights_of_file
 
 Stem = Literal["imagenet", "small"]
 """`"imagenet"`: as in the network's paper. `"small"`: 3×3 without pooling, for images of 32 to 64 pixels."""
@@ -38,14 +40,16 @@ def build_network(
             small stem.
         weights: `None` for random weights, or the name of pretrained ones. For torchvision, `"DEFAULT"` or a name such
             as `"IMAGENET1K_V1"`; torchvision downloads them unless they are in its cache. For timm, `"DEFAULT"` or the
-            tag of pretrained weights. If they have another number of classes, the last linear layer is replaced.
+            tag of pretrained weights. Or a file of weights on this machine, `.safetensors`, `.pth` or `.pt`, for any
+            network. If the weights have another number of classes, the last linear layer is new.
 
     Returns:
         A network from (N, 3, H, W) to (N, K), in training mode.
 
     Raises:
         ValueError: If the name, the stem or the weights are unknown (the nearest names are suggested) or cannot be
-            combined, or timm is needed and not installed.
+            combined, a file cannot be read or is of another network, or timm is needed and not installed.
+        FileNotFoundError: If there is no file of weights.
 
     Example:
         >>> build_network("resnet18", 10, stem="small").fc
@@ -55,6 +59,8 @@ def build_network(
         raise ValueError(f"`num_classes`: expected at least 1, got {num_classes}")
     if stem not in get_args(Stem):
         raise ValueError(f"`stem`: expected one of {', '.join(map(repr, get_args(Stem)))}, got {stem!r}")
+    if weights is not None and is_weights_file(weights):
+        return with_weights_of_file(partial(build_network, name, stem=stem), num_classes, weights)
     if name.startswith(TIMM):
         return _timm_network(name.removeprefix(TIMM), num_classes, stem, weights)
     names = [*OWN_NETWORKS, *list_models(module=models)]

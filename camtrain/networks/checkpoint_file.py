@@ -27,9 +27,11 @@ def checkpoint_in(path: Path) -> Path:
 
     Raises:
         FileNotFoundError: If there is no such file, or no checkpoint in the folder.
-        ValueError: If the last checkpoint in the folder cannot be read, or the path is an address.
+        ValueError: If the last checkpoint in the folder cannot be read, or the path is an address or a configuration.
     """
     path = local_path(path, "checkpoint")
+    if path.suffix in (".yaml", ".yml"):
+        raise ValueError(f"`checkpoint`: expected a checkpoint, got the configuration {path}; pass it as `config`")
     if path.is_file():
         return path
     if not path.is_dir():

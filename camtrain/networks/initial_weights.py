@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import shorten
 
-from torch import nn
+from torch import Tensor, nn
 
 from camtrain.files import local_path
 from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
+from camtrain.networks.weights_file import is_weights_file, saved_weights
 
 _REASON = 300  # characters of torch's message, which names every weight that does not fit
 
@@ -23,11 +24,11 @@ def load_initial_weights(network: nn.Module, source: str | Path) -> Path:
 
     Args:
         network: The network that takes the weights.
-        source: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken (see
-            `checkpoint_in`).
+        source: A checkpoint of `camtrain fit`, the folder of a run, whose best checkpoint is taken (see
+            `checkpoint_in`), or a file of weights, `.safetensors`, `.pth` or `.pt`.
 
     Returns:
-        The path of the checkpoint.
+        The path of the checkpoint or of the file.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
@@ -35,10 +36,10 @@ def load_initial_weights(network: nn.Module, source: str | Path) -> Path:
             or infinite.
     """
     try:
-        path = checkpoint_in(local_path(source, "initial_weights"))
-        weights = network_weights(classifier_content(path)["state_dict"])
+        path, weights = _found(local_path(source, "initial_weights"))
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(str(error).replace("`checkpoint`", "`initial_weights`")) from error
+        message = str(error).replace("`checkpoint`", "`initial_weights`").replace("`weights`", "`initial_weights`")
+        raise type(error)(message) from error
     target, backbone = network, getattr(network, "backbone", None)
     if isinstance(backbone, nn.Module) and weights.keys() == backbone.state_dict().keys():
         target = backbone
@@ -50,3 +51,11 @@ def load_initial_weights(network: nn.Module, source: str | Path) -> Path:
     if broken := broken_weight(target, weights):
         raise ValueError(f"`initial_weights`: {path} is of a network that has diverged: {broken}; pass an earlier one")
     return path
+
+
+def _found(source: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The file of weights, and what it holds."""
+    if is_weights_file(source.name) and source.suffix != ".ckpt":
+        return source, saved_weights(source)
+    path = checkpoint_in(source)
+    return path, network_weights(classifier_content(path)["state_dict"])

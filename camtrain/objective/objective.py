@@ -277,7 +277,7 @@ class Objective(nn.Module):
         if starting:
             classification, _, found = self._measured(network, batch, starting)
             for name in starting:
-                self._record(name).note_start(classification, found.means[name])
+                self._record(name).note_start(classification, found.means[name], found.found[name].counted)
 
     def _term_steps(self, terms: BatchTerms, weights: dict[str, float]) -> dict[str, TermStep]:
         steps = {}

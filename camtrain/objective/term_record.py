@@ -18,8 +18,8 @@ class TermRecord(nn.Module):
 
         L_R = 1/(n p) Σ_{i counts} E_i
 
-    and each counted image has the same weight, whether 1 % or all of the images are annotated. Under DDP each process
-    keeps its own fraction, and all processes have the same size at the start.
+    and each counted image has the same weight, whether 1 % or all of the images are annotated. Under DDP the
+    fraction, and the size at the start, are those of all processes together.
     """
 
     seen: Tensor
@@ -38,11 +38,16 @@ class TermRecord(nn.Module):
     def see(self, counted: Tensor) -> None:
         """Add a training batch to the fraction of images that count.
 
+        Under DDP all processes call this in the same step.
+
         Args:
             counted: (N,) bool.
         """
-        self.seen = self.seen.to(counted.device) + len(counted)
-        self.counted = self.counted.to(counted.device) + counted.sum()
+        both = torch.stack([torch.full_like(counted, True).sum(), counted.sum()])
+        if in_several_processes():
+            torch.distributed.all_reduce(both)
+        self.seen = self.seen.to(counted.device) + both[0]
+        self.counted = self.counted.to(counted.device) + both[1]
 
     def training_values(self, penalty: Penalty) -> Tensor:
         """Add a training batch to the fraction of images that count, and divide its penalties by that fraction."""
@@ -62,15 +67,23 @@ class TermRecord(nn.Module):
         # Where all images count the factor is exactly 1.
         return values * (self.seen / self.counted.clamp(min=1)).to(values.dtype)
 
-    def note_start(self, classification: Tensor, regularization: Tensor) -> None:
+    def note_start(self, classification: Tensor, regularization: Tensor, counted: Tensor) -> None:
         """Add L_C and L_R of one step to their sizes at the start; a step whose L_R is not positive is ignored.
 
-        Under DDP all processes call this in the same step. Each notes the sum over those whose L_R is positive.
+        Under DDP all processes call this in the same step, and L_C and L_R are those of their images together.
+
+        Args:
+            classification: The mean over the images of this process.
+            regularization: The mean over those that count.
+            counted: (N,) bool, which images count.
         """
         both = torch.stack([classification.float(), regularization.float()])
-        both = torch.where(regularization > 0, both, torch.zeros_like(both))
         if in_several_processes():
+            numbers = torch.stack([torch.full_like(counted, True).sum(), counted.sum()])
+            both = both * numbers
             torch.distributed.all_reduce(both)
+            torch.distributed.all_reduce(numbers)
+            both = both / numbers.clamp(min=1)
         if not bool(both[1] > 0):
             return
         self.start_classification = self.start_classification.to(both.device) + both[0]

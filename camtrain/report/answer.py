@@ -11,17 +11,11 @@ from markupsafe import escape
 from camtrain.messages import folded
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
-from camtrain.report.score_columns import (
-    PREFIX,
-    SELECTION_PREFIX,
-    ScoreColumn,
-    gaining_scores,
-    leakage_scores,
-)
+from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
 from camtrain.report.sentences import Margins, answer_sentence, rule_sentence
 from camtrain.report.table import Table
-from camtrain.report.tables import points_table
-from camtrain.study import Study
+from camtrain.report.tables import choice_table, points_table
+from camtrain.study import EVALUATED, VALIDATED, Study
 
 # By the planned split. A study may train without a test; then accuracy is that of validation.
 _ACCURACIES = {"test": ("test/accuracy", "val/accuracy"), "val": ("val/accuracy",)}
@@ -67,6 +61,7 @@ class Answer:
         sentence: The answer in words.
         rule: The rule in words.
         on_validation: Whether the point was chosen by validation images, and `compared` is of test images.
+        choice: The points on the validation images that chose the best one; `None` if `compared` is what chose it.
     """
 
     best: PointComparison | None
@@ -76,6 +71,7 @@ class Answer:
     sentence: str
     rule: str
     on_validation: bool = False
+    choice: Table | None = None
 
     @cached_property
     def table(self) -> Table:
@@ -126,7 +122,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
         raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")
     accuracy = _accuracy(points, _ACCURACIES[split])
     scores = gaining_scores(points, rule.score)
-    compared = _compared(points, scores, accuracy, PREFIX)
+    compared = _compared(points, scores, accuracy, EVALUATED)
     # The images that choose must not be those that judge.
     selected = _selection(points, rule, compared) if split == "test" else None
     choosing = compared if selected is None else selected
@@ -136,6 +132,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     best = next((each for each in compared if chosen is not None and each.runs is chosen.runs), None)
     leaks = any(each.leakage.count for each in choosing)
     margins = Margins(rule.margin, rule.leakage_margin if leaks else None, selected is not None)
+    accuracy_of_choice = _accuracy(points, _ACCURACIES["val"])
     return Answer(
         best if best is not None and best.gain.mean > 0 else None,
         compared,
@@ -144,6 +141,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
         answer_sentence(best, compared, scores, margins, rule.score, choosing),
         rule_sentence(scores, margins, rule.score),
         selected is not None,
+        None if selected is None else choice_table(selected, accuracy_of_choice, chosen),
     )
 
 
@@ -170,10 +168,10 @@ def _selection(
 ) -> list[PointComparison] | None:
     """The comparisons on validation images; `None` if a point that can be reported lacks its scores on them."""
     try:
-        scores = gaining_scores(points, rule.score, SELECTION_PREFIX)
+        scores = gaining_scores(points, rule.score, VALIDATED)
     except ValueError:
         return None
     accuracy = _accuracy(points, _ACCURACIES["val"])
-    found = _compared(points, scores, accuracy, SELECTION_PREFIX)
+    found = _compared(points, scores, accuracy, VALIDATED)
     is_whole = all(not mine.obstacle or theirs.obstacle for mine, theirs in zip(found, reported, strict=True))
     return found if scores and is_whole else None

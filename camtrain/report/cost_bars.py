@@ -8,11 +8,9 @@ from textwrap import fill
 
 from matplotlib.figure import Figure
 
+from camtrain.report.costs import MEMORY, cost_with_unit, time_column, time_title
 from camtrain.report.figure_style import line_style
 from camtrain.report.point_comparison import PointComparison
-from camtrain.report.tables import cost_with_unit
-
-_PARTS = {"time per step": "train/seconds_per_step", "peak memory": "train/peak_memory"}
 
 
 def cost_bars(compared: Sequence[PointComparison], *, is_narrow: bool = False) -> Figure | None:
@@ -29,9 +27,10 @@ def cost_bars(compared: Sequence[PointComparison], *, is_narrow: bool = False) -
     labels = [each.runs.label for each in compared]
     width = 6.5 + 0.07 * max(map(len, labels))  # inches; a letter is 0.07
     figure = Figure(figsize=(width, 0.42 * len(compared) + 1.3), layout="constrained")
-    panels = figure.subplots(1, len(_PARTS), sharey=True)
+    parts = _parts(compared)
+    panels = figure.subplots(1, len(parts), sharey=True)
     drawn = False
-    for panel, (title, column) in zip(panels, _PARTS.items(), strict=True):
+    for panel, (title, column) in zip(panels, parts.items(), strict=True):
         for place, each in enumerate(compared):
             cost, base = each.runs.estimate(column), each.baseline.estimate(column)
             if not (cost.count and base.count and base.mean):
@@ -52,12 +51,18 @@ def cost_bars(compared: Sequence[PointComparison], *, is_narrow: bool = False) -
     return figure if drawn else None
 
 
+def _parts(compared: Sequence[PointComparison]) -> dict[str, str]:
+    """The column of each panel, by its title."""
+    time = time_column([each.runs for each in compared])
+    return {time_title(time): time, "peak memory": MEMORY}
+
+
 def _narrow(compared: Sequence[PointComparison]) -> Figure | None:
     """The bars one below the other, with the words of each in its label."""
     figure = Figure(figsize=(3.5, 2 * (0.2 * sum(2 + len(each.runs.label) // 24 for each in compared) + 0.9)))
     figure.set_layout_engine("constrained")
-    drawn = False
-    for panel, (title, column) in zip(figure.subplots(len(_PARTS), 1), _PARTS.items(), strict=True):
+    drawn, parts = False, _parts(compared)
+    for panel, (title, column) in zip(figure.subplots(len(parts), 1), parts.items(), strict=True):
         words = []
         for place, each in enumerate(compared):
             cost, base = each.runs.estimate(column), each.baseline.estimate(column)

@@ -122,7 +122,7 @@ def _shown_images(gallery: Gallery, columns: int) -> int:
 def _galleries(study: Study, points: Sequence[PointRuns]) -> tuple[int, list[tuple[str, Gallery]]]:
     """The seed for which most points have a gallery, and the label and gallery of each of these points."""
     best: tuple[int, list[tuple[str, Gallery]]] = (0, [])
-    for seed in study.plan.seeds:
+    for seed in dict.fromkeys(seed for runs in points for seed in runs.trials):
         found = []
         for runs in points:
             gallery = _gallery(study, runs.trials[seed]) if seed in runs.trials else None

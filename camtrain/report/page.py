@@ -87,6 +87,7 @@ def page(
         sections: The sections; those without figures are left out.
         tables: The tables, that of all points first.
     """
+    commands = dict.fromkeys([*study.commands, study.plan.command])
     environment = Environment(
         loader=PackageLoader("camtrain.report", "."),
         autoescape=True,
@@ -98,9 +99,9 @@ def page(
         name=printable(study.plan.name),
         unbroken=_unbroken,
         finished=sum(len(runs.rows) for runs in points),
-        planned_runs=len(study.trials),
+        planned_runs=len(study.reported),
         answer=answer,
-        on_test=_on_test(study, answer),
+        note=note_on_choice(study, answer),
         planned=_planned(study),
         sections=[section for section in sections if section.figures or section.maps],
         tables=[table for table in tables if not _has_points_as_columns(table)],
@@ -108,7 +109,7 @@ def page(
         is_best_named=tables[0].best is not None,
         commands=[
             # Of a study that somebody else made, no other command is shown to be copied.
-            *([shlex.join(study.plan.command)] if study.plan.command[:2] == ("camtrain", "ablate") else []),
+            *(shlex.join(words) for words in commands if words[:2] == ("camtrain", "ablate")),
             f"camtrain report {shlex.quote(str(study.folder))}",
         ],
         provenance=_provenance(points),
@@ -137,17 +138,40 @@ def _has_points_as_columns(table: Table) -> bool:
     return table.headings[0] != "point"
 
 
-def _on_test(study: Study, answer: Answer) -> bool:
-    """Whether the points were compared on test images."""
-    return answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
+def note_on_choice(study: Study, answer: Answer) -> str:
+    """That the test images chose the point that they judge, and why; empty if other images chose it."""
+    on_test = answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
+    if answer.on_validation or not on_test:
+        return ""
+    plan = study.plan
+    if plan.evaluation is None:
+        why = "no maps were scored"
+    elif plan.validation is None:
+        why = "no maps were scored on validation images"
+    else:
+        why = "not every point has these scores on validation images"
+    return (
+        f"Points were compared on the test images, since {why}. So take figures that you publish from other images, or "
+        "let `camtrain ablate` score validation images (`--num_validation_images`)."
+    )
 
 
 def _planned(study: Study) -> list[tuple[str, str]]:
     plan = study.plan
-    grid = [(short(axis.key), ", ".join(value_names(axis.values).values())) for axis in plan.axes]
+    values = {axis.key: list(axis.values) for axis in plan.axes}
+    for key in dict.fromkeys(key for trial in study.reported for key in trial.point):
+        values[key] = [trial.point[key] for trial in study.reported if key in trial.point]
+    grid = [(short(key), ", ".join(value_names(of_key).values())) for key, of_key in values.items()]
     scores = "none" if plan.evaluation is None else str(plan.evaluation)
-    seeds = ", ".join(map(str, plan.seeds))
-    return [("configuration", printable(plan.config)), *grid, ("seeds", seeds), ("scores of the maps", scores)]
+    chosen_by = [] if plan.validation is None else [("the point is chosen by", str(plan.validation))]
+    seeds = ", ".join(map(str, dict.fromkeys(trial.seed for trial in study.reported)))
+    return [
+        ("configuration", printable(plan.config)),
+        *grid,
+        ("seeds", seeds),
+        ("scores of the maps", scores),
+        *chosen_by,
+    ]
 
 
 def _provenance(points: Sequence[PointRuns]) -> list[tuple[str, str]]:

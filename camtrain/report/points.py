@@ -131,9 +131,9 @@ class PointRuns:
 
 
 def points_of(study: Study) -> list[PointRuns]:
-    """All points of the grid, in its order. A point without a finished run is included, since it may be a baseline."""
+    """All points of the study, in its order. A point without a finished run is included, since it may be a baseline."""
     grouped: dict[str, list[Trial]] = {}
-    for trial in study.trials:
+    for trial in study.reported:
         grouped.setdefault(value_key(dict(trial.point)), []).append(trial)
     points = [trials[0].point for trials in grouped.values()]
     keys = dict.fromkeys(key for point in points for key in point)

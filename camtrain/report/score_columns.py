@@ -9,11 +9,8 @@ from camtrain.evaluation import METRICS, EvaluationSettings
 from camtrain.messages import nearest_names
 from camtrain.methods import CONTROLS, SHUFFLED, TITLES, control_of, is_control, method_title
 from camtrain.report.points import PointRuns, number
+from camtrain.study import EVALUATED
 
-PREFIX = "evaluated/"
-"""Of the columns with the scores that are reported."""
-SELECTION_PREFIX = "validated/"
-"""Of the columns with the scores on validation images, by which the best point is chosen."""
 LEAKAGE = "map_leakage"
 """The metric for which the rule refuses points."""
 # `win` compares the methods of one network with each other, and says nothing about another network. Leakage is a limit
@@ -34,7 +31,7 @@ class ScoreColumn:
 
     metric: str
     method: str
-    prefix: str = PREFIX
+    prefix: str = EVALUATED
 
     @property
     def column(self) -> str:
@@ -75,7 +72,7 @@ class ScoreColumn:
         return "↑" if self.direction > 0 else "↓"
 
 
-def score_columns(points: Sequence[PointRuns], prefix: str = PREFIX) -> list[ScoreColumn]:
+def score_columns(points: Sequence[PointRuns], prefix: str = EVALUATED) -> list[ScoreColumn]:
     """The columns in which some run has a number, metric by metric in the order of `METRICS`.
 
     Args:
@@ -100,7 +97,7 @@ def score_columns(points: Sequence[PointRuns], prefix: str = PREFIX) -> list[Sco
     return sorted(found, key=lambda score: (order.index(score.metric), methods.index(score.method)))
 
 
-def gaining_scores(points: Sequence[PointRuns], chosen: str | None, prefix: str = PREFIX) -> list[ScoreColumn]:
+def gaining_scores(points: Sequence[PointRuns], chosen: str | None, prefix: str = EVALUATED) -> list[ScoreColumn]:
     """The scores whose mean is the gain.
 
     Args:
@@ -126,7 +123,7 @@ def gaining_scores(points: Sequence[PointRuns], chosen: str | None, prefix: str 
     return found
 
 
-def leakage_scores(points: Sequence[PointRuns], prefix: str = PREFIX) -> list[ScoreColumn]:
+def leakage_scores(points: Sequence[PointRuns], prefix: str = EVALUATED) -> list[ScoreColumn]:
     """The scores of leakage, one for each method; none if the study did not score it."""
     return [score for score in score_columns(points, prefix) if score.metric == LEAKAGE and not score.is_control]
 

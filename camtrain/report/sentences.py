@@ -168,8 +168,9 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
             f"there {what} changes by {in_points(best.gain)}. {_told_of_accuracy(best, margins.accuracy)}"
         )
     is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
-    told = [f"{best.runs.label} {'is best' if is_certain else 'leads, but may do so by chance'}: {_gains(best, what)}"]
-    told[0] += f" against {best.baseline.label}."
+    chosen_by, on_test = (", chosen by validation images,", "on test images ") if margins.on_validation else ("", "")
+    leads = "is best" if is_certain else "leads, but may do so by chance"
+    told = [f"{best.runs.label}{chosen_by} {leads}: {on_test}{_gains(best, what)} against {best.baseline.label}."]
     told.append(_told_of_accuracy(best, margins.accuracy))
     if best.beyond.count:
         told.append(f"Beyond the scores of control maps, the gain is {in_points(best.beyond)}.")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from camtrain.report.costs import MEMORY, cost_with_unit, time_column, time_title
 from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import Estimate, PointRuns
 from camtrain.report.score_columns import ScoreColumn, score_columns
 from camtrain.report.table import Table
-
-_TIME, _MEMORY = "train/seconds_per_step", "train/peak_memory"
 
 
 def points_table(
@@ -35,7 +34,8 @@ def points_table(
     headings += ["gain beyond control, points"] if has_control else []
     has_leakage = any(each.leakage.count for each in compared)
     headings += ["leakage, points"] if has_leakage else []
-    headings += ["time per step", "peak memory"]
+    time = time_column([each.runs for each in compared])
+    headings += [time_title(time), "peak memory"]
     stage = accuracy.partition("/")[0]
     rows = []
     for each in compared:
@@ -44,10 +44,30 @@ def points_table(
         gain = [_signed(each, len(scores)), _interval(each)] if scores else []
         gain += [_change(each, each.beyond)] if has_control else []
         gain += [_change(each, each.leakage)] if has_leakage else []
-        cost = [_ratio(each, _TIME), _ratio(each, _MEMORY)]
+        cost = [_ratio(each, time), _ratio(each, MEMORY)]
         rows.append([runs.label, str(len(runs.rows)), percent(runs.estimate(accuracy)), *losses, *gain, *cost])
     place = next((row for row, each in enumerate(compared) if each is best), None)
     return Table("All points, mean ± standard deviation over the seeds", headings, rows, place)
+
+
+def choice_table(selected: Sequence[PointComparison], accuracy: str, chosen: PointComparison | None) -> Table:
+    """All points on the validation images that choose the best one.
+
+    Args:
+        selected: All points with a finished run, by their scores on validation images.
+        accuracy: Column of the accuracy.
+        chosen: The point that was chosen, if one was.
+    """
+    headings = ["point", "accuracy, %", "change of accuracy, points", "gain of the maps, points", "95 % interval"]
+    has_leakage = any(each.leakage.count for each in selected)
+    headings += ["leakage, points"] if has_leakage else []
+    rows = []
+    for each in selected:
+        gain = [_change(each, each.accuracy), _change(each, each.gain), _interval(each)]
+        leakage = [_change(each, each.leakage)] if has_leakage else []
+        rows.append([each.runs.label, percent(each.runs.estimate(accuracy)), *gain, *leakage])
+    place = next((row for row, each in enumerate(selected) if each is chosen), None)
+    return Table("The choice: all points on validation images", headings, rows, place)
 
 
 def score_table(points: Sequence[PointRuns], best: int | None) -> Table | None:
@@ -115,13 +135,3 @@ def _ratio(each: PointComparison, column: str) -> str:
         return "–"
     shown_cost = cost_with_unit(mine.mean, column)
     return f"1 ({shown_cost})" if each.is_baseline else f"{mine.mean / theirs.mean:.2f} × ({shown_cost})"
-
-
-def cost_with_unit(value: float, column: str) -> str:
-    """A time in seconds, or a memory in MiB, by its column.
-
-    Example:
-        >>> cost_with_unit(0.2113, _TIME), cost_with_unit(930.4, _MEMORY)
-        ('0.211 s', '930 MiB')
-    """
-    return f"{value:.0f} MiB" if column == _MEMORY else f"{value:.3g} s"

@@ -14,9 +14,10 @@ from camtrain.methods import method_title
 from camtrain.pictures import MAP_COLORS, OUTLINES
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
+from camtrain.report.costs import time_column, time_note
 from camtrain.report.figure_style import report_style, svg_of, write_figure
 from camtrain.report.map_sheets import MapSheets, map_sheets
-from camtrain.report.page import PageFigure, PageMaps, Section, page
+from camtrain.report.page import PageFigure, PageMaps, Section, note_on_choice, page
 from camtrain.report.pareto_plane import pareto_plane
 from camtrain.report.points import PointRuns
 from camtrain.report.removal_curves import removal_curves
@@ -34,7 +35,7 @@ class Report:
         page: The path of `report.html`.
         answer: The answer in a sentence.
         table: The table of all points, with a line for each.
-        notes: What the figures leave out, a sentence each.
+        notes: What to know of the answer, and what the figures leave out.
         pictures: The paths of the figures as PNG.
         points: The same table, which prints as wide as the terminal.
     """
@@ -67,8 +68,9 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
     folder = check_inside(study.folder / "figures", study.folder)
     answer = answer_of(study, rule)
     points = [each.runs for each in answer.compared]
+    choice = [] if answer.choice is None else [answer.choice]
     scores = score_table(points, answer.table.best)
-    tables = [answer.table, *([] if scores is None else [scores])]
+    tables = [answer.table, *choice, *([] if scores is None else [scores])]
     with report_style():
         sheets = map_sheets(study, points, folder)
         sections = _sections(study, points, answer, sheets, folder)
@@ -79,7 +81,8 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
     drawn = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
     pictures = [*drawn, *sheets.paths.values()]
-    notes = [sheets.note] if sheets.note else []
+    of_choice = note_on_choice(study, answer) if answer.scores else ""
+    notes = [note for note in (of_choice, sheets.note) if note]
     return Report(path, answer.sentence, answer.table.plain(), notes, pictures, answer.table)
 
 
@@ -119,8 +122,7 @@ def _sections(
         "cost_bars",
         lambda is_narrow: cost_bars(answer.compared, is_narrow=is_narrow),
         "Time of a training step and peak memory, divided by the baseline's",
-        "Time: median over the steps of the last epoch; runs that share a machine slow each other down. Memory: the "
-        "peak since the run began.",
+        f"{time_note(time_column(points))} Memory: the peak since the run began.",
     )
     maps = [PageMaps(_maps_of(method), rows) for method, rows in sheets.rows.items()]
     return [

@@ -7,13 +7,16 @@ from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.stopped import TrainingStoppedError
 from camtrain.runs.training_cli import TrainingCLI
 from camtrain.runs.training_end import TrainingEnd, training_end
+from camtrain.runs.training_progress import PROGRESS_FILE, TrainingProgress
 
 __all__ = [
     "NOT_OF_TRAINING",
+    "PROGRESS_FILE",
     "ConfigResolver",
     "RunSettings",
     "TrainingCLI",
     "TrainingEnd",
+    "TrainingProgress",
     "TrainingStoppedError",
     "fit",
     "is_first_process",

@@ -8,11 +8,12 @@ import json
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from torch import nn
 
 from camtrain.runs.made_trainer import check_trainer, quietly
 from camtrain.runs.run_settings import RunSettings
@@ -28,12 +29,15 @@ class ConfigResolver(TrainingCLI):
 
     Args:
         config: The path of a configuration.
+        check_network: Called with the network of each point that is checked; it raises a ValueError if the network
+            does not fit what is planned. `None` checks nothing more.
 
     Raises:
         ValueError: If the configuration is wrong.
     """
 
-    def __init__(self, config: str | Path) -> None:
+    def __init__(self, config: str | Path, check_network: Callable[[nn.Module], None] | None = None) -> None:
+        self._check_network = check_network
         self._words = ["fit", "--config", str(config)]
         self._checked: list[Any] = []
         with warnings.catch_warnings(), _errors_instead_of_exits():
@@ -71,7 +75,10 @@ class ConfigResolver(TrainingCLI):
             check_trainer(trainer)
         if made not in self._checked:
             with quietly(), contextlib.suppress(OSError, ImportError, RuntimeError):
-                self.parser.instantiate_classes(parsed)["fit"]["model"].configure_optimizers()
+                model = self.parser.instantiate_classes(parsed)["fit"]["model"]
+                model.configure_optimizers()
+                if self._check_network is not None:
+                    self._check_network(model.network)
         self._checked += [trainer, made]
 
     def _parsed(self, point: Mapping[str, Any], seed: int) -> Namespace:
@@ -118,6 +125,8 @@ def _errors_instead_of_exits(argument: str = "config", *keys: str) -> Iterator[N
         with contextlib.redirect_stderr(printed):
             yield
     except WrongArgumentsError as error:
-        where = f" {', '.join(keys)}:" if keys else ""
-        raise ValueError(f"`{argument}`:{where} {error.message}") from error
+        is_named = any(error.message.startswith((f"--{key}:", f"--{key}.")) for key in keys)
+        where = "" if is_named or not keys else f"{', '.join(keys)}: "
+        said = error.message.removeprefix("--") if is_named else error.message
+        raise ValueError(f"`{argument}`: {where}{said}") from error
     sys.stderr.write(printed.getvalue())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from camtrain.files import write_whole
 from camtrain.runs.stopped import TrainingStoppedError
 
 _BEFORE_THE_START = {"config.yaml", "hparams.yaml"}
@@ -61,7 +62,7 @@ def _has_results(path: Path) -> bool:
 
 def _write_traceback(path: Path, error: Exception) -> None:
     try:
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        write_whole(path, "".join(traceback.format_exception(error)))
     except OSError:  # the disk may be what failed
         return
     error.add_note(f"The traceback is in {path}")

@@ -13,7 +13,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from camtrain.files import set_aside, write_whole
+from camtrain.files import named_if_unwritable, set_aside, write_whole
 from camtrain.messages import CamtrainWarning
 
 Row = Mapping[str, Any]
@@ -43,8 +43,9 @@ class MetricsTable(CSVLogger):
     def experiment(self) -> _TableWriter:
         """The writer of the file; in other processes than the first, one that does nothing."""
         if self._experiment is None:
-            Path(self.root_dir).mkdir(parents=True, exist_ok=True)
-            self._experiment = _TableWriter(self.log_dir)
+            with named_if_unwritable(self.path):
+                Path(self.root_dir).mkdir(parents=True, exist_ok=True)
+                self._experiment = _TableWriter(self.log_dir)
         return self._experiment  # type: ignore[return-value]
 
     @property

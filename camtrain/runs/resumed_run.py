@@ -121,11 +121,14 @@ def _good_content(path: Path, lost: list[str]) -> dict[str, Any]:
         content = checkpoint_content(path)
         if not content:
             raise ValueError("it is no checkpoint")
+        missing = [key for key in _NEEDED if key not in content]
+        if missing and path.name in (LAST, PREVIOUS):  # the others may be of weights alone
+            raise ValueError(f"it has no {missing[0]!r}, without which a training cannot go on")
     except (ValueError, OSError) as error:
         reason = str(error).removeprefix("`checkpoint`: ").partition(";")[0]
         lost.append(f"{path} is damaged ({reason}) and kept as {_aside(path)}")
         return {}
-    return content if all(key in content for key in _NEEDED) else {}
+    return {} if missing else content
 
 
 def _aside(path: Path) -> str:

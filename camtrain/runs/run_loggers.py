@@ -38,6 +38,7 @@ def run_loggers(settings: RunSettings, name: str, resumed: ResumedRun | None = N
         project=settings.project,
         group=settings.group,
         tags=settings.tags,
+        notes=settings.notes,
         settings=wandb.Settings(quiet=True),  # the last thing on the screen is the table of scores
     )
     if resumed:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from camtrain.files import local_folder
+
 _LONGEST_NAME = 200  # file systems take 255 bytes, W&B and Lightning add to the name
 
 
@@ -22,13 +24,14 @@ class RunSettings:
         project: W&B's project.
         group: W&B's group, such as the study that the run belongs to.
         tags: W&B's tags.
+        notes: W&B's notes, such as what is tried in this run.
         test: True if `fit` ends with the scores of its best checkpoint on the test set.
         resume: True resumes the newest run of this name from its last checkpoint, as if it had not been stopped, or
             from the newest good one if that is damaged. Network, data and seed must match those of the run. Without a
             checkpoint a new run starts.
 
     Raises:
-        ValueError: If the name leads out of the folder.
+        ValueError: If the folder is a file, or the name leads out of it.
     """
 
     folder: str = "runs"
@@ -37,10 +40,12 @@ class RunSettings:
     project: str = "camtrain"
     group: str | None = None
     tags: list[str] = field(default_factory=list)
+    notes: str | None = None
     test: bool = True
     resume: bool = False
 
     def __post_init__(self) -> None:
+        local_folder(self.folder, "run.folder")
         if self.name is not None:
             check_run_name(self.name)
 

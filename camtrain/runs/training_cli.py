@@ -20,8 +20,10 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 import camtrain.data  # noqa: F401  its classes can be named without their module
 from camtrain.callbacks import (
+    BestCheckpoint,
     CAMLogger,
     FaithfulnessScores,
+    ImageTable,
     LocalizationScores,
     LostCheckpoints,
     MovedCheckpoints,
@@ -49,6 +51,7 @@ from camtrain.runs.table_keeper import TableKeeper
 from camtrain.runs.trainer_settings import check_trainer_settings
 from camtrain.runs.training_end import EndRecorder, TrainingEnd
 from camtrain.runs.training_parser import TrainingParser, config_files
+from camtrain.runs.training_progress import progress_writers
 from camtrain.runs.unknown_monitor import unknown_monitor
 
 
@@ -115,6 +118,7 @@ class TrainingCLI(LightningCLI):
                     LostCheckpoints(),
                     TableKeeper(),
                     self._end,
+                    *progress_writers(),
                     _last_checkpoint(),
                 ]
             },
@@ -125,6 +129,7 @@ class TrainingCLI(LightningCLI):
         """With the option that all commands have."""
         parser = super().init_parser(**kwargs)
         parser.add_argument("--debug", action=_Explained, help=DEBUG_HELP)
+        parser.add_argument("--help_all", action=_WholeHelp, help="Show all options and exit.")
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -133,7 +138,8 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(CAMLogger, "cam_logger")
         parser.add_lightning_class_args(LocalizationScores, "localization_scores")
         parser.add_lightning_class_args(FaithfulnessScores, "faithfulness_scores")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ImageTable, "image_table")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {
                 # They take 2 num_steps passes for each image: on a processor more than a small data set's training.
@@ -186,7 +192,7 @@ class TrainingCLI(LightningCLI):
     def _about_checkpoint(self, message: str) -> str:
         """A message with the option by which the checkpoint was given."""
         option = "--run.resume" if self._resumed else "--ckpt_path"
-        return message.replace("`checkpoint`", option).replace("`ckpt_path`", option)
+        return message.replace("`checkpoint`", option).replace("`ckpt_path`", option).replace("`config`", "--config")
 
     def _check_settings(self, config: Any) -> None:
         """Check what needs neither network nor data."""
@@ -316,6 +322,15 @@ class _Explained(Action):
 
     def __call__(self, *_: Any) -> None:
         """Nothing."""
+
+
+class _WholeHelp(_Explained):
+    """The help with all options."""
+
+    def __call__(self, parser: Any, *_: Any) -> None:
+        """Print it and exit."""
+        print(parser.whole_help())
+        parser.exit()
 
 
 def _last_checkpoint() -> ModelCheckpoint:

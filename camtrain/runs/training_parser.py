@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from argparse import ArgumentParser
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from inspect import isabstract
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
@@ -16,9 +18,11 @@ from jsonargparse import get_loader, set_loader
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.cli import LightningArgumentParser
 
-from camtrain.files import check_unique_keys, check_yaml_size
-from camtrain.messages import debugging, parser_message
+from camtrain.files import check_unique_keys, check_yaml_size, path_from_here
+from camtrain.messages import debugging, empty_word, parser_message
+from camtrain.runs.training_help import TrainingHelp, all_options, describe_class, is_shortened, what_people_set
 
+_SUBCOMMANDS = ("fit", "validate", "test", "predict")
 _MODE = "omegaconf+"
 _FILE: ContextVar[str | None] = ContextVar("file", default=None)
 
@@ -35,10 +39,28 @@ class TrainingParser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         set_loader(_MODE, _loaded, (yaml.YAMLError,))
-        super().__init__(*args, **{"prog": "camtrain", "allow_abbrev": False, "parser_mode": _MODE, **options})
+        own = {"prog": "camtrain", "allow_abbrev": False, "parser_mode": _MODE, "formatter_class": TrainingHelp}
+        super().__init__(*args, **{**own, **options})
+
+    def format_help(self, *args: Any) -> str:
+        """The help: of a subcommand what people set, of a class also what it does."""
+        if not is_shortened(self):
+            describe_class(self)
+            return super().format_help(*args)
+        with what_people_set(self):
+            return super().format_help()
+
+    def whole_help(self) -> str:
+        """The help of a subcommand with all options."""
+        with all_options(self):
+            return super().format_help()
 
     def parse_args(self, *args: Any, **options: Any) -> Any:
         """Parse words; jsonargparse itself lets errors of values and of files pass."""
+        words = args[0] if args else options.get("args")
+        self.args = list(sys.argv[1:] if words is None else words)
+        if empty := empty_word(self.args):
+            self.error(empty)
         try:
             return super().parse_args(*args, **options)
         except (ValueError, OSError, OmegaConfBaseException, yaml.YAMLError, RecursionError) as error:
@@ -50,9 +72,7 @@ class TrainingParser(LightningArgumentParser):
             try:
                 return super().parse_path(path, *args, **options)
             except UnicodeDecodeError as error:
-                self.error(
-                    f"expected a configuration in YAML, got a file that is no UTF-8 text ({error.reason})", error
-                )
+                self.error(f"expected a configuration in YAML, got {_kind_of(Path(str(path)), error)}", error)
             except OSError as error:
                 self.error(f"it cannot be read: {error.strerror or error}", error)
 
@@ -76,12 +96,15 @@ class TrainingParser(LightningArgumentParser):
             super().error(message, ex)
         if debugging() and ex is not None:
             traceback.print_exception(ex)
-        parser: Any = getattr(ex, "subcommand_parser", None) or self
+        parser: Any = getattr(ex, "subcommand_parser", None) or _parser_of_words(self)
+        message = re.sub(rf"\b(?:{'|'.join(_SUBCOMMANDS)})\.(?=[a-z])", "", message)
         options = [option for action in parser._actions for option in action.option_strings]
         said = parser_message(message, options, parser.class_names, _FILE.get() or _files_with_the_key(parser, message))
+        if said.endswith(", and not given") and not config_files(getattr(self, "args", ())):
+            said += "; --config FILE is a configuration that has them"
         program = parser.prog.replace(" [options]", "")
         print(f"{program}: error: {said}", file=sys.stderr)
-        print(f"`{program} --help` explains all options", file=sys.stderr)
+        print(f"`{program} --help` explains the options", file=sys.stderr)
         raise WrongArgumentsError(said) from ex
 
     def class_names(self, key: str) -> list[str]:
@@ -90,6 +113,12 @@ class TrainingParser(LightningArgumentParser):
         bases = list(_classes(getattr(action, "_typehint", None)))
         names = {each.__name__ for base in bases for each in _subclasses(base) if not isabstract(each)}
         return sorted(name for name in names if not name.startswith("_"))
+
+
+def _parser_of_words(parser: TrainingParser) -> Any:
+    """The parser of the subcommand that the words name; the parser above it checks the whole."""
+    parsers = getattr(parser._subcommands_action, "_name_parser_map", {})
+    return next((parsers[word] for word in getattr(parser, "args", ()) if word in parsers), parser)
 
 
 def config_files(words: Sequence[str]) -> list[str]:
@@ -105,6 +134,15 @@ def _files_with_the_key(parser: Any, message: str) -> str | None:
     if not message.startswith(("Subcommand ", "Option ")):
         return None
     return ", ".join(config_files(getattr(parser, "args", ()))) or None
+
+
+def _kind_of(path: Path, error: UnicodeDecodeError) -> str:
+    """What a file is that is no text; a checkpoint that was taken for a configuration is likely."""
+    if path.suffix != ".ckpt":
+        return f"a file that is no UTF-8 text ({error.reason})"
+    beside = path.absolute().parents[1] / "config.yaml"
+    own = f"; the configuration of its run is {path_from_here(beside)}" if beside.is_file() else ""
+    return f"a checkpoint, which `camtrain fit` takes as --ckpt_path{own}"
 
 
 class WrongArgumentsError(SystemExit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -116,7 +117,14 @@ def _opened(start: Callable[..., Any], init: Mapping[str, Any], limit: float, pa
 
 
 def _guarded(run: Any, complete: str) -> GuardedRun:
+    _keep_log_errors_quiet()
     return GuardedRun(run, Guard(f"the run goes on, and {complete}; `{_upload(run)}` uploads what W&B has"))
+
+
+def _keep_log_errors_quiet() -> None:
+    """Keep `logging` from printing a traceback for each line that W&B cannot write to its own log."""
+    for handler in logging.getLogger("wandb").handlers:
+        handler.handleError = lambda record: None  # type: ignore[method-assign]
 
 
 def _upload(run: Any) -> str:

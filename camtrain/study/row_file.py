@@ -9,8 +9,8 @@ from typing import Any
 from camtrain.files import SEAL, DamagedFileError, is_plain_name, read_sealed, write_sealed
 
 Entry = dict[str, Any]
-"""What `row.json` holds: `hash` of the trial; `evaluation`, `test` and `keys` of the plan that it was run by; `row`,
-the result by column; `files`, the hashes of the files of its evaluation."""
+"""What `row.json` holds: `hash` of the trial; `evaluation`, `validation`, `test` and `keys` of the plan that it was run
+by; `row`, the result by column; `files`, the hashes of the files of its evaluation."""
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "hash": (str,),

@@ -7,10 +7,11 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from camtrain.evaluation import evaluation_files
+from camtrain.evaluation import EvaluationPlan, evaluation_files
 from camtrain.files import (
     DamagedFileError,
     check_inside,
@@ -25,7 +26,9 @@ from camtrain.files import (
 from camtrain.messages import CamtrainWarning
 from camtrain.study.config_file import read_config, write_config
 from camtrain.study.evaluation_words import evaluation_hash
+from camtrain.study.merged_grids import in_grid_order
 from camtrain.study.row_file import Entry, is_half_trained, read_entry, write_entry
+from camtrain.study.score_prefixes import VALIDATED
 from camtrain.study.study_file import (
     MADE_AGAIN,
     TrialEntry,
@@ -33,7 +36,7 @@ from camtrain.study.study_file import (
     warn_of_damage,
     write_study_content,
 )
-from camtrain.study.study_plan import StudyPlan, evaluation_from_json
+from camtrain.study.study_plan import StudyPlan, evaluation_as_json, evaluation_from_json
 from camtrain.study.trial import Trial
 
 Row = dict[str, Any]
@@ -49,10 +52,10 @@ class Study:
         study.json               what is run: the plan and its trials
         results.csv              a row for each finished trial
         trials/<name>/           config.yaml, plan.json, trial.log, row.json; version_<k>/, the run; evaluated_<hash>/,
-                                 the files of `camtrain.evaluate`
+                                 the files of `camtrain.evaluate`; validated_<hash>/, those of validation images
 
     A trial is known by its whole configuration. A new plan takes over the trials that it shares with an earlier one, in
-    the folders that they have. The others stay in `trials` and are not in the table.
+    the folders that they have. The others stay in `trials`; those that belong to the study are in its table as well.
 
     A file that is damaged is set aside as `<name>.damaged`, and a `CamtrainWarning` says so. `study.json` is made again
     from its copy, `.study.json`. A trial without its `row.json` is not finished.
@@ -61,12 +64,24 @@ class Study:
         folder: The folder of the study.
         plan: What is run.
         trials: The runs; of two with the same configuration one is kept.
+        earlier: Runs of earlier plans, which are reported if they are finished, and not run.
+        commands: The words that were typed for these.
     """
 
-    def __init__(self, folder: Path, plan: StudyPlan, trials: Sequence[Trial]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: StudyPlan,
+        trials: Sequence[Trial],
+        earlier: Sequence[Trial] = (),
+        commands: Sequence[tuple[str, ...]] = (),
+    ) -> None:
         self.folder = folder
         self.plan = plan
         self.trials = list({trial.hash: trial for trial in trials}.values())
+        known = {trial.hash for trial in self.trials}
+        self.earlier = [trial for trial in earlier if trial.hash not in known]
+        self.commands = list(commands)
         self._names: dict[str, str] = {}
         self._checked: set[Path] = set()
 
@@ -81,10 +96,54 @@ class Study:
         Warns:
             CamtrainWarning: If a file is damaged or gone.
         """
-        plan, entries = study_content(folder)
-        study = cls(folder, plan, [_trial_of(folder, each) for each in entries])
-        study._names |= {each["hash"]: each["name"] for each in entries if each["hash"]}
+        found = study_content(folder)
+        trials, earlier = ([_trial_of(folder, each) for each in entries] for entries in (found.trials, found.earlier))
+        study = cls(folder, found.plan, trials, earlier, found.commands)
+        study._names |= {each["hash"]: each["name"] for each in (*found.trials, *found.earlier) if each["hash"]}
         return study
+
+    def without_earlier(self) -> Study:
+        """The study of the present plan alone, in points of the keys that differ in it."""
+        axes = self.plan.axes
+        varying = {axis.key for axis in axes if len(axis.values) > 1} or {axis.key for axis in axes}
+        trials = [
+            replace(trial, point={key: value for key, value in trial.point.items() if key in varying})
+            for trial in self.trials
+        ]
+        return Study(self.folder, self.plan, trials)
+
+    @property
+    def reported(self) -> list[Trial]:
+        """The trials of the plan, and those of earlier plans that are finished, as one grid would have them."""
+        return in_grid_order(self.trials, [trial for trial in self.earlier if self.row(trial) is not None])
+
+    @staticmethod
+    def trials_in(folder: Path) -> list[Trial]:
+        """All trials of a folder whose configurations are whole: those planned before, and those that are finished."""
+        try:
+            content = study_content(folder)
+            known = {each["name"]: each for each in (*content.trials, *content.earlier)}
+        except (FileNotFoundError, ValueError):
+            known = {}
+        found = []
+        for path in sorted(folder.glob("trials/*/config.yaml")):
+            try:
+                entry = known.get(path.parent.name) or _entry_of_row(path.parent)
+                trial = Trial(entry["point"], entry["seed"], read_config(path))
+            except (FileNotFoundError, DamagedFileError):
+                continue
+            if entry["hash"] in ("", trial.hash):
+                found.append(trial)
+        return found
+
+    @staticmethod
+    def commands_in(folder: Path) -> list[tuple[str, ...]]:
+        """The words that were typed for all trials of a folder, call by call."""
+        try:
+            found = study_content(folder)
+        except (FileNotFoundError, ValueError):
+            return []
+        return list(dict.fromkeys(words for words in (*found.commands, found.plan.command) if words))
 
     @staticmethod
     def plan_in(folder: Path) -> StudyPlan:
@@ -94,18 +153,25 @@ class Study:
             FileNotFoundError: If there is none.
             ValueError: If its file is damaged, and the copy of it too.
         """
-        return study_content(folder)[0]
+        return study_content(folder).plan
 
     def write(self) -> None:
         """Write the plan, and the resolved configuration of each trial."""
         for trial in self.trials:
             if not trial.known_hash:
                 write_config(self.folder_of(trial) / "config.yaml", trial.config)
-        trials = [
-            {"name": self.folder_of(trial).name, "hash": trial.hash, "seed": trial.seed, "point": dict(trial.point)}
-            for trial in self.trials
-        ]
-        write_study_content(self.folder, {"plan": self.plan.as_json(), "trials": trials})
+        trials, earlier = (
+            [
+                {"name": self.folder_of(trial).name, "hash": trial.hash, "seed": trial.seed, "point": dict(trial.point)}
+                for trial in some
+            ]
+            for some in (self.trials, self.earlier)
+        )
+        commands = [list(words) for words in self.commands if words != self.plan.command]
+        content = {"plan": self.plan.as_json(), "trials": trials}
+        if earlier:  # without them the file is that of an earlier version
+            content |= {"earlier": earlier, "commands": commands}
+        write_study_content(self.folder, content)
 
     def folder_of(self, trial: Trial) -> Path:
         """The folder of a trial; its name comes from the grid that ran the trial first.
@@ -137,9 +203,14 @@ class Study:
         name = f"evaluated_{evaluation_hash(self._evaluation_as_written(trial))}"
         return check_inside(self.folder_of(trial) / name, self.folder)
 
+    def validation_of(self, trial: Trial) -> Path:
+        """The folder with the scores of a trial's maps on validation images."""
+        name = f"validated_{evaluation_hash(evaluation_as_json(self.plan.validation))}"
+        return check_inside(self.folder_of(trial) / name, self.folder)
+
     def _evaluation_as_written(self, trial: Trial) -> Any:
         """The evaluation of a trial as its entry has it, perhaps in the words of an earlier version."""
-        planned: Any = None if self.plan.evaluation is None else self.plan.evaluation.as_json()
+        planned: Any = evaluation_as_json(self.plan.evaluation)
         return planned if self.row(trial) is None else (self._entry(trial) or {}).get("evaluation", planned)
 
     def trial_named(self, name: str) -> Trial:
@@ -148,7 +219,7 @@ class Study:
         Raises:
             KeyError: If there is none.
         """
-        for trial in self.trials:
+        for trial in (*self.trials, *self.earlier):
             if name in (trial.name, self.folder_of(trial).name):
                 return trial
         raise KeyError(f"no trial of {self.folder} is called {name!r}")
@@ -190,7 +261,8 @@ class Study:
     def row(self, trial: Trial) -> Row | None:
         """The result of a finished trial; `None` if it is not finished, or was scored by another plan.
 
-        It has the values of the present grid, which may be another one than that in which it was run.
+        It has the values of the present grid, which may be another one than that in which it was run, and scores on
+        validation images only if they are planned.
 
         Warns:
             CamtrainWarning: If its file is damaged; it is set aside, and the trial is not finished.
@@ -199,19 +271,20 @@ class Study:
         # A first version had no "keys"; its columns of validation meant another checkpoint, so it is entered again.
         if found is None or "keys" not in found or found["hash"] != trial.hash:
             return None
-        if not self._is_planned(found["evaluation"]) or (self.plan.test and not found["test"]):
+        if not _is_plan(self.plan.evaluation, found["evaluation"]) or (self.plan.test and not found["test"]):
+            return None
+        chooses = self.plan.validation is not None
+        if chooses and not _is_plan(self.plan.validation, found.get("validation")):
             return None
         if self.plan.test and is_half_trained(found):
             return None
         known = {*_FIRST_COLUMNS, *found["keys"]}
-        scores = {column: value for column, value in found["row"].items() if column not in known}
+        scores = {
+            column: value
+            for column, value in found["row"].items()
+            if column not in known and (chooses or not column.startswith(VALIDATED))
+        }
         return {**self._first(trial), **scores}
-
-    def _is_planned(self, evaluation: Any) -> bool:
-        try:
-            return evaluation_from_json(evaluation) == self.plan.evaluation
-        except (ValueError, TypeError, KeyError, AttributeError, SystemExit):  # of a version with other scores
-            return False
 
     def _entry(self, trial: Trial) -> Entry | None:
         path = self.folder_of(trial) / "row.json"
@@ -225,7 +298,7 @@ class Study:
 
     def half_trained(self) -> list[str]:
         """The names of trials that an earlier version finished although their training may have been stopped."""
-        entries = {self.folder_of(trial).name: self._entry(trial) for trial in self.trials}
+        entries = {self.folder_of(trial).name: self._entry(trial) for trial in (*self.trials, *self.earlier)}
         return [name for name, found in entries.items() if self.plan.test and found and is_half_trained(found)]
 
     def lost_files(self, trial: Trial) -> list[str]:
@@ -261,7 +334,13 @@ class Study:
     def write_row(self, trial: Trial, scores: Mapping[str, Any]) -> None:
         """Enter the result of a trial whose training reached its end, which finishes it."""
         evaluation = self._evaluation_as_written(trial)
-        planned = {"evaluation": evaluation, "test": self.plan.test, "keys": list(trial.point)}
+        validation = evaluation_as_json(self.plan.validation)
+        planned = {
+            "evaluation": evaluation,
+            "validation": validation,
+            "test": self.plan.test,
+            "keys": list(trial.point),
+        }
         folder = self.evaluation_of(trial)
         files = {name: file_hash(folder / name) for name in evaluation_files(folder)}
         row = {**self._first(trial), **scores}
@@ -269,11 +348,11 @@ class Study:
 
     def rows(self) -> list[Row]:
         """The rows of all finished trials, in the order of the grid."""
-        return [row for trial in self.trials if (row := self.row(trial)) is not None]
+        return [row for trial in self.reported if (row := self.row(trial)) is not None]
 
     def others(self) -> list[str]:
-        """The names of finished trials in the folder that are not part of the plan."""
-        names = {self.folder_of(trial).name for trial in self.trials}
+        """The names of finished trials in the folder that are not reported: of another configuration, or scores."""
+        names = {self.folder_of(trial).name for trial in self.reported}
         return sorted(
             path.parent.name for path in self.folder.glob("trials/*/row.json") if path.parent.name not in names
         )
@@ -281,7 +360,7 @@ class Study:
     def write_results(self) -> Path:
         """Write `results.csv`: a row for each finished trial."""
         rows = self.rows()
-        keys = list(dict.fromkeys(key for trial in self.trials for key in trial.point))
+        keys = list(dict.fromkeys(key for trial in self.reported for key in trial.point))
         rest = sorted({column for row in rows for column in row} - {*_FIRST_COLUMNS, *keys})
         text = io.StringIO()
         columns = [*_FIRST_COLUMNS, *keys, *rest]
@@ -291,6 +370,23 @@ class Study:
         path = self.folder / "results.csv"
         write_whole(path, text.getvalue())
         return path
+
+
+def _entry_of_row(folder: Path) -> TrialEntry:
+    """A trial as its own row has it."""
+    found = read_entry(folder / "row.json")
+    row, keys = found["row"], found.get("keys", [])
+    if not all(key in row for key in ("seed", *keys)):
+        raise DamagedFileError(folder / "row.json", "it has no seed, or no value of a key")
+    return {"name": folder.name, "hash": found["hash"], "seed": row["seed"], "point": {key: row[key] for key in keys}}
+
+
+def _is_plan(planned: EvaluationPlan | None, written: Any) -> bool:
+    """Whether an evaluation, as an entry has it, is the one that is planned."""
+    try:
+        return evaluation_from_json(written) == planned
+    except (ValueError, TypeError, KeyError, AttributeError, SystemExit):  # of a version with other scores
+        return False
 
 
 def _trial_of(folder: Path, entry: TrialEntry) -> Trial:

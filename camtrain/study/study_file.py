@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from camtrain.files import SEAL, DamagedFileError, is_plain_name, read_sealed, said_aside, write_sealed
+from camtrain.files import SEAL, DamagedFileError, is_plain_name, local_folder, read_sealed, said_aside, write_sealed
 from camtrain.messages import CamtrainWarning
 from camtrain.study.study_plan import StudyPlan
 
@@ -44,16 +45,35 @@ def write_study_content(folder: Path, content: Mapping[str, Any]) -> None:
         write_sealed(folder / name, content)
 
 
-def study_content(folder: Path) -> tuple[StudyPlan, list[TrialEntry]]:
-    """The plan and the trials of the study that a folder holds.
+@dataclass(frozen=True)
+class StudyContent:
+    """What the file of a study holds.
+
+    Attributes:
+        plan: What is run.
+        trials: The trials of the plan.
+        earlier: The trials of earlier plans that belong to the study.
+        commands: The words that were typed for these.
+    """
+
+    plan: StudyPlan
+    trials: list[TrialEntry]
+    earlier: list[TrialEntry]
+    commands: list[tuple[str, ...]]
+
+
+def study_content(folder: Path) -> StudyContent:
+    """What the file of the study that a folder holds says.
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If its file is damaged, and the copy of it too, or both are of a version that is not known.
+        ValueError: If its file is damaged, and the copy of it too, or both are of a version that is not known; or if
+            it is no folder.
 
     Warns:
         CamtrainWarning: If the file is gone or damaged, and was made again from its copy.
     """
+    folder = local_folder(folder, "folder")
     path, copy = folder / STUDY, folder / _COPY
     try:
         return _read(path)
@@ -88,18 +108,26 @@ def warn_of_damage(error: DamagedFileError, what_now: str) -> None:
     warnings.warn(f"{said_aside(error)}; {what_now}", CamtrainWarning, stacklevel=4)
 
 
-def _read(path: Path) -> tuple[StudyPlan, list[TrialEntry]]:
+def _read(path: Path) -> StudyContent:
     found = read_sealed(path)
     try:
         # Earlier versions called the plan what was asked.
-        plan = StudyPlan.from_json(found["plan"] if "plan" in found else found["asked"])
-        return plan, [_entry(each) for each in found["trials"]]
+        plan = StudyPlan.from_json(found["asked"] if "asked" in found else found["plan"])
+        trials = [_entry(each) for each in found["trials"]]
+        earlier = [_entry(each) for each in found.get("earlier", [])]
+        return StudyContent(plan, trials, earlier, _commands(found.get("commands", [])))
     except (KeyError, TypeError, AttributeError, ValueError, SystemExit) as error:
         missing = isinstance(error, KeyError)
-        reason = f"it has no {error}" if missing else str(error)
+        reason = f"it has no {error.args[0]!r}" if missing else str(error)
         if SEAL in found:
             raise ValueError(f"{path} is of no version of camtrain that is known here: {reason}") from error
         raise DamagedFileError(path, reason) from error
+
+
+def _commands(found: Any) -> list[tuple[str, ...]]:
+    if not all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in found):
+        raise ValueError(f"expected lists of words as the commands, got {found!r:.200}")
+    return [tuple(words) for words in found]
 
 
 def _entry(found: Mapping[str, Any]) -> TrialEntry:

@@ -31,10 +31,11 @@ class StudyPlan:
         tags: W&B's tags of all runs.
         test: True if a training ends with the scores of its best checkpoint on the test images.
         command: The words that were typed; empty where the study was made in Python.
+        validation: How maps are scored on validation images, by which the best point is chosen; `None` scores none.
 
     Raises:
         ValueError: If W&B has no such mode.
-        TypeError: If the evaluation is none, or a value is of another type.
+        TypeError: If an evaluation is none, or a value is of another type.
     """
 
     name: str
@@ -49,10 +50,12 @@ class StudyPlan:
     tags: tuple[str, ...] = ()
     test: bool = True
     command: tuple[str, ...] = ()
+    validation: EvaluationPlan | None = None
 
     def __post_init__(self) -> None:
-        if not (self.evaluation is None or isinstance(self.evaluation, EvaluationPlan)):
-            raise TypeError(f"`evaluation`: expected an EvaluationPlan or None, got {self.evaluation!r}")
+        for name in ("evaluation", "validation"):
+            if not isinstance(value := getattr(self, name), EvaluationPlan | None):
+                raise TypeError(f"`{name}`: expected an EvaluationPlan or None, got {value!r}")
         for name, kind in _KINDS.items():
             if not isinstance(value := getattr(self, name), kind) or (kind is int and isinstance(value, bool)):
                 raise TypeError(f"`{name}`: expected {kind.__name__}, got {value!r}")
@@ -68,9 +71,9 @@ class StudyPlan:
         """The plan as JSON can hold it."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         axes = [{"key": axis.key, "values": list(axis.values)} for axis in self.axes]
-        evaluation = None if self.evaluation is None else self.evaluation.as_json()
+        plans = {name: evaluation_as_json(found[name]) for name in ("evaluation", "validation")}
         lists = {name: list(found[name]) for name in ("seeds", "tags", "command")}
-        return {**found, **lists, "axes": axes, "evaluation": evaluation}
+        return {**found, **lists, "axes": axes, **plans}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> StudyPlan:
@@ -82,7 +85,13 @@ class StudyPlan:
         split = found.get("split", split_of_words(lists["command"]) if evaluation is None else default)
         known = {each.name for each in fields(cls)}
         rest = {name: value for name, value in found.items() if name in known}
-        return cls(**{**rest, **lists, "axes": axes, "evaluation": evaluation, "split": split})
+        plans = {"evaluation": evaluation, "validation": evaluation_from_json(found.get("validation"))}
+        return cls(**{**rest, **lists, **plans, "axes": axes, "split": split})
+
+
+def evaluation_as_json(plan: EvaluationPlan | None) -> dict[str, Any] | None:
+    """A plan as a file has it."""
+    return None if plan is None else plan.as_json()
 
 
 def evaluation_from_json(found: Any) -> EvaluationPlan | None:

@@ -10,8 +10,10 @@ balanced="--model.regularizer_balance_steps 5 --model.regularizer.annotation mas
 settings=(
     "plain|"
     "energy_inside|--model.regularizer EnergyInside --model.regularizer_weight 0.3 $balanced"
+    "energy_inside_1|--model.regularizer EnergyInside --model.regularizer_weight 1 $balanced"
     "map_l1|--model.regularizer MapL1 --model.regularizer_weight 0.3 $balanced"
     "map_outside|--model.regularizer MapOutside --model.regularizer_weight 0.3 $balanced"
+    "map_outside_1|--model.regularizer MapOutside --model.regularizer_weight 1 $balanced"
     "map_bce|--model.regularizer MapBCE --model.regularizer_weight 0.3 $balanced"
     "attention_branch|--config experiments/attention_pets/attention_branch.yaml"
     "lfi_cam|--config experiments/attention_pets/lfi_cam.yaml"

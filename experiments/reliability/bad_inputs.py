@@ -91,7 +91,9 @@ def classified(case: BadInput, ended: Ended, folder: Path | None = None) -> tupl
     if ended.how == "killed":
         return "traceback", f"ended by signal {ended.status}"
     if ended.how == "returned" or (ended.how == "exited" and ended.status == 0):
-        warned = [each for each in ended.warnings if _named(names, each)]
+        # A command prints the warnings of camtrain as lines of its own.
+        lines = [line for line in ended.said.splitlines() if ": warning: " in line]
+        warned = [each for each in (*ended.warnings, *lines) if _named(names, each)]
         return ("message", plain(warned[0], folder)) if warned else ("silent", "")
     if ended.how == "exited":
         # A usage has the name of every option.

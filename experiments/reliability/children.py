@@ -141,7 +141,7 @@ def plain(text: str, folder: Path | None = None, length: int = 200) -> str:
 def last_line(text: str) -> str:
     """Return the last line of an output that says something, hints to the help aside."""
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
-    return next((line for line in reversed(lines) if line and "explains all options" not in line), "")
+    return next((line for line in reversed(lines) if line and "--help` explains" not in line), "")
 
 
 def _forked(call: Call) -> int:

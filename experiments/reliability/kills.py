@@ -72,7 +72,8 @@ TARGETS = (
         "fit",
         ("fit", "--config", CONFIG, "--run.resume", "true"),
         LONGER,
-        lambda folder: results_of_run(folder / "runs/small/version_0"),
+        # A run that was killed before its first checkpoint is begun anew, as the next version.
+        lambda folder: results_of_run(max((folder / "runs/small").glob("version_*"))),
         missing_rows,
     ),
     Target(

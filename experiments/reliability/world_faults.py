@@ -489,7 +489,7 @@ def _torn(folder: Path) -> list[str]:
                     image.load()
             except (OSError, SyntaxError):
                 torn.append(f"{path.name} is cut")
-        elif path.name.startswith(".") and path.name != ".lock":
+        elif path.name.startswith(".") and path.name not in (".lock", ".study.json"):  # it is a study's copy
             torn.append(f"{path.name} is left over")
     return torn
 

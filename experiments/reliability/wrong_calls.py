@@ -621,7 +621,7 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
     )
     of_load: dict[str, Domain] = {
         "checkpoint": paths,
-        "config": given(("no/such.yaml", "no such file"), (str(checkpoint), "a checkpoint"), (7, "a number")),
+        "config": given(("no/such.yaml", "no such file"), (7, "a number")),
         "size": integers(1, none=True),
         "mean": triple,
         "std": triple,
@@ -642,7 +642,7 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
         lambda: {"checkpoint": str(checkpoint)},
         {"std": given(((0.0, 0.1, 0.1), "division by zero"), ((-0.1, 0.1, 0.1), "negative"))},
     )
-    configs = given(("no/such.yaml", "no such file"), (7, "a number"), ("", "empty"), (str(checkpoint), "a checkpoint"))
+    configs = given(("no/such.yaml", "no such file"), (7, "a number"), ("", "empty"))
     yield Target("load_data", camtrain.load_data, lambda: {"config": str(run / "small.yaml")}, {"config": configs})
 
     def explained(**arguments: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from experiments.reliability.wrong_values import (
 )
 
 CHECKPOINT = "runs/small/version_0/checkpoints/last.ckpt"
+NO_IMAGES = "runs/small/version_0/checkpoints"
 # Little is trained where a wrong value is accepted.
 ONE_BATCH = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--cam_logger.num_images", "0")
 FIT = ("fit", "--config", CONFIG, *ONE_BATCH)
@@ -191,9 +193,7 @@ _OF_NETWORK: dict[str, Domain] = {
     ),
     "network": classes(["resnet50"], ("collections.OrderedDict", "torch.zeros")),
     "weights": given(("DEFAULT", "beside a checkpoint"), ("DEFAULTT", "a mistyped name")),
-    "config": given(
-        ("no/such.yaml", "no such file"), (CHECKPOINT, "a checkpoint"), ("images", "a folder"), ("", "empty")
-    ),
+    "config": given(("no/such.yaml", "no such file"), ("images", "a folder without one"), ("", "empty")),
     "size": integers(1, none=True),
     "target_layer": LAYER,
     "max_batch": integers(1),
@@ -225,7 +225,7 @@ EVALUATE_OPTIONS = {**_OF_NETWORK, **_OF_SCORES, **_PANELS} | {
 }
 EXPLAIN_OPTIONS = _OF_NETWORK | {
     "images": given(
-        ("no/such.png", "no such file"), (CONFIG, "no image"), ("runs", "a folder without images"), ("", "empty")
+        ("no/such.png", "no such file"), (CONFIG, "no image"), (NO_IMAGES, "a folder without images"), ("", "empty")
     ),
     "methods": several_of(list(METHODS)),
     "class": given(("99", "no such class"), ("-1", "negative"), ("dog", "no name of a class"), ("1.5", "no integer")),
@@ -397,13 +397,13 @@ def _configurations() -> Iterator[WrongCommand]:
         (
             "an unknown interpolation",
             "${no.such.key}",
-            SMALL.replace("max_epochs: 2", "max_epochs: ${no.such.key}"),
+            SMALL.replace("log_every_n_steps: 1", "log_every_n_steps: ${no.such.key}"),
             ("no.such.key",),
         ),
         (
             "an unknown variable",
             "${oc.env:NO_SUCH_VARIABLE}",
-            SMALL.replace("max_epochs: 2", "max_epochs: ${oc.env:NO_SUCH_VARIABLE}"),
+            SMALL.replace("log_every_n_steps: 1", "log_every_n_steps: ${oc.env:NO_SUCH_VARIABLE}"),
             ("NO_SUCH_VARIABLE",),
         ),
         (
@@ -463,8 +463,10 @@ def checkpoints() -> list[tuple[str, str, Callable[[Path], None]]]:
 
     def flipped(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        place = content.find(b"PK\x01\x02") // 2  # within the tensors, before the directory of the archive
-        content[place] ^= 0x40
+        with zipfile.ZipFile(path) as archive:
+            largest = max(archive.infolist(), key=lambda member: member.file_size if "/data/" in member.filename else 0)
+            place = content.find(archive.read(largest))  # a tensor, not what the archive has around it
+        content[place + largest.file_size // 2] ^= 0x40
         path.write_bytes(content)
 
     def a_folder(path: Path) -> None:

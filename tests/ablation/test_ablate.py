@@ -116,6 +116,12 @@ def test_a_row_has_everything(study):
                 assert float(row[f"evaluated/{metric}/{method}"]) == pytest.approx(
                     of_maps[method][metric]["score"], rel=1e-5
                 )
+        (validated,) = run.glob("validated_*")
+        on_validation = json.loads((validated / "scores.json").read_text())
+        assert on_validation["images"] == 6
+        assert "val images of DecoyDigits" in on_validation["data"]
+        drop = on_validation["scores"]["grad_cam"]["average_drop"]["score"]
+        assert float(row["validated/average_drop/grad_cam"]) == pytest.approx(drop, rel=1e-5)
         assert row["version/camtrain"]
         assert row["hash"] in row["trial"] or row["trial"].endswith(row["hash"][:8])
     assert len({row["test/loss_classification"] for row in rows}) == 4
@@ -127,7 +133,7 @@ def test_it_prints_a_line_for_each_run_and_the_answer(folder, study):
     assert " left\n" in printed
     assert "All points, mean ± standard deviation over the seeds" in printed
     assert f"wandb sync {study.name}/trials/*/*/wandb/*run-*" in printed
-    assert (study / "report.html").is_file()
+    assert "The point is chosen by validation images." in (study / "report.html").read_text()
 
 
 def test_wandb_has_a_run_for_each_trial_in_one_group(study):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import warnings
+
 import numpy as np
 import pytest
 import yaml
@@ -9,7 +13,11 @@ import yaml
 import camtrain
 from camtrain.ablation import LocalExecutor, RayExecutor
 from camtrain.ablation.ablate import chosen_executor, resolved_study, write_study
-from camtrain.study import Axis, Study
+from camtrain.ablation.cores import jobs_with_room
+from camtrain.ablation.outcome import Outcome
+from camtrain.evaluation import EvaluationPlan
+from camtrain.messages import CamtrainWarning
+from camtrain.study import Axis, Study, StudyPlan, Trial
 
 CONFIG = {
     "model": {"network": "cifar_resnet8"},
@@ -49,6 +57,21 @@ GRID = {"trainer.max_epochs": [1, 2]}
         ({"executor": LocalExecutor}, TypeError, r"`executor`: expected an executor, such as LocalExecutor\(\)"),
         ({"executor": "slurm"}, ValueError, '`executor`: expected "local", "ray" or an executor'),
         ({"wandb": "foo"}, ValueError, "`wandb`: expected offline, online or disabled, got 'foo'"),
+        (
+            {"num_validation_images": -1},
+            ValueError,
+            "`num_validation_images`: expected an integer of at least 0, got -1",
+        ),
+        (
+            {"num_validation_images": 8, "evaluation": None},
+            ValueError,
+            "`num_validation_images`: expected none, since no maps are scored, got 8",
+        ),
+        (
+            {"num_validation_images": 8, "evaluation": EvaluationPlan(split="val")},
+            ValueError,
+            "`num_validation_images`: expected none, since all scores are of validation images, got 8",
+        ),
         ({"evaluation": "fast"}, TypeError, "`evaluation`: expected an EvaluationPlan or None, got 'fast'"),
         ({"config": "no.yaml"}, FileNotFoundError, "`config`: no such file: no.yaml"),
         ({"config": {**CONFIG, "nonsense": 1}}, ValueError, "`config`: .*nonsense"),
@@ -86,17 +109,79 @@ def test_a_mapping_is_kept_beside_the_study(tmp_path):
     assert yaml.safe_load((tmp_path / "mine/mine.yaml").read_text()) == CONFIG
 
 
-def test_threads_are_the_cores_over_the_jobs_of_the_executor(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+def planned_threads(tmp_path, jobs, **options):
+    """The number of threads of a study that an executor with some jobs gets."""
     seen = []
 
     def executor(study, on_trial):
         seen.append(study.plan.threads)
         return []
 
-    executor.jobs = 4
-    camtrain.ablate(CONFIG, GRID, folder=tmp_path / "a", executor=executor, progress=False)
-    assert seen == [2]
+    executor.jobs = jobs
+    camtrain.ablate(CONFIG, GRID, folder=tmp_path, executor=executor, progress=False, **options)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("cores", "of_process", "jobs", "threads"),
+    [(8, 8, 4, 2), (8, 1, 4, 1), (8, 8, None, 8), (8, 64, 1, 8), (2, 2, 4, 1), (16, 3, 2, 3)],
+)
+def test_threads_are_those_of_the_process_as_far_as_there_are_cores(
+    tmp_path, monkeypatch, cores, of_process, jobs, threads
+):
+    monkeypatch.setattr("camtrain.ablation.cores.num_cores", lambda: cores)
+    monkeypatch.setattr("torch.get_num_threads", lambda: of_process)
+    assert planned_threads(tmp_path, jobs) == threads
+
+
+def test_a_study_keeps_its_threads_and_fewer_jobs_run_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("camtrain.ablation.cores.num_cores", lambda: 4)
+    assert planned_threads(tmp_path, 1, threads=3) == 3
+    assert planned_threads(tmp_path, 4) == 3, "its numbers depend on it"
+    with pytest.warns(CamtrainWarning, match=r"`jobs`: 4 of 3 threads each are too many for 4 core\(s\), so it is 1"):
+        assert jobs_with_room(4, 3) == 1
+    with pytest.warns(CamtrainWarning, match=r"`threads`: 8 threads are too many for 4 core\(s\), and slow"):
+        assert jobs_with_room(1, 8) == 1
+    assert (jobs_with_room(4, 1), jobs_with_room(2, 2), jobs_with_room(1, 4)) == (4, 2, 1)
+
+
+def test_no_more_processes_run_than_there_is_room_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("camtrain.ablation.cores.num_cores", lambda: 2)
+    running, most, one_at_a_time = [], [], threading.Lock()
+
+    def counted(study, trial, *_, **__):
+        with one_at_a_time:
+            running.append(trial.name)
+            most.append(len(running))
+        time.sleep(0.05)
+        running.remove(trial.name)
+        return Outcome(trial.name, "finished")
+
+    monkeypatch.setattr("camtrain.ablation.local_executor.run_trial", counted)
+    trials = [Trial({}, number, {"number": number}) for number in range(6)]
+    for threads, expected in ((1, 2), (2, 1)):
+        most.clear()
+        study = Study(tmp_path, StudyPlan("study", "c.yaml", (), (0,), threads=threads), trials)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CamtrainWarning)
+            assert len(LocalExecutor(4)(study, lambda outcome: None)) == 6
+        assert max(most) == expected
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "asked", "expected"),
+    [(None, None, 128), (1000, None, 128), (8, None, 8), (8, 100, 100), (None, 7, 7), (8, 0, None)],
+)
+def test_some_validation_images_choose(tmp_path, evaluated, asked, expected):
+    evaluation = EvaluationPlan(metrics="average_drop", num_images=evaluated, num_panel_maps=2, controls="shuffled")
+    axes = [Axis("trainer.max_epochs", (1,))]
+    plan = resolved_study(CONFIG, axes, tmp_path, (0,), evaluation, num_validation_images=asked).plan
+    chosen_by = EvaluationPlan(metrics="average_drop", split="val", num_images=expected, num_panel_maps=0)
+    assert plan.validation == (None if expected is None else chosen_by)
+    assert plan.evaluation == evaluation
+
+
+def test_executors_have_their_jobs():
     assert (chosen_executor("ray").jobs, chosen_executor("local").jobs) == (None, 1)
     with pytest.raises(ValueError, match="`gpus_per_trial`: expected a number of at least 0"):
         RayExecutor(gpus_per_trial=-1)

@@ -16,8 +16,9 @@ import torch
 
 from camtrain.ablation import worker
 from camtrain.ablation.ablate import resolved_study, write_study
+from camtrain.ablation.validation_plan import validation_plan
 from camtrain.ablation.worker import STOPPED, is_trained, main, score_trial, train_trial
-from camtrain.evaluation import EvaluationPlan
+from camtrain.evaluation import ConfidenceInterval, EvaluationPlan, NoImagesError, Score
 from camtrain.runs import TrainingStoppedError
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
@@ -98,6 +99,41 @@ def test_which_checkpoint_was_scored_is_kept(study):
     }  # fmt: skip
     last = study.folder_of(trial) / "version_0/checkpoints/last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 16
+
+
+def scored(study, trial, monkeypatch, *, without=()):
+    """The row of a trial whose maps score 0.5 on test and 0.25 on validation images; splits may be without images."""
+    asked = []
+
+    def evaluate(network, data, *, folder, split, num_images, controls, **_):
+        if split in without:
+            raise NoImagesError(f"`split`: there are no {split} images")
+        asked.append((folder.name.partition("_")[0], split, num_images, controls))
+        value = ConfidenceInterval({"test": 0.5, "val": 0.25}[split], 0.0, 1.0)
+        return [Score("grad_cam", "average_drop", value, 8, False)]
+
+    for name, stand_in in (("evaluate", evaluate), ("load_network", lambda _: None), ("load_data", lambda *_: None)):
+        monkeypatch.setattr(worker, name, stand_in)
+    evaluation = EvaluationPlan(metrics="average_drop", controls="shuffled")
+    study.plan = replace(study.plan, evaluation=evaluation, validation=validation_plan(evaluation, 16))
+    finish(study, trial, Trains())
+    return study.row(trial), asked
+
+
+def test_maps_are_scored_on_test_and_on_validation_images(study, monkeypatch):
+    row, asked = scored(study, study.trials[0], monkeypatch)
+    assert asked == [("evaluated", "test", None, ("shuffled",)), ("validated", "val", 16, ())]
+    assert row["evaluated/average_drop/grad_cam"] == 0.5
+    assert row["validated/average_drop/grad_cam"] == 0.25
+
+
+def test_without_validation_images_a_trial_is_finished_all_the_same(study, monkeypatch, capsys):
+    row, _ = scored(study, study.trials[0], monkeypatch, without=("val",))
+    assert row["evaluated/average_drop/grad_cam"] == 0.5
+    assert not any(column.startswith("validated/") for column in row)
+    assert "there are no val images; so the best point" in capsys.readouterr().err
+    with pytest.raises(NoImagesError):
+        scored(study, study.trials[1], monkeypatch, without=("test",))
 
 
 def test_a_training_that_was_stopped_finishes_nothing(study, monkeypatch, capsys):

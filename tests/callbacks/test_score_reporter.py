@@ -69,6 +69,21 @@ def test_reports_fit_and_adds_a_column_for_the_test(tiny_module, tiny_data, tiny
     assert reporter.scores == pytest.approx(fitted | tested)
 
 
+def test_the_last_checkpoint_is_named_after_a_test_of_an_earlier_one(
+    tiny_module, tiny_data, tiny_trainer, tmp_path, capsys
+):
+    """The state of the callbacks is then that of the earlier epoch, which knew of no later checkpoint."""
+    folder = tmp_path / "run" / "checkpoints"
+    best = ModelCheckpoint(folder, "epoch_{epoch}", "val/accuracy", save_top_k=-1, auto_insert_metric_name=False)
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+    trainer = tiny_trainer(best, last, ScoreReporter(), enable_checkpointing=True, max_epochs=2)
+    module, data = tiny_module(), tiny_data()
+    trainer.fit(module, data)
+    capsys.readouterr()
+    trainer.test(module, data, ckpt_path=folder / "epoch_0.ckpt", verbose=False, weights_only=True)
+    assert f"checkpoint  {folder / 'last.ckpt'}" in capsys.readouterr().out
+
+
 def test_another_fit_makes_test_scores_stale(tiny_module, tiny_data, tiny_trainer):
     module, data, reporter = tiny_module(), tiny_data(), ScoreReporter()
     trainer = tiny_trainer(reporter)
@@ -143,6 +158,11 @@ def test_wandb_has_every_metric_against_epoch_the_summary_and_the_table(
     for name, value in reporter.scores.items():
         assert run.summary[name] == pytest.approx(value)
     assert {"val/accuracy", "test/localization_iou_25/grad_cam"} < set(reporter.scores)
+    for name, better in (("val/accuracy", max), ("val/loss", min), ("val/energy_pointing_game/grad_cam", max)):
+        values = [row[name] for row in rows[name]]
+        assert run.summary[f"best/{name}"] == pytest.approx(better(values))
+        assert run.summary[f"best_epoch/{name}"] == values.index(better(values))
+    assert not any(name.startswith(("best/train", "best/test")) for name in run.summary)
     tables = [json.loads((folder / "files" / row["scores"]["path"]).read_text()) for row in rows["scores"]]
     assert [table["columns"] for table in tables] == [
         ["quantity", "train", "val"],

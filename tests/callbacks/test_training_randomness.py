@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 
 from camtrain.callbacks import StepCost, TrainingRandomness
@@ -30,14 +31,16 @@ def test_generators_go_on_from_the_state_that_was_kept(tmp_path):
     assert [drawn() for _ in range(3)] == expected
 
 
-def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
-    """The median of 3, 1 and 1 s; the time around validation is left out."""
-    clock = iter([10.0, 13.0, 14.0, 100.0, 101.0])
+@pytest.mark.parametrize("kind", ["cpu", "meta"])
+def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch, kind):
+    """The median of 3, 1 and 1 s; the time around validation is left out. The processor's is the mean of 1, 1, 0.1."""
+    clock, processor = iter([10.0, 13.0, 14.0, 100.0, 101.0]), iter([5.0, 6.0, 7.0, 50.0, 50.1])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("time.process_time", lambda: next(processor))
     logged = {}
 
     class Module:
-        device = CPU
+        device = torch.device(kind)
 
         def log(self, key, value, **_):
             logged[key] = value
@@ -50,6 +53,7 @@ def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch):
         cost.on_train_batch_start(None, Module(), None, number)
     cost.on_train_epoch_end(None, Module())
     assert logged["train/seconds_per_step"] == 1.0
+    assert logged.get("train/processor_seconds_per_step") == (pytest.approx(0.7) if kind == "cpu" else None)
     assert logged["train/peak_memory"] > 50
 
 

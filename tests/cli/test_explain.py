@@ -239,8 +239,12 @@ def test_unreadable_files_are_named_and_the_others_done(explain):
     assert "photos/good.png" in out
     status, out, err = explain("--images", "photos/bad.jpg", *words, "--out", "nothing")
     assert status == 1
-    assert "error: there is no image to explain" in err
+    assert err.splitlines()[-1].startswith("camtrain explain: error: cannot read the image photos/bad.jpg")
     assert not out
+    Path("empty").mkdir()
+    status, _, err = explain("--images", "empty", *words)
+    assert status == 1
+    assert "error: no image in the folder empty" in err
     assert not Path("nothing").exists()
 
 
@@ -410,6 +414,9 @@ def test_warnings_and_maps_that_are_not_finite_are_named(explain, monkeypatch):
             [*RED, "--out", "photos", "--images", "photos"],
             "--out: expected another folder than one of images, got photos",
         ),
+        ([*RED, "--out", "a.png", "--images", "a.png"], "--out: expected a folder, got the file a.png"),
+        ([*RED, "--images", ""], "--images: expected a value, got an empty word"),
+        (["--images", "a.png", "--checkpoint", "x.yaml"], "expected a checkpoint, got the configuration x.yaml; pass"),
     ],
 )
 def test_wrong_arguments_are_named_in_two_lines_before_anything_is_written(explain, words, message):

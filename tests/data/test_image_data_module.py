@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from camtrain.batch import Batch
 from camtrain.data import CIFAR10, CIFAR100, DecoyDigits, DecoyMNIST, ImageDataModule, ImageFolderData, OxfordPet
 from camtrain.data.image_data_module import IMAGENET_MEAN, IMAGENET_STD
+from camtrain.data.in_memory_samples import InMemorySamples
 from tests.data.fake_data import make_mnist
 
 
@@ -233,6 +234,27 @@ def test_annotation_settings_without_annotation(stage, fake_cifar10, fake_image_
         CIFAR10(root=str(fake_cifar10), box_dilation=0.5).setup(stage)
     with pytest.raises(ValueError, match="`annotated_fraction`: expected 1 for ImageFolderData"):
         ImageFolderData(root=str(fake_image_folder / "images"), annotated_fraction=0.5).setup(stage)
+
+
+class Rare(ImageDataModule):
+    """90 dark images and 10 bright ones."""
+
+    class_names = ("dark", "bright")
+
+    def samples(self, split):
+        images = torch.zeros(100, 3, 4, 4, dtype=torch.uint8)
+        images[90:] = 255
+        return InMemorySamples(images, torch.tensor([0] * 90 + [1] * 10))
+
+
+def test_balanced_classes_are_equally_frequent_in_training_alone():
+    torch.manual_seed(0)
+    data = Rare(batch_size=10, balanced_classes=True)
+    labels = torch.cat([batch.labels for _ in range(10) for batch in data.train_dataloader()])
+    assert len(labels) == 1000
+    assert int(labels.sum()) == pytest.approx(500, abs=3 * (1000 / 4) ** 0.5)
+    assert sum(int(batch.labels.sum()) for batch in data.val_dataloader()) == 10
+    assert sum(int(batch.labels.sum()) for batch in Rare(batch_size=10).train_dataloader()) == 10
 
 
 def test_workers_change_nothing():

@@ -136,6 +136,51 @@ def test_validation_is_held_out_where_there_is_none(tmp_path):
     assert names(some, "val") == [name for name in val if "square" in name]
 
 
+@pytest.mark.parametrize("split", [True, False])
+def test_a_test_is_held_out_where_there_is_none(tmp_path, split):
+    """From a `train` folder, and from a tree of classes alone."""
+    make_image_folder(tmp_path, images_per_class=20, splits=("train",))
+    fractions = {"test_fraction": 0.2}
+    if not split:
+        for of_class in (tmp_path / "images" / "train").iterdir():
+            of_class.rename(tmp_path / "images" / of_class.name)
+        (tmp_path / "images" / "train").rmdir()
+        fractions = {}  # the default
+    data = folder(tmp_path, **fractions)
+    found = {part: names(data, part) for part in ("train", "val", "test")}
+    assert len({name for part in found.values() for name in part}) == 40
+    counts = {part: Counter(file.label for file in data.samples(part).files) for part in found}
+    assert counts == {"train": {0: 14, 1: 14}, "val": {0: 2, 1: 2}, "test": {0: 4, 1: 4}}
+    assert names(folder(tmp_path, **fractions, seed=1), "test") != found["test"]
+    some = folder(tmp_path, **fractions, classes=["square"])
+    assert names(some, "test") == [name for name in found["test"] if "square" in name]
+
+
+def test_boxes_and_masks_of_a_tree_of_classes(tmp_path):
+    """Its folder of masks is no class."""
+    for name, value in (("cat", 10), ("dog", 200)):
+        for number in range(10):
+            for place, pixel in ((name, value), (f"masks/{name}", 255)):
+                path = tmp_path / place / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full((6, 8), pixel, dtype=np.uint8)).save(path)
+    (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\ncat/3.png,1,1,4,4\n")
+    data = ImageFolderData(
+        root=str(tmp_path), boxes_csv=str(tmp_path / "boxes.csv"), masks_root=str(tmp_path / "masks"), image_size=6
+    )
+    assert data.class_names == ["cat", "dog"]
+    files = [file for split in ("train", "val", "test") for file in data.samples(split).files]
+    assert len(files) == 20
+    assert all(file.mask == tmp_path / "masks" / file.path.relative_to(tmp_path) for file in files)
+    assert [file.path.name for file in files if file.boxes] == ["3.png"]
+
+
+def test_fractions_leave_training_images(tmp_path):
+    make_image_folder(tmp_path, images_per_class=4, splits=("train",))
+    with pytest.raises(ValueError, match=r"`test_fraction`: .* beside val_fraction = 0\.5, got 0\.5"):
+        folder(tmp_path, val_fraction=0.5, test_fraction=0.5)
+
+
 def test_validation_serves_as_test_with_a_warning(copy):
     shutil.rmtree(copy / "images" / "test")
     data = folder(copy)
@@ -166,9 +211,12 @@ def test_boxes_of_classes_that_are_not_used_are_fine(fake_image_folder):
 def test_missing_folders(copy, tmp_path):
     with pytest.raises(
         FileNotFoundError,
-        match=r"`root`: expected training images in .*nowhere.train, which does not exist",
+        match=r"`root`: expected the folder .*nowhere, which does not exist; make a tree .*/train/<class>/<image>",
     ):
         ImageFolderData(root=str(tmp_path / "nowhere"))
+    (tmp_path / "no_train" / "val").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"expected training images in .*train, since there is a folder .*val"):
+        ImageFolderData(root=str(tmp_path / "no_train"))
     with pytest.raises(FileNotFoundError, match=r"`boxes_csv`: expected .*nowhere.csv, which does not exist"):
         ImageFolderData(root=str(copy / "images"), boxes_csv=str(tmp_path / "nowhere.csv"))
     with pytest.raises(FileNotFoundError, match=r"`masks_root`: expected .*nowhere, which does not exist"):

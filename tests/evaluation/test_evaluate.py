@@ -6,6 +6,7 @@ import builtins
 import csv
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -27,9 +28,11 @@ from camtrain.batch import Batch, collate, evenly_spaced
 from camtrain.data import ImageFolderData
 from camtrain.evaluation import (
     NETWORK,
+    ConfidenceInterval,
     EvaluationPlan,
     EvaluationSettings,
     Evaluator,
+    Score,
     evaluate,
     name_in,
     outline_in,
@@ -40,6 +43,7 @@ from camtrain.messages import CamtrainWarning
 from camtrain.methods import method_named
 from camtrain.metrics.win import TIE
 from camtrain.networks import AttentionBranch, CIFARResNet, LoadedNetwork
+from camtrain.networks.checkpoint_file import CHECKSUM, checksum_of
 from camtrain.networks.preprocessing import plain_preprocessing
 from tests.squares import Bare, Mislabeled, Squares, smooth, tiny, wide
 
@@ -296,8 +300,9 @@ def test_a_bar_is_shown_only_if_asked_for(capsys):
 
 
 def test_what_is_missing_is_warned_of_once():
+    metrics = "average_drop,localization,pixel_average_precision"
     with pytest.warns(CamtrainWarning) as caught:
-        found = evaluate(smooth(), Squares(), "grad_cam,guided_backprop", "average_drop,localization", **QUICK)
+        found = evaluate(smooth(), Squares(), "grad_cam,guided_backprop", metrics, **QUICK)
     messages = [str(each.message) for each in caught]
     assert len(messages) == len(set(messages)) == 3
     assert messages[0].startswith("guided backprop made no map of 10 of 10 images, which are not counted: ")
@@ -313,6 +318,64 @@ def test_what_is_missing_is_warned_of_once():
     # Where no metric of maps is asked for, no map is needed.
     with pytest.warns(CamtrainWarning, match="guided backprop made no map"):
         assert evaluate(smooth(), pairs(), "guided_backprop", "gradient_noise", **QUICK).has_maps
+
+
+@pytest.mark.parametrize(
+    ("metrics", "settings", "warned"),
+    [
+        ("localization", {}, {"boxes"}),  # a group has scores of boxes and of masks; nobody asked for those of masks
+        ("fast", {}, {"boxes"}),
+        ("pixel_average_precision", {}, {"masks"}),
+        ("energy_pointing_game", {"annotation": "masks"}, {"masks"}),
+    ],
+)
+def test_masks_are_missed_only_where_they_are_scored(metrics, settings, warned):
+    how = {**QUICK, "settings": EvaluationSettings(num_steps=4, **settings)}
+    with pytest.warns(CamtrainWarning) as caught:
+        evaluate(tiny(), Squares(), metrics=metrics, **how)
+    assert {kind for kind in ("boxes", "masks") for each in caught if f"have no {kind} " in str(each.message)} == warned
+
+
+class Dead(nn.Module):
+    """Its Grad-CAM is zero everywhere for images with a bright first pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images):
+        alive = (images[:, :1, :1, :1] < 0.5).to(images)
+        found = (self.features(images) * alive).mean(dim=(2, 3))
+        return torch.cat([found, 0 * found[:, :1]], dim=1)
+
+
+def test_flat_maps_are_counted(tmp_path):
+    torch.manual_seed(0)
+    images, labels = torch.rand(8, 3, 4, 4), torch.tensor([0, 1] * 4)
+    images[:, 0, 0, 0] = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0])
+    how = {"metrics": "average_drop", "target_layer": "features", **QUICK}
+    network = Dead()
+    found = evaluate(network, [(images, labels)], folder=tmp_path, **how)
+    flat = found.found.flat["grad_cam"]
+    assert flat[[0, 4]].tolist() == [1, 1]
+    share = found.found.flat_maps["grad_cam"]
+    assert share == pytest.approx(float((flat == 1).double().mean()))
+    assert json.loads((tmp_path / "scores.json").read_text())["flat_maps"] == {"grad_cam": share}
+    assert f"flat maps: Grad-CAM {100 * share:.1f} %" in found.summary()
+    assert found.summary().startswith(f"accuracy {100 * found.accuracy:.1f} %; ")
+    # An image without a map has no flat one.
+    broken = images.clone()
+    broken[1, 0, 1, 1] = torch.nan
+    with pytest.warns(CamtrainWarning):
+        assert evaluate(Dead(), [(broken, labels)], **how).found.flat["grad_cam"][1] == -1
+    # Parts that an earlier version kept do not say it.
+    for path in (tmp_path / "rows").glob("batch_*.pt"):
+        part = torch.load(path, weights_only=True)
+        kept = {key: value for key, value in part.items() if key not in ("flat", CHECKSUM)}
+        torch.save({**kept, CHECKSUM: checksum_of(kept)}, path)
+    again = evaluate(network, [(images, labels)], folder=tmp_path, **how)
+    assert again.scores == found.scores
+    assert (again.found.flat, again.summary()) == ({}, f"accuracy {100 * found.accuracy:.1f} %")
 
 
 # -------------------------------------------------------------------------------------------- scores and pictures
@@ -757,7 +820,7 @@ def other_network() -> nn.Module:
 
 def test_a_comparison_is_two_evaluations_and_their_difference():
     how = {"methods": "grad_cam,layer_cam", "metrics": "average_drop,gradient_noise", **QUICK}
-    one, other = (evaluate(each, pairs(), **how, controls="shuffled") for each in (tiny(), other_network()))
+    one, other = (evaluate(each, pairs(), **how, controls="shuffled,uniform") for each in (tiny(), other_network()))
     found = camtrain.compare(tiny(), other_network(), pairs(), **how)
     assert (found.first.scores, found.second.scores) == (one.scores, other.scores)
     assert found.differences.scores == other.minus(one).scores
@@ -769,9 +832,67 @@ def test_a_comparison_is_two_evaluations_and_their_difference():
     assert found.differences.score("grad_cam", "average_drop").shown(signed=True) in found.differences.table()
     assert "CIFARResNet minus CIFARResNet, on the same images" in str(found)
     assert str(found) == repr(found)
-    assert found._repr_html_().count("<table>") == 7  # of the differences beyond control, one
+    assert found._repr_html_().count("<table>") == 8  # of the differences beyond control, one
     same = camtrain.compare(tiny(), tiny(), pairs(), **how)
     assert all(tuple(each.interval) == (0, 0, 0) for each in same.differences)
+
+
+def test_a_comparison_says_what_is_better_and_worse():
+    """The second network is right about every image, and the first about none."""
+    images, labels = torch.rand(8, 3, 8, 8), torch.zeros(8, dtype=torch.long)
+    wrong, right = tiny(), tiny()
+    right.load_state_dict(wrong.state_dict())
+    with torch.no_grad():
+        wrong.fc.bias.copy_(torch.tensor([0.0, 50.0, 0.0]))
+        right.fc.bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
+    found = camtrain.compare(wrong, right, [(images, labels)], metrics="average_drop", **QUICK)
+    accuracy, flat = found.networks().splitlines()[2:]
+    assert re.split(r"  +", accuracy) == ["accuracy ↑", "0.0", "100.0", "+100.0 [+100.0, +100.0] better"]
+    assert flat.startswith("flat maps ↓, Grad-CAM")
+    assert "uniform map" in found.differences.table(), "a reference"
+    assert list(found.beyond) == ["shuffled"]
+    back = camtrain.compare(right, wrong, [(images, labels)], metrics="average_drop", **QUICK)
+    assert "-100.0 [-100.0, -100.0] worse" in back.networks()
+    assert back.networks() in str(back)
+
+
+def test_a_metric_without_controls_has_a_dash_for_them():
+    """`win` compares the methods of a network with each other; controls are none of them."""
+    found = camtrain.compare(tiny(), other_network(), pairs(), "grad_cam,layer_cam", "average_drop,win", **QUICK)
+    for table in (found.first.table(), found.differences.table()):
+        (control,) = [line for line in table.splitlines() if line.startswith("shuffled Grad-CAM")]
+        assert control.endswith("  –")
+        assert "win ↑" in table
+
+
+@pytest.mark.parametrize(
+    ("method", "low", "high", "higher", "said"),
+    [
+        ("grad_cam", 0.1, 0.3, True, "+20.0 [+10.0, +30.0] better"),
+        ("grad_cam", 0.1, 0.3, False, "+20.0 [+10.0, +30.0] worse"),
+        ("grad_cam", -0.1, 0.3, False, "+20.0 [-10.0, +30.0]"),
+        ("uniform", 0.1, 0.3, True, "+20.0 [+10.0, +30.0]"),  # of a control, nothing is better
+    ],
+)
+def test_a_difference_is_better_or_worse_by_its_interval(method, low, high, higher, said):
+    score = Score(method, "average_gain", ConfidenceInterval(0.2, low, high), 9, higher)
+    assert score.shown(signed=True) == said
+
+
+def test_the_curves_of_both_networks_lie_over_each_other(tmp_path):
+    how = {"methods": "grad_cam,layer_cam", "metrics": "insertion_auc,deletion_auc", **QUICK}
+    found = camtrain.compare(tiny(), other_network(), Squares(), folder=tmp_path, **how)
+    insertion, deletion = found.curves_figure().axes
+    assert [line.get_linestyle() for line in insertion.lines] == ["-"] * 3 + ["--"] * 3
+    drawn = [line.get_ydata() for line in deletion.lines]
+    names = ("grad_cam", "layer_cam", "uniform")
+    expected = [each.curves[name, "deletion"].tolist() for each in (found.first, found.second) for name in names]
+    assert [list(values) for values in drawn] == expected
+    assert len({line.get_color() for line in insertion.lines}) == 3
+    assert (tmp_path / "curves_compared.png").stat().st_size > 5000
+    plain = camtrain.compare(tiny(), other_network(), pairs(), metrics="average_drop", **QUICK)
+    with pytest.raises(ValueError, match="`metrics`: expected insertion_auc, deletion_auc or road"):
+        plain.curves_figure()
 
 
 def test_images_that_can_be_read_once_are_enough_for_two_networks():

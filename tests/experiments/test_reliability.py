@@ -106,7 +106,8 @@ def test_a_limit_of_a_file_is_an_error(tmp_path):
 
 def test_texts_are_the_same_on_every_machine(tmp_path):
     assert plain(f"{tmp_path}/a.csv at 0x7f00aabbcc\n\x1b[31mred\x1b[0m", tmp_path) == "CASE/a.csv at 0x… red"
-    assert last_line("a\n\nb\n`camtrain fit --help` explains all options\n") == "b"
+    assert last_line("a\n\nb\n`camtrain fit --help` explains the options\n") == "b"
+    assert last_line("a\n\nb\n`camtrain report --help` explains all options\n") == "b"
 
 
 # Rows
@@ -223,6 +224,11 @@ USAGE = "usage: camtrain fit [--model.regularizer_weight W] [--data.x X]\n"
     ("ended", "outcome"),
     [
         (Ended("exited", 0), "silent"),
+        (
+            Ended("exited", 0, said="camtrain fit: warning: regularizer_weight is ignored\nregularizer_weight 1\n"),
+            "message",
+        ),
+        (Ended("exited", 0, said="camtrain fit: warning: it is ignored\nregularizer_weight 1\n"), "silent"),
         (Ended("exited", 2, said=f"{USAGE}error: `regularizer_weight`: expected a number\n"), "message"),
         (Ended("exited", 2, said=f"{USAGE}error: expected a number\n"), "vague"),
         (Ended("exited", 2, said="Traceback (most recent call last):\nerror: regularizer_weight\n"), "traceback"),
@@ -317,6 +323,9 @@ def test_bad_checkpoints_are_bad(shown, make, tmp_path):
     assert path.is_dir() or path.read_bytes() != before
     if shown in ("a flipped byte", "with NaN", "of another network"):  # these can be read
         assert "state_dict" in torch.load(path, weights_only=True)
+    if shown == "a flipped byte":
+        weight = torch.load(path, weights_only=True)["state_dict"]["network.fc.weight"]
+        assert (weight != good["state_dict"]["network.fc.weight"]).sum() == 1
 
 
 # Hostile files

@@ -86,6 +86,14 @@ def test_without_any_a_new_run_begins(parts):
     assert resumed_with([]) is None
 
 
+def test_a_last_checkpoint_of_weights_alone_is_kept_and_said(parts):
+    last = parts / "checkpoints/last.ckpt"
+    torch.save(torch.load(last, weights_only=True)["state_dict"], last)
+    run = resumed_with(["it has no 'state_dict', without which a training cannot go on) and kept as last.ckpt.damaged"])
+    assert run.checkpoint.name == "previous.ckpt"
+    assert last.with_name("last.ckpt.damaged").exists()
+
+
 def test_weights_alone_and_other_files_are_not_gone_on_from(parts):
     for name in ("last.ckpt", "previous.ckpt"):
         damage(parts / "checkpoints" / name, "gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import warnings
@@ -291,3 +292,16 @@ def test_a_lost_configuration_is_not_run(study):
     ):
         Study.taken_over(opened.folder, opened.folder_of(opened.trials[0]).name)
     assert Trial({}, 0, {}).hash != opened.trials[0].hash
+
+
+def test_a_trial_without_its_entry_is_said_to_be_left_out(study):
+    lost = study.folder_of(study.trials[1])
+    (lost / "row.json").unlink()
+    message = f"1 of 4 trials are left out, since they have no row.json yet: {lost.name}; `camtrain ablate`"
+    with pytest.warns(CamtrainWarning, match=re.escape(message)):
+        assert len(Ablation.opened(study.folder).rows) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nobody needs to be told where nothing is finished, and callers say so
+        for trial in study.trials:
+            (study.folder_of(trial) / "row.json").unlink(missing_ok=True)
+        assert not Ablation.opened(study.folder).rows

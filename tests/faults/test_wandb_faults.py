@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import logging
 import os
 import signal
 import socket
@@ -175,6 +177,23 @@ def test_a_service_that_dies_is_warned_about_once():
         again = opened(folder="next")
     again.log({"a": 3})
     assert [row["a"] for row in rows_of(again, "next")] == [3]
+
+
+def test_a_log_that_cannot_be_written_is_no_traceback(monkeypatch, capsys):
+    """W&B's own log, on a disk that is full."""
+    run = opened()
+    of_file = [each for each in logging.getLogger("wandb").handlers if isinstance(each, logging.FileHandler)]
+    assert of_file
+
+    def full(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for handler in of_file:
+        monkeypatch.setattr(handler.stream, "write", full, raising=False)
+    logging.getLogger("wandb").error("a line")
+    assert capsys.readouterr().err == ""
+    monkeypatch.undo()
+    run.finish()
 
 
 def test_a_service_that_hangs_is_waited_for_once(monkeypatch):

@@ -52,6 +52,14 @@ ONE = ["--set", "model.regularizer_weight=0,0.1"]
         ([*ONE, "--margin=.nan"], "--margin: expected points of percent in [0, 100), got nan"),
         ([*ONE, "--point", "model.regularizer_weight=7", "seed=0"], "--point: expected a value of the grid"),
         ([*ONE, "--point", "seed"], "--point: expected KEY=VALUE, got 'seed'"),
+        ([*ONE, "--point", "model="], "--point: expected KEY=VALUE, got 'model='"),
+        ([*ONE, "--point", "model=[0"], "--point: expected KEY=VALUE"),
+        ([*ONE, "--score="], "--score: expected a value, got an empty word"),
+        ([*ONE, "--out", ""], "--out: expected a value, got an empty word"),
+        ([*ONE, "--out", "tiny.yaml"], "error: --out: expected a folder, got the file tiny.yaml"),
+        ([*ONE, "--out", "tiny.yaml/study"], "error: --out: expected a folder, got the file tiny.yaml, of which"),
+        ([*ONE, "--target_layer", "layer1..0.conv1"], "--target_layer: no module is called 'layer1..0.conv1'; did you"),
+        (["--set", "model.regulariser=MapL1"], "error: --set: model.regulariser: no such option; did you mean '--mod"),
     ],
 )
 def test_nothing_is_written(tmp_path, monkeypatch, capsys, words, message):
@@ -63,6 +71,7 @@ def test_nothing_is_written(tmp_path, monkeypatch, capsys, words, message):
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said
+    assert len(said.splitlines()) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 

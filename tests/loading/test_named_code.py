@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,11 @@ def test_a_name_is_one_of_a_list(described):
     with pytest.raises(ValueError, match="`checkpoint`"):
         load_network(saved("alone.ckpt", described), **GIVEN)
     assert not Path("imported").exists()
+
+
+def test_aliases_that_stand_for_gigabytes_vouch_for_nothing(tmp_path):
+    config = tmp_path / "config.yaml"
+    names = "abcdefghij"
+    lines = [f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in pairwise(names)]
+    config.write_text("\n".join([f"a: &a [{OWN}]", *lines]))
+    assert foreign_code({"class_path": OWN}, config) == OWN

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 
 from camtrain.evaluation import EvaluationPlan
-from camtrain.study import Axis, Study, StudyPlan, Trial
+from camtrain.study import VALIDATED, Axis, Study, StudyPlan, Trial
 
 WEIGHT = "model.regularizer_weight"
 TWO_METRICS = EvaluationPlan(metrics="average_drop,insertion_auc")
@@ -23,6 +24,8 @@ def made_up(folder, rows, *, more_axes=(), evaluation=TWO_METRICS, model=None):
     seeds = tuple(sorted({seed for _, seed, _ in rows}))
     split = "test" if evaluation is None else evaluation.split
     plan = StudyPlan("made_up", "c.yaml", (*axes, *more_axes), seeds, evaluation, split, "disabled")
+    if any(column.startswith(VALIDATED) for _, _, scores in rows for column in scores):
+        plan = replace(plan, validation=replace(evaluation, split="val"))
     trials = [Trial(point, seed, {"point": point, "seed": seed, "model": model or {}}) for point, seed, _ in rows]
     study = Study(folder, plan, trials)
     study.write()

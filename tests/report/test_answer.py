@@ -446,6 +446,8 @@ def test_validation_images_choose_and_test_images_judge(tmp_path):
     assert answer.best.runs.label == "λ = 0.1"
     assert answer.best.gain.mean == pytest.approx(0.02)
     assert "chosen by validation images. The figures quoted are of test images" in answer.rule
+    told = "λ = 0.1, chosen by validation images, leads, but may do so by chance: on test images the mean"
+    assert answer.sentence.startswith(told)
     on_val = answered(points, Rule(), "val")
     assert not on_val.on_validation
 

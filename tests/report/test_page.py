@@ -142,6 +142,25 @@ def test_the_page_warns_where_test_images_were_looked_at(tmp_path, evaluation, t
     assert ("Points were compared on the test images" in written.page.read_text()) == warns
 
 
+def test_the_report_shows_which_images_chose(tmp_path):
+    scores = {"val/accuracy": 0.8, "validated/insertion_auc/grad_cam": 0.5, "validated/map_leakage/grad_cam": 0.1}
+    better = {"val/accuracy": 0.79, "validated/insertion_auc/grad_cam": 0.6, "validated/map_leakage/grad_cam": 0.11}
+    rows = [simple(0, 0, 0.9, None, 0.6, **scores), simple(1, 0, 0.9, None, 0.64, **better)]
+    study = made_up(tmp_path, rows)
+    written = write_report(study, Rule())
+    text = written.page.read_text()
+    assert "The point is chosen by validation images" in text
+    assert "Points were compared on the test images" not in text + str(written)
+    table = (tmp_path / "results.md").read_text().partition("The choice: all points on validation images")[2]
+    (row,) = [line for line in table.splitlines() if "λ = 1" in line][:1]
+    assert [cell.strip(" *") for cell in row.split("|")[1:-1]] == ["λ = 1", "79.0", "-1.00", "+10.00", "–", "+1.00"]
+    (study.folder_of(study.trials[1]) / "row.json").unlink()
+    study.write_row(study.trials[1], rows[1][2] | {"validated/insertion_auc/grad_cam": None})
+    written = write_report(study, Rule())
+    assert "since not every point has these scores on validation images" in str(written)
+    assert "since not every point has these scores on validation images" in written.page.read_text()
+
+
 def test_a_key_of_one_value_is_no_part_of_the_curves(tmp_path):
     """λ may be in the grid without varying."""
     distance = "model.regularizer.distance"
@@ -165,6 +184,24 @@ def test_costs_are_ratios_to_the_baseline_with_their_spread(study):
     bars = [container for container in time.containers if isinstance(container, ErrorbarContainer)]
     ends = [bar.lines[2][0].get_segments()[0] for bar in bars]
     assert [right[0] - left[0] for left, right in ends] == pytest.approx([0, 2 * 0.5**0.5, 2 * 0.5**0.5])
+
+
+def test_time_is_the_processors_if_all_runs_have_it(study):
+    """By the clock λ = 0.1 and 1 look as fast as the baseline, which ran on a busy machine."""
+    for trial in study.trials:
+        row = study.row(trial)
+        row["train/processor_seconds_per_step"] = 0.1 if row[WEIGHT] == 0 else 0.36
+        study.write_row(trial, row)
+    written = write_report(study, Rule())
+    assert "processor time per step" in written.table
+    assert re.search(r"λ = 0 .* 1 \(0\.1 s\) ", written.table)
+    assert re.search(r"λ = 1 .* 3\.60 × ", written.table)
+    assert "Time: of the processor" in written.page.read_text()
+    scores = {key: value for key, value in study.row(study.trials[0]).items() if "processor" not in key}
+    study.write_row(study.trials[0], scores)  # of an earlier version
+    written = write_report(study, Rule())
+    assert re.search(r"λ = 1 .* 1\.00 × ", written.table)
+    assert "Time: by the clock" in written.page.read_text()
 
 
 def test_no_finished_run(tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,17 @@ def test_what_has_begun_is_kept(run):
     fails(run, ValueError("new"), begun=True)
     assert (run / "config.yaml").exists()
     assert (run / "traceback.txt").exists()
+
+
+def test_on_a_full_disk_there_is_no_traceback_and_no_empty_file(run, monkeypatch):
+    (run / "metrics.csv").write_text("1")
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert fails(run) == []
+    assert not (run / "traceback.txt").exists()
 
 
 def test_a_run_that_was_stopped_has_not_failed(run):

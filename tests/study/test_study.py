@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from camtrain.evaluation import EvaluationPlan
 from camtrain.messages import CamtrainWarning
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
@@ -85,6 +86,39 @@ def test_a_test_that_is_now_asked_for_is_not_there_yet(tmp_path):
     study.write_row(study.trials[0], {"test/accuracy": 0.8})
     study.plan = replace(study.plan, test=False)
     assert len(study.rows()) == 1, "more than is asked for is enough"
+
+
+def test_scores_of_validation_images_are_in_the_table_if_they_are_planned(tmp_path):
+    study = narrow(tmp_path)
+    scores = {"test/accuracy": 0.8, "validated/average_drop/grad_cam": 0.3}
+    plain, chosen = study.plan, replace(study.plan, validation=EvaluationPlan(metrics="average_drop", split="val"))
+    study.write_row(study.trials[0], {"test/accuracy": 0.8})
+    study.plan = chosen
+    assert study.rows() == [], "it has none, and is scored again"
+    study.write()
+    assert Study.opened(tmp_path).plan.validation == chosen.validation
+    study.write_row(study.trials[0], scores)
+    assert study.rows()[0]["validated/average_drop/grad_cam"] == 0.3
+    study.plan = plain
+    assert len(study.rows()) == 1, "more than is planned is enough"
+    assert "validated/average_drop/grad_cam" not in study.rows()[0], "and what is not planned chooses nothing"
+
+
+def test_a_study_of_an_earlier_version_has_no_scores_of_validation_images(tmp_path):
+    study = narrow(tmp_path)
+    study.write()
+    study.write_row(study.trials[0], {"test/accuracy": 0.8})
+    for path, names in ((tmp_path / "study.json", ["plan"]), (study.folder_of(study.trials[0]) / "row.json", [])):
+        content = json.loads(path.read_text())
+        del content["sha256"]
+        place = content
+        for name in names:
+            place = place[name]
+        del place["validation"]
+        path.write_text(json.dumps(content))
+    opened = Study.opened(tmp_path)
+    assert opened.plan.validation is None
+    assert [row["test/accuracy"] for row in opened.rows()] == [0.8]
 
 
 def test_what_was_asked_stands_though_a_trial_is_gone(tmp_path):
