@@ -157,7 +157,7 @@ def test_the_report_shows_which_images_chose(tmp_path):
     (study.folder_of(study.trials[1]) / "row.json").unlink()
     study.write_row(study.trials[1], rows[1][2] | {"validated/insertion_auc/grad_cam": None})
     written = write_report(study, Rule())
-    assert "since not every point has these scores on validation images" in str(written)
+    assert "since not every point has these scores on validation images" in str(written).replace("\n", " ")
     assert "since not every point has these scores on validation images" in written.page.read_text()
 
 
