@@ -14,7 +14,7 @@ from camtrain.batch import collate
 from camtrain.callbacks import CAMLogger
 
 STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
-SHEET = (40 + 3 * (16 + 128 + 8), 8 + 5 * 136)  # three images of 16 x 16, enlarged to 128 x 128
+SHEET = (40 + 12 + 3 * (16 + 128 + 8), 8 + 5 * 136)  # three images of 16 x 16, enlarged to 128 x 128
 
 
 def written(folder):
