@@ -272,6 +272,9 @@ def _checked(item: Any) -> Batch:
             f"`data`: expected batches of floating point images (N, 3, H, W), such as [(images, labels)], got one of "
             f"{images.dtype} {tuple(images.shape)}"
         )
+    labels = batch.labels
+    if labels is not None and (labels.dim() != 1 or labels.is_floating_point() or labels.is_complex()):
+        raise ValueError(f"`data`: expected integer labels (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
     for name in ("labels", "boxes", "masks"):
         known = getattr(batch, name)
         if known is not None and len(known) != len(images):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from camtrain.explanation.explanations import Explanations
 from camtrain.explanation.image_list import image_list
 from camtrain.explanation.known_objects import KnownObjects
-from camtrain.explanation.questions import RUNNER_UP, Questions, class_index
+from camtrain.explanation.questions import RUNNER_UP, Questions, check_top_k, class_index
 from camtrain.messages import positive_integer
 from camtrain.methods import methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
@@ -50,7 +50,7 @@ def explain(
         methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
             network has an attention head.
         class_: The name or number of the class to explain. The default is the predicted class of each image.
-        top_k: Explain this number of most probable classes.
+        top_k: Explain this number of most probable classes, at most all of them.
         counterfactual: Also show what speaks against the class.
         contrast: Also show why the class rather than this one, a name or number; `True` is the most probable other
             class.
@@ -83,9 +83,12 @@ def explain(
         (torch.Size([32, 32]), 'predicted class')
     """
     positive_integer("top_k", top_k)
+    positive_integer("max_batch", max_batch)
     if on_error not in ("raise", "warn", "skip"):
         raise ValueError(f'`on_error`: expected "raise", "warn" or "skip", got {on_error!r}')
     loaded = LoadedNetwork.of(network)
+    if loaded.num_classes is not None:
+        check_top_k(top_k, loaded.num_classes)
     listed = image_list(loaded, images, None if left_out is None else Path(left_out), KnownObjects(data))
 
     def index(argument: str, given: Any) -> int | None:

@@ -85,7 +85,7 @@ def image_list(
         objects: What is known of image files.
 
     Raises:
-        ValueError: If a tensor has another shape, or `left_out` is one of the folders.
+        ValueError: If there is no image, a tensor has another shape, or `left_out` is one of the folders.
         TypeError: If the images are none of these.
     """
     if isinstance(images, Tensor):
@@ -94,6 +94,8 @@ def image_list(
     if not isinstance(given, Iterable):
         raise TypeError(f"`images`: expected paths, PIL images or a tensor, got {type(images).__name__}")
     given = list(given)
+    if not given:
+        raise ValueError("`images`: expected at least one image, got none")
     for each in given:
         if not isinstance(each, (str, Path, Image.Image)):
             raise TypeError(f"`images`: expected paths, PIL images or a tensor, got a {type(each).__name__} among them")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from camtrain.gradients import Against, ClassIndex, Contrast
-from camtrain.messages import nearest_names, percent
+from camtrain.messages import nearest_names, percent, positive_integer
 from camtrain.pictures import class_name
 
 RUNNER_UP = "the runner-up"
@@ -62,11 +62,12 @@ class Questions:
             class_names: The names of all classes, or `None` to number them.
 
         Raises:
-            ValueError: If a class is not one of the K.
+            ValueError: If a class is not one of the K, or `top_k` is larger than K.
         """
         for argument, index in (("class_", self.class_idx), ("contrast", self.contrast)):
             if isinstance(index, int):
                 _check_class(argument, index, len(probabilities))
+        check_top_k(self.top_k, len(probabilities))
 
         def probability_of(index: int) -> float:
             return float(probabilities[index])
@@ -82,7 +83,7 @@ class Questions:
         kind = "predicted class" if self.class_idx is None else "chosen class"
         asked = [Question(first, "", kind, named(first), probability_of(first), class_name=name_of(first))]
         begin = 2 if self.class_idx is None else 1
-        for rank in range(begin, min(self.top_k, len(ranked)) + 1 if self.top_k > 1 else 0):
+        for rank in range(begin, self.top_k + 1 if self.top_k > 1 else 0):
             index = ranked[rank - 1]
             kind = f"predicted class {rank}"
             found = Question(index, f"top_{rank}", kind, named(index), probability_of(index), class_name=name_of(index))
@@ -150,6 +151,17 @@ def class_index(
     numbers = "its classes have numbers only" + ("" if num_classes is None else f", 0 to {num_classes - 1}")
     known = nearest_names(word, class_names) if class_names else numbers
     raise ValueError(f"`{argument}`: no class is called {given!r}; {known}")
+
+
+def check_top_k(top_k: int, num_classes: int) -> None:
+    """Check the argument of that name.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is no integer from 1 to the number of classes.
+    """
+    if positive_integer("top_k", top_k) > num_classes:
+        raise ValueError(f"`top_k`: expected at most {num_classes}, the number of classes, got {top_k}")
 
 
 def _check_class(argument: str, index: int, num_classes: int) -> None:

@@ -73,6 +73,8 @@ def map_tile(
 ) -> Tile:
     """A tile with a map in color over the gray image. The title of a map of zeros says that the map is flat.
 
+    A tile of values that are not finite is a note that says so.
+
     Args:
         kind: The title of the column.
         picture: The image, (3, H, W), RGB in [0, 1].
@@ -81,6 +83,8 @@ def map_tile(
         color: The color of the title.
         outline: The boxes and the mask of the objects, to be drawn on the tile.
     """
+    if not bool(picture.isfinite().all() and cam.isfinite().all()):
+        return note_tile(kind, picture, "no picture: the map or the image holds NaN or infinity", title)
     # A data module of the user may leave pixels a little outside [0, 1].
     return Tile(kind, overlay(picture.clamp(0, 1), cam), title_of(title, cam, "(flat map)"), color, outline)
 

@@ -210,9 +210,9 @@ def test_wandb_gets_panels_with_boxes_and_their_epoch(
 
 
 def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
-    with pytest.raises(ValueError, match="`num_images`: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="`num_images`: expected an integer of at least 0, got -1"):
         CAMLogger(num_images=-1)
-    with pytest.raises(ValueError, match="`every_n_epochs`: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="`every_n_epochs`: expected a positive integer, got 0"):
         CAMLogger(every_n_epochs=0)
     module = tiny_module()
     del module.network

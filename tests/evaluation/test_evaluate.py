@@ -203,7 +203,7 @@ def test_what_is_no_data_is_named(data, error, message):
         ({"num_panel_maps": -1}, ValueError, "`num_panel_maps`: expected an integer of at least 0, got -1"),
         ({"target_layer": "layer9"}, ValueError, "no module is called 'layer9'"),
         ({"network": "resnet18"}, TypeError, "`network`: expected an nn.Module or what camtrain.load_network"),
-        ({"network": nn.Linear(7, 2)}, ValueError, "`size`: Linear cannot be run on images of 16×16 pixels"),
+        ({"network": nn.Linear(7, 2)}, ValueError, "`data`: Linear cannot be run on images of 16×16 pixels"),
         ({"network": nn.Identity()}, ValueError, r"`network`: expected \(1, K\) logits of one image from Identity"),
     ],
 )
@@ -921,7 +921,7 @@ def test_each_network_may_have_its_images_normalized_in_its_own_way(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"other": nn.Linear(7, 2)}, "`other`: `size`: Linear cannot be run on images"),
+        ({"other": nn.Linear(7, 2)}, "`other`: `data`: Linear cannot be run on images"),
         ({"other": "resnet18"}, "`other`: `network`: expected an nn.Module"),
         ({"other_data": []}, "`other`: `data`: there are no images"),
         ({"metrics": "averge_drop"}, "`metrics`: none is called 'averge_drop'"),

@@ -33,12 +33,17 @@ def test_a_chosen_class():
     [
         ({"top_k": 1}, [(1, "")]),
         ({"top_k": 3}, [(1, ""), (2, "top_2"), (0, "top_3")]),
-        ({"top_k": 9}, [(1, ""), (2, "top_2"), (0, "top_3"), (3, "top_4")]),
+        ({"top_k": 4}, [(1, ""), (2, "top_2"), (0, "top_3"), (3, "top_4")]),
         ({"top_k": 2, "class_idx": 3}, [(3, ""), (1, "top_1"), (2, "top_2")]),
     ],
 )
 def test_the_most_probable_classes(settings, expected):
     assert [(question.class_idx, question.slug) for question in asked(**settings)] == expected
+
+
+def test_more_classes_than_there_are():
+    with pytest.raises(ValueError, match="`top_k`: expected at most 4, the number of classes, got 5"):
+        asked(top_k=5)
 
 
 @pytest.mark.parametrize(("name", "argument"), [("class_idx", "class_"), ("contrast", "contrast")])

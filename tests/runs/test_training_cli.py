@@ -344,7 +344,7 @@ trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}
         (["--data", "ImageFolderData", "--data.root", "nowhere"], ["nowhere"]),
         (["--config", "absent.yaml"], ["absent.yaml"]),
         (["--run.wandb", "sometimes"], ["wandb", "sometimes"]),
-        (["--cam_logger.num_images", "-1"], ["`num_images`: expected at least 0, got -1"]),
+        (["--cam_logger.num_images", "-1"], ["`num_images`: expected an integer of at least 0, got -1"]),
     ],
 )
 def test_wrong_settings_are_named(refused, words, messages):
