@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from camtrain.batch import Batch
+from camtrain.messages import checked_fraction, checked_number
 
 Rectangle = tuple[int, int, int, int]
 
@@ -98,13 +98,9 @@ class CutMix(pl.Callback):
     """
 
     def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
-        if not 0 < alpha < math.inf:
-            raise ValueError(f"`alpha`: expected a finite number above 0, got {alpha}")
-        if not 0 <= probability <= 1:
-            raise ValueError(f"`probability`: expected 0 to 1, got {probability}")
-        self.alpha = alpha
-        self.probability = probability
-        self._draw = v2.CutMix(alpha=alpha)
+        self.alpha = checked_number("alpha", alpha, above=0)
+        self.probability = checked_fraction("probability", probability)
+        self._draw = v2.CutMix(alpha=self.alpha)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from camtrain.messages import checked_fraction, checked_integer, checked_numbers
+
 
 class HideAndSeek(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
     """Hides each patch of a grid with a probability, so that the network has to look at more than one part.
@@ -44,15 +46,11 @@ class HideAndSeek(v2.Transform):  # type: ignore[misc]  # torchvision is not typ
         fill: tuple[float, float, float] = (124, 116, 104),
     ) -> None:
         super().__init__()
-        if not patch_sizes or any(size < 0 for size in patch_sizes):
-            raise ValueError(f"`patch_sizes`: expected sizes of at least 0, got {list(patch_sizes)}")
-        if not 0 <= probability <= 1:
-            raise ValueError(f"`probability`: expected 0 to 1, got {probability}")
-        if len(fill) != 3 or not all(0 <= value <= 255 for value in fill):
-            raise ValueError(f"`fill`: expected three numbers from 0 to 255, got {fill}")
-        self.patch_sizes = list(patch_sizes)
-        self.probability = probability
-        self.fill = tuple(fill)
+        if isinstance(patch_sizes, (int, str)) or not patch_sizes:
+            raise ValueError(f"`patch_sizes`: expected a list of sizes, got {patch_sizes!r}")
+        self.patch_sizes = [checked_integer("patch_sizes", size, 0, "sizes of at least 0") for size in patch_sizes]
+        self.probability = checked_fraction("probability", probability)
+        self.fill = checked_numbers("fill", fill, "three numbers from 0 to 255", 3, at_least=0, below=256)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """The hidden pixels of an image, (H, W) bool."""

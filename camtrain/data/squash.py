@@ -9,6 +9,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from camtrain.messages import positive_integer
+
 
 def squashed_boxes(boxes: Tensor, size: tuple[int, int], new_size: int) -> Tensor:
     """Boxes on an image that is scaled to a square, in whole pixels.
@@ -60,9 +62,7 @@ class Squash(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
 
     def __init__(self, size: int = 224) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"`size`: expected at least 1, got {size}")
-        self.size = size
+        self.size = positive_integer("size", size)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """One part of a sample, scaled."""

@@ -12,7 +12,7 @@ from camtrain.data.squash import Squash
 from camtrain.data.stratified_order import stratified_order
 from camtrain.data.wsol_metadata import CLASS_LABELS, PROXY_IDS, WSOLImage, wsol_images
 from camtrain.data.wsol_samples import WSOLSamples
-from camtrain.messages import DataError
+from camtrain.messages import DataError, positive_integer
 
 Benchmark = Literal["CUB", "ILSVRC", "OpenImages"]
 
@@ -75,15 +75,13 @@ class WSOLData(ImageDataModule):
         super().__init__(**kwargs)
         if benchmark not in get_args(Benchmark):
             raise ValueError(f"`benchmark`: expected one of {', '.join(get_args(Benchmark))}, got {benchmark!r}")
-        if image_size < 1:
-            raise ValueError(f"`image_size`: expected at least 1, got {image_size}")
-        if val_images_per_class is not None and val_images_per_class < 1:
-            raise ValueError(f"`val_images_per_class`: expected at least 1, got {val_images_per_class}")
+        self.image_size = positive_integer("image_size", image_size)
+        if val_images_per_class is not None:
+            val_images_per_class = positive_integer("val_images_per_class", val_images_per_class)
         self.benchmark = benchmark
         self.folder = Path(root, benchmark).absolute()
         self.metadata_folder = Path(metadata_root, benchmark).absolute()
         self.masks_folder = self.folder if masks_root is None else Path(masks_root, benchmark).absolute()
-        self.image_size = image_size
         self.val_images_per_class = val_images_per_class
         self.proxy = proxy
         for argument, folder in (("metadata_root", self.metadata_folder), ("masks_root", self.masks_folder)):

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
-from camtrain.metrics.checked import check_finite, check_length, check_number, check_values, checked_tensor
+from camtrain.metrics.checked import check_finite, check_length, check_values, checked_tensor
 from camtrain.metrics.max_box_accuracy import THRESHOLDS, box_hits
 from camtrain.regions import Annotation
 
@@ -86,9 +86,10 @@ class LocalizationAccuracy(AdditiveScore):
     plot_upper_bound = 1.0
 
     def __init__(self, top_k: int | None = None, threshold: float | None = None, **kwargs: Any) -> None:
-        if top_k is not None:
-            positive_integer("top_k", top_k)
-        check_box_threshold("threshold", threshold)
+        top_k = None if top_k is None else positive_integer("top_k", top_k)
+        if threshold is not None:
+            expected = "a number in [0, 1), or None for the best one"
+            threshold = checked_number("threshold", threshold, expected, at_least=0, below=1)
         super().__init__(row_length=THRESHOLDS + 1, settings=[top_k, threshold], **kwargs)
         self.top_k = top_k
         self.threshold = threshold
@@ -158,17 +159,3 @@ class LocalizationAccuracy(AdditiveScore):
         if self.threshold is None:
             return int(total[:-1].argmax())
         return int(self.threshold * THRESHOLDS + 1e-9)  # 0.2 · 255 is 51 and a little less in floating point
-
-
-def check_box_threshold(name: str, threshold: object) -> None:
-    """Check a threshold of maps: `None` or a number in [0, 1).
-
-    Raises:
-        TypeError: If it is something else.
-        ValueError: If it is out of range.
-    """
-    if threshold is None:
-        return
-    check_number(name, threshold, "a number in [0, 1), or None")
-    if not 0 <= threshold < 1:  # type: ignore[operator]  # a number, by now
-        raise ValueError(f"`{name}`: expected a number in [0, 1), or None for the best one, got {threshold!r}")

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from camtrain.messages import checked_fraction
 from camtrain.networks.attended_network import check_once, made_backbone, probe_size, probed
 from camtrain.networks.build_network import Stem
 from camtrain.networks.map_layout import map_layout
@@ -92,14 +93,11 @@ class AttentionDropout(nn.Module):
         image_size: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("drop_rate", drop_rate), ("drop_threshold", drop_threshold)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"`{name}`: expected 0 to 1, got {value}")
+        self.drop_rate = checked_fraction("drop_rate", drop_rate)
+        self.drop_threshold = checked_fraction("drop_threshold", drop_threshold)
         if isinstance(layers, str) or (layers is not None and not layers):
             raise ValueError(f"`layers`: expected a list of names, or None, got {layers!r}")
         self.backbone = made_backbone(backbone, num_classes, stem, weights)
-        self.drop_rate = drop_rate
-        self.drop_threshold = drop_threshold
         with probed(self.backbone, num_classes, image_size or probe_size(stem), "layers") as (network, image):
             self.layers = stage_layers(network, image)[-2:] if layers is None else list(layers)
             _run(network, self.layers, image, lambda features: features)

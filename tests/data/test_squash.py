@@ -57,5 +57,5 @@ def test_boxes_of_another_format():
     wrong = tv_tensors.BoundingBoxes([[0.0, 0.0, 2.0, 2.0]], format="XYWH", canvas_size=(4, 4))
     with pytest.raises(ValueError, match="`boxes`: expected the format XYXY, got XYWH"):
         Squash(8)({"image": tv_tensors.Image(torch.zeros(3, 4, 4)), "label": 0, "boxes": wrong})
-    with pytest.raises(ValueError, match="`size`: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="`size`: expected a positive integer, got 0"):
         Squash(0)

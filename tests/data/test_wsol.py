@@ -199,8 +199,8 @@ def test_masks_of_one_image_in_two_sizes(tmp_path):
     ("settings", "message"),
     [
         ({"benchmark": "cub"}, "`benchmark`: expected one of CUB, ILSVRC, OpenImages, got 'cub'"),
-        ({"image_size": 0}, "`image_size`: expected at least 1"),
-        ({"val_images_per_class": 0}, "`val_images_per_class`: expected at least 1"),
+        ({"image_size": 0}, "`image_size`: expected a positive integer"),
+        ({"val_images_per_class": 0}, "`val_images_per_class`: expected a positive integer"),
     ],
 )
 def test_bad_settings(trees, settings, message):

@@ -78,8 +78,8 @@ def test_both_ways_occur_and_gradients_are_finite(backbone):
         ({"layers": ["layer9"]}, "`layers`: no module is called 'layer9'; did you mean"),
         ({"layers": []}, "`layers`: expected a list of names, or None"),
         ({"layers": "layer3"}, "`layers`: expected a list of names, or None, got 'layer3'"),
-        ({"drop_rate": 1.1}, "`drop_rate`: expected 0 to 1"),
-        ({"drop_threshold": -0.1}, "`drop_threshold`: expected 0 to 1"),
+        ({"drop_rate": 1.1}, "`drop_rate`: expected a fraction"),
+        ({"drop_threshold": -0.1}, "`drop_threshold`: expected a fraction"),
     ],
 )
 def test_bad_settings(backbone, settings, message):
