@@ -59,6 +59,8 @@ class EvaluationPlan:
     controls: str | Sequence[str] | None = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.settings, EvaluationSettings):
+            raise TypeError(f"`settings`: expected EvaluationSettings, got {self.settings!r}")
         methods = dict.fromkeys(listed_names("methods", self.methods))
         method_names(list(methods))  # raises if one is unknown
         object.__setattr__(self, "methods", tuple(methods))
@@ -73,8 +75,6 @@ class EvaluationPlan:
                 object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
         for name in ("num_panel_maps", "num_gallery_images"):
             object.__setattr__(self, name, checked_integer(name, getattr(self, name), at_least=0))
-        if not isinstance(self.settings, EvaluationSettings):
-            raise TypeError(f"`settings`: expected EvaluationSettings, got {self.settings!r}")
         if self.target_layer is not None:
             _check_layers(self.target_layer)
 

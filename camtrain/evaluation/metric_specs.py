@@ -281,14 +281,14 @@ def named_metrics(names: str | Sequence[str]) -> list[str]:
     return [name for word in words if (name := word.strip()) in METRICS]
 
 
-def metric_names(names: str | Sequence[str], class_of: ClassOf = "label") -> list[str]:
+def metric_names(names: str | Sequence[str], class_of: ClassOf | None = None) -> list[str]:
     """Names of metrics, without repetition.
 
     Args:
         names: As a sequence or separated by commas: names of metrics, names of groups, `all`, or `fast`, which means
             all metrics that are not slow.
-        class_of: The class that maps explain. If it is the prediction, groups leave out the metrics that are about the
-            map of the label.
+        class_of: The class that maps explain. Only if it is the label, groups have the metrics that are about the map
+            of the label. `None` says that it is not known yet: then such a metric may be named.
 
     Raises:
         ValueError: If there is no metric or group of a name, with the nearest names; or if a metric is named that is
@@ -305,7 +305,7 @@ def metric_names(names: str | Sequence[str], class_of: ClassOf = "label") -> lis
     chosen: list[str] = []
     for name in listed_names("metrics", names):
         if name in METRICS:
-            if METRICS[name].of_label and class_of != "label":
+            if METRICS[name].of_label and class_of not in ("label", None):
                 raise ValueError(
                     f'`class_of`: expected "label", since {name} is about the map of the label, got {class_of!r}'
                 )

@@ -94,7 +94,7 @@ def score_maps(
 
 def _metrics(names: str | Sequence[str], settings: EvaluationSettings) -> dict[str, AdditiveScore]:
     """The metrics that need nothing but maps and annotation."""
-    made = {name: METRICS[name].make(settings) for name in metric_names(names)}
+    made = {name: METRICS[name].make(settings) for name in metric_names(names, "label")}
     usable = {name: metric for name, metric in made.items() if _needs_maps_alone(name, metric)}
     # A group stands for those of its metrics that can be used; a name is meant.
     wrong = [name for name in (named_metrics(names) if usable else made) if name not in usable]

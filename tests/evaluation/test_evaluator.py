@@ -171,7 +171,8 @@ def test_localization_of_the_label(network, batch):
 
 
 def test_metrics_of_the_label_need_its_map(network, batch):
-    assert set(NAMES_OF_LABEL) <= set(metric_names("localization"))
+    assert set(NAMES_OF_LABEL) <= set(metric_names("localization", "label"))
+    assert metric_names(NAMES_OF_LABEL) == NAMES_OF_LABEL
     assert not set(NAMES_OF_LABEL) & set(metric_names("all", "prediction"))
     assert not set(NAMES_OF_LABEL) & set(Evaluator(network, methods(network), ["localization"], SETTINGS).metrics)
     with pytest.raises(ValueError, match='`class_of`: expected "label", since top_1_localization is about the map of'):
@@ -346,8 +347,9 @@ def test_the_network_is_left_as_found_also_in_inference_mode(network, batch):
 
 
 def test_metrics_by_name_and_group():
-    assert metric_names(["all"]) == list(METRICS)
-    assert set(METRICS) - set(metric_names(["fast"])) == {"road", "parameter_randomization"}
+    assert metric_names(["all"], "label") == list(METRICS)
+    assert set(METRICS) - set(metric_names(["fast"], "label")) == {"road", "parameter_randomization"}
+    assert set(METRICS) - set(metric_names(["all"])) == set(NAMES_OF_LABEL)
     assert metric_names(["gradient", "gradient_noise"]) == ["gradient_noise", "guided_agreement"]
     with pytest.raises(ValueError, match="`metrics`: none is called 'average_dorp'; did you mean 'average_drop'"):
         metric_names(["average_dorp"])
