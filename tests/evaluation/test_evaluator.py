@@ -15,6 +15,7 @@ from camtrain.evaluation import (
     METRICS,
     NETWORK,
     ComparisonNeed,
+    EvaluationPlan,
     EvaluationSettings,
     Evaluator,
     GradientNeed,
@@ -168,6 +169,14 @@ def test_localization_of_the_label(network, batch):
     torch.testing.assert_close(found.rows["grad_cam", "top_1_localization"], hits)
     top_1 = evaluator.metric("top_1_localization")
     assert top_1.image_scores(hits).tolist()[:4] == [*hits[:3, 12].tolist(), 0.0]
+
+
+def test_a_setting_that_is_new_is_kept_only_where_it_is_set():
+    """The folder of an earlier evaluation, and the hash of an earlier study, are known again."""
+    for threshold in (None, 0.25):
+        plan = EvaluationPlan(settings=EvaluationSettings(box_threshold=threshold))
+        assert plan.as_json()["settings"].get("box_threshold", "absent") == (threshold or "absent")
+        assert EvaluationPlan.from_json(plan.as_json()) == plan
 
 
 def test_metrics_of_the_label_need_its_map(network, batch):
@@ -368,6 +377,7 @@ def test_metrics_by_name_and_group():
         {"removed_shares": (0.5, 1.0)},
         {"removed_shares": ()},
         {"tolerance": -1},
+        {"box_threshold": 1.0},
     ],
 )
 def test_bad_settings_are_named(settings):
