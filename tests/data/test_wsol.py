@@ -104,8 +104,9 @@ def test_masks_are_joined_and_ignored_pixels_are_no_objects(trees):
         bright = picture.amax(dim=0) > 0.6
         assert float((bright ^ mask).float().mean()) < 0.06  # the edges, which the image interpolates
         assert bool((picture[2][mask] > 0.6).any()) == bool(index % 2)  # the second object is blue
-        # The lowest quarter of the mask files, 80 rows high, is ignored.
-        assert torch.equal(ignored, (torch.arange(56) >= 42)[:, None] & ~mask)
+        # The lower half of the mask files is ignored, but for the object.
+        assert torch.equal(ignored, (torch.arange(56) >= 28)[:, None] & ~mask)
+        assert bool(mask[28:].any())
     train = next(iter(data.train_dataloader()))
     assert not bool(train.masks.any())
     assert not bool(train.ignored.any())

@@ -19,7 +19,7 @@ def make_wsol(root: Path, benchmark: str, images_per_class: int = 4, classes: in
 
     The images are 60 × 40 pixels. The object of class 0 is red and that of class 1 green, a rectangle that spans at
     least 15 pixels each way. In OpenImages, masks have twice the size of the image, every other image has two objects,
-    the second of which is blue, and the lowest rows of every image are ignored, with parts of objects in them.
+    the second of which is blue, and the lower half of every image is ignored, with parts of objects in them.
     """
     random = np.random.default_rng(0)
     for split, pattern in FOLDERS[benchmark].items():
@@ -61,7 +61,7 @@ def _scene(random: np.random.Generator, label: int, count: int) -> tuple[np.ndar
 def _masks(path: Path, image_id: str, boxes: list[tuple[int, int, int, int]]) -> list[str]:
     stem, found = image_id.removesuffix(".png"), []
     ignored = np.zeros((80, 120), dtype=np.uint8)
-    ignored[60:] = 255
+    ignored[40:] = 255
     Image.fromarray(ignored).save(path.with_name(f"{path.stem}_ignore.png"))
     for index, (x0, y0, x1, y1) in enumerate(boxes):
         mask = np.zeros((80, 120), dtype=np.uint8)

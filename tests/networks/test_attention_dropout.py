@@ -20,6 +20,8 @@ def test_features_by_hand():
     kept = dropped_features(features, torch.tensor(False), 0.9)
     attention = torch.tensor([[2.0, 4.0], [0.0, 4.0]]).sigmoid()
     torch.testing.assert_close(kept, features * attention)
+    # With γ = 1, the maximum itself is dropped.
+    assert dropped_features(features, torch.tensor(True), 1.0)[0, 0].tolist() == [[1.0, 0.0], [0.0, 0.0]]
     # Each image has its own maximum.
     two = torch.cat([features, 10 * features])
     assert torch.equal(dropped_features(two, torch.tensor(True), 0.9)[1:], 10 * dropped)
