@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from camtrain.data.image_file import rgb_picture
 from camtrain.data.pixel_limit import check_pixels, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
-from camtrain.explanation.photographs import photograph_paths, unique_names, upright_photograph
+from camtrain.data.upright import opaque_rgb, turn_to_do, turned
+from camtrain.explanation.photographs import photograph_paths, unique_names
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.pictures import denormalized
 
@@ -123,7 +125,7 @@ def _prepared(network: LoadedNetwork, photograph: Image.Image) -> tuple[Tensor, 
 
 
 def _of_file(network: LoadedNetwork, path: Path, slug: str) -> ListedImage:
-    return ListedImage(path.name, slug, lambda: _prepared(network, upright_photograph(path)), path)
+    return ListedImage(path.name, slug, lambda: _prepared(network, rgb_picture(path)), path)
 
 
 def _of_picture(network: LoadedNetwork, picture: Image.Image, number: int) -> ListedImage:
@@ -131,7 +133,7 @@ def _of_picture(network: LoadedNetwork, picture: Image.Image, number: int) -> Li
 
 
 def upright_picture(picture: Image.Image) -> Image.Image:
-    """A picture in memory as RGB, turned the way that its EXIF orientation says.
+    """A picture in memory as a file of it would be read: RGB, turned as its EXIF orientation says, on white.
 
     Raises:
         ValueError: If it has more pixels than `camtrain.data.pixel_limit` allows, or more than 8 bits per channel, of
@@ -146,6 +148,6 @@ def upright_picture(picture: Image.Image) -> Image.Image:
         raise ValueError(
             f"`images`: a picture of mode {picture.mode!r} has more than 8 bits per channel; convert it to 8 bits first"
         )
-    if "transparency" in picture.info:
-        picture = picture.convert("RGBA")  # Pillow warns if a transparent palette goes straight to RGB
-    return ImageOps.exif_transpose(picture).convert("RGB")
+    orientation = turn_to_do(picture)
+    picture.load()
+    return turned(opaque_rgb(picture), orientation)
