@@ -67,12 +67,13 @@ class CocoFile:
     categories: tuple[str, ...]
 
 
-def coco_file(path: Path) -> CocoFile:
+def coco_file(path: Path, outlines: bool = False) -> CocoFile:
     """Read a file of COCO's format.
 
     Args:
         path: A JSON object with the lists `images` (`id`, `file_name`, `width`, `height`), `annotations` (`image_id`,
             `category_id`, `bbox`, perhaps `segmentation` and `iscrowd`) and `categories` (`id`, `name`).
+        outlines: Whether to keep `segmentation`, which takes most of the memory.
 
     Raises:
         DataError: If the file cannot be read, something is missing, of another type or there twice, or an annotation
@@ -94,7 +95,7 @@ def coco_file(path: Path) -> CocoFile:
             image = _key(each, "image_id", int, place)
             if image not in known:
                 raise ValueError(f"{place}: expected the id of an image for image_id, got {image}")
-            objects.setdefault(image, []).append(_object(each, names, place))
+            objects.setdefault(image, []).append(_object(each, names, place, outlines))
         return CocoFile(
             tuple(_image(each, tuple(objects.get(each["id"], ())), place) for place, each in images),
             tuple(names[number] for number in sorted(names)),
@@ -148,7 +149,7 @@ def _image(each: dict[str, Any], objects: tuple[CocoObject, ...], place: str) ->
     return CocoImage(_key(each, "file_name", str, place), size, objects, place)
 
 
-def _object(each: dict[str, Any], names: dict[int, str], place: str) -> CocoObject:
+def _object(each: dict[str, Any], names: dict[int, str], place: str, outlines: bool) -> CocoObject:
     category = _key(each, "category_id", int, place)
     if category not in names:
         raise ValueError(f"{place}: expected the id of a category for category_id, got {category}")
@@ -157,4 +158,5 @@ def _object(each: dict[str, Any], names: dict[int, str], place: str) -> CocoObje
     if not is_box:
         raise ValueError(f"{place}: expected four numbers for bbox, got {short(json.dumps(box))}")
     a, b, c, d = map(float, box)
-    return CocoObject(names[category], (a, b, c, d), each.get("segmentation"), bool(each.get("iscrowd", 0)), place)
+    outline = each.get("segmentation") if outlines else None
+    return CocoObject(names[category], (a, b, c, d), outline, bool(each.get("iscrowd", 0)), place)

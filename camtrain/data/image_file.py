@@ -84,6 +84,18 @@ def label_map(path: Path) -> Tensor:
         return torch.from_numpy(array.astype(np.int64))
 
 
+def gray_numbers(path: Path) -> Tensor:
+    """How bright the pixels of a file are, as they are stored, (H, W) uint8; raises the errors of `rgb_image`.
+
+    A transparent pixel is an error.
+    """
+    with _opened(path) as image:
+        _load(image)
+        if image.has_transparency_data and np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255:
+            raise ValueError("some of its pixels are transparent; save it without transparency")
+        return torch.from_numpy(np.array(image.convert("L")))
+
+
 def object_mask(path: Path) -> Tensor:
     """A mask file as a viewer shows it, (H, W) bool, true where it is not black.
 

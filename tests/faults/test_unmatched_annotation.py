@@ -95,9 +95,7 @@ def test_folders_beside_the_splits(root):
     shutil.copytree(root / "images" / "val", root / "images" / "extra")
     shutil.move(root / "masks", root / "images" / "masks")
     data = ImageFolderData(str(root / "images"), masks_root=str(root / "images" / "masks"))
-    with pytest.warns(
-        CamtrainWarning, match=r"`root`: folders beside the splits are not read: .*extra, and 1 more;"
-    ):
+    with pytest.warns(CamtrainWarning, match=r"`root`: folders beside the splits are not read: .*extra, and 1 more;"):
         data.setup("fit")
 
 
