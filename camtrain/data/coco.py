@@ -35,7 +35,7 @@ class COCO(ObjectData):
           class_path: COCO
           init_args: {root: mine, train_set: train, val_set: valid, test_set: test,
                       annotations: "{set}/_annotations.coco.json", labels: multi}
-        model: {classification_loss: binary_cross_entropy, network: resnet50, weights: DEFAULT}
+        model: {classification_loss: binary_cross_entropy, network: resnet50}
 
     Args:
         root: The folder that holds images and annotation.

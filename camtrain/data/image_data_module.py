@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from camtrain.batch import Batch, collate
 from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.balanced_sampler import balanced_sampler
-from camtrain.data.data_summary import split_counts, summary_table
+from camtrain.data.data_summary import SplitCounts, split_counts, summary_table
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels
 from camtrain.data.transformed_samples import Samples, TransformedSamples
@@ -189,7 +189,7 @@ class ImageDataModule(LightningDataModule, ABC):
         Raises:
             ValueError: If a split is empty, or its annotation cannot be understood.
         """
-        counts = {split: split_counts(self.data_set(split)) for split in splits}
+        counts: dict[str, SplitCounts] = {split: split_counts(self.data_set(split)) for split in splits}
         return summary_table(counts, self.class_names, self.group_names)
 
     def setup(self, stage: str | None = None) -> None:

@@ -47,30 +47,39 @@ class ImageFolderData(ImageDataModule):
     Of a file with several pictures, the first is read. Boxes and masks are those of the picture that is shown;
     `annotation_pixels: stored` takes them as drawn on the pixels as they are stored, and turns them too.
 
-    Boxes are read from one of three:
+    Boxes are read from a CSV file whose first line is `path,x0,y0,x1,y1`. Each further line is one box: `path` is
+    relative to `root` with forward slashes (`train/cat/1.png`), and the numbers are half-open pixels: x1 and y1 are
+    just outside of the box. With `boxes_format: xywh` the first line is `path,x,y,width,height`, and with `cxcywh` it
+    is `path,cx,cy,width,height`.
 
-    - `boxes_csv`, a CSV file whose first line is `path,x0,y0,x1,y1`. Each further line is one box: `path` is relative
-      to `root` with forward slashes (`train/cat/1.png`), and the numbers are half-open pixels: x1 and y1 are just
-      outside of the box. With `boxes_format: xywh` the first line is `path,x,y,width,height`, with `cxcywh`
-      `path,cx,cy,width,height`.
-    - `boxes_json`, a file in COCO's format, whose `file_name` is such a path. Only its boxes are read, in pixels,
-      `xywh` unless `boxes_format` says otherwise. Regions of several objects (`iscrowd`) are left out, and objects
-      whose category has the name of another class than their image's.
-    - `boxes_yolo`, a folder of YOLO's text files in a parallel tree (`labels/train/cat/1.txt`), with a line
-      `class cx cy width height` for each box, in fractions of the image. The number of the class is not used.
+    Or they are read from a file in COCO's format, `boxes_json`, whose `file_name` is such a path. Its boxes are `xywh`
+    in pixels unless `boxes_format` says otherwise; its outlines are not read. Regions of several objects (`iscrowd`)
+    are left out, and so are objects whose category has the name of another class than their image's.
+
+    Or they are read from YOLO's text files in a parallel tree, `boxes_yolo` (`labels/train/cat/1.txt`), with a line
+    `class cx cy width height` for each box, in fractions of the image. The number of the class is not used.
 
     `normalized: true` says that the numbers of a CSV or JSON file are fractions of the image. A format is never
     guessed: boxes that are not what is said, or not inside of their image, are errors. An image may have several boxes,
     none of them twice. Boxes thinner than a pixel are left out with a warning.
 
     Masks are images of the same size in a parallel tree (`masks_root/train/cat/1.png`, in any image format) that are
-    not black on the object. A mask that can be read in two ways is an error: colors that are transparent, a palette
-    that shows other than its numbers say, several pictures in a file, a JPEG that is not black and white alone. An
+    not black on the object. A mask that can be read in two ways is an error: one with transparent colors, a palette
+    that shows other than its numbers say, several pictures in a file, or a JPEG that is not black and white alone. An
     image may have no box and no mask. An image with a mask and no box gets the tight box around the mask.
 
     Names that differ only in their Unicode normalization are the same. Warnings name what is not read: masks that
     belong to no image, folders and images beside those of the splits and classes, linked folders below a class, and
     files of a type that Pillow does not read.
+
+    Photographs in `photos/<class>`, with masks of the same names in `masks/<class>`, with boxes exported for COCO or
+    for YOLO, or with a table of your own:
+
+        --data ImageFolderData --data.root photos --data.masks_root masks
+        --data ImageFolderData --data.root photos --data.boxes_json boxes.json
+        --data ImageFolderData --data.root photos --data.boxes_yolo labels
+        --data ImageFolderData --data.root photos --data.boxes_csv boxes.csv
+        --data.boxes_format cxcywh --data.normalized true
 
     Args:
         root: The folder that holds the `train` folder and optionally `val` and `test`, or the folders of the classes.
@@ -101,20 +110,6 @@ class ImageFolderData(ImageDataModule):
     Raises:
         FileNotFoundError: If `root` has no images of any class, or the boxes or the masks do not exist.
         ValueError: If an argument is out of range, a class is unknown, or a folder has no images.
-
-    Example:
-        Photographs in `photos/<class>/`, with a mask of the same name in `masks/<class>/`:
-
-            camtrain fit --data ImageFolderData --data.root photos --data.masks_root masks ...
-
-        With boxes of an annotation tool, exported for COCO or for YOLO:
-
-            --data.boxes_json instances.json
-            --data.boxes_yolo labels
-
-        With boxes in a table of your own, such as `path,cx,cy,width,height` in fractions:
-
-            --data.boxes_csv boxes.csv --data.boxes_format cxcywh --data.normalized true
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class VOC(ObjectData):
         data:
           class_path: VOC
           init_args: {root: data, labels: multi}
-        model: {classification_loss: binary_cross_entropy, network: resnet50, weights: DEFAULT}
+        model: {classification_loss: binary_cross_entropy, network: resnet50}
         trainer: {max_epochs: 10}
 
     Args:

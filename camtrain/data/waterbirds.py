@@ -22,7 +22,7 @@ class Waterbirds(PhotographData):
     The folder holds `metadata.csv`, with a line for each image:
 
         img_id,img_filename,y,split,place,place_filename
-        1,001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg,1,0,1,/o/ocean/00002178.jpg
+        1,001.Albatross/0046_18.jpg,1,0,1,/o/ocean/00002178.jpg
 
     `img_filename` is relative to the folder, `y` is the class, and `split` is 0, 1 or 2 (or train, val or test). A
     class and a `place` make a group: in training, 95 % of the birds of the water are before water. A network that looks
@@ -34,7 +34,8 @@ class Waterbirds(PhotographData):
 
         data:
           class_path: Waterbirds
-          init_args: {root: mine, metadata: images.csv, path_column: file, class_column: breed, group_column: camera}
+          init_args: {root: mine, metadata: images.csv, path_column: file,
+                      class_column: breed, group_column: camera}
         model: {network: resnet50, weights: DEFAULT}
         checkpoint: {monitor: val/accuracy_worst_group}
 

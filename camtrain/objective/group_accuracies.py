@@ -43,7 +43,7 @@ class GroupAccuracies:
         Raises:
             ValueError: If an index is not that of a group.
         """
-        for group in groups.unique().tolist():
+        for group in torch.unique(groups).tolist():
             if not 0 <= group < len(self._names):
                 raise ValueError(
                     f"`groups`: expected 0 to {len(self._names) - 1}, the groups that the data module names in "
