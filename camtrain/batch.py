@@ -162,6 +162,28 @@ def are_finite(values: Tensor) -> bool:
     return bool(flat.isfinite().all())
 
 
+def check_images(images: object) -> None:
+    """Check that an argument is a batch of images.
+
+    Raises:
+        TypeError: If it is no floating-point tensor.
+        ValueError: If it has another shape than (N, C, H, W).
+
+    Example:
+        >>> check_images(torch.rand(3, 8, 8))
+        Traceback (most recent call last):
+        ValueError: `images`: expected floating-point images (N, 3, H, W), got torch.float32 of shape (3, 8, 8)
+    """
+    expected = "`images`: expected floating-point images (N, 3, H, W)"
+    if not isinstance(images, Tensor):
+        raise TypeError(f"{expected}, got {type(images).__name__}")
+    got = f"got {images.dtype} of shape {tuple(images.shape)}"
+    if not images.is_floating_point():
+        raise TypeError(f"{expected}, {got}")
+    if images.dim() != 4:
+        raise ValueError(f"{expected}, {got}")
+
+
 def check_finite_images(images: Tensor) -> None:
     """Check that no image of a batch (N, ...) holds NaN or infinity.
 

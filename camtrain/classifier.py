@@ -22,7 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from camtrain.batch import Batch, check_finite_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
-from camtrain.messages import CamtrainWarning, DataError
+from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.objective import LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
@@ -139,17 +139,21 @@ class Classifier(pl.LightningModule):
         gradient_share_every_n_steps: int = 50,
     ) -> None:
         super().__init__()
-        schedule = {
-            "regularizer_start_epoch": regularizer_start_epoch,
-            "regularizer_warmup_epochs": regularizer_warmup_epochs,
-        }
-        for name, epochs in schedule.items():
-            if epochs is not None and not (math.isfinite(epochs) and epochs >= 0):
-                raise ValueError(f"`{name}`: expected a number of at least 0, got {epochs}")
-        if gradient_share_every_n_steps < 0:
-            raise ValueError(f"`gradient_share_every_n_steps`: expected at least 0, got {gradient_share_every_n_steps}")
-        if regularizer_weight is not None and not (math.isfinite(regularizer_weight) and regularizer_weight >= 0):
-            raise ValueError(f"`regularizer_weight`: expected a finite number of at least 0, got {regularizer_weight}")
+        if regularizer_start_epoch is not None:
+            checked_number("regularizer_start_epoch", regularizer_start_epoch, at_least=0)
+        checked_number("regularizer_warmup_epochs", regularizer_warmup_epochs, at_least=0)
+        if regularizer_weight is not None:
+            checked_number("regularizer_weight", regularizer_weight, at_least=0)
+        # The objective has these two under shorter names.
+        positive_integer("regularizer_every_n_steps", regularizer_every_n_steps)
+        checked_integer("regularizer_balance_steps", regularizer_balance_steps, at_least=0)
+        checked_integer("gradient_share_every_n_steps", gradient_share_every_n_steps, at_least=0)
+        positive_integer("num_classes", num_classes)
+        for name, function in {"optimizer": optimizer, "lr_scheduler": lr_scheduler}.items():
+            if not (callable(function) or (function is None and name == "lr_scheduler")):
+                raise TypeError(f"`{name}`: expected a function, got {function!r}")
+        if lr_scheduler_interval not in ("epoch", "step"):
+            raise ValueError(f"`lr_scheduler_interval`: expected epoch or step, got {lr_scheduler_interval!r}")
         if regularizer is None and regularizer_weight:
             raise ValueError(
                 f"`regularizer_weight`: expected 0 or None without a regularizer, got {regularizer_weight}"

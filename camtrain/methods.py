@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -15,8 +15,9 @@ from camtrain.attributions.guided_grad_cam import GuidedGradCAM
 from camtrain.attributions.input_gradient import InputGradient
 from camtrain.attributions.input_x_gradient import InputXGradient
 from camtrain.attributions.integrated_gradients import IntegratedGradients
-from camtrain.attributions.saliency_map import ChannelReduction, saliency_map
+from camtrain.attributions.saliency_map import ChannelReduction, check_reduction, saliency_map
 from camtrain.attributions.smooth_grad import SmoothGrad
+from camtrain.batch import check_images
 from camtrain.cams.ablation_cam import AblationCAM
 from camtrain.cams.attention_map import AttentionMap
 from camtrain.cams.base_cam import BaseCAM
@@ -35,7 +36,7 @@ from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
 from camtrain.controls import BaseControl, CenterMap, RandomMap, ShuffledMap, UniformMap, donors
 from camtrain.gradients import Against, ClassIndex, Contrast, evaluation_mode
-from camtrain.messages import nearest_names, positive_integer
+from camtrain.messages import checked_seed, listed_names, nearest_names, positive_integer
 from camtrain.networks import attention_heads
 from camtrain.networks.module_of import module_of
 
@@ -78,6 +79,10 @@ are no methods: `all` does not include them, and none can be trained. There is a
 SHUFFLED = "shuffled"
 """The word for the control that shuffles the maps of each method, in lists of controls."""
 
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(("max_batch", "num_channels", "num_samples", "num_steps", "max_steps"), positive_integer),
+    "seed": checked_seed,
+}
 _CONTROL_TITLES = {"uniform": "uniform map", "center": "centered Gaussian", "random": "random map"}
 
 
@@ -131,9 +136,7 @@ def control_words(controls: str | Sequence[str]) -> list[str]:
         >>> control_words("center, shuffled"), control_words("none")
         (['center', 'shuffled'], [])
     """
-    words = controls.split(",") if isinstance(controls, str) else controls
-    stripped = [word.strip() for word in words]
-    chosen = list(dict.fromkeys(word for word in stripped if word not in ("", "none")))
+    chosen = list(dict.fromkeys(word for word in listed_names("controls", controls) if word not in ("", "none")))
     for word in chosen:
         control_of(word, "")  # raises if there is none
     return chosen
@@ -174,7 +177,7 @@ def method_class(name: str) -> type[BaseCAM | BaseAttribution]:
         Traceback (most recent call last):
         ValueError: `method`: none is called 'layercam'; did you mean 'layer_cam', ...
     """
-    if name not in METHODS:
+    if name not in list(METHODS):
         raise ValueError(f"`method`: none is called {name!r}; {nearest_names(name, METHODS)}")
     return METHODS[name]
 
@@ -191,9 +194,8 @@ def method_names(names: str | Sequence[str]) -> list[str]:
         >>> method_names("grad_cam,center,shuffled_grad_cam")
         ['grad_cam', 'center', 'shuffled_grad_cam']
     """
-    words = names.split(",") if isinstance(names, str) else list(names)
-    stripped = [word.strip() for word in words]
-    chosen = dict.fromkeys(name for word in stripped for name in (METHODS if word == "all" else [word]))
+    words = listed_names("methods", names)
+    chosen = dict.fromkeys(name for word in words for name in (METHODS if word == "all" else [word]))
     for name in chosen:
         if name not in CONTROLS and name.removeprefix(f"{SHUFFLED}_") not in METHODS:
             raise ValueError(f"`methods`: none is called {name!r}; {nearest_names(name, [*METHODS, *CONTROLS])}")
@@ -233,6 +235,9 @@ def method_named(name: str, network: nn.Module, target_layer: Any = None, **opti
     for option in options:
         if not any(option in _parameters(each) for each in (*METHODS.values(), *CONTROLS.values())):
             raise TypeError(f"`{option}`: no method has an option of that name")
+        # A method that ignores the option would not find out that it is wrong.
+        if option in _CHECKS and options[option] is not None:
+            _CHECKS[option](option, options[option])
     given = {"target_layer": target_layer} | options
     built: Method = method(network, **{key: value for key, value in given.items() if key in _parameters(method)})
     return built
@@ -257,12 +262,11 @@ def methods_named(
         >>> list(methods_named("grad_cam,layer_cam", CIFARResNet(depth=8), "layer2", max_batch=16))
         ['grad_cam', 'layer_cam']
     """
-    words = names.split(",") if isinstance(names, str) else list(names)
     chosen = method_names(names)
-    if "all" in [word.strip() for word in words]:
+    if "all" in listed_names("methods", names):
         meant = methods_for(network)
         chosen = [name for name in chosen if name in meant]
-    layers = [name.strip() for name in target_layer.split(",")] if target_layer else [None]
+    layers = [None] if target_layer is None else listed_names("target_layer", target_layer)
     given = {name: value for name, value in options.items() if value is not None}
     layer = layers[0] if len(layers) == 1 else layers
     return {name: method_named(name, network, layer, **given) for name in chosen}
@@ -349,7 +353,8 @@ def image_maps(
     """
     module = module_of(network)
     positive_integer("max_batch", max_batch)
-    _check_images(images)
+    check_images(images)
+    check_reduction(reduction)
     if isinstance(method, str):
         built = method_named(method, module, target_layer, max_batch=max_batch, **options)
     else:
@@ -430,15 +435,6 @@ def resized_maps(
 
 def _parameters(method: type[Any]) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(method).parameters)
-
-
-def _check_images(images: Tensor) -> None:
-    if not isinstance(images, Tensor):
-        raise TypeError(f"`images`: expected a tensor (N, 3, H, W), got {type(images).__name__}")
-    if images.dim() != 4:
-        raise ValueError(f"`images`: expected (N, 3, H, W), got {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise TypeError(f"`images`: expected floating-point images, got {images.dtype}")
 
 
 def _checked_method(method: Method, network: nn.Module, target_layer: Any, options: dict[str, Any]) -> Method:

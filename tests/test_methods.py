@@ -86,6 +86,12 @@ def test_options_go_where_they_are_known(network, name):
         assert method._cam.layers(torch.zeros(1, 3, 8, 8)) == [network.layer2]
 
 
+@pytest.mark.parametrize("name", ["num_channels", "max_batch", "num_samples", "num_steps", "seed"])
+def test_a_wrong_option_is_named_by_a_method_that_ignores_it(network, name):
+    with pytest.raises(ValueError, match=f"`{name}`: expected .*integer, got 2.5"):
+        method_named("hi_res_cam", network, **{name: 2.5})
+
+
 def test_what_does_not_exist_is_named(network):
     with pytest.raises(ValueError, match=r"`method`: none is called 'gradcam'; did you mean .*'grad_cam'"):
         method_named("gradcam", network)
@@ -241,9 +247,9 @@ def test_differentiable_maps_of_one_call_can_be_trained(network, name):
     ("arguments", "error", "message"),
     [
         ({"network": "resnet18"}, TypeError, "`network`: expected an nn.Module, or an object .*, got str"),
-        ({"images": [[1.0]]}, TypeError, r"`images`: expected a tensor \(N, 3, H, W\), got list"),
-        ({"images": torch.zeros(3, 8, 8)}, ValueError, r"`images`: expected \(N, 3, H, W\), got \(3, 8, 8\)"),
-        ({"images": torch.zeros(1, 3, 8, 8).int()}, TypeError, "`images`: expected floating-point .*, got torch.int32"),
+        ({"images": [[1.0]]}, TypeError, r"`images`: expected floating-point images \(N, 3, H, W\), got list"),
+        ({"images": torch.zeros(3, 8, 8)}, ValueError, r"`images`: .*, got torch.float32 of shape \(3, 8, 8\)"),
+        ({"images": torch.zeros(1, 3, 8, 8).int()}, TypeError, "`images`: expected floating-point .*, got torch.int"),
         ({"method": "gradcam"}, ValueError, "`method`: none is called 'gradcam'; did you mean"),
         ({"method": GradCAM}, TypeError, "`method`: expected a name or a method built for the network, got <class"),
         ({"method": GradCAM(nn.Identity())}, ValueError, "`method`: .* got a GradCAM for another one"),

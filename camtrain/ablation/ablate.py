@@ -24,7 +24,7 @@ from camtrain.ablation.progress import Progress
 from camtrain.ablation.ray_executor import RayExecutor
 from camtrain.ablation.validation_plan import validation_plan
 from camtrain.evaluation import EvaluationPlan
-from camtrain.files import CannotWriteError, local_folder, write_whole
+from camtrain.files import CannotWriteError, local_folder, local_path, write_whole
 from camtrain.messages import CamtrainWarning, nearest_names, positive_integer
 from camtrain.methods import methods_named
 from camtrain.runs import NOT_OF_TRAINING, ConfigResolver
@@ -119,12 +119,14 @@ def ablate(
         CamtrainWarning: If a trial failed or was stopped before its end, a file of the study is damaged or gone, or the
             folder holds finished trials that are not reported.
     """
+    if not isinstance(grid, Mapping):
+        raise TypeError(f"`grid`: expected values by configuration key, got {grid!r}")
     where = chosen_executor(executor, jobs)
     axes = [Axis(key, _several("grid", values, key)) for key, values in grid.items()]
     study = resolved_study(
         config,
         axes,
-        Path(folder),
+        local_folder(folder, "folder"),
         _several("seeds", seeds),
         evaluation,
         num_validation_images=num_validation_images,
@@ -259,6 +261,8 @@ def resolved_study(
         ValueError: If something does not fit.
     """
     folder = local_folder(folder, "folder")
+    if not (evaluation is None or isinstance(evaluation, EvaluationPlan)):
+        raise TypeError(f"`evaluation`: expected an EvaluationPlan or None, got {evaluation!r}")
     seeds = _checked_seeds(seeds)
     _check_grid(axes)
     for name, value in (("threads", threads), ("jobs", jobs)):
@@ -307,8 +311,8 @@ def _plan(
         seeds=tuple(seeds),
         evaluation=evaluation,
         split=split or ("test" if evaluation is None else evaluation.split),
-        wandb=wandb or run.wandb,
-        project=project or run.project,
+        wandb=run.wandb if wandb is None else wandb,
+        project=run.project if project is None else project,
         threads=threads or default_threads(jobs or 1),
         tags=tuple(run.tags),
         test=run.test,
@@ -386,9 +390,10 @@ def _check_grid(axes: Sequence[Axis]) -> None:
 def _configuration(config: str | Path | Mapping[str, Any]) -> Iterator[Path]:
     """The path of a configuration; one that is given as a mapping is in a file meanwhile."""
     if not isinstance(config, Mapping):
-        if not Path(config).is_file():
+        path = local_path(config, "config")
+        if not path.is_file():
             raise FileNotFoundError(f"`config`: no such file: {config}")
-        yield Path(config)
+        yield path
         return
     with TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import run_trial
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, positive_integer
 from camtrain.study import Study, Trial
 
 
@@ -37,8 +36,7 @@ class RayExecutor:
     jobs: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gpus_per_trial < math.inf:
-            raise ValueError(f"`gpus_per_trial`: expected a number of at least 0, got {self.gpus_per_trial}")
+        checked_number("gpus_per_trial", self.gpus_per_trial, "a number of at least 0", at_least=0)
         if self.jobs is not None:
             positive_integer("jobs", self.jobs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from camtrain.evaluation import EvaluationPlan
+from camtrain.messages import checked_integer
 
 NUM_VALIDATION_IMAGES = 128
 """The number of validation images that a study scores by default."""
@@ -22,6 +23,7 @@ def validation_plan(evaluation: EvaluationPlan | None, num_images: int | None = 
         The plan; `None` if nothing is scored on validation images as well.
 
     Raises:
+        TypeError: If the number is none at all.
         ValueError: If the number is no integer of at least 0, or is given where there is nothing to choose by it.
 
     Example:
@@ -30,8 +32,8 @@ def validation_plan(evaluation: EvaluationPlan | None, num_images: int | None = 
         >>> validation_plan(EvaluationPlan(metrics="average_drop"), 0) is None
         True
     """
-    if num_images is not None and (isinstance(num_images, bool) or not isinstance(num_images, int) or num_images < 0):
-        raise ValueError(f"`num_validation_images`: expected an integer of at least 0, got {num_images!r}")
+    if num_images is not None:
+        num_images = checked_integer("num_validation_images", num_images, at_least=0)
     if num_images == 0:
         return None
     if evaluation is None or evaluation.split == "val":

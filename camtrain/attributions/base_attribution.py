@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from camtrain.batch import check_images
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, input_gradient, left_as_found
 from camtrain.gradients.not_inference import not_inference
+from camtrain.networks import module_of
 
 
 class BaseAttribution(ABC):
@@ -28,7 +30,7 @@ class BaseAttribution(ABC):
     """
 
     def __init__(self, network: nn.Module, *, differentiable: bool = False) -> None:
-        self.network = network
+        self.network = module_of(network)
         self.differentiable = differentiable
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
@@ -44,11 +46,11 @@ class BaseAttribution(ABC):
             (N, 3, H, W), raw and signed, on the device of the images; detached unless `differentiable`.
 
         Raises:
-            ValueError: If a class is out of range, or the logits do not depend on the images.
-            TypeError: If the images are integers.
+            TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
+            ValueError: If the images are not (N, 3, H, W), a class is out of range, or the logits do not depend on the
+                images.
         """
-        if not images.is_floating_point():
-            raise TypeError(f"`images`: expected floating-point images, which have a gradient, got {images.dtype}")
+        check_images(images)
         with gradients_enabled(), left_as_found(self.network, images.device):
             # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)

@@ -12,7 +12,7 @@ from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
-from camtrain.messages import CamtrainWarning, positive_integer
+from camtrain.messages import CamtrainWarning, checked_number, positive_integer
 
 _ROUNDING = 32  # the difference of scores is uncertain by this many multiples of their precision
 
@@ -135,14 +135,13 @@ class IntegratedGradients(BaseAttribution):
         self.num_steps = positive_integer("num_steps", num_steps)
         self.max_steps = positive_integer("max_steps", max_steps)
         self.max_batch = positive_integer("max_batch", max_batch)
-        if tolerance is not None and not tolerance > 0:
-            raise ValueError(f"`tolerance`: expected a positive relative error, or None, got {tolerance}")
+        if tolerance is not None:
+            tolerance = checked_number("tolerance", tolerance, "a positive relative error, or None", above=0)
         if tolerance is not None and max_steps < num_steps:
             raise ValueError(f"`max_steps`: expected at least `num_steps`, {num_steps}, got {max_steps}")
-        if not bool(torch.as_tensor(baseline).isfinite().all()):
-            raise ValueError(f"`baseline`: expected finite values, got {baseline}")
         super().__init__(network, differentiable=differentiable)
         self.baseline = baseline
+        _check_baseline(baseline)
         self.tolerance = tolerance
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
@@ -223,16 +222,27 @@ class IntegratedGradients(BaseAttribution):
         return total / len(way)
 
     def _baseline(self, images: Tensor) -> Tensor:
-        baseline = torch.as_tensor(self.baseline, dtype=images.dtype, device=images.device)
-        baseline = not_inference(baseline)
-        baseline = baseline.view(-1, 1, 1) if baseline.dim() == 1 else baseline
+        baseline = not_inference(torch.as_tensor(self.baseline, dtype=images.dtype, device=images.device))
         try:
+            if baseline.dim() == 1:  # one for each channel, also where there is only one
+                return baseline.view(images.shape[1], 1, 1).expand_as(images)
             return baseline.expand_as(images)
         except RuntimeError as error:
             raise ValueError(
                 f"`baseline`: expected a number, one for each channel, or a tensor that broadcasts to the images, "
                 f"{tuple(images.shape)}, got {tuple(baseline.shape)}"
             ) from error
+
+
+def _check_baseline(baseline: object) -> None:
+    try:
+        values = torch.as_tensor(baseline)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"`baseline`: expected a number, one for each channel, or a tensor, got {baseline!r}"
+        ) from error
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"`baseline`: expected finite values, got {baseline}")
 
 
 def _midpoints(steps: int) -> list[float]:

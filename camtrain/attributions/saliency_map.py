@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -40,10 +40,15 @@ def saliency_map(attributions: Tensor, reduction: ChannelReduction = "max") -> T
     """
     if attributions.dim() != 4:
         raise ValueError(f"`attributions`: expected (N, C, H, W), got {tuple(attributions.shape)}")
-    match reduction:
-        case "max":
-            return attributions.abs().amax(dim=1)
-        case "sum":
-            return attributions.sum(dim=1)
-        case _:
-            raise ValueError(f"`reduction`: expected 'max' or 'sum', got {reduction!r}")
+    check_reduction(reduction)
+    return attributions.abs().amax(dim=1) if reduction == "max" else attributions.sum(dim=1)
+
+
+def check_reduction(reduction: object) -> None:
+    """Check the argument of that name.
+
+    Raises:
+        ValueError: If it is no `ChannelReduction`.
+    """
+    if reduction not in get_args(ChannelReduction):
+        raise ValueError(f"`reduction`: expected 'max' or 'sum', got {reduction!r}")

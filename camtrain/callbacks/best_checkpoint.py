@@ -11,6 +11,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from camtrain.messages import checked_fraction
+
 ACCURACY = "val/accuracy"
 
 
@@ -38,8 +40,7 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, accuracy_margin: float | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if accuracy_margin is not None:
-            if not 0 <= accuracy_margin < 1:
-                raise ValueError(f"`accuracy_margin`: expected a fraction in [0, 1), got {accuracy_margin}")
+            checked_fraction("accuracy_margin", accuracy_margin, one=False)
             if self.monitor is None or self.save_top_k != 1:
                 raise ValueError(
                     "`accuracy_margin`: expected a `monitor` and save_top_k=1 beside it, got "

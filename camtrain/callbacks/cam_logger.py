@@ -18,6 +18,7 @@ from camtrain.callbacks.run_folder import run_folder
 from camtrain.callbacks.wandb_loggers import log_to_wandb
 from camtrain.cams import GradCAM
 from camtrain.files import CannotWriteError, whole_file
+from camtrain.messages import checked_integer
 from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
 
 _LARGEST_FILE = 500_000  # bytes; a sheet of eight photographs at the usual size keeps 5 of 8 bits
@@ -52,9 +53,7 @@ class CAMLogger(Callback):
     """
 
     def __init__(self, num_images: int = 8, every_n_epochs: int = 1, target_layer: str | None = None) -> None:
-        if num_images < 0:
-            raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
-        self.num_images = num_images
+        self.num_images = checked_integer("num_images", num_images, at_least=0)
         self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer
         self._images: dict[str, Batch] = {}

@@ -7,6 +7,8 @@ import math
 from pytorch_lightning import Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
+from camtrain.messages import positive_integer
+
 
 class EveryNEpochs:
     """A schedule in fit: the first validation, then every n epochs, and the last validation.
@@ -23,9 +25,7 @@ class EveryNEpochs:
     """
 
     def __init__(self, every_n_epochs: int) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"`every_n_epochs`: expected at least 1, got {every_n_epochs}")
-        self.every_n_epochs = every_n_epochs
+        self.every_n_epochs = positive_integer("every_n_epochs", every_n_epochs)
         self._last: int | None = None
 
     def is_due(self, trainer: Trainer) -> bool:

@@ -20,7 +20,7 @@ from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
 from camtrain.callbacks.network_of import network_of
 from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_integer, positive_integer
 from camtrain.methods import method_names, methods_named
 from camtrain.metrics import AdditiveScore
 
@@ -75,10 +75,10 @@ class MapScores(Callback):
         num_steps: int,
         max_batch: int,
     ) -> None:
-        self.methods = method_names(list(methods))
+        self.methods = method_names(methods)
         self.metrics = metric_names(metrics)
-        if num_images is not None and num_images < 0:
-            raise ValueError(f"`num_images`: expected at least 0, or `None` for all, got {num_images}")
+        if num_images is not None:
+            checked_integer("num_images", num_images, 0, "an integer of at least 0, or `None` for all")
         self.num_images = num_images
         self.schedule = EveryNEpochs(every_n_epochs)
         self.target_layer = target_layer

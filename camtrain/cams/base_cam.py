@@ -10,6 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from camtrain.batch import check_images
 from camtrain.gradients import (
     CapturedActivations,
     ClassIndex,
@@ -20,7 +21,7 @@ from camtrain.gradients import (
 )
 from camtrain.gradients.captured_activations import LayoutOf
 from camtrain.gradients.not_inference import not_inference
-from camtrain.networks import last_spatial_layer
+from camtrain.networks import last_spatial_layer, module_of
 from camtrain.networks.map_layout import map_layout
 from camtrain.networks.target_layer import target_layer_of
 from camtrain.networks.uncompiled import uncompiled
@@ -46,7 +47,7 @@ class BaseCAM(ABC):
     Raises:
         ValueError: If no module has that name (the message suggests the nearest ones), the module is not in the
             network, a layer is named twice, or the sequence of layers is empty.
-        TypeError: If `target_layer` has another type.
+        TypeError: If the network is no module, or `target_layer` has another type.
     """
 
     def __init__(
@@ -56,9 +57,9 @@ class BaseCAM(ABC):
         *,
         differentiable: bool = False,
     ) -> None:
-        self.network = network
+        self.network = module_of(network)
         self.differentiable = differentiable
-        self._target_layers = None if target_layer is None else _modules_of(network, target_layer)
+        self._target_layers = None if target_layer is None else _modules_of(self.network, target_layer)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch.
@@ -73,9 +74,11 @@ class BaseCAM(ABC):
             (N, h, w), raw, on the device of the images; detached unless `differentiable`.
 
         Raises:
-            ValueError: If a class is out of range, a target layer does not run once and return maps or tokens, or the
-                logits do not depend on it.
+            TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
+            ValueError: If the images are not (N, 3, H, W), a class is out of range, a target layer does not run once
+                and return maps or tokens, or the logits do not depend on it.
         """
+        check_images(images)
         # The fused attention kernels have no second derivative; the plain one does.
         attention = sdpa_kernel(SDPBackend.MATH) if self.differentiable else nullcontext()
         with gradients_enabled(), left_as_found(self.network, images.device), uncompiled(), attention:

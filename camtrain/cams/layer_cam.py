@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from camtrain.cams.gradient_cam import GradientCAM
 from camtrain.cams.resize import resize
+from camtrain.messages import checked_number
 
 
 def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -126,10 +126,8 @@ class LayerCAM(GradientCAM):
         gamma: float = 2.0,
         differentiable: bool = False,
     ) -> None:
-        if not 0 < gamma < math.inf:
-            raise ValueError(f"`gamma`: expected a number greater than 0, got {gamma!r}")
         super().__init__(network, target_layer, differentiable=differentiable)
-        self.gamma = gamma
+        self.gamma = checked_number("gamma", gamma, above=0)
 
     def combine(self, activations: Tensor, gradients: Tensor) -> Tensor:
         """See `layer_cam`."""

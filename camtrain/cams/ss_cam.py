@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from camtrain.cams.score_cam import Masking, ScoreCAM, Variant
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, checked_seed, positive_integer
 
 NoiseOn = Literal["activation", "input"]
 
@@ -89,12 +88,10 @@ class SSCAM(ScoreCAM):
         )
         if noise_on not in get_args(NoiseOn):
             raise ValueError(f"`noise_on`: expected one of {', '.join(get_args(NoiseOn))}, got {noise_on!r}")
-        if not 0 < noise_std < math.inf:
-            raise ValueError(f"`noise_std`: expected a positive number, got {noise_std!r}")
         self.noise_on = noise_on
         self.num_samples = positive_integer("num_samples", num_samples)
-        self.noise_std = noise_std
-        self.seed = seed
+        self.noise_std = checked_number("noise_std", noise_std, above=0)
+        self.seed = None if seed is None else checked_seed("seed", seed)
 
     def masking(self, channels: int) -> Masking:
         """The function that masks images with noise, drawn anew for each channel and sample."""

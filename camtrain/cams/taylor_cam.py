@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from camtrain.batch import check_images
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found
 from camtrain.gradients.not_inference import not_inference
@@ -172,6 +173,7 @@ class TaylorCAM(BaseCAM):
         Raises:
             ValueError: As for the call.
         """
+        check_images(images)
         with gradients_enabled(), left_as_found(self.network, images.device):
             # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)

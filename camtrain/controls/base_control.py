@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from camtrain.gradients import ClassIndex
+from camtrain.networks import module_of
 
 
 class BaseControl(ABC):
@@ -27,7 +28,7 @@ class BaseControl(ABC):
     is_normalized: ClassVar[bool] = True
 
     def __init__(self, network: nn.Module) -> None:
-        self.network = network
+        self.network = module_of(network)
 
     @abstractmethod
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:

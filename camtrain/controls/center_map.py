@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from camtrain.controls.base_control import BaseControl
 from camtrain.gradients import ClassIndex
+from camtrain.messages import checked_number
 
 
 def center_map(size: tuple[int, int], sigma: float = 0.25) -> Tensor:
@@ -55,9 +56,7 @@ class CenterMap(BaseControl):
 
     def __init__(self, network: nn.Module, *, sigma: float = 0.25) -> None:
         super().__init__(network)
-        if not sigma > 0:
-            raise ValueError(f"`sigma`: expected a positive fraction of the image's side, got {sigma!r}")
-        self.sigma = sigma
+        self.sigma = checked_number("sigma", sigma, "a positive fraction of the image's side", above=0)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch; see `BaseControl`. The classes do not matter."""

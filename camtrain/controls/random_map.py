@@ -9,6 +9,7 @@ from camtrain.cams import normalize, resize
 from camtrain.controls.base_control import BaseControl
 from camtrain.controls.content_seeds import content_seeds
 from camtrain.gradients import ClassIndex
+from camtrain.messages import checked_seed
 
 _GRID = 7  # as many cells as a map of a ResNet has at 224 pixels
 
@@ -59,7 +60,7 @@ class RandomMap(BaseControl):
 
     def __init__(self, network: nn.Module, *, seed: int = 0) -> None:
         super().__init__(network)
-        self.seed = seed
+        self.seed = checked_seed("seed", seed)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch; see `BaseControl`. The classes do not matter."""

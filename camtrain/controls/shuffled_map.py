@@ -12,6 +12,7 @@ from camtrain.cams import BaseCAM
 from camtrain.controls.base_control import BaseControl
 from camtrain.controls.donors import donors
 from camtrain.gradients import Against, ClassIndex, Contrast, left_as_found
+from camtrain.messages import checked_seed
 
 _Shuffled: TypeAlias = BaseCAM | BaseAttribution
 
@@ -51,7 +52,7 @@ class ShuffledMap(BaseControl):
     def __init__(self, method: _Shuffled, *, seed: int = 0) -> None:
         super().__init__(method.network)
         self.method = method
-        self.seed = seed
+        self.seed = checked_seed("seed", seed)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch; see the method's own call.

@@ -13,6 +13,7 @@ from torchvision import tv_tensors
 from camtrain.batch import Sample
 from camtrain.data.stratified_order import stratified_order
 from camtrain.data.transformed_samples import Samples
+from camtrain.messages import checked_fraction
 
 
 def annotated_indices(labels: Sequence[int], fraction: float, seed: int) -> list[int]:
@@ -38,8 +39,7 @@ def annotated_indices(labels: Sequence[int], fraction: float, seed: int) -> list
         >>> len(few), sum(index < 6 for index in few), set(few) < set(more)
         (4, 2, True)
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"`annotated_fraction`: expected 0 to 1, got {fraction}")
+    checked_fraction("annotated_fraction", fraction)
     count = max(round(fraction * len(labels)), 1 if fraction > 0 else 0)
     return sorted(stratified_order(labels, seed)[:count])
 

@@ -16,6 +16,7 @@ from camtrain.data.class_subset import class_subset
 from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.stratified_split import stratified_split
+from camtrain.messages import checked_fraction
 
 
 class _CIFAR(ImageDataModule):
@@ -42,11 +43,9 @@ class _CIFAR(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"`val_fraction`: expected 0 or more and less than 1, got {val_fraction}")
         self.root = root
         self.download = download
-        self.val_fraction = val_fraction
+        self.val_fraction = checked_fraction("val_fraction", val_fraction, one=False)
         self._class_names = class_subset(self.all_class_names, classes)
 
     @property

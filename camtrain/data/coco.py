@@ -17,6 +17,7 @@ from camtrain.data.box_format import BoxFormat
 from camtrain.data.coco_json import CocoFile, CocoImage, CocoObject, coco_file
 from camtrain.data.image_data_module import Split
 from camtrain.data.object_data import Labels, ObjectData, SeenImage, SeenObject
+from camtrain.files import local_path
 from camtrain.messages import CamtrainWarning, DataError
 
 
@@ -77,7 +78,7 @@ class COCO(ObjectData):
     ) -> None:
         if masks:
             check_pycocotools()
-        self.root = Path(root).absolute()
+        self.root = local_path(root, "root").absolute()
         self.sets: dict[Split, str | None] = {"train": train_set, "val": val_set, "test": test_set}
         self.images, self.annotations = images, annotations
         for split, name in self.sets.items():

@@ -16,6 +16,7 @@ from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.photograph_data import PhotographData
 from camtrain.data.stratified_split import stratified_split
 from camtrain.data.text_file import fields_of_lines, number_in
+from camtrain.files import local_path
 from camtrain.messages import DataError
 
 
@@ -75,7 +76,7 @@ class CUB(PhotographData):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_size=image_size, val_fraction=val_fraction, **kwargs)
-        self.root = Path(root).absolute()
+        self.root = local_path(root, "root").absolute()
         self.masks = masks
         for name in ("images.txt", *(["segmentations"] if masks else [])):
             if not (self.root / name).exists():

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 from torch.utils.data import Subset
 
 from camtrain.data.annotated_samples import AnnotatedSamples
@@ -14,6 +13,7 @@ from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.transformed_samples import Samples, TransformedSamples
+from camtrain.messages import folded, folded_table
 
 _LISTED = 5
 
@@ -100,26 +100,24 @@ def summary_table(
 
     Example:
         >>> print(summary_table({"train": SplitCounts(9, {0: 4, 1: 5}, 3, 2), "val": SplitCounts(1, {0: 1})}, "ab"))
-        split      images    classes    boxes    images with boxes    images with masks
+        split    images    classes    boxes    images with boxes    images with masks
         -------  --------  ---------  -------  -------------------  -------------------
-        train           9     2 of 2        3                    2                    –
-        val             1     1 of 2        –                    –                    –
+        train    9         2 of 2     3        2                    –
+        val      1         1 of 2     –        –                    –
         val has no image of 'b'
     """
     rows = [
         [
             split,
-            each.images,
+            str(each.images),
             "–" if each.of_class is None else f"{len(each.of_class)} of {len(class_names)}",
-            *("–" if number is None else number for number in (each.boxes, each.boxed, each.masked)),
+            *("–" if number is None else str(number) for number in (each.boxes, each.boxed, each.masked)),
         ]
         for split, each in counts.items()
     ]
     header = ["split", "images", "classes", "boxes", "images with boxes", "images with masks"]
-    alignment = ["left", *["right"] * 5]
-    table = str(tabulate(rows, header, "simple", disable_numparse=True, colalign=alignment))
     missing = [line for split, each in counts.items() for line in _missing(split, each, class_names, group_names or ())]
-    return "\n".join([table, *missing])
+    return "\n".join([folded_table(header, rows), *map(folded, missing)])
 
 
 def _missing(split: str, counts: SplitCounts, classes: Sequence[str], groups: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from camtrain.data.digit_scenes import DigitScenes, SceneSettings, digit_scenes
 from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.stratified_split import stratified_split
+from camtrain.messages import checked_fraction, positive_integer
 from camtrain.regions import box_regions
 
 
@@ -77,19 +78,16 @@ class DecoyDigits(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if samples_per_digit < 1:
-            raise ValueError(f"`samples_per_digit`: expected at least 1, got {samples_per_digit}")
         if annotation not in ("digit", "not_decoy"):
             raise ValueError(f"`annotation`: expected digit or not_decoy, got {annotation!r}")
         for name, fraction in {"val_fraction": val_fraction, "test_fraction": test_fraction}.items():
-            if not 0 < fraction < 1:
-                raise ValueError(f"`{name}`: expected a fraction between 0 and 1, got {fraction}")
+            checked_fraction(name, fraction, zero=False, one=False)
         if val_fraction + test_fraction >= 1:
             raise ValueError(
                 f"`val_fraction` + `test_fraction`: expected less than 1, got {val_fraction} + {test_fraction}"
             )
         self.settings = SceneSettings(image_size, digit_size, clutter, decoy_strength, decoy_size)
-        self.samples_per_digit = samples_per_digit
+        self.samples_per_digit = positive_integer("samples_per_digit", samples_per_digit)
         self.annotation = annotation
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction

@@ -18,6 +18,7 @@ from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.stratified_order import stratified_order
 from camtrain.data.stratified_split import stratified_split
+from camtrain.messages import checked_fraction, checked_integer
 
 DataSet = Literal["MNIST", "FashionMNIST", "KMNIST", "QMNIST"]
 Annotation = Literal["not_decoy", "ink"]
@@ -168,25 +169,22 @@ class DecoyMNIST(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if data_set not in CLASS_NAMES:
+        if data_set not in list(CLASS_NAMES):
             raise ValueError(f"`data_set`: expected one of {', '.join(CLASS_NAMES)}, got {data_set!r}")
-        if not 0 <= decoy_strength <= 1:
-            raise ValueError(f"`decoy_strength`: expected 0 to 1, got {decoy_strength}")
-        if not 1 <= decoy_size <= 14:
-            raise ValueError(f"`decoy_size`: expected 1 to 14, half of an image, got {decoy_size}")
+        in_words = "1 to 14, half of an image"
+        if checked_integer("decoy_size", decoy_size, 1, in_words) > 14:
+            raise ValueError(f"`decoy_size`: expected {in_words}, got {decoy_size}")
         if annotation not in get_args(Annotation):
             raise ValueError(f"`annotation`: expected one of {', '.join(get_args(Annotation))}, got {annotation!r}")
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"`val_fraction`: expected a fraction between 0 and 1, got {val_fraction}")
-        if num_train is not None and num_train < 1:
-            raise ValueError(f"`num_train`: expected at least 1, or `None` for all, got {num_train}")
+        if num_train is not None:
+            checked_integer("num_train", num_train, 1, "a positive integer, or `None` for all")
         self.root = root
         self.source_name: DataSet = data_set
         self.download = download
-        self.decoy_strength = decoy_strength
+        self.decoy_strength = checked_fraction("decoy_strength", decoy_strength)
         self.decoy_size = decoy_size
         self.annotation: Annotation = annotation
-        self.val_fraction = val_fraction
+        self.val_fraction = checked_fraction("val_fraction", val_fraction, zero=False, one=False)
         self.num_train = num_train
 
     @property

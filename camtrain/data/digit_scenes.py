@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
+from camtrain.messages import checked_fraction, checked_integer, checked_numbers, positive_integer
+
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 
@@ -48,17 +50,15 @@ class SceneSettings:
     decoy_size: int = 8
 
     def __post_init__(self) -> None:
+        expected = "a smallest and a largest height of 8 or more"
+        checked_numbers("digit_size", self.digit_size, expected, 2, at_least=8)
         smallest, largest = self.digit_size
-        if not 8 <= smallest <= largest:
-            raise ValueError(
-                f"`digit_size`: expected a smallest and a largest height of 8 or more, got {self.digit_size}"
-            )
-        if self.clutter < 0:
-            raise ValueError(f"`clutter`: expected 0 or more pieces, got {self.clutter}")
-        if not 0 <= self.decoy_strength <= 1:
-            raise ValueError(f"`decoy_strength`: expected 0 to 1, got {self.decoy_strength}")
-        if self.decoy_size < 1:
-            raise ValueError(f"`decoy_size`: expected at least 1, got {self.decoy_size}")
+        if smallest > largest or not all(isinstance(height, int) for height in (smallest, largest)):
+            raise ValueError(f"`digit_size`: expected {expected}, got {self.digit_size}")
+        checked_integer("clutter", self.clutter, 0, "0 or more pieces")
+        checked_fraction("decoy_strength", self.decoy_strength)
+        positive_integer("decoy_size", self.decoy_size)
+        positive_integer("image_size", self.image_size)
         needed = _padded_height(largest) + self.decoy_size
         if self.image_size < needed:
             raise ValueError(

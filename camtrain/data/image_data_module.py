@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from camtrain.data.data_summary import SplitCounts, split_counts, summary_table
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels
 from camtrain.data.transformed_samples import Samples, TransformedSamples
+from camtrain.messages import checked_fraction, checked_integer, checked_number, positive_integer
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_std
 
 Split = Literal["train", "val", "test"]
@@ -111,19 +111,9 @@ class ImageDataModule(LightningDataModule, ABC):
         balanced_classes: bool = False,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"`batch_size`: expected at least 1, got {batch_size}")
-        if num_workers < 0:
-            raise ValueError(f"`num_workers`: expected 0 or more, got {num_workers}")
-        if seed < 0:
-            raise ValueError(f"`seed`: expected 0 or more, got {seed}")
-        if not 0 <= annotated_fraction <= 1:
-            raise ValueError(f"`annotated_fraction`: expected 0 to 1, got {annotated_fraction}")
-        if not 0 <= box_dilation < math.inf:
-            raise ValueError(f"`box_dilation`: expected 0 or more, got {box_dilation}")
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.seed = seed
+        self.batch_size = positive_integer("batch_size", batch_size)
+        self.num_workers = checked_integer("num_workers", num_workers, at_least=0)
+        self.seed = checked_integer("seed", seed, at_least=0)
         self.mean = self.default_mean if mean is None else mean
         self.std = self.default_std if std is None else std
         check_mean(self.mean)
@@ -132,8 +122,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self._eval_transform = eval_transform
         self._extra_train_transform = extra_train_transform or []
         self._extra_eval_transform = extra_eval_transform or []
-        self.annotated_fraction = annotated_fraction
-        self.box_dilation = box_dilation
+        self.annotated_fraction = checked_fraction("annotated_fraction", annotated_fraction)
+        self.box_dilation = checked_number("box_dilation", box_dilation, at_least=0)
         self.balanced_classes = balanced_classes
         self._data_sets: dict[Split, Samples] = {}
 

@@ -98,11 +98,11 @@ class ImageFileSamples(Dataset[Sample]):
         image = rgb_image(file.path)
         size = (int(image.shape[-2]), int(image.shape[-1]))
         sample: Sample = {"image": image, "label": self._label(file)}
-        mask = self._mask(file, size)
+        mask = self.mask_of(file, size)
         if self.has_masks:
             sample["mask"] = tv_tensors.Mask(mask)
         if self.has_boxes:
-            boxes = self._boxes(file, size) if file.boxes else tight_box(mask)
+            boxes = self.boxes_of(file, size) if file.boxes else tight_box(mask)
             sample["boxes"] = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size)
         if file.group is not None:
             sample["group"] = file.group
@@ -119,8 +119,17 @@ class ImageFileSamples(Dataset[Sample]):
         """The orientation by which boxes and masks are to be turned."""
         return image_orientation(file.path) if self.annotation_pixels == "stored" else 1
 
-    def _boxes(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
-        boxes = upright_boxes(torch.tensor(file.boxes, dtype=torch.float32), self._turn(file), size)
+    def boxes_of(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
+        """The boxes of a file on the image as it is shown, (M, 4) float32 xyxy; they may leave it by a pixel.
+
+        Args:
+            file: The file.
+            size: The height and width of the image as it is shown.
+
+        Raises:
+            DataError: If a box leaves the image further.
+        """
+        boxes = upright_boxes(torch.tensor(file.boxes, dtype=torch.float32).reshape(-1, 4), self._turn(file), size)
         height, width = size
         outside = (boxes < -_OUTSIDE) | (boxes > boxes.new_tensor([width, height, width, height]) + _OUTSIDE)
         if outside.any():
@@ -131,7 +140,16 @@ class ImageFileSamples(Dataset[Sample]):
             )
         return boxes
 
-    def _mask(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
+    def mask_of(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
+        """The mask of a file on the image as it is shown, (H, W) bool; nowhere true if it is not known.
+
+        Args:
+            file: The file.
+            size: The height and width of the image as it is shown.
+
+        Raises:
+            DataError: If the mask cannot be read, or has another size.
+        """
         if file.mask is None:
             return torch.zeros(size, dtype=torch.bool)
         mask = self.mask_reader(file.mask) if isinstance(file.mask, Path) else file.mask()

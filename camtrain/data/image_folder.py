@@ -25,7 +25,8 @@ from camtrain.data.unread_files import (
     warn_of_unread,
 )
 from camtrain.data.upright import AnnotationPixels
-from camtrain.messages import DataError, nearest_names
+from camtrain.files import local_path
+from camtrain.messages import DataError, checked_fraction, nearest_names, positive_integer
 
 Augmentation = Literal["none", "crop_flip", "resized_crop_flip"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -130,17 +131,15 @@ class ImageFolderData(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if image_size < 1:
-            raise ValueError(f"`image_size`: expected at least 1, got {image_size}")
         if augmentation not in ("none", "crop_flip", "resized_crop_flip"):
             raise ValueError(f"`augmentation`: expected none, crop_flip or resized_crop_flip, got {augmentation!r}")
         for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-            if fraction is not None and not 0 < fraction < 1:
-                raise ValueError(f"`{name}`: expected a fraction between 0 and 1, got {fraction}")
-        self.root = Path(root).absolute()
+            if fraction is not None:
+                checked_fraction(name, fraction, zero=False, one=False)
+        self.root = local_path(root, "root").absolute()
         self._class_folders = self.root / "train" if self._has("train") else self.root
         self._check_root()
-        self.image_size = image_size
+        self.image_size = positive_integer("image_size", image_size)
         self.augmentation = augmentation
         if annotation_pixels not in get_args(AnnotationPixels):
             raise ValueError(f"`annotation_pixels`: expected shown or stored, got {annotation_pixels!r}")

@@ -15,7 +15,7 @@ from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.image_file import label_map
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.stratified_split import stratified_split
-from camtrain.messages import DataError
+from camtrain.messages import DataError, checked_fraction, positive_integer
 
 PET, BACKGROUND, BORDER = 1, 2, 3
 
@@ -82,14 +82,10 @@ class OxfordPet(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if image_size < 1:
-            raise ValueError(f"`image_size`: expected at least 1, got {image_size}")
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"`val_fraction`: expected a fraction between 0 and 1, got {val_fraction}")
         self.root = root
         self.download = download
-        self.image_size = image_size
-        self.val_fraction = val_fraction
+        self.image_size = positive_integer("image_size", image_size)
+        self.val_fraction = checked_fraction("val_fraction", val_fraction, zero=False, one=False)
         self.border_is_object = border_is_object
         self._class_names = class_subset(self._breeds(), classes)
 

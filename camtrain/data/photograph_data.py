@@ -7,6 +7,7 @@ from typing import Any
 from torchvision.transforms import v2
 
 from camtrain.data.image_data_module import ImageDataModule
+from camtrain.messages import checked_fraction, positive_integer
 
 
 class PhotographData(ImageDataModule):
@@ -27,12 +28,8 @@ class PhotographData(ImageDataModule):
 
     def __init__(self, image_size: int = 224, val_fraction: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if image_size < 1:
-            raise ValueError(f"`image_size`: expected at least 1, got {image_size}")
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"`val_fraction`: expected a fraction between 0 and 1, got {val_fraction}")
-        self.image_size = image_size
-        self.val_fraction = val_fraction
+        self.image_size = positive_integer("image_size", image_size)
+        self.val_fraction = checked_fraction("val_fraction", val_fraction, zero=False, one=False)
 
     def default_train_transform(self) -> list[v2.Transform]:
         """A random crop of at least half of the area of the image, and a random flip."""

@@ -13,6 +13,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from camtrain.batch import Sample
+from camtrain.messages import checked_fraction, checked_integer, checked_number
 
 Kind = Literal["patch", "watermark", "border"]
 Place = Literal["random_corner", "anywhere", "top_left", "top_right", "bottom_left", "bottom_right"]
@@ -111,23 +112,20 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"`num_classes`: expected at least 2, got {num_classes}")
+        checked_integer("num_classes", num_classes, at_least=2)
         if kind not in get_args(Kind):
             raise ValueError(f"`kind`: expected one of {', '.join(get_args(Kind))}, got {kind!r}")
         largest = 0.5 if kind == "border" else 1.0
-        if not 0 < size < largest:
-            raise ValueError(f"`size`: expected more than 0 and less than {largest:g} for a {kind}, got {size}")
-        if not 0 <= strength <= 1:
-            raise ValueError(f"`strength`: expected 0 to 1, got {strength}")
+        in_words = f"more than 0 and less than {largest:g} for a {kind}"
+        checked_number("size", size, in_words, above=0, below=largest)
+        checked_fraction("strength", strength)
         if label not in ("true", "random"):
             raise ValueError(f"`label`: expected true or random, got {label!r}")
         if place not in get_args(Place):
             raise ValueError(f"`place`: expected one of {', '.join(get_args(Place))}, got {place!r}")
         if kind == "border" and place != "random_corner":
             raise ValueError(f"`place`: a border is all around; expected the default, random_corner, got {place}")
-        if seed < 0:
-            raise ValueError(f"`seed`: expected 0 or more, got {seed}")
+        checked_integer("seed", seed, at_least=0)
         self.num_classes = num_classes
         self.kind = kind
         self.size = size

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from camtrain.messages import checked_fraction
+
 
 def stratified_split(
     labels: Sequence[int], fraction: float, seed: int, argument: str = "val_fraction"
@@ -27,8 +29,7 @@ def stratified_split(
         >>> sum(index < 4 for index in held_out), sorted(kept + held_out)
         (2, [0, 1, 2, 3, 4, 5, 6, 7])
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"`{argument}`: expected a fraction between 0 and 1, got {fraction}")
+    checked_fraction(argument, fraction, zero=False, one=False)
     classes = set(labels)
     too_few = ValueError(
         f"`{argument}`: {fraction} of {len(labels)} images of {len(classes)} classes leaves some class without an "

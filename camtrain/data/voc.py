@@ -17,6 +17,7 @@ from camtrain.data.image_data_module import Split
 from camtrain.data.image_file import label_map
 from camtrain.data.object_data import Labels, ObjectData, SeenImage, SeenObject
 from camtrain.data.text_file import number_in
+from camtrain.files import local_path
 from camtrain.messages import DataError
 
 VOC_CLASSES = (
@@ -86,7 +87,7 @@ class VOC(ObjectData):
         for name, value in sets.items():
             if value is not None and list(sets.values()).count(value) > 1:
                 raise ValueError(f"`{name}_set`: expected other images than those of another split, got {value!r}")
-        self.root = Path(root).absolute()
+        self.root = local_path(root, "root").absolute()
         self.year = str(year)
         self.download = download
         self.sets = sets

@@ -6,13 +6,13 @@ import csv
 import io
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from camtrain.data.image_data_module import Split
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.photograph_data import PhotographData
 from camtrain.data.text_file import text_in
+from camtrain.files import local_path
 from camtrain.messages import DataError, nearest_names
 
 
@@ -72,7 +72,7 @@ class Waterbirds(PhotographData):
         **kwargs: Any,
     ) -> None:
         super().__init__(image_size=image_size, **kwargs)
-        self.root = Path(root).absolute()
+        self.root = local_path(root, "root").absolute()
         self._metadata = self.root / metadata
         if not self._metadata.is_file():
             raise FileNotFoundError(f"`root`: expected the table {self._metadata}, which does not exist")

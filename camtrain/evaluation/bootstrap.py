@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, positive_integer
 from camtrain.metrics import AdditiveScore
 
 
@@ -145,8 +145,7 @@ def mean_difference_interval(
 
 
 def _interval(value: Tensor, resampled: Tensor, level: float) -> ConfidenceInterval:
-    if not 0 < level < 1:
-        raise ValueError(f"`level`: expected a number between 0 and 1, got {level!r}")
+    checked_number("level", level, "a number between 0 and 1", above=0, below=1)
     known = resampled[resampled.isfinite()]
     if len(known) == 0:
         return ConfidenceInterval(float(value), float("nan"), float("nan"))

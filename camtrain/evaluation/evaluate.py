@@ -109,7 +109,7 @@ def evaluate(
         metrics,
         split,
         num_images,
-        settings or EvaluationSettings(),
+        EvaluationSettings() if settings is None else settings,
         target_layer,
         num_channels,
         max_batch,
@@ -166,7 +166,7 @@ def compare(
         ValueError: As `evaluate`.
         TypeError: As `evaluate`.
     """
-    second_folder = None if folder is None else Path(folder) / COMPARED
+    second_folder = None if folder is None else local_folder(folder, "folder") / COMPARED
     known = [each.name for each in fields(EvaluationPlan)]
     for name in plan:
         if name not in known:
@@ -325,7 +325,11 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
     first = next(images.parts(), None)
     if first is None:
         raise ValueError("`data`: there are no images")
-    return len(network.probabilities(first.read().images[:1].to(network.device)))
+    image = first.read().images[:1].to(network.device)
+    try:
+        return len(network.probabilities(image))
+    except ValueError as error:  # which names the size of photographs, and there are none
+        raise ValueError(str(error).replace("`size`", "`data`")) from error
 
 
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.metric_specs import METRICS, metric_names
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_integer, listed_names, positive_integer
 from camtrain.methods import control_names, control_words, method_names
 
 Split = Literal["test", "val"]
@@ -35,6 +35,7 @@ class EvaluationPlan:
             which is a map of another image for each method. `None` is none.
 
     Raises:
+        TypeError: If an argument has another type.
         ValueError: If there is no method, metric or control of a name, or a number is out of range.
 
     Example:
@@ -58,22 +59,24 @@ class EvaluationPlan:
     controls: str | Sequence[str] | None = ()
 
     def __post_init__(self) -> None:
-        words = self.methods.split(",") if isinstance(self.methods, str) else self.methods
-        methods = dict.fromkeys(word.strip() for word in words)
+        methods = dict.fromkeys(listed_names("methods", self.methods))
         method_names(list(methods))  # raises if one is unknown
         object.__setattr__(self, "methods", tuple(methods))
         object.__setattr__(self, "metrics", tuple(metric_names(self.metrics)))
         if not self.metrics:
             raise ValueError("`metrics`: expected at least one, got none")
-        object.__setattr__(self, "controls", tuple(control_words(self.controls or ())))
+        object.__setattr__(self, "controls", tuple(control_words(() if self.controls is None else self.controls)))
         if self.split not in ("test", "val"):
             raise ValueError(f'`split`: expected "test" or "val", got {self.split!r}')
         for name in ("num_images", "num_channels", "max_batch", "batch_size", "num_resamples"):
-            if getattr(self, name) is not None:
-                positive_integer(name, getattr(self, name))
+            if getattr(self, name) is not None or name not in ("num_images", "num_channels"):
+                object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
         for name in ("num_panel_maps", "num_gallery_images"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}`: expected an integer of at least 0, got {getattr(self, name)}")
+            object.__setattr__(self, name, checked_integer(name, getattr(self, name), at_least=0))
+        if not isinstance(self.settings, EvaluationSettings):
+            raise TypeError(f"`settings`: expected EvaluationSettings, got {self.settings!r}")
+        if self.target_layer is not None:
+            _check_layers(self.target_layer)
 
     @property
     def score_names(self) -> list[str]:
@@ -125,6 +128,14 @@ class EvaluationPlan:
             settings["removed_shares"] = tuple(settings["removed_shares"])
         known = {each.name for each in fields(cls)}
         return cls(**{k: v for k, v in found.items() if k in known} | {"settings": EvaluationSettings(**settings)})
+
+
+def _check_layers(target_layer: object) -> None:
+    expected = "`target_layer`: expected the dotted name of a layer, several separated by commas, or None"
+    if not isinstance(target_layer, str):
+        raise TypeError(f"{expected}, got {target_layer!r}")
+    if not all(name.strip() for name in target_layer.split(",")):
+        raise ValueError(f"{expected}, got {target_layer!r}")
 
 
 _DEFAULT = EvaluationPlan()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, checked_numbers, checked_seed, positive_integer
 
 Substrate = Literal["blur", "zeros"]
 """The images without content that replace pixels: the blurred image, or zeros."""
@@ -33,6 +32,7 @@ class EvaluationSettings:
         seed: The seed of noise, of random weights, and of which image lends another its map or its content.
 
     Raises:
+        TypeError: If a setting has another type.
         ValueError: If a setting is out of its range.
     """
 
@@ -56,9 +56,16 @@ class EvaluationSettings:
             if getattr(self, name) not in ("blur", "zeros"):
                 raise ValueError(f'`{name}`: expected "blur" or "zeros", got {getattr(self, name)!r}')
         for name in ("num_steps", "num_stages", "num_classes"):
-            if getattr(self, name) is not None:
-                positive_integer(name, getattr(self, name))
-        if not self.removed_shares or not all(0 < share < 1 for share in self.removed_shares):
-            raise ValueError(f"`removed_shares`: expected fractions between 0 and 1, got {self.removed_shares!r}")
-        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
-            raise ValueError(f"`tolerance`: expected a finite number of pixels of at least 0, got {self.tolerance!r}")
+            if getattr(self, name) is not None or name != "num_classes":
+                self._set(name, positive_integer(name, getattr(self, name)))
+        expected = "fractions between 0 and 1"
+        self._set("removed_shares", checked_numbers("removed_shares", self.removed_shares, expected, above=0, below=1))
+        if not self.removed_shares:
+            raise ValueError(f"`removed_shares`: expected {expected}, got none")
+        if self.tolerance is not None:
+            expected = "a finite number of pixels of at least 0"
+            self._set("tolerance", checked_number("tolerance", self.tolerance, expected, at_least=0))
+        self._set("seed", checked_seed("seed", self.seed))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)

@@ -15,7 +15,7 @@ from camtrain.evaluation.network_gradients import GUIDED_GRADIENTS, INPUT_GRADIE
 from camtrain.evaluation.other_class import OTHER_CAMS
 from camtrain.evaluation.randomized_layers import RANDOMIZED_CAMS
 from camtrain.evaluation.removal_path import DELETION_CURVE, INSERTION_CURVE
-from camtrain.messages import nearest_names
+from camtrain.messages import listed_names, nearest_names
 from camtrain.metrics import (
     ADCC,
     ROAD,
@@ -124,7 +124,7 @@ def _curve(
 
 def _iou(percent: int) -> MetricSpec:
     return MetricSpec(
-        f"IoU {percent} %",
+        f"IoU at {percent} %",
         "localization",
         lambda settings: LocalizationIoU(percent / 100),
         lambda measured: (measured.cams, measured.batch.annotation),
@@ -281,7 +281,7 @@ def metric_names(names: str | Sequence[str]) -> list[str]:
     """
     groups = {"all", "fast", *(each.group for each in METRICS.values())}
     chosen: list[str] = []
-    for name in (word.strip() for word in (names.split(",") if isinstance(names, str) else names)):
+    for name in listed_names("metrics", names):
         if name in METRICS:
             chosen.append(name)
         elif name in groups:

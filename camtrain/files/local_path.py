@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
 # What fsspec and Lightning take for an address: `http://…`, `file:///…`, `simplecache::s3://…`, `data:…`. `Path` makes
 # one slash of two. One letter and a colon is a drive of Windows.
+_LONGEST = 100  # characters of a path that cannot be one
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:(?:/|:)|data:|registry:", re.IGNORECASE)
 
 
@@ -18,7 +21,8 @@ def local_path(source: str | Path, argument: str) -> Path:
         argument: The argument to name.
 
     Raises:
-        ValueError: If it is an address, of whatever scheme.
+        TypeError: If it is no path.
+        ValueError: If it is an address, of whatever scheme, or empty, or no file can have that name.
 
     Example:
         >>> local_path("runs/quickstart", "checkpoint").as_posix()
@@ -28,13 +32,44 @@ def local_path(source: str | Path, argument: str) -> Path:
         ValueError: `checkpoint`: expected a path on this machine, got s3://models/best.ckpt; download it first, and
         pass the path of the file
     """
-    path = Path(source)
+    path = given_path(source, argument)
     if is_address(source) and not path.exists():
         raise ValueError(
             f"`{argument}`: expected a path on this machine, got {_whole_address(source)}; download it first, and pass "
             "the path of the file"
         )
     return path
+
+
+def given_path(source: str | Path, argument: str) -> Path:
+    """What was given as a path as one, whether or not there is something.
+
+    Args:
+        source: What was given as a path.
+        argument: The argument to name.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If it is empty, or no file can have that name.
+
+    Example:
+        >>> given_path("", "checkpoint")
+        Traceback (most recent call last):
+        ValueError: `checkpoint`: expected a path, got an empty text
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"`{argument}`: expected a path, got {source!r}")
+    text = str(source)
+    if not text.strip():
+        raise ValueError(f"`{argument}`: expected a path, got an empty text")
+    if "\0" in text:
+        raise ValueError(f"`{argument}`: expected a path, got {text[:_LONGEST]!r}, with a NUL in it")
+    try:
+        Path(source).exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(f"`{argument}`: expected a path, got {text[:_LONGEST]}…: {error.strerror}") from error
+    return Path(source)
 
 
 def local_folder(source: str | Path, argument: str) -> Path:
@@ -45,7 +80,8 @@ def local_folder(source: str | Path, argument: str) -> Path:
         argument: The argument to name.
 
     Raises:
-        ValueError: If it is an address or a file, or lies below a file.
+        TypeError: If it is no path.
+        ValueError: If it is an address or a file, lies below a file, is empty, or no folder can have that name.
 
     Example:
         >>> local_folder("runs/quickstart", "folder").as_posix()
@@ -55,7 +91,7 @@ def local_folder(source: str | Path, argument: str) -> Path:
         ValueError: `folder`: expected a folder on this machine, got the address https://example.com/study, and
         addresses are not read
     """
-    path = Path(source)
+    path = given_path(source, argument)
     if is_address(source) and not path.exists():
         raise ValueError(
             f"`{argument}`: expected a folder on this machine, got the address {_whole_address(source)}, and "

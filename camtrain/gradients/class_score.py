@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TypeAlias
 
 import torch
@@ -183,8 +184,9 @@ def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
     images, classes = logits.shape
     if class_idx is None:
         return logits.detach().argmax(dim=1)
-    if isinstance(class_idx, (str, Contrast, Against)):
-        raise TypeError(f"`class_idx`: expected integers or None, got {class_idx!r}")
+    # A part of the images is chosen from a tensor only: a list would be taken for one class of all of them.
+    if not isinstance(class_idx, (Tensor, Real)):
+        raise TypeError(f"`class_idx`: expected an integer, a tensor of integers (N,), or None, got {class_idx!r}")
     index = torch.as_tensor(class_idx, device=logits.device)
     if index.is_floating_point() or index.dtype == torch.bool:
         raise ValueError(f"`class_idx`: expected integers, got {index.dtype}")

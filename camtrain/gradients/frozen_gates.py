@@ -7,7 +7,6 @@ from top to bottom. Its parts are in files of their own: `recorded_gates` (recor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +33,7 @@ from camtrain.gradients.scaled_gradients import in_float16, scaled_gradients
 from camtrain.gradients.second_pass import check_modules, check_second_pass, second_pass
 from camtrain.gradients.step_sizes import StepRule, StepSizes, one_step_size, step_size_of_each
 from camtrain.gradients.surrogate_terms import times_factors, with_row_factors, zero_with_gradients
+from camtrain.messages import checked_number
 
 
 class FrozenGates(Engine):
@@ -102,14 +102,10 @@ class FrozenGates(Engine):
     """
 
     def __init__(self, one_term_limit: float = 1e-3, step: float | None = None, longest: float = 1e3) -> None:
-        for name, value in {"one_term_limit": one_term_limit, "step": step, "longest": longest}.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"`{name}`: expected a positive number, got {value}")
-        if step == math.inf:  # the other two may be infinite: always one term, never cut
-            raise ValueError(f"`step`: expected a positive, finite number, got {step}")
-        self.one_term_limit = one_term_limit
-        self.step = step
-        self.longest = longest
+        # Two of them may be infinite: always one term, never cut.
+        self.one_term_limit = checked_number("one_term_limit", one_term_limit, above=0, finite=False)
+        self.step = None if step is None else checked_number("step", step, above=0)
+        self.longest = checked_number("longest", longest, above=0, finite=False)
         self._checked = CheckedNetworks()
         self._mixing = ImageMixing()
         self._two_terms_expected = False

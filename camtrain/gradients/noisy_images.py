@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, checked_seed, positive_integer
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,9 @@ class NoisyImages:
 
     def __post_init__(self) -> None:
         positive_integer("num_samples", self.num_samples)
-        if not 0 <= self.noise_level < float("inf"):
-            raise ValueError(f"`noise_level`: expected a number of at least 0, got {self.noise_level!r}")
+        checked_number("noise_level", self.noise_level, at_least=0)
+        if self.seed is not None:
+            checked_seed("seed", self.seed)
 
     def __call__(self, images: Tensor) -> Iterator[Tensor]:
         """The copies, (N, 3, H, W) each, in the graph of the images; each is drawn when it is needed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from camtrain.files import local_path
 from camtrain.loading.checkpoint import config_of
 from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
 from camtrain.messages import CamtrainWarning
@@ -44,7 +45,7 @@ def load_data(config: str | Path, network: LoadedNetwork | None = None) -> Light
         >>> load_data(config).num_classes
         10
     """
-    path = configuration_in(Path(config))
+    path = configuration_in(local_path(config, "config"))
     kind, settings = configured_data_class(path)
     if network is None:
         return _made(path, kind, settings)

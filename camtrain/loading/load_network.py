@@ -15,7 +15,7 @@ from camtrain.loading.data_preprocessing import data_preprocessing
 from camtrain.loading.load_data import configuration_in
 from camtrain.loading.named_network import is_own, named_network
 from camtrain.loading.weights_preprocessing import assumptions, weights_preprocessing
-from camtrain.messages import CamtrainWarning
+from camtrain.messages import CamtrainWarning, checked_seed
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
@@ -67,8 +67,9 @@ def load_network(
         10
     """
     given = GivenPreprocessing(size, mean, std)
+    checked_seed("seed", seed)
     where = chosen_device(device)
-    configuration = None if config is None else configuration_in(Path(config))
+    configuration = None if config is None else configuration_in(local_path(config, "config"))
     if checkpoint is not None:
         if weights is not None:
             raise ValueError(f"`weights`: expected none beside the weights of a checkpoint, got {weights!r}")
@@ -98,7 +99,7 @@ def chosen_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"`device`: cannot use {device!r}: {error}") from error
 
 

@@ -21,10 +21,12 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
 
     Raises:
         ValueError: If there is no such name, or weights are given for one's own network.
-        TypeError: If one's own function does not make a network.
+        TypeError: If one's own function does not make a network, or the name is no text.
         FileNotFoundError: If there is no file of weights.
         OSError: If weights cannot be downloaded.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"`name`: expected a name, got {name!r}")
     if not is_own(name):
         try:
             return build_network(name, num_classes, weights=weights)
@@ -41,7 +43,12 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
         made = getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ValueError(f"`name`: cannot import {name!r}: {error}") from error
-    network = made if isinstance(made, nn.Module) else made()
+    try:
+        network = made if isinstance(made, nn.Module) else made()
+    except TypeError as error:
+        raise TypeError(
+            f"`name`: expected a network, or what makes one when called without arguments, got {name!r}: {error}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise TypeError(f"`name`: expected that {name!r} makes a network, got {type(network).__name__}")
     return network

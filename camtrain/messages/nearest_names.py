@@ -8,7 +8,7 @@ from difflib import get_close_matches
 _SHORTEST_PART = 3  # letters of a part of a name that say which is meant
 
 
-def nearest_names(name: str, names: Iterable[str], count: int = 5) -> str:
+def nearest_names(name: object, names: Iterable[str], count: int = 5) -> str:
     """A clause for an error message: the names most like `name`, or that contain it, or the first few.
 
     Example:
@@ -20,8 +20,8 @@ def nearest_names(name: str, names: Iterable[str], count: int = 5) -> str:
         "there are 'resnet18', 'vgg11'"
     """
     known = list(names)
-    near = get_close_matches(name, known, n=count, cutoff=0.5)
-    if not near and len(name) >= _SHORTEST_PART:
+    near = get_close_matches(name, known, n=count, cutoff=0.5) if isinstance(name, str) else []
+    if not near and isinstance(name, str) and len(name) >= _SHORTEST_PART:
         near = [each for each in known if name.lower() in each.lower()][:count]
     if near:
         return f"did you mean {', '.join(map(repr, near))}?"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from camtrain.messages import positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
+from camtrain.metrics.checked import check_finite
 from camtrain.metrics.probabilities import checked_probabilities
 
 
@@ -25,7 +26,7 @@ def area_under_curve(curves: Tensor) -> Tensor:
 
     Raises:
         TypeError: If `curves` is no tensor.
-        ValueError: If a curve has fewer than two points.
+        ValueError: If `curves` is not floating point, a curve has fewer than two points, or a value is not finite.
 
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2, and its code.
@@ -38,6 +39,14 @@ def area_under_curve(curves: Tensor) -> Tensor:
         raise TypeError(f"`curves`: expected a tensor of shape (..., T + 1), got {type(curves).__name__}")
     if curves.dim() == 0 or curves.shape[-1] < 2:
         raise ValueError(f"`curves`: expected at least two points, got {tuple(curves.shape)}")
+    if not curves.is_floating_point():
+        raise ValueError(f"`curves`: expected a floating-point tensor, got {curves.dtype}")
+    check_finite("curves", curves)
+    return area(curves)
+
+
+def area(curves: Tensor) -> Tensor:
+    """The same without checks: NaN for the mean curve of no images."""
     return torch.trapezoid(curves, dim=-1) / (curves.shape[-1] - 1)
 
 
@@ -74,7 +83,7 @@ class AreaUnderCurve(AdditiveScore):
 
     def value(self, total: Tensor) -> Tensor:
         """The mean area."""
-        return area_under_curve(self.mean_curve(total))
+        return area(self.mean_curve(total))
 
     def mean_curve(self, total: Tensor) -> Tensor:
         """The mean curve of sums of rows, (..., S) to (..., T + 1)."""

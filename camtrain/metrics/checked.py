@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from numbers import Real
 from typing import Literal
 
 import torch
@@ -95,21 +94,6 @@ def check_values(name: str, values: Tensor, low: float, high: float, expected: s
         raise ValueError(f"`{name}`: expected {expected}, got NaN")
     if smallest < low or largest > high:
         raise ValueError(f"`{name}`: expected {expected}, got {smallest:g} to {largest:g}; {remedy}")
-
-
-def check_number(name: str, value: object, expected: str) -> None:
-    """Check that a setting is a real number.
-
-    Args:
-        name: The name of the argument, for the message.
-        value: The argument.
-        expected: The allowed values in words, for the message.
-
-    Raises:
-        TypeError: If it is something else; a bool is no number.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"`{name}`: expected {expected}, got {type(value).__name__}")
 
 
 def check_finite(name: str, values: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from camtrain.messages import checked_number
 from camtrain.metrics.checked import check_finite, check_shape, checked_tensor
 from camtrain.metrics.mean_score import MeanScore
 
@@ -25,8 +26,9 @@ def guided_agreement(input_gradients: Tensor, guided_gradients: Tensor, floor: f
         (N,) in [-1, 1], higher is better; 0 if a gradient is too small.
 
     Raises:
-        TypeError: If an argument is no tensor.
-        ValueError: If the gradients are not (N, C, H, W), their shapes differ, or a value is not finite.
+        TypeError: If a gradient is no tensor, or the floor no number.
+        ValueError: If the gradients are not (N, C, H, W), their shapes differ, a value is not finite, or the floor is
+            not a positive, finite number.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, arXiv 2404.15024.
@@ -41,6 +43,7 @@ def guided_agreement(input_gradients: Tensor, guided_gradients: Tensor, floor: f
     check_shape("guided_gradients", guided, "input_gradients", gradients)
     check_finite("input_gradients", gradients)
     check_finite("guided_gradients", guided)
+    floor = checked_number("floor", floor, above=0)
     # Double: the squares of a confident network's gradients underflow in float32.
     a, b = gradients.flatten(1).double(), guided.flatten(1).double()
     norms = torch.linalg.vector_norm(a, dim=1), torch.linalg.vector_norm(b, dim=1)

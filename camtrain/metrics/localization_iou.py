@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtrain.metrics.checked import check_number, check_shape, checked_tensor, checked_unit_maps
+from camtrain.messages import checked_number
+from camtrain.metrics.checked import check_shape, checked_tensor, checked_unit_maps
 from camtrain.metrics.region_score import RegionScore
 
 
@@ -40,7 +41,7 @@ def localization_iou(cams: Tensor, regions: Tensor, threshold: float = 0.25) -> 
         >>> localization_iou(cam, top_row, threshold=0.25)  # 2 inside, 1 outside, 3 in the region
         tensor([0.5000])
     """
-    _check_threshold(threshold)
+    threshold = checked_number("threshold", threshold, at_least=0, below=1)
     maps, truth = checked_unit_maps("cams", cams), checked_tensor("regions", regions, "N, H, W", "bool")
     check_shape("regions", truth, "cams", maps)
     marked, truth = (maps > threshold).flatten(1), truth.flatten(1)
@@ -71,16 +72,10 @@ class LocalizationIoU(RegionScore):
     """
 
     def __init__(self, threshold: float = 0.25, **kwargs: Any) -> None:
-        _check_threshold(threshold)
+        threshold = checked_number("threshold", threshold, at_least=0, below=1)
         super().__init__(settings=[float(threshold)], **kwargs)
         self.threshold = threshold
 
     def scores(self, cams: Tensor, regions: Tensor) -> Tensor:
         """Loc(δ) of each map (see `localization_iou`)."""
         return localization_iou(cams, regions, self.threshold)
-
-
-def _check_threshold(threshold: float) -> None:
-    check_number("threshold", threshold, "a number in [0, 1)")
-    if not 0.0 <= threshold < 1.0:
-        raise ValueError(f"`threshold`: expected a number in [0, 1), got {threshold!r}")

@@ -105,7 +105,7 @@ class MaxBoxAccuracy(AdditiveScore):
     plot_upper_bound = 1.0
 
     def __init__(self, version: Version = "v2", **kwargs: Any) -> None:
-        if version not in _IOU_LEVELS:
+        if version not in list(_IOU_LEVELS):
             raise ValueError(f"`version`: expected 'v1' or 'v2', got {version!r}")
         self.iou_levels = _IOU_LEVELS[version]
         super().__init__(row_length=len(self.iou_levels) * THRESHOLDS + 1, **kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from camtrain.metrics.area_under_curve import area_under_curve
+from camtrain.metrics.area_under_curve import area
 from camtrain.metrics.deletion_auc import DeletionAUC
 from camtrain.metrics.insertion_auc import InsertionAUC
 
@@ -38,7 +38,7 @@ class NormalizedInsertionAUC(InsertionAUC):
     def value(self, total: Tensor) -> Tensor:
         """The area under the mean curve, divided by its last point."""
         curve = self.mean_curve(total)
-        return area_under_curve(curve) / curve[..., -1]
+        return area(curve) / curve[..., -1]
 
 
 class NormalizedDeletionAUC(DeletionAUC):
@@ -67,4 +67,4 @@ class NormalizedDeletionAUC(DeletionAUC):
     def value(self, total: Tensor) -> Tensor:
         """The area under the mean curve, divided by its first point."""
         curve = self.mean_curve(total)
-        return area_under_curve(curve) / curve[..., 0]
+        return area(curve) / curve[..., 0]

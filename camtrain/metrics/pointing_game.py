@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from camtrain.messages import positive_integer
+from camtrain.messages import checked_number, positive_integer
 from camtrain.metrics.additive_score import AdditiveScore
-from camtrain.metrics.checked import check_finite, check_length, check_number, check_shape, checked_tensor
+from camtrain.metrics.checked import check_finite, check_length, check_shape, checked_tensor
 from camtrain.metrics.region_score import regions_of
 from camtrain.regions import Annotation
+
+_PIXELS = "a finite number of at least 0 pixels"
 
 
 def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Tensor:
@@ -30,8 +31,8 @@ def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Ten
         (N,), 1 for a hit and 0 for a miss; NaN where the region is empty.
 
     Raises:
-        TypeError: If the maps or regions are no tensors.
-        ValueError: If a map holds NaN or infinity, or the shapes differ.
+        TypeError: If the maps or regions are no tensors, or the tolerance is no number.
+        ValueError: If a map holds NaN or infinity, the shapes differ, or the tolerance is negative or not finite.
 
     Source:
         Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, arXiv 1608.00507, section 4.2. The
@@ -45,6 +46,7 @@ def pointing_hits(cams: Tensor, regions: Tensor, tolerance: float = 15.0) -> Ten
     """
     maps, truth = checked_tensor("cams", cams, "N, H, W"), checked_tensor("regions", regions, "N, H, W", "bool")
     check_shape("regions", truth, "cams", maps)
+    tolerance = checked_number("tolerance", tolerance, _PIXELS, at_least=0)
     width = maps.shape[2]
     values = maps.flatten(1)
     if values.numel() == 0:
@@ -93,9 +95,7 @@ class PointingGame(AdditiveScore):
 
     def __init__(self, num_classes: int = 1, tolerance: float | None = None, **kwargs: Any) -> None:
         if tolerance is not None:
-            check_number("tolerance", tolerance, "a number of pixels")
-            if not 0 <= tolerance < math.inf:
-                raise ValueError(f"`tolerance`: expected a finite number of at least 0 pixels, got {tolerance!r}")
+            tolerance = checked_number("tolerance", tolerance, _PIXELS, at_least=0)
         row_length = 2 * positive_integer("num_classes", num_classes)
         super().__init__(row_length, settings=[None if tolerance is None else float(tolerance)], **kwargs)
         self.num_classes = num_classes

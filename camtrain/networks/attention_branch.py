@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from camtrain.messages import positive_integer
 from camtrain.networks.attended_layer import layer_before_last_stage
 from camtrain.networks.attended_network import AttendedNetwork
 from camtrain.networks.attention_head import AttentionHead, AttentionOutput
@@ -49,8 +50,7 @@ class AttentionBranchHead(AttentionHead):
         super().__init__()
         width = min(2 * channels, 512) if width is None else width
         for name, value in {"num_classes": num_classes, "width": width, "blocks": blocks}.items():
-            if value < 1:
-                raise ValueError(f"`{name}`: expected at least 1, got {value}")
+            positive_integer(name, value)
         self.blocks = _stage(channels, width, blocks, stride=1)
         self.blocks_norm = nn.BatchNorm2d(width)
         self.class_maps = nn.Conv2d(width, num_classes, 1, bias=False)

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models import list_models
 
-from camtrain.messages import nearest_names
+from camtrain.messages import nearest_names, positive_integer
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.last_linear import last_linear
 from camtrain.networks.small_image_stem import with_small_image_stem
@@ -55,8 +55,11 @@ def build_network(
         >>> build_network("resnet18", 10, stem="small").fc
         Linear(in_features=512, out_features=10, bias=True)
     """
-    if num_classes is not None and num_classes < 1:
-        raise ValueError(f"`num_classes`: expected at least 1, got {num_classes}")
+    if num_classes is not None:
+        positive_integer("num_classes", num_classes)
+    for argument, given in {"network": name, "weights": weights}.items():
+        if not (isinstance(given, str) or (given is None and argument == "weights")):
+            raise TypeError(f"`{argument}`: expected a name, got {given!r}")
     if stem not in get_args(Stem):
         raise ValueError(f"`stem`: expected one of {', '.join(map(repr, get_args(Stem)))}, got {stem!r}")
     if weights is not None and is_weights_file(weights):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from camtrain.messages import positive_integer
 from camtrain.networks.attended_network import check_once, like_network, made_backbone, probe_size, probed
 from camtrain.networks.attention_head import AttentionHead, AttentionOutput
 from camtrain.networks.build_network import Stem
@@ -77,8 +78,10 @@ class CrossAttentionStream(AttentionHead):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        if not channels or min(channels) < 1:
+        if not channels:
             raise ValueError(f"`channels`: expected a positive number for each stage, got {channels}")
+        for number in channels:
+            positive_integer("channels", number)
         following = [*channels[1:], channels[-1]]
         self.token = nn.Parameter(1 + torch.randn(channels[0]))  # as in the official code
         projections = [nn.Linear(*pair) for pair in zip(channels, following, strict=True)]

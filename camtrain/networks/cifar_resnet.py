@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from camtrain.messages import checked_integer, positive_integer
+
 
 class CIFARResNet(nn.Module):
     """ResNet of 6n + 2 layers in three stages, for images of 32 to 64 pixels.
@@ -34,11 +36,11 @@ class CIFARResNet(nn.Module):
 
     def __init__(self, depth: int = 20, num_classes: int = 10, width: int = 16, stem_stride: int = 1) -> None:
         super().__init__()
-        if depth < 8 or (depth - 2) % 6:
-            raise ValueError(f"`depth`: expected 6n + 2 (8, 14, 20, ...), got {depth}")
+        expected = "6n + 2 (8, 14, 20, ...)"
+        if checked_integer("depth", depth, at_least=8, expected=expected) % 6 != 2:
+            raise ValueError(f"`depth`: expected {expected}, got {depth}")
         for name, value in {"num_classes": num_classes, "width": width, "stem_stride": stem_stride}.items():
-            if value < 1:
-                raise ValueError(f"`{name}`: expected at least 1, got {value}")
+            positive_integer(name, value)
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camtrain.messages import positive_integer
 from camtrain.networks.attended_network import AttendedNetwork
 from camtrain.networks.attention_head import AttentionHead, AttentionOutput
 from camtrain.networks.build_network import Stem
@@ -69,8 +70,7 @@ class FeatureImportanceHead(AttentionHead):
         super().__init__()
         width = min(channels, 512) if width is None else width
         for name, value in {"width": width, "blocks": blocks}.items():
-            if value < 1:
-                raise ValueError(f"`{name}`: expected at least 1, got {value}")
+            positive_integer(name, value)
         self.blocks = _stage(channels, width, blocks, stride=1)
         self.expand = nn.Identity() if width == channels else nn.Conv2d(width, channels, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)

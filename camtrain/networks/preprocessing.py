@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
+
+from camtrain.messages import checked_integer, checked_numbers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,8 +26,7 @@ def check_mean(mean: Sequence[float]) -> None:
     Raises:
         ValueError: If it is not three finite numbers.
     """
-    if len(mean) != 3 or not all(math.isfinite(value) for value in mean):
-        raise ValueError(f"`mean`: expected three finite numbers, one for each of R, G and B, got {mean!r}")
+    checked_numbers("mean", mean, "three finite numbers, one for each of R, G and B", 3)
 
 
 def check_std(std: Sequence[float]) -> None:
@@ -40,8 +40,7 @@ def check_std(std: Sequence[float]) -> None:
         Traceback (most recent call last):
         ValueError: `std`: expected three positive, finite numbers, one for each of R, G and B, got (0.5, 0.5, inf)
     """
-    if len(std) != 3 or not all(_SMALLEST_STD <= value < math.inf for value in std):
-        raise ValueError(f"`std`: expected three positive, finite numbers, one for each of R, G and B, got {std!r}")
+    checked_numbers("std", std, "three positive, finite numbers, one for each of R, G and B", 3, at_least=_SMALLEST_STD)
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class GivenPreprocessing:
     std: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise ValueError(f"`size`: expected a positive number of pixels, got {self.size}")
+        if self.size is not None:
+            checked_integer("size", self.size, at_least=1, expected="a positive number of pixels")
         if self.mean is not None:
             check_mean(self.mean)
         if self.std is not None:

@@ -16,10 +16,16 @@ from camtrain.networks.map_layout import MapLayout, map_layout
 from camtrain.networks.uncompiled import uncompiled
 
 
-def target_layer_of(network: nn.Module, name: str) -> nn.Module:
+def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer") -> nn.Module:
     """The module of a network with this dotted name, as in `network.named_modules()`.
 
+    Args:
+        network: The network.
+        name: The dotted name.
+        argument: The name of the argument that holds it, for the message.
+
     Raises:
+        TypeError: If the name is no text.
         ValueError: If there is no such module; the nearest names are suggested.
 
     Example:
@@ -28,8 +34,10 @@ def target_layer_of(network: nn.Module, name: str) -> nn.Module:
         'BasicBlock'
     """
     modules: dict[str, nn.Module] = dict(network.named_modules())
+    if not isinstance(name, str):
+        raise TypeError(f"`{argument}`: expected the dotted name of a module, got {name!r}")
     if not name or name not in modules:
-        raise ValueError(f"`target_layer`: no module is called {name!r}; {nearest_names(name, filter(None, modules))}")
+        raise ValueError(f"`{argument}`: no module is called {name!r}; {nearest_names(name, filter(None, modules))}")
     return modules[name]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from camtrain.batch import Batch, check_finite_images
+from camtrain.batch import Batch, check_finite_images, check_images
 from camtrain.gradients.not_inference import not_inference
 
 
@@ -18,8 +19,9 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
         masks: (N, H, W) bool, or `None`.
 
     Raises:
-        ValueError: If the images are no floating point (N, 3, H, W), or `boxes` or `masks` are of another number of
-            images: a list of length 1 would otherwise be broadcast over the batch.
+        TypeError: If the images are no floating-point tensor, or labels or masks no tensor.
+        ValueError: If the images are not (N, 3, H, W), `boxes` or `masks` are of another number of images (a list of
+            length 1 would otherwise be broadcast over the batch), or `masks` are not bool or of another size.
         DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.
 
     Example:
@@ -28,19 +30,27 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
         Traceback (most recent call last):
         ValueError: `boxes`: expected one (M, 4) tensor for each of 2 images, got 1
     """
-    if images.dim() != 4 or not images.is_floating_point():
-        raise ValueError(
-            f"`images`: expected floating point (N, 3, H, W), got {images.dtype} of shape {tuple(images.shape)}"
-        )
+    check_images(images)
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"`labels`: expected class indices (N,) or probabilities (N, K), got {type(labels).__name__}")
     # On an accelerator this check would stop the queue at every step. There, `Classifier` looks at the images when the
     # loss is not finite.
     if images.device.type == "cpu":
         check_finite_images(images)
     if boxes is not None and len(boxes) != len(images):
         raise ValueError(f"`boxes`: expected one (M, 4) tensor for each of {len(images)} images, got {len(boxes)}")
-    if masks is not None and masks.shape[:1] != images.shape[:1]:
-        raise ValueError(f"`masks`: expected (N, H, W) of {len(images)} images, got shape {tuple(masks.shape)}")
+    if masks is not None:
+        _check_masks(masks, images)
     return Batch(images, labels, boxes, masks)
+
+
+def _check_masks(masks: object, images: Tensor) -> None:
+    height, width = images.shape[-2:]
+    expected = f"`masks`: expected a bool tensor ({len(images)}, {height}, {width}), the masks of {len(images)} images"
+    if not isinstance(masks, Tensor):
+        raise TypeError(f"{expected}, got {type(masks).__name__}")
+    if masks.dtype != torch.bool or masks.shape != (len(images), height, width):
+        raise ValueError(f"{expected}, got {masks.dtype} of shape {tuple(masks.shape)}")
 
 
 def outside_inference(batch: Batch) -> Batch:

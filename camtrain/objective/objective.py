@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from camtrain.batch import Batch
 from camtrain.gradients import Engine, FrozenGates, gradients_enabled, left_as_found
+from camtrain.messages import checked_integer, checked_number, positive_integer
+from camtrain.networks import module_of
 from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.batch_terms import ActiveTerm, BatchTerms
 from camtrain.objective.checked_batch import checked_batch, outside_inference
@@ -88,27 +90,21 @@ class Objective(nn.Module):
             raise TypeError(f"`engine`: expected an Engine or None, got {engine!r}")
         if regularizer is None and weight:
             raise ValueError(f"`weight`: expected 0 or None without a regularizer, got {weight}")
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"`label_smoothing`: expected a number in [0, 1], got {label_smoothing}")
-        if every_n_steps < 1:
-            raise ValueError(f"`every_n_steps`: expected at least 1, got {every_n_steps}")
-        if balance_steps < 0:
-            raise ValueError(f"`balance_steps`: expected at least 0, got {balance_steps}")
-        if classification_loss not in CLASSIFICATION_LOSSES:
+        if classification_loss not in list(CLASSIFICATION_LOSSES):
             names = " or ".join(map(repr, CLASSIFICATION_LOSSES))
             raise ValueError(f"`classification_loss`: expected {names}, got {classification_loss!r}")
         self.regularizer = regularizer
         self.terms: dict[str, Term] = {} if regularizer is None else named_terms(regularizer)
         self.records = nn.ModuleDict({name: TermRecord() for name in self.terms})
         self.register_load_state_dict_pre_hook(_records_that_fit)  # type: ignore[no-untyped-call]
-        self.balance_steps = balance_steps
+        self.balance_steps = checked_integer("balance_steps", balance_steps, at_least=0)
         self.epoch: float | None = None
         self.num_epochs: float | None = None
         self.engine = FrozenGates() if engine is None else engine
-        self.every_n_steps = every_n_steps
+        self.every_n_steps = positive_integer("every_n_steps", every_n_steps)
         self._phase = 0
         self.loss_name: LossName = classification_loss
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = checked_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
         if weight is None:
             weight = 0.0 if regularizer is None else regularizer.default_weight
         self.weight = weight
@@ -120,9 +116,7 @@ class Objective(nn.Module):
 
     @weight.setter
     def weight(self, weight: float) -> None:
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"`weight`: expected a finite number of at least 0, got {weight}")
-        self._weight = weight
+        self._weight = checked_number("weight", weight, at_least=0)
 
     def forward(
         self,
@@ -145,8 +139,10 @@ class Objective(nn.Module):
             measure_gradient_share: Whether to measure `Step.gradient_share`; this costs two more backward passes.
 
         Raises:
+            TypeError: If the network is no module, or images, labels or masks are no tensors.
             ValueError: If shapes do not fit, a label is not in [0, K), or a regularizer's annotation is missing.
         """
+        network = module_of(network)
         batch = checked_batch(images, labels, boxes, masks)
         loss = BatchLoss(self.classification_loss, labels)
         weights = self._weights_of_step(batch)
@@ -184,6 +180,7 @@ class Objective(nn.Module):
         Cost:
             A forward pass, and the gradients at the input that the regularizer needs.
         """
+        network = module_of(network)
         batch = checked_batch(images, labels, boxes, masks)
         if self.regularizer is None:
             with torch.no_grad():

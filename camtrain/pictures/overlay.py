@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from camtrain.messages import nearest_names
+from camtrain.messages import checked_number, nearest_names
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
+
+MAP_COLORS = "red: the map is high, blue: low"
+"""What a sheet says of the colors of maps, which are those of `turbo`."""
 
 _ROUNDING = 1e-3  # values outside [0, 1] by at most this are clamped; by more, they are an error
 
@@ -22,8 +25,7 @@ def overlay(
 
         overlay = opacity · colormap(cam) + (1 - opacity) · image
 
-    By default, the image is shown in gray, so that every color in the picture comes from the map. A NaN in the map gets
-    the color that the colormap has for bad values, which is black unless it was changed.
+    By default, the image is shown in gray, so that every color in the picture comes from the map.
 
     Args:
         image: One RGB image, (3, H, W), or a batch, (N, 3, H, W), with values in [0, 1] (not normalized by mean and
@@ -38,8 +40,8 @@ def overlay(
         RGB in [0, 1], of the shape of `image`, at least float32, on the CPU and detached.
 
     Raises:
-        ValueError: If the shapes do not fit, values lie outside [0, 1], there is no such colormap, or `opacity` is not
-            in [0, 1].
+        ValueError: If the shapes do not fit, values are NaN or lie outside [0, 1], there is no such colormap, or
+            `opacity` is not in [0, 1].
         TypeError: If `image` or `cam` is not a floating-point tensor, or `colormap` or `opacity` has another type.
 
     Example:
@@ -49,10 +51,7 @@ def overlay(
         >>> overlay(image[0], cam[0], "viridis", opacity=0.7, gray=False).shape
         torch.Size([3, 32, 48])
     """
-    if isinstance(opacity, bool) or not isinstance(opacity, (int, float)):
-        raise TypeError(f"`opacity`: expected a number from 0 to 1, got {opacity!r}")
-    if not 0 <= opacity <= 1:
-        raise ValueError(f"`opacity`: expected a number from 0 to 1, got {opacity}")
+    opacity = checked_number("opacity", opacity, "a number from 0 to 1", at_least=0, at_most=1)
     image = _fractions("image", image, "undo the normalization of the images, with `camtrain.pictures.denormalized`")
     cam = _fractions("cam", cam, "use the maps of `camtrain.image_maps`, or `camtrain.cams.normalize` them")
     if image.dim() not in (3, 4) or image.shape[-3] != 3:
@@ -76,8 +75,10 @@ def _fractions(name: str, values: Tensor, remedy: str) -> Tensor:
         raise TypeError(f"`{name}`: expected floating-point values from 0 to 1, got {values.dtype}")
     values = values.detach().cpu()
     values = values.to(torch.promote_types(values.dtype, torch.float32))
+    if bool(values.isnan().any()):
+        raise ValueError(f"`{name}`: expected values from 0 to 1, got NaN")
     if bool(((values < -_ROUNDING) | (values > 1 + _ROUNDING)).any()):
-        low, high = values[~values.isnan()].aminmax()
+        low, high = values.aminmax()
         raise ValueError(f"`{name}`: expected values from 0 to 1, got {low:.3g} to {high:.3g}; {remedy}")
     return values.clamp(0, 1)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from camtrain.messages import checked_number
 from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
@@ -74,18 +73,12 @@ class AttentionMining(CAMRegularizer):
     ) -> None:
         super().__init__(method, target_layer)
         check_annotation_kind(annotation)
-        if annotation != "any" and mask_weight == 0:
+        self.mask_weight = checked_number("mask_weight", mask_weight, at_least=0)
+        if annotation != "any" and self.mask_weight == 0:
             raise ValueError(f"`annotation`: expected any, because mask_weight = 0 ignores it, got {annotation!r}")
-        if not 0 <= mask_weight < math.inf:
-            raise ValueError(f"`mask_weight`: expected a finite number of at least 0, got {mask_weight}")
-        if not 0 < sharpness < math.inf:
-            raise ValueError(f"`sharpness`: expected a positive, finite number, got {sharpness}")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"`threshold`: expected a number in [0, 1], got {threshold}")
         self.annotation: AnnotationKind = annotation
-        self.mask_weight = mask_weight
-        self.sharpness = sharpness
-        self.threshold = threshold
+        self.sharpness = checked_number("sharpness", sharpness, above=0)
+        self.threshold = checked_number("threshold", threshold, at_least=0, at_most=1)
 
     @property
     def looks_at(self) -> AnnotationKind | None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camtrain.gradients import class_score, input_gradient
+from camtrain.messages import checked_number, positive_integer
 from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
-from camtrain.regularizers.floor import check_floor
 from camtrain.regularizers.map_faithfulness import other_images
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -75,16 +75,13 @@ class ExpectedGradientsPrior(PassRegularizer):
         super().__init__()
         if prior not in get_args(AttributionPrior):
             raise ValueError(f"`prior`: expected smooth or outside, got {prior!r}")
-        if num_samples < 1:
-            raise ValueError(f"`num_samples`: expected at least 1, got {num_samples}")
         check_annotation_kind(annotation)
         if annotation != "any" and prior == "smooth":
             raise ValueError(f"`annotation`: expected any, because the prior smooth ignores it, got {annotation!r}")
-        check_floor(floor)
         self.prior: AttributionPrior = prior
-        self.num_samples = num_samples
+        self.num_samples = positive_integer("num_samples", num_samples)
         self.annotation: AnnotationKind = annotation
-        self.floor = floor
+        self.floor = checked_number("floor", floor, above=0)
         self.needs_annotation = prior == "outside"  # type: ignore[misc]
 
     @property

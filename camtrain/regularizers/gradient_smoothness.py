@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
-from camtrain.regularizers.floor import check_floor
+from camtrain.messages import checked_number
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 from camtrain.regularizers.regularizer import Penalty
 from camtrain.regularizers.total_variation import total_variation
@@ -37,8 +37,7 @@ class GradientSmoothness(InputGradientRegularizer):
 
     def __init__(self, floor: float = 1e-8, batch_norm_statistics: BatchNormStatistics = "batch") -> None:
         super().__init__(batch_norm_statistics)
-        check_floor(floor)
-        self.floor = floor
+        self.floor = checked_number("floor", floor, above=0)
 
     def forward(
         self,

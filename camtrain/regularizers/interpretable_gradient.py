@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from camtrain.gradients import BatchNormStatistics
+from camtrain.messages import checked_number
 from camtrain.regularizers.distances import DISTANCES, DistanceName
-from camtrain.regularizers.floor import check_floor
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 
 
@@ -52,11 +52,10 @@ class InterpretableGradient(InputGradientRegularizer):
         batch_norm_statistics: BatchNormStatistics = "batch",
     ) -> None:
         super().__init__(batch_norm_statistics)
-        if distance not in DISTANCES:
+        if distance not in list(DISTANCES):
             raise ValueError(f"`distance`: expected one of {', '.join(DISTANCES)}, got {distance!r}")
-        check_floor(floor)
         self.distance: DistanceName = distance
-        self.floor = floor
+        self.floor = checked_number("floor", floor, above=0)
 
     def forward(
         self,

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from camtrain.messages import checked_number
 from camtrain.regularizers.annotated_regions import AnnotationKind
 from camtrain.regularizers.map_regularizer import ClassOf, MapRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
@@ -56,10 +57,10 @@ class MapBCE(MapRegularizer):
         floor: float = 1e-3,
     ) -> None:
         super().__init__(method, target_layer, annotation, class_of)
-        if not 1e-6 <= floor < 0.5:  # a smaller one is lost beside 1 in float32
-            raise ValueError(f"`floor`: expected a number of at least 1e-6 and below 0.5, got {floor}")
         self.outside = outside
-        self.floor = floor
+        # A smaller one is lost beside 1 in float32.
+        in_words = "a number of at least 1e-6 and below 0.5"
+        self.floor = checked_number("floor", floor, in_words, at_least=1e-6, below=0.5)
 
     def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
         """See `MapRegularizer`."""

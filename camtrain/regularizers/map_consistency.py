@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camtrain.messages import checked_fraction, checked_number
 from camtrain.methods import resized_maps
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.flat_maps import answered_for_flat_maps
@@ -62,14 +62,10 @@ class MapConsistency(CAMRegularizer):
         super().__init__(method, target_layer)
         if transform not in get_args(MapTransform):
             raise ValueError(f"`transform`: expected one of {get_args(MapTransform)}, got {transform!r}")
-        if not 0 < smallest_crop <= 1:
-            raise ValueError(f"`smallest_crop`: expected a fraction in (0, 1], got {smallest_crop}")
-        if not 0 < temperature < math.inf:
-            raise ValueError(f"`temperature`: expected a positive, finite number, got {temperature}")
         self.transform: MapTransform = transform
-        self.smallest_crop = smallest_crop
+        self.smallest_crop = checked_fraction("smallest_crop", smallest_crop, zero=False)
         self.contrastive = contrastive
-        self.temperature = temperature
+        self.temperature = checked_number("temperature", temperature, above=0)
 
     def penalty(self, training_pass: TrainingPass) -> Penalty:
         """See the class."""

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from camtrain.cams import BaseCAM, GradCAM, resize
 from camtrain.files import local_path
 from camtrain.methods import method_named, resized_maps
+from camtrain.networks import module_of
 from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.checkpoint_file import checkpoint_content
 from camtrain.networks.classifier_checkpoint import network_weights
+from camtrain.networks.target_layer import target_layer_of
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.flat_maps import answered_for_flat_maps, is_flat
 from camtrain.regularizers.found_layers import FoundLayers
@@ -55,7 +57,9 @@ class MapDistillation(CAMRegularizer):
         teacher_layer: The layer of the teacher's map, likewise.
 
     Raises:
-        ValueError: As `CAMRegularizer`, or if the checkpoint does not fit the teacher.
+        TypeError: If `teacher` is no network.
+        ValueError: As `CAMRegularizer`, or if the checkpoint does not fit the teacher, or the teacher has no layer of
+            that name.
         FileNotFoundError: If there is no such checkpoint.
 
     Cost:
@@ -79,6 +83,9 @@ class MapDistillation(CAMRegularizer):
         super().__init__("grad_cam" if method == ACTIVATIONS else method, target_layer)
         self.of_activations = method == ACTIVATIONS
         self.teacher_layer = teacher_layer
+        teacher = module_of(teacher, "teacher")
+        if teacher_layer is not None:
+            target_layer_of(teacher, teacher_layer, "teacher_layer")  # raises if there is none
         if checkpoint is not None:
             _load(teacher, checkpoint)
         # A list hides the teacher from nn.Module, so that it is neither trained nor saved in checkpoints.
@@ -113,7 +120,8 @@ class MapDistillation(CAMRegularizer):
     def _maps_of_teacher(self, training_pass: TrainingPass) -> Tensor:
         images = training_pass.images.detach()
         teacher = self.teacher.to(images.device)
-        layer = self.teacher_layer or self._found_in_teacher(teacher, images)
+        layer = self.teacher_layer
+        layer = self._found_in_teacher(teacher, images) if layer is None else layer
         if not self.of_activations:
             return resized_maps(method_named(self.method, teacher, layer), images, training_pass.labels)
         activations, _ = GradCAM(teacher, layer).activations_and_logits(images)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from camtrain.blurred import blurred
+from camtrain.messages import checked_fraction, checked_number, checked_numbers
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
@@ -208,33 +209,19 @@ class MapFaithfulness(CAMRegularizer):
         differentiable: bool = False,
     ) -> None:
         super().__init__(method, target_layer)
-        weights = {"sufficiency_weight": sufficiency_weight, "necessity_weight": necessity_weight}
-        for name, weight in weights.items():
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"`{name}`: expected a finite number of at least 0, got {weight}")
-        if not any(weights.values()):
+        self.sufficiency_weight = checked_number("sufficiency_weight", sufficiency_weight, at_least=0)
+        self.necessity_weight = checked_number("necessity_weight", necessity_weight, at_least=0)
+        if not (self.sufficiency_weight or self.necessity_weight):
             raise ValueError("`sufficiency_weight`: expected it or `necessity_weight` to be above 0, got 0 for both")
         if sufficiency_target not in get_args(Target):
             raise ValueError(f"`sufficiency_target`: expected label or prediction, got {sufficiency_target!r}")
-        shares = {"swapped": swapped, "soft_masks": soft_masks, "blurred_backgrounds": blurred_backgrounds}
-        for name, share in shares.items():
-            if not 0 <= share <= 1:
-                raise ValueError(f"`{name}`: expected a fraction in [0, 1], got {share}")
-        ranges = {"sufficiency_fractions": sufficiency_fractions, "necessity_fractions": necessity_fractions}
-        for name, bounds in ranges.items():
-            if not (len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < 1):
-                raise ValueError(f"`{name}`: expected two rising fractions between 0 and 1, got {bounds}")
-        if not 0 < sharpness < float("inf"):
-            raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
-        self.sufficiency_weight = sufficiency_weight
-        self.necessity_weight = necessity_weight
         self.sufficiency_target: Target = sufficiency_target
-        self.swapped = swapped
-        self.soft_masks = soft_masks
-        self.blurred_backgrounds = blurred_backgrounds
-        self.sufficiency_fractions = sufficiency_fractions
-        self.necessity_fractions = necessity_fractions
-        self.sharpness = sharpness
+        self.swapped = checked_fraction("swapped", swapped)
+        self.soft_masks = checked_fraction("soft_masks", soft_masks)
+        self.blurred_backgrounds = checked_fraction("blurred_backgrounds", blurred_backgrounds)
+        self.sufficiency_fractions = _rising("sufficiency_fractions", sufficiency_fractions)
+        self.necessity_fractions = _rising("necessity_fractions", necessity_fractions)
+        self.sharpness = checked_number("sharpness", sharpness, above=0)
         self.differentiable = differentiable
 
     def penalty(self, training_pass: TrainingPass) -> Penalty:
@@ -290,6 +277,14 @@ class MapFaithfulness(CAMRegularizer):
             f"necessity_weight={self.necessity_weight}, sufficiency_target={self.sufficiency_target!r}, "
             f"swapped={self.swapped}, differentiable={self.differentiable}"
         )
+
+
+def _rising(name: str, bounds: object) -> tuple[float, float]:
+    expected = "two rising fractions between 0 and 1"
+    low, high = checked_numbers(name, bounds, expected, 2, above=0, below=1)
+    if low > high:
+        raise ValueError(f"`{name}`: expected {expected}, got {bounds}")
+    return low, high
 
 
 def _between(low: float, high: float, uniform: Tensor) -> Tensor:

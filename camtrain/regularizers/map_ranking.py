@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from camtrain.messages import checked_integer
 from camtrain.regularizers.annotated_regions import AnnotationKind
 from camtrain.regularizers.map_regularizer import ClassOf, MapRegularizer
 from camtrain.regularizers.normalized_maps import by_largest_magnitude
@@ -91,9 +92,7 @@ class MapRanking(MapRegularizer):
         grid: int = 6,
     ) -> None:
         super().__init__(method, target_layer, annotation, class_of)
-        if grid < 2:
-            raise ValueError(f"`grid`: expected at least 2, got {grid}")
-        self.grid = grid
+        self.grid = checked_integer("grid", grid, at_least=2)
 
     def forward(self, cams: Tensor, regions: Tensor | None = None) -> Penalty:
         """See `MapRegularizer`."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from camtrain.attributions.saliency_map import saliency_map
 from camtrain.gradients import class_score, input_gradient
+from camtrain.messages import checked_fraction
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 
 
@@ -63,9 +64,7 @@ class SaliencyGuided(PassRegularizer):
 
     def __init__(self, share: float = 0.5) -> None:
         super().__init__()
-        if not 0 < share < 1:
-            raise ValueError(f"`share`: expected a fraction between 0 and 1, got {share}")
-        self.share = share
+        self.share = checked_fraction("share", share, zero=False, one=False)
 
     def penalty(self, training_pass: TrainingPass) -> Tensor:
         """See the class."""

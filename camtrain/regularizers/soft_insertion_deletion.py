@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from camtrain.blurred import blurred
+from camtrain.messages import checked_fraction, checked_number, positive_integer
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.map_faithfulness import log_odds, top_pixels
 from camtrain.regularizers.normalized_maps import positive_by_maximum
@@ -88,27 +89,17 @@ class SoftInsertionDeletion(CAMRegularizer):
         deletion: DeletionForm = "ratio",
     ) -> None:
         super().__init__(method, target_layer)
-        weights = {"insertion_weight": insertion_weight, "deletion_weight": deletion_weight}
-        for name, weight in weights.items():
-            if not 0 <= weight < float("inf"):
-                raise ValueError(f"`{name}`: expected a finite number of at least 0, got {weight}")
-        if not any(weights.values()):
+        self.insertion_weight = checked_number("insertion_weight", insertion_weight, at_least=0)
+        self.deletion_weight = checked_number("deletion_weight", deletion_weight, at_least=0)
+        if not (self.insertion_weight or self.deletion_weight):
             raise ValueError("`insertion_weight`: expected it or `deletion_weight` to be above 0, got 0 for both")
-        if num_thresholds < 1:
-            raise ValueError(f"`num_thresholds`: expected at least 1, got {num_thresholds}")
-        if not 0 < largest_fraction <= 1:
-            raise ValueError(f"`largest_fraction`: expected a fraction in (0, 1], got {largest_fraction}")
-        if not 0 < sharpness < float("inf"):
-            raise ValueError(f"`sharpness`: expected a positive number, got {sharpness}")
         if background not in get_args(Background):
             raise ValueError(f"`background`: expected zeros or blurred, got {background!r}")
         if deletion not in get_args(DeletionForm):
             raise ValueError(f"`deletion`: expected ratio or complement, got {deletion!r}")
-        self.insertion_weight = insertion_weight
-        self.deletion_weight = deletion_weight
-        self.num_thresholds = num_thresholds
-        self.largest_fraction = largest_fraction
-        self.sharpness = sharpness
+        self.num_thresholds = positive_integer("num_thresholds", num_thresholds)
+        self.largest_fraction = checked_fraction("largest_fraction", largest_fraction, zero=False)
+        self.sharpness = checked_number("sharpness", sharpness, above=0)
         self.background: Background = background
         self.deletion: DeletionForm = deletion
 

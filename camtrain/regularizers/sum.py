@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
 from torch import nn
 
+from camtrain.messages import checked_number
 from camtrain.regularizers.input_gradient_regularizer import InputGradientRegularizer
 from camtrain.regularizers.map_regularizer import MapRegularizer
 from camtrain.regularizers.regularizer import Regularizer
@@ -27,8 +27,8 @@ class Term:
         end_epoch: The epoch from which the weight is 0 again; null is never.
 
     Raises:
-        TypeError: If `regularizer` is not a regularizer, or is a `Sum`.
-        ValueError: If a number is out of its range.
+        TypeError: If `regularizer` is not a regularizer, or is a `Sum`, or an argument has another type.
+        ValueError: If a number is out of its range, or the name is empty or has a dot or a slash.
     """
 
     regularizer: Regularizer
@@ -44,12 +44,14 @@ class Term:
         if self.weight is None:
             self.weight = self.regularizer.default_weight
         for name in ("weight", "start_epoch", "warmup_epochs"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"`{name}`: expected a finite number of at least 0, got {value}")
+            if getattr(self, name) is not None or name == "warmup_epochs":
+                setattr(self, name, checked_number(name, getattr(self, name), at_least=0))
         first = self.start_epoch or 0.0
-        if self.end_epoch is not None and not self.end_epoch > first:
-            raise ValueError(f"`end_epoch`: expected a number above start_epoch = {first}, got {self.end_epoch}")
+        if self.end_epoch is not None:
+            expected = f"a finite number above start_epoch = {first}"
+            self.end_epoch = checked_number("end_epoch", self.end_epoch, expected, above=first)
+        if self.name is not None:
+            _check_name(self.name)
 
     def weight_at(self, epoch: float | None, num_epochs: float | None = None) -> float:
         """The weight at an epoch.
@@ -77,6 +79,17 @@ class Term:
         if self.end_epoch is not None and epoch >= self.end_epoch:
             return 0.0
         return self.weight * risen_fraction(epoch, start, self.warmup_epochs)
+
+
+def _check_name(name: object) -> None:
+    """A name is a part of log keys, which slashes separate, and of keys of state dicts, which dots separate."""
+    expected = "`name`: expected a text without dots and slashes, or None"
+    if not isinstance(name, str):
+        raise TypeError(f"{expected}, got {name!r}")
+    if not name.strip() or set(name) & set("./"):
+        raise ValueError(f"{expected}, got {name!r}")
+    if hasattr(nn.ModuleDict, name):
+        raise ValueError(f"`name`: expected another name than {name!r}, which torch needs for its own")
 
 
 def risen_fraction(epoch: float, start_epoch: float, warmup_epochs: float) -> float:
@@ -124,6 +137,8 @@ class Sum(Regularizer):
 
     def __init__(self, terms: list[Term]) -> None:
         super().__init__()
+        if not isinstance(terms, (list, tuple)):
+            raise TypeError(f"`terms`: expected a list of Terms, got {terms!r}")
         if not terms:
             raise ValueError("`terms`: expected at least one, got none")
         for term in terms:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from markupsafe import escape
 
+from camtrain.messages import checked_number, folded
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
 from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
@@ -43,8 +44,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         for name, value in (("margin", self.margin), ("leakage_margin", self.leakage_margin)):
-            if not 0 <= value < 1:
-                raise ValueError(f"`{name}`: expected a fraction in [0, 1) such as 0.01, got {value:g}")
+            checked_number(name, value, "a fraction in [0, 1) such as 0.01", at_least=0, below=1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +78,7 @@ class Answer:
         return points_table(self.compared, self.scores, self.accuracy, self.best)
 
     def __str__(self) -> str:
-        return f"{self.sentence}\n\n{self.table}"
+        return f"{folded(self.sentence)}\n\n{self.table}"
 
     __repr__ = __str__
 

@@ -62,6 +62,8 @@ class StudyPlan:
         for name, kind in _MEMBERS.items():
             if not all(isinstance(each, kind) for each in getattr(self, name)):
                 raise TypeError(f"`{name}`: expected {kind.__name__} each, got {getattr(self, name)!r}")
+        if not self.project.strip():
+            raise ValueError(f"`project`: expected a name, got {self.project!r}")
         if self.split not in ("test", "val"):
             raise ValueError(f"`split`: expected test or val, got {self.split!r}")
         if self.wandb not in ("offline", "online", "disabled"):

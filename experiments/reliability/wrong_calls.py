@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 import camtrain
-from camtrain import attributions, cams, gradients, metrics, regularizers
+from camtrain import attributions, callbacks, cams, data, gradients, metrics, regularizers
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
 from camtrain.methods import METHODS
 from camtrain.networks import CIFARResNet
+from camtrain.report import Rule
 from experiments.reliability.wrong_values import (
     Domain,
     Wrong,
@@ -134,6 +135,7 @@ def targets(folder: Path) -> list[Target]:
         *_maps(),
         *_metrics(),
         *_evaluation(),
+        *_data_and_callbacks(),
         *_commands_as_functions(folder),
     ]
 
@@ -172,6 +174,13 @@ def _class_index(draw: random.Random) -> Iterator[Wrong]:
     yield Wrong("a tensor with 99", lambda: torch.tensor([0, 1, 99, 0]), "one of them is no class")
 
 
+TRIPLE = given(
+    ((0.5, 0.5), "two numbers"),
+    ((0.5, 0.5, float("nan")), "NaN"),
+    (("a", "b", "c"), "text"),
+    (0.5, "no sequence"),
+    ((0.5, 0.5, float("inf")), "infinity"),
+)
 LAYER: Domain = one_of(LAYERS, none=True)
 
 
@@ -213,7 +222,7 @@ def _training() -> Iterator[Target]:
         "initial_weights": given(("no/such.ckpt", "no such file"), ("", "empty"), (7, "a number")),
         "regularizer": objects("a regularizer"),
         "regularizer_weight": numbers(0, none=True),
-        "regularizer_start_epoch": numbers(0),
+        "regularizer_start_epoch": numbers(0, none=True),
         "regularizer_warmup_epochs": numbers(0),
         "regularizer_every_n_steps": integers(1),
         "regularizer_balance_steps": integers(0),
@@ -310,7 +319,7 @@ def _regularizers() -> Iterator[Target]:
         "regularizer": objects("a regularizer"),
         "weight": numbers(0, none=True),
         "name": given(("", "empty"), (7, "a number"), ("a/b", "a slash, which parts log keys")),
-        "start_epoch": numbers(0),
+        "start_epoch": numbers(0, none=True),
         "warmup_epochs": numbers(0),
         "end_epoch": numbers(0, none=True),
     }
@@ -396,7 +405,8 @@ def _maps() -> Iterator[Target]:
     }
     yield Target("image_maps", camtrain.image_maps, lambda: {"network": network(), "images": images()}, of_image_maps)
     of_overlay: dict[str, Domain] = {
-        "image": tensors((3, SIZE, SIZE), fixed=(0,)),
+        # (1, 3, H, W) is a batch, which takes maps of another shape.
+        "image": _without(tensors((3, SIZE, SIZE), fixed=(0,)), "one dimension more"),
         "cam": tensors((SIZE, SIZE), low=0, high=1),
         "colormap": one_of(["turbo", "viridis", "magma"]),
         "opacity": _FRACTION,
@@ -440,7 +450,8 @@ def _metrics() -> Iterator[Target]:
         "regions": REGIONS,
         "curves": curves,
         **dict.fromkeys(("most_relevant_first", "least_relevant_first"), curves),
-        "compared_probabilities": tensors((4, 2), low=0, high=1, fixed=(0,)),
+        # NaN says that a method has no map.
+        "compared_probabilities": tensors((4, 2), low=0, high=1, fixed=(0,), finite=False),
         **dict.fromkeys(("input_gradients", "guided_gradients"), tensors((4, 3, SIZE, SIZE), fixed=(0,))),
         "kind": one_of(["spearman", "ssim", "pearson"]),
         "threshold": _FRACTION,
@@ -469,7 +480,7 @@ def _metrics() -> Iterator[Target]:
     of_maps = {"localization_iou": (0.0, 1.0), "complexity": (0.0, 1.0), "energy_in_region": (0.0, None)}
     # Alone in their arguments, they have nothing to agree with in the number of images.
     alone = {
-        "area_under_curve": {"curves": tensors((4, 5))},
+        "area_under_curve": {"curves": _without(tensors((4, 5)), "one dimension less", "one dimension more")},
         "complexity": {"cams": tensors((4, SIZE, SIZE), low=0, high=1)},
         "gradient_noise": {"input_gradients": tensors((4, 3, SIZE, SIZE))},
     }
@@ -559,7 +570,13 @@ def _evaluation() -> Iterator[Target]:
         "evaluate",
         camtrain.evaluate,
         right,
-        {"controls": one_of(["uniform", "center", "random", "shuffled"], none=True, empty_is_none=True)},
+        {
+            "controls": _without(
+                # A name that comes twice counts once, as among methods and metrics.
+                one_of(["uniform", "center", "random", "shuffled"], none=True, empty_is_none=True),
+                "['uniform', 'uniform']",
+            )
+        },
     )
     of_settings: dict[str, Domain] = {
         "class_of": one_of(["prediction", "label"]),
@@ -576,27 +593,63 @@ def _evaluation() -> Iterator[Target]:
         "seed": WHOLE,
     }
     yield Target("EvaluationSettings", EvaluationSettings, dict, of_settings)
-    yield Target("EvaluationPlan", EvaluationPlan, dict, without_controls)
+    # A plan does not know the layers of a network.
+    of_layers = given((7, "a number"), ("", "empty"), (["layer3", "layer3"], "a list"), ("layer3,", "an empty name"))
+    yield Target("EvaluationPlan", EvaluationPlan, dict, {**without_controls, "target_layer": of_layers})
 
     def batch(**changed: Any) -> Callable[[], Any]:
         return lambda: [camtrain.Batch(**{"images": images(), "labels": labels(), "boxes": boxes(), **changed})]
 
-    def filled(value: float) -> torch.Tensor:
-        made = images()
-        made[0, 0, 0, 0] = value
-        return made
-
+    # Not wrong: an image that is not finite, which is left out with a warning, and labels that are no classes of the
+    # network where no score needs them.
     def of_batches(draw: random.Random) -> Iterator[Wrong]:
         yield Wrong("three labels", batch(labels=labels(3)), "one label is missing")
-        yield Wrong("a label of 99", batch(labels=torch.tensor([0, 1, 99, 0])), "no such class")
         yield Wrong("float labels", batch(labels=torch.rand(4)), "floating point")
         yield Wrong("three boxes", batch(boxes=boxes(3)), "one image has none")
         yield Wrong("integer images", batch(images=(255 * images()).to(torch.uint8)), "integers, not normalized")
         yield Wrong("no color", batch(images=images()[:, :1]), "one channel")
-        yield Wrong("an infinite image", batch(images=filled(float("inf"))), "infinity")
-        yield Wrong("a NaN image", batch(images=filled(float("nan"))), "NaN")
 
-    yield Target("evaluate", camtrain.evaluate, right, {"batches": of_batches})
+    yield Target("evaluate", camtrain.evaluate, right, {"data": of_batches})
+
+
+def _data_and_callbacks() -> Iterator[Target]:
+    of_data: dict[str, Domain] = {
+        "batch_size": integers(1),
+        "num_workers": integers(0),
+        "seed": integers(0),
+        "mean": TRIPLE,
+        "std": TRIPLE,
+        "annotated_fraction": _FRACTION,
+        "box_dilation": numbers(0),
+    }
+    of_split: dict[str, Domain] = {
+        "val_fraction": numbers(0, 1, low_is_in=False, high_is_in=False),
+        "test_fraction": numbers(0, 1, low_is_in=False, high_is_in=False),
+    }
+    of_digits: dict[str, Domain] = {
+        "decoy_strength": _FRACTION,
+        "decoy_size": integers(1),
+        "image_size": integers(1, most=400),
+        "digit_size": given(
+            ((36, 24), "from large to small"), ((24,), "one number"), ((24.5, 36.0), "no integers"), (24, "one number")
+        ),
+        "clutter": integers(0),
+        "samples_per_digit": integers(1),
+        "annotation": one_of(["digit", "not_decoy"]),
+    }
+    yield Target("DecoyDigits", data.DecoyDigits, dict, {**of_data, **of_split, **of_digits})
+    of_callbacks: dict[str, Domain] = {"num_images": integers(0), "every_n_epochs": integers(1)}
+    yield Target("CAMLogger", callbacks.CAMLogger, dict, of_callbacks)
+    of_scores: dict[str, Domain] = {
+        "methods": several_of(list(METHODS)),
+        "num_images": integers(0, none=True),
+        "every_n_epochs": integers(1),
+        "max_batch": integers(1),
+    }
+    for kind in (callbacks.LocalizationScores, callbacks.FaithfulnessScores):
+        yield Target(kind.__name__, kind, dict, of_scores)
+    of_margins: dict[str, Domain] = dict.fromkeys(("margin", "leakage_margin"), numbers(0, 1, high_is_in=False))
+    yield Target("Rule", Rule, dict, of_margins)
 
 
 def _commands_as_functions(folder: Path) -> Iterator[Target]:
@@ -612,19 +665,12 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
         ("a\0b", "a NUL in a path"),
         ("x" * 5000, "too long for a path"),
     )
-    triple = given(
-        ((0.5, 0.5), "two numbers"),
-        ((0.5, 0.5, float("nan")), "NaN"),
-        (("a", "b", "c"), "text"),
-        (0.5, "no sequence"),
-        ((0.5, 0.5, float("inf")), "infinity"),
-    )
     of_load: dict[str, Domain] = {
         "checkpoint": paths,
         "config": given(("no/such.yaml", "no such file"), (7, "a number")),
         "size": integers(1, none=True),
-        "mean": triple,
-        "std": triple,
+        "mean": TRIPLE,
+        "std": TRIPLE,
         "device": one_of(["cpu", "cuda", "auto"]),
         "seed": WHOLE,
         "name": classes(["resnet50", "cifar_resnet8"], ("collections.OrderedDict", "torch.zeros")),
@@ -642,6 +688,7 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
         lambda: {"checkpoint": str(checkpoint)},
         {"std": given(((0.0, 0.1, 0.1), "division by zero"), ((-0.1, 0.1, 0.1), "negative"))},
     )
+    # A checkpoint is a right one: its run has a configuration.
     configs = given(("no/such.yaml", "no such file"), (7, "a number"), ("", "empty"))
     yield Target("load_data", camtrain.load_data, lambda: {"config": str(run / "small.yaml")}, {"config": configs})
 
@@ -658,7 +705,7 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
             (str(run / "small.yaml"), "no image"),
             ([], "no image"),
             ([3], "a number among images"),
-            (str(run / "runs"), "a folder without images"),
+            (str(checkpoint.parent), "a folder without images"),
             ("", "empty"),
         ),
         "methods": several_of(list(METHODS)),
@@ -674,8 +721,9 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
         "on_error": one_of(["raise", "warn", "skip"]),
     }
     yield Target("explain", explained, lambda: {"network": network(), "images": images(1)}, of_explain)
-    of_tensor: dict[str, Domain] = {"images": tensors((2, 3, SIZE, SIZE))}
-    yield Target("explain", explained, lambda: {"network": network()}, {"images": _without_batch(of_tensor["images"])})
+    # (3, H, W) is one image.
+    without_batch = _without(tensors((2, 3, SIZE, SIZE)), "one dimension less", "text", "None")
+    yield Target("explain", explained, lambda: {"network": network()}, {"images": without_batch})
     weights = "model.regularizer_weight"
     small = str(run / "small.yaml")
     of_ablate: dict[str, Domain] = {
@@ -718,6 +766,7 @@ def _commands_as_functions(folder: Path) -> Iterator[Target]:
             ((2**70,), "too large for a seed"),
         ),
         "evaluation": objects("an EvaluationPlan"),
+        "num_validation_images": integers(0, none=True),
         "jobs": integers(1, none=True),
         "threads": integers(1, none=True),
         "executor": one_of(["local", "ray"]),
@@ -743,10 +792,10 @@ def _nothing(study: Any, on_trial: Any) -> list[Any]:
     return []
 
 
-def _without_batch(domain: Domain) -> Domain:
-    """Leave out what `explain` takes: (3, H, W) is one image."""
+def _without(domain: Domain, *shown: str) -> Domain:
+    """Leave out some values, which a function takes."""
 
     def found(draw: random.Random) -> Iterator[Wrong]:
-        yield from (each for each in domain(draw) if each.shown not in ("one dimension less", "text", "None"))
+        yield from (each for each in domain(draw) if each.shown not in shown)
 
     return found

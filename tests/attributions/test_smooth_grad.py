@@ -172,8 +172,8 @@ def test_gradcheck_end_to_end(statistic):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"noise_level": -0.1}, "`noise_level`: expected a number of at least 0, got -0.1"),
-        ({"noise_level": float("nan")}, "`noise_level`: expected a number of at least 0, got nan"),
+        ({"noise_level": -0.1}, "`noise_level`: expected a finite number of at least 0, got -0.1"),
+        ({"noise_level": float("nan")}, "`noise_level`: expected a finite number of at least 0, got nan"),
         ({"num_samples": 0}, "`num_samples`: expected a positive integer, got 0"),
         ({"max_batch": 0.5}, "`max_batch`: expected a positive integer, got 0.5"),
         ({"statistic": "median"}, "`statistic`: expected 'mean', 'square' or 'variance', got 'median'"),

@@ -165,7 +165,7 @@ def test_pyramid_of_a_network():
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0, math.nan])
 def test_wrong_gamma(gamma):
-    with pytest.raises(ValueError, match="`gamma`: expected a number greater than 0, got"):
+    with pytest.raises(ValueError, match="`gamma`: expected a positive, finite number, got"):
         LayerCAM(random_network("resnet18"), gamma=gamma)
 
 

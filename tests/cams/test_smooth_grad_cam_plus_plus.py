@@ -253,8 +253,8 @@ def test_no_images(network):
         ({"num_samples": 0}, "`num_samples`: expected a positive integer, got 0"),
         ({"num_samples": 2.5}, "`num_samples`: expected a positive integer, got 2.5"),
         ({"max_batch": 0}, "`max_batch`: expected a positive integer, got 0"),
-        ({"noise_level": -0.1}, "`noise_level`: expected a number of at least 0, got -0.1"),
-        ({"noise_level": math.nan}, "`noise_level`: expected a number of at least 0, got nan"),
+        ({"noise_level": -0.1}, "`noise_level`: expected a finite number of at least 0, got -0.1"),
+        ({"noise_level": math.nan}, "`noise_level`: expected a finite number of at least 0, got nan"),
     ],
 )
 def test_wrong_options(network, option, message):

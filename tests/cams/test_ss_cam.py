@@ -150,8 +150,8 @@ def test_rows(max_batch):
         ({"differentiable": True}, "`differentiable`: expected False, got True; the weights of SSCAM are scores"),
         ({"noise_on": "both"}, "`noise_on`: expected one of activation, input, got 'both'"),
         ({"num_samples": 0}, "`num_samples`: expected a positive integer, got 0"),
-        ({"noise_std": 0.0}, "`noise_std`: expected a positive number, got 0.0"),
-        ({"noise_std": float("nan")}, "`noise_std`: expected a positive number, got nan"),
+        ({"noise_std": 0.0}, "`noise_std`: expected a positive, finite number, got 0.0"),
+        ({"noise_std": float("nan")}, "`noise_std`: expected a positive, finite number, got nan"),
         ({"variant": "ss_cam_1"}, "`variant`: expected one of class_probability, algorithm_1, got 'ss_cam_1'"),
     ],
 )

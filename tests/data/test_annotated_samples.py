@@ -29,7 +29,7 @@ def test_at_least_one_above_zero(fraction, count):
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_fraction_out_of_range(fraction):
-    with pytest.raises(ValueError, match=f"`annotated_fraction`: expected 0 to 1, got {fraction}"):
+    with pytest.raises(ValueError, match=rf"`annotated_fraction`: expected a fraction in \[0, 1\], got {fraction}"):
         annotated_indices(LABELS, fraction, seed=0)
 
 

@@ -121,5 +121,5 @@ def test_download_happens_in_prepare_data_only(fake_cifar10, tmp_path, monkeypat
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_val_fraction_out_of_range(fraction):
-    with pytest.raises(ValueError, match=r"`val_fraction`: expected 0 or more and less than 1"):
+    with pytest.raises(ValueError, match=r"`val_fraction`: expected a fraction in \[0, 1\)"):
         CIFAR10(val_fraction=fraction)

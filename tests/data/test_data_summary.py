@@ -41,7 +41,7 @@ def test_groups_that_a_split_lacks_are_named(tmp_path):
     table.write_text("\n".join(lines))
     told = Waterbirds(str(tmp_path), image_size=8).summary()
     assert told.splitlines()[-1] == "val has no image of '1, place 0'"
-    assert "test            8     2 of 2        –" in told
+    assert "test     8         2 of 2     –" in told
 
 
 def test_many_missing_classes_are_counted():

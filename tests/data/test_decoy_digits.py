@@ -102,11 +102,11 @@ def test_strength_changes_the_decoy_only(data):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"samples_per_digit": 0}, "`samples_per_digit`: expected at least 1, got 0"),
+        ({"samples_per_digit": 0}, "`samples_per_digit`: expected a positive integer, got 0"),
         ({"val_fraction": 0.0}, "`val_fraction`: expected a fraction between 0 and 1, got 0.0"),
         ({"test_fraction": 1.0}, "`test_fraction`: expected a fraction between 0 and 1, got 1.0"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, r"`val_fraction` \+ `test_fraction`: expected less than 1"),
-        ({"decoy_strength": 2.0}, "`decoy_strength`: expected 0 to 1, got 2.0"),
+        ({"decoy_strength": 2.0}, r"`decoy_strength`: expected a fraction in \[0, 1\], got 2.0"),
     ],
 )
 def test_arguments_out_of_range(argument, message):

@@ -229,11 +229,11 @@ def test_data_that_are_not_there_or_damaged(root, tmp_path):
     ("argument", "message"),
     [
         ({"data_set": "EMNIST"}, "`data_set`: expected one of MNIST, FashionMNIST, KMNIST, QMNIST, got 'EMNIST'"),
-        ({"decoy_strength": -0.5}, "`decoy_strength`: expected 0 to 1, got -0.5"),
+        ({"decoy_strength": -0.5}, r"`decoy_strength`: expected a fraction in \[0, 1\], got -0.5"),
         ({"decoy_size": 15}, "`decoy_size`: expected 1 to 14, half of an image, got 15"),
         ({"annotation": "digit"}, "`annotation`: expected one of not_decoy, ink, got 'digit'"),
         ({"val_fraction": 0}, "`val_fraction`: expected a fraction between 0 and 1, got 0"),
-        ({"num_train": 0}, "`num_train`: expected at least 1, or `None` for all, got 0"),
+        ({"num_train": 0}, "`num_train`: expected a positive integer, or `None` for all, got 0"),
     ],
 )
 def test_arguments_out_of_range(argument, message):

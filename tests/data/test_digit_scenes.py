@@ -187,10 +187,10 @@ def test_large_digits_and_much_clutter_find_their_places():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"decoy_strength": -0.1}, "`decoy_strength`: expected 0 to 1, got -0.1"),
-        ({"decoy_strength": 1.1}, "`decoy_strength`: expected 0 to 1, got 1.1"),
-        ({"decoy_strength": float("nan")}, "`decoy_strength`: expected 0 to 1, got nan"),
-        ({"decoy_size": 0}, "`decoy_size`: expected at least 1, got 0"),
+        ({"decoy_strength": -0.1}, r"`decoy_strength`: expected a fraction in \[0, 1\], got -0.1"),
+        ({"decoy_strength": 1.1}, r"`decoy_strength`: expected a fraction in \[0, 1\], got 1.1"),
+        ({"decoy_strength": float("nan")}, r"`decoy_strength`: expected a fraction in \[0, 1\], got nan"),
+        ({"decoy_size": 0}, "`decoy_size`: expected a positive integer, got 0"),
         ({"clutter": -1}, "`clutter`: expected 0 or more pieces, got -1"),
         ({"digit_size": (36, 24)}, r"`digit_size`: expected a smallest and a largest height .* got \(36, 24\)"),
         ({"digit_size": (4, 24)}, r"`digit_size`: .* got \(4, 24\)"),

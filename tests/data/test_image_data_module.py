@@ -93,9 +93,9 @@ def test_training_set_smaller_than_a_batch():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"batch_size": 0}, "`batch_size`: expected at least 1, got 0"),
-        ({"num_workers": -1}, "`num_workers`: expected 0 or more, got -1"),
-        ({"seed": -1}, "`seed`: expected 0 or more, got -1"),
+        ({"batch_size": 0}, "`batch_size`: expected a positive integer, got 0"),
+        ({"num_workers": -1}, "`num_workers`: expected an integer of at least 0, got -1"),
+        ({"seed": -1}, "`seed`: expected an integer of at least 0, got -1"),
         (
             {"std": (0.5, 0.0, 0.5)},
             r"`std`: expected three positive, finite numbers, .* got \(0.5, 0.0, 0.5\)",
@@ -104,10 +104,10 @@ def test_training_set_smaller_than_a_batch():
         ({"std": (0.5, float("inf"), 0.5)}, "`std`: expected three positive, finite numbers"),
         ({"mean": (0.5, float("inf"), 0.5)}, "`mean`: expected three finite numbers"),
         ({"std": (0.5,)}, "`std`: expected three positive, finite numbers"),
-        ({"annotated_fraction": 1.1}, "`annotated_fraction`: expected 0 to 1, got 1.1"),
-        ({"annotated_fraction": float("nan")}, "`annotated_fraction`: expected 0 to 1, got nan"),
-        ({"box_dilation": -0.1}, "`box_dilation`: expected 0 or more, got -0.1"),
-        ({"box_dilation": float("nan")}, "`box_dilation`: expected 0 or more, got nan"),
+        ({"annotated_fraction": 1.1}, r"`annotated_fraction`: expected a fraction in \[0, 1\], got 1.1"),
+        ({"annotated_fraction": float("nan")}, r"`annotated_fraction`: expected a fraction in \[0, 1\], got nan"),
+        ({"box_dilation": -0.1}, "`box_dilation`: expected a finite number of at least 0, got -0.1"),
+        ({"box_dilation": float("nan")}, "`box_dilation`: expected a finite number of at least 0, got nan"),
         ({"mean": (0.5, 0.5)}, r"`mean`: expected three finite numbers, one for each of R, G and B, got \(0.5, 0.5\)"),
     ],
 )

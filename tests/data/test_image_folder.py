@@ -300,7 +300,7 @@ def test_masks_that_belong_to_no_image(copy):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"image_size": 0}, "`image_size`: expected at least 1, got 0"),
+        ({"image_size": 0}, "`image_size`: expected a positive integer, got 0"),
         ({"augmentation": "flip"}, "`augmentation`: expected none, crop_flip or resized_crop_flip, got 'flip'"),
         ({"val_fraction": 0.0}, "`val_fraction`: expected a fraction between 0 and 1, got 0.0"),
     ],

@@ -199,7 +199,7 @@ def test_damaged_and_missing_images_are_named(copy):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"image_size": 0}, "`image_size`: expected at least 1, got 0"),
+        ({"image_size": 0}, "`image_size`: expected a positive integer, got 0"),
         ({"val_fraction": 1.0}, "`val_fraction`: expected a fraction between 0 and 1, got 1.0"),
         ({"val_fraction": 0.05}, "`val_fraction`: 0.05 of 30 images of 3 classes leaves some class without"),
     ],

@@ -158,15 +158,15 @@ def test_random_corners_are_all_as_likely_and_anywhere_is_anywhere():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"num_classes": 1}, "`num_classes`: expected at least 2, got 1"),
+        ({"num_classes": 1}, "`num_classes`: expected an integer of at least 2, got 1"),
         ({"kind": "cross"}, "`kind`: expected one of patch, watermark, border, got 'cross'"),
         ({"size": 0}, "`size`: expected more than 0 and less than 1 for a patch, got 0"),
         ({"size": 0.5, "kind": "border"}, "`size`: expected more than 0 and less than 0.5 for a border, got 0.5"),
-        ({"strength": 1.5}, "`strength`: expected 0 to 1, got 1.5"),
+        ({"strength": 1.5}, r"`strength`: expected a fraction in \[0, 1\], got 1.5"),
         ({"label": "false"}, "`label`: expected true or random, got 'false'"),
         ({"place": "left"}, "`place`: expected one of random_corner, .* got 'left'"),
         ({"place": "top_left", "kind": "border"}, "`place`: a border is all around; .* got top_left"),
-        ({"seed": -1}, "`seed`: expected 0 or more, got -1"),
+        ({"seed": -1}, "`seed`: expected an integer of at least 0, got -1"),
     ],
 )
 def test_arguments_out_of_range(argument, message):

@@ -133,16 +133,16 @@ def test_a_training_begins_with_a_summary_of_its_data(tmp_path, capsys):
     annotated = sum(bool(len(sample["boxes"])) for sample in data.data_set("train"))
     assert told == (
         f"""
-split      images    classes    boxes    images with boxes    images with masks
+split    images    classes    boxes    images with boxes    images with masks
 -------  --------  ---------  -------  -------------------  -------------------
-train           8     2 of 2        {annotated}                    {annotated}                    {annotated}
-val             4     1 of 2        4                    4                    4
+train    8         2 of 2     {annotated}        {annotated}                    {annotated}
+val      4         1 of 2     4        4                    4
 val has no image of 'square'
 
 
-split      images    classes    boxes    images with boxes    images with masks
+split    images    classes    boxes    images with boxes    images with masks
 -------  --------  ---------  -------  -------------------  -------------------
-test            8     2 of 2        8                    8                    8
+test     8         2 of 2     8        8                    8
 
 """
     )

@@ -122,7 +122,7 @@ def test_a_box_outside_of_its_image_is_named(root):
         ),
         ({"labels": "all"}, ValueError, "`labels`: expected largest or multi, got 'all'"),
         ({"classes": ["dogs"]}, ValueError, "`classes`: .* no class 'dogs'; did you mean 'dog'"),
-        ({"image_size": 0}, ValueError, "`image_size`: expected at least 1, got 0"),
+        ({"image_size": 0}, ValueError, "`image_size`: expected a positive integer, got 0"),
         ({"val_fraction": 1}, ValueError, "`val_fraction`: expected a fraction between 0 and 1, got 1"),
     ],
 )

@@ -115,10 +115,10 @@ def test_labels_are_integers_of_the_classes():
 
 
 def test_settings_are_checked_when_the_metric_is_made():
-    for value in ("0.5", True, torch.tensor(0.5)):
+    for value in ("0.5", True, torch.tensor([0.5])):
         with pytest.raises(TypeError, match=r"`threshold`: expected a number in \[0, 1\), got "):
             LocalizationIoU(value)
-        with pytest.raises(TypeError, match="`tolerance`: expected a number of pixels, got "):
+        with pytest.raises(TypeError, match="`tolerance`: expected a finite number of at least 0 pixels, got "):
             PointingGame(tolerance=value)
     for make in (lambda: ClassSensitivity("hog"), lambda: ParameterRandomization(2, "hog")):
         with pytest.raises(ValueError, match="`kind`: expected 'spearman', 'pearson' or 'ssim', got 'hog'"):

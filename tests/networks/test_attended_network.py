@@ -124,7 +124,7 @@ def test_what_can_not_be_built_is_said(kind):
     with pytest.raises(ValueError, match=r"`image_size`: Sequential cannot run on images of 224×224 pixels"):
         kind(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)), 4)
     for name in ("width", "blocks"):
-        with pytest.raises(ValueError, match=f"`{name}`: expected at least 1, got 0"):
+        with pytest.raises(ValueError, match=f"`{name}`: expected a positive integer, got 0"):
             kind(backbone, 4, image_size=16, **{name: 0})
 
 

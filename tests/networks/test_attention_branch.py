@@ -106,5 +106,5 @@ def test_a_loss_on_the_branch_trains_branch_and_stem():
 
 @pytest.mark.parametrize("name", ["width", "blocks", "num_classes"])
 def test_bad_arguments(name):
-    with pytest.raises(ValueError, match=f"`{name}`: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=f"`{name}`: expected a positive integer, got 0"):
         AttentionBranchHead(**({"channels": 2, "num_classes": 3} | {name: 0}))

@@ -87,7 +87,7 @@ def test_models_of_torchvision_that_are_no_classifiers_of_images(name):
 @pytest.mark.parametrize("num_classes", [0, -3])
 @pytest.mark.parametrize("name", ["resnet18", "cifar_resnet8"])
 def test_wrong_num_classes(name, num_classes):
-    with pytest.raises(ValueError, match=f"`num_classes`: expected at least 1, got {num_classes}"):
+    with pytest.raises(ValueError, match=f"`num_classes`: expected a positive integer, got {num_classes}"):
         build_network(name, num_classes)
 
 

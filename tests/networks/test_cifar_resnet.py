@@ -70,5 +70,5 @@ def test_stem_stride_halves_the_resolution_of_every_stage(side):
     ("argument", "value"), [("width", 0), ("num_classes", 0), ("num_classes", -1), ("stem_stride", 0)]
 )
 def test_wrong_size(argument, value):
-    with pytest.raises(ValueError, match=f"`{argument}`: expected at least 1, got {value}"):
+    with pytest.raises(ValueError, match=f"`{argument}`: expected a positive integer, got {value}"):
         CIFARResNet(8, **{argument: value})

@@ -22,7 +22,7 @@ BOX = torch.tensor([[1.0, 2.0, 5.0, 6.0]])
         ({"boxes": []}, r"`boxes`: .* got 0"),
         (
             {"masks": torch.ones(1, 8, 8, dtype=torch.bool)},
-            r"`masks`: expected \(N, H, W\) of 4 images, got shape \(1, 8, 8\)",
+            r"`masks`: expected a bool tensor \(4, 8, 8\), .* of 4 images, got .* \(1, 8, 8\)",
         ),
         ({"masks": torch.ones(3, 8, 8, dtype=torch.bool), "boxes": [BOX] * 4}, "`masks`: .* of 4 images"),
         ({"masks": torch.ones(4, 8, 8, dtype=torch.bool), "boxes": [BOX]}, "`boxes`: .* of 4 images, got 1"),

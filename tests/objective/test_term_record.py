@@ -90,5 +90,5 @@ def test_balancing_waits_for_the_first_annotated_batch_and_is_in_the_state_dict(
 
 
 def test_bad_balancing():
-    with pytest.raises(ValueError, match="`balance_steps`: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="`balance_steps`: expected an integer of at least 0, got -1"):
         Objective(InterpretableGradient(), 1.0, balance_steps=-1)

@@ -55,7 +55,6 @@ def test_graph_precision_and_rounding():
     assert overlay(image.double(), cam).dtype == torch.float64
     # What interpolation leaves above 1 is no error, and does not leave [0, 1].
     assert overlay(torch.ones(3, 2, 2), torch.full((2, 2), 1 + 1e-6), opacity=0.1).max() <= 1
-    assert not overlay(image, torch.full((2, 2), torch.nan), opacity=1).any()
 
 
 IMAGE, CAM = torch.zeros(3, 4, 5), torch.zeros(4, 5)
@@ -67,6 +66,8 @@ IMAGE, CAM = torch.zeros(3, 4, 5), torch.zeros(4, 5)
         ({"colormap": "virids"}, "`colormap`: none is called 'virids'; did you mean 'viridis'"),
         ({"opacity": 1.5}, "`opacity`: expected a number from 0 to 1, got 1.5"),
         ({"opacity": float("nan")}, "`opacity`: expected a number from 0 to 1, got nan"),
+        ({"image": IMAGE + torch.nan}, "`image`: expected values from 0 to 1, got NaN"),
+        ({"cam": CAM + torch.nan}, "`cam`: expected values from 0 to 1, got NaN"),
         ({"image": IMAGE[:2]}, r"`image`: expected \(3, H, W\) or \(N, 3, H, W\), got \(2, 4, 5\)"),
         ({"image": IMAGE[0]}, r"`image`: expected .* got \(4, 5\)"),
         ({"cam": CAM[:2]}, r"`cam`: .*size of the image, \(4, 5\), got \(2, 5\); `camtrain.image_maps` makes"),

@@ -169,7 +169,7 @@ def test_a_vision_transformer():
     ("settings", "message"),
     [
         ({"prior": "sparse"}, "`prior`: expected smooth or outside, got 'sparse'"),
-        ({"num_samples": 0}, "`num_samples`: expected at least 1, got 0"),
+        ({"num_samples": 0}, "`num_samples`: expected a positive integer, got 0"),
         ({"prior": "outside", "annotation": "polygons"}, "`annotation`: expected any, masks or boxes, got 'polygons'"),
         ({"annotation": "boxes"}, "`annotation`: expected any, because the prior smooth ignores it, got 'boxes'"),
         ({"floor": -1}, "`floor`: expected a positive, finite number, got -1"),

@@ -527,7 +527,7 @@ def test_masks_are_not_rounded_under_autocast(monkeypatch):
         ({"sufficiency_fractions": (0.0, 0.5)}, "`sufficiency_fractions`: expected two rising fractions between 0"),
         ({"necessity_fractions": (0.6, 0.5)}, r"`necessity_fractions`: expected two .*, got \(0.6, 0.5\)"),
         ({"necessity_fractions": (0.6,)}, r"`necessity_fractions`: expected two .*, got \(0.6,\)"),
-        ({"sharpness": 0.0}, "`sharpness`: expected a positive number, got 0.0"),
+        ({"sharpness": 0.0}, "`sharpness`: expected a positive, finite number, got 0.0"),
         ({"method": "input_gradient"}, "`method`: MapFaithfulness needs a map at a layer"),
         ({"method": "score_cam"}, "`method`: score_cam cannot be trained through"),
     ],

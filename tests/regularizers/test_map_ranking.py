@@ -135,7 +135,7 @@ def test_half_precision():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"grid": 1}, "`grid`: expected at least 2, got 1"),
+        ({"grid": 1}, "`grid`: expected an integer of at least 2, got 1"),
         ({"annotation": "polygons"}, "`annotation`: expected any, masks or boxes, got 'polygons'"),
         ({"method": "score_cam"}, "`method`: score_cam cannot be trained through"),
     ],

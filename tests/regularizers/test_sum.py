@@ -94,7 +94,7 @@ def test_a_map_stands_beside_a_gradient_with_running_statistics(engine):
         (
             lambda: Term(GradientNorm(), end_epoch=0),
             ValueError,
-            "`end_epoch`: expected a number above start_epoch = 0.0, got 0",
+            "`end_epoch`: expected a finite number above start_epoch = 0.0, got 0",
         ),
         (
             lambda: Sum([Term(GradientNorm()), Term(GradientNorm("running"))]),

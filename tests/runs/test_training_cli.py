@@ -77,7 +77,7 @@ def test_fit_leaves_a_run_that_can_be_read_back(camtrain, capsys):
         "classification L_C",
         "regularizer L_R",
         "energy, grad_cam",
-        "IoU 25 %, grad_cam",
+        "IoU at 25 %, grad_cam",
         str(run),
     ):
         assert name in printed
@@ -344,7 +344,7 @@ trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}
         (["--data", "ImageFolderData", "--data.root", "nowhere"], ["nowhere"]),
         (["--config", "absent.yaml"], ["absent.yaml"]),
         (["--run.wandb", "sometimes"], ["wandb", "sometimes"]),
-        (["--cam_logger.num_images", "-1"], ["`num_images`: expected at least 0, got -1"]),
+        (["--cam_logger.num_images", "-1"], ["`num_images`: expected an integer of at least 0, got -1"]),
     ],
 )
 def test_wrong_settings_are_named(refused, words, messages):
