@@ -35,8 +35,8 @@ class COCO(ObjectData):
         data:
           class_path: COCO
           init_args: {root: mine, train_set: train, val_set: valid, test_set: test,
-                      annotations: "{set}/_annotations.coco.json", labels: multi}
-        model: {classification_loss: binary_cross_entropy, network: resnet50}
+                      annotations: "{set}/_annotations.coco.json"}
+        model: {network: resnet50, weights: DEFAULT}
 
     Args:
         root: The folder that holds images and annotation.

@@ -16,6 +16,7 @@ from camtrain.data.transformed_samples import Samples, TransformedSamples
 from camtrain.messages import folded, folded_table
 
 _LISTED = 5
+_MOST_GROUPS = 12
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _labels(file: ImageFile, samples: ImageFileSamples) -> Sequence[int]:
 def summary_table(
     counts: Mapping[str, SplitCounts], class_names: Sequence[str], group_names: Sequence[str] | None = None
 ) -> str:
-    """The counts as a text table, with a line for each class or group that a split lacks.
+    """The counts as a text table; below it are the images of each group, and classes and groups that a split lacks.
 
     Args:
         counts: The counts by split.
@@ -116,8 +117,16 @@ def summary_table(
         for split, each in counts.items()
     ]
     header = ["split", "images", "classes", "boxes", "images with boxes", "images with masks"]
-    missing = [line for split, each in counts.items() for line in _missing(split, each, class_names, group_names or ())]
-    return "\n".join([folded_table(header, rows), *map(folded, missing)])
+    names = group_names or ()
+    lines = [_of_groups(split, each, names) for split, each in counts.items() if each.of_group]
+    lines += [line for split, each in counts.items() for line in _missing(split, each, class_names, names)]
+    return "\n".join([folded_table(header, rows), *map(folded, lines)])
+
+
+def _of_groups(split: str, counts: SplitCounts, names: Sequence[str]) -> str:
+    found = [f"{number} of {names[index]!r}" for index, number in counts.of_group.items() if index < len(names)]
+    more = f" and {len(found) - _MOST_GROUPS} more groups" if len(found) > _MOST_GROUPS else ""
+    return f"{split} has {', '.join(found[:_MOST_GROUPS])}{more}"
 
 
 def _missing(split: str, counts: SplitCounts, classes: Sequence[str], groups: Sequence[str]) -> list[str]:

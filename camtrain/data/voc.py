@@ -37,8 +37,8 @@ class VOC(ObjectData):
 
         data:
           class_path: VOC
-          init_args: {root: data, labels: multi}
-        model: {classification_loss: binary_cross_entropy, network: resnet50}
+          init_args: {root: data, download: true, masks: true}
+        model: {network: resnet50, weights: DEFAULT}
         trainer: {max_epochs: 10}
 
     Args:

@@ -41,6 +41,8 @@ def test_groups_that_a_split_lacks_are_named(tmp_path):
     table.write_text("\n".join(lines))
     told = Waterbirds(str(tmp_path), image_size=8).summary()
     assert told.splitlines()[-1] == "val has no image of '1, place 0'"
+    assert " ".join(told.split()).count("2 of '0, place 0', 2 of '0, place 1', 2 of '1, place") == 3
+    assert "\nval has 2 of '0, place 0', 2 of '0, place 1', 2 of '1, place 1'\n" in told
     assert "test     8         2 of 2     –" in told
 
 

@@ -82,8 +82,8 @@ def test_all_options(shown, parser):
     ("option", "name", "words"),
     [
         ("model.regularizer", "EnergyInside", "1 - Σ_object A⁺ / Σ A⁺"),
-        ("data", "VOC", "init_args: {root: data, labels: multi}"),
-        ("data", "COCO", "model: {classification_loss: binary_cross_entropy, network: resnet50}"),
+        ("data", "VOC", "init_args: {root: data, download: true, masks: true}"),
+        ("data", "COCO", 'annotations: "{set}/_annotations.coco.json"}'),
         ("data", "CUB", "`train_test_split.txt`, `images`, and, for masks, `segmentations`"),
         ("data", "Waterbirds", "class_column: breed, group_column: camera}"),
         ("data", "ImageFolderData", "Boxes are read from a CSV file whose first line is `path,x0,y0,x1,y1`."),
