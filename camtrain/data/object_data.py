@@ -17,7 +17,7 @@ from camtrain.data.class_subset import class_subset
 from camtrain.data.image_data_module import Split
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.photograph_data import PhotographData
-from camtrain.data.stratified_split import stratified_split
+from camtrain.data.stratified_order import stratified_order
 from camtrain.messages import CamtrainWarning
 
 Labels = Literal["largest", "multi"]
@@ -181,4 +181,9 @@ class ObjectData(PhotographData):
         train = self._read("train") or ()
         labels = [max(each.objects, key=lambda one: one.area).class_name if each.objects else "" for each in train]
         names = sorted(set(labels))
-        return stratified_split([names.index(label) for label in labels], self.val_fraction, self.seed)
+        # A class that is the largest object of few images may be left out of the validation images.
+        order = stratified_order([names.index(label) for label in labels], self.seed)
+        count = min(max(1, round(self.val_fraction * len(order))), len(order) - 1)
+        if count < 1:
+            raise ValueError(f"`val_fraction`: expected at least 2 training images to hold some out, got {len(order)}")
+        return sorted(order[count:]), sorted(order[:count])

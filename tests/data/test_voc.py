@@ -66,6 +66,18 @@ def test_validation_is_held_out_or_a_list(root):
     assert len(data.samples("train")) == 12
 
 
+def test_rare_classes_and_images_without_objects_are_no_reason_not_to_split(root):
+    folder = root / "VOCdevkit" / "VOC2012" / "Annotations"
+    (folder / "train_0.xml").write_text(voc_xml([("sheep", OBJECTS[1], 0)]))
+    (folder / "train_1.xml").write_text(voc_xml([]))
+    data = voc(root)
+    with pytest.warns(CamtrainWarning, match="1 of 9 train images|1 of 3 val images"):
+        assert len(data.samples("train")) + len(data.samples("val")) == 11
+    (root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / "train.txt").write_text("train_0\n")
+    with pytest.raises(ValueError, match="`val_fraction`: expected at least 2 training images to hold some out, got 1"):
+        voc(root).samples("val")
+
+
 def test_the_test_images_of_2007(tmp_path):
     make_voc(tmp_path, {"train": 4, "val": 3, "test": 2}, "2007")
     data = voc(tmp_path, year="2007", val_set="val", test_set="test")
