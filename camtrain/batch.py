@@ -19,12 +19,15 @@ class Sample(TypedDict):
 
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
+    `label` is a class index, or (K,) numbers, 1 for each class of the image.
+    `group` is the index of the group of images that it belongs to. Absent: there are no groups.
     """
 
     image: Tensor
-    label: int
+    label: int | Tensor
     boxes: NotRequired[tv_tensors.BoundingBoxes]
     mask: NotRequired[tv_tensors.Mask]
+    group: NotRequired[int]
 
 
 @dataclass
@@ -33,11 +36,14 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) float, normalized as the network expects.
-        labels: (N,) int64 class indices; `None` where they are unknown (prediction).
+        labels: (N,) int64 class indices, or (N, K) float32, 1 for each class of an image; `None` where they are unknown
+            (prediction).
         boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; M_i = 0 says that the image has no known box.
             `None` if no image of the data set has any.
         masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
             `None` if no image of the data set has any.
+        groups: (N,) int64, the group of images that each belongs to, such as birds of a kind before water; `None` if
+            the data set has no groups.
 
     Example:
         >>> batch = Batch.of((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])))
@@ -49,6 +55,7 @@ class Batch:
     labels: Tensor | None = None
     boxes: list[Tensor] | None = None
     masks: Tensor | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,6 +93,7 @@ class Batch:
             None if self.labels is None else self.labels.to(device),
             None if self.boxes is None else [boxes.to(device) for boxes in self.boxes],
             None if self.masks is None else self.masks.to(device),
+            groups=None if self.groups is None else self.groups.to(device),
         )
 
     def subset(self, indices: Sequence[int]) -> Batch:
@@ -104,6 +112,7 @@ class Batch:
             None if self.labels is None else self.labels[places],
             None if self.boxes is None else [self.boxes[place].clone() for place in places],
             None if self.masks is None else self.masks[places],
+            groups=None if self.groups is None else self.groups[places],
         )
 
     def pin_memory(self) -> Batch:
@@ -113,6 +122,7 @@ class Batch:
             None if self.labels is None else self.labels.pin_memory(),
             None if self.boxes is None else [boxes.pin_memory() for boxes in self.boxes],
             None if self.masks is None else self.masks.pin_memory(),
+            groups=None if self.groups is None else self.groups.pin_memory(),
         )
 
 
@@ -216,7 +226,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
             "scale or crop them with a transform"
         )
     images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])
-    labels = torch.tensor([sample["label"] for sample in samples])
+    labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
+    groups = torch.tensor([sample["group"] for sample in samples]) if "group" in samples[0] else None
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None
     if any("boxes" in sample for sample in samples):
@@ -226,4 +237,4 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if any("mask" in sample for sample in samples):
         empty = torch.zeros(size, dtype=torch.bool)
         masks = tv_tensors.Mask(torch.stack([sample.get("mask", empty).as_subclass(Tensor) for sample in samples]))
-    return Batch(images, labels, boxes, masks)
+    return Batch(images, labels, boxes, masks, groups=groups)

@@ -2,6 +2,7 @@
 
 from camtrain.callbacks.best_checkpoint import BestCheckpoint
 from camtrain.callbacks.cam_logger import CAMLogger
+from camtrain.callbacks.data_summary import DataSummary
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.image_table import ImageTable
@@ -16,6 +17,7 @@ from camtrain.callbacks.training_randomness import TrainingRandomness
 __all__ = [
     "BestCheckpoint",
     "CAMLogger",
+    "DataSummary",
     "FaithfulnessScores",
     "HeadRefitter",
     "ImageTable",

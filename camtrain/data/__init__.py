@@ -1,20 +1,28 @@
 """Lightning data modules, whose loaders yield `camtrain.batch.Batch`."""
 
 from camtrain.data.cifar import CIFAR10, CIFAR100
+from camtrain.data.coco import COCO
+from camtrain.data.cub import CUB
 from camtrain.data.decoy_digits import DecoyDigits
 from camtrain.data.decoy_mnist import DecoyMNIST
 from camtrain.data.image_data_module import ImageDataModule
 from camtrain.data.image_folder import ImageFolderData
 from camtrain.data.oxford_pet import OxfordPet
 from camtrain.data.plant_decoy import PlantDecoy
+from camtrain.data.voc import VOC
+from camtrain.data.waterbirds import Waterbirds
 
 __all__ = [
     "CIFAR10",
     "CIFAR100",
+    "COCO",
+    "CUB",
+    "VOC",
     "DecoyDigits",
     "DecoyMNIST",
     "ImageDataModule",
     "ImageFolderData",
     "OxfordPet",
     "PlantDecoy",
+    "Waterbirds",
 ]
