@@ -20,13 +20,16 @@ class Sample(TypedDict):
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
     `ignored` is (H, W) bool, true on pixels of which nobody knows whether they show the object. Absent: nowhere.
+    `label` is a class index, or (K,) numbers, 1 for each class of the image.
+    `group` is the index of the group of images that it belongs to. Absent: there are no groups.
     """
 
     image: Tensor
-    label: int
+    label: int | Tensor
     boxes: NotRequired[tv_tensors.BoundingBoxes]
     mask: NotRequired[tv_tensors.Mask]
     ignored: NotRequired[tv_tensors.Mask]
+    group: NotRequired[int]
 
 
 @dataclass
@@ -35,13 +38,16 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) float, normalized as the network expects.
-        labels: (N,) int64 class indices; `None` where they are unknown (prediction).
+        labels: (N,) int64 class indices, or (N, K) float32, 1 for each class of an image; `None` where they are unknown
+            (prediction).
         boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; M_i = 0 says that the image has no known box.
             `None` if no image of the data set has any.
         masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
             `None` if no image of the data set has any.
         ignored: (N, H, W) bool, true on pixels of which nobody knows whether they show the object;
             `PixelAveragePrecision` leaves them out. `None` if there are none.
+        groups: (N,) int64, the group of images that each belongs to, such as birds of a kind before water; `None` if
+            the data set has no groups.
 
     Example:
         >>> batch = Batch.of((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])))
@@ -54,6 +60,7 @@ class Batch:
     boxes: list[Tensor] | None = None
     masks: Tensor | None = None
     ignored: Tensor | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -91,7 +98,8 @@ class Batch:
             None if self.labels is None else self.labels.to(device),
             None if self.boxes is None else [boxes.to(device) for boxes in self.boxes],
             None if self.masks is None else self.masks.to(device),
-            None if self.ignored is None else self.ignored.to(device),
+            ignored=None if self.ignored is None else self.ignored.to(device),
+            groups=None if self.groups is None else self.groups.to(device),
         )
 
     def subset(self, indices: Sequence[int]) -> Batch:
@@ -110,7 +118,8 @@ class Batch:
             None if self.labels is None else self.labels[places],
             None if self.boxes is None else [self.boxes[place].clone() for place in places],
             None if self.masks is None else self.masks[places],
-            None if self.ignored is None else self.ignored[places],
+            ignored=None if self.ignored is None else self.ignored[places],
+            groups=None if self.groups is None else self.groups[places],
         )
 
     def pin_memory(self) -> Batch:
@@ -120,7 +129,8 @@ class Batch:
             None if self.labels is None else self.labels.pin_memory(),
             None if self.boxes is None else [boxes.pin_memory() for boxes in self.boxes],
             None if self.masks is None else self.masks.pin_memory(),
-            None if self.ignored is None else self.ignored.pin_memory(),
+            ignored=None if self.ignored is None else self.ignored.pin_memory(),
+            groups=None if self.groups is None else self.groups.pin_memory(),
         )
 
 
@@ -224,13 +234,15 @@ def collate(samples: Sequence[Sample]) -> Batch:
             "scale or crop them with a transform"
         )
     images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])
-    labels = torch.tensor([sample["label"] for sample in samples])
+    labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
+    groups = torch.tensor([sample["group"] for sample in samples]) if "group" in samples[0] else None
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None
     if any("boxes" in sample for sample in samples):
         none = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=size)
         boxes = [sample.get("boxes", none) for sample in samples]
-    return Batch(images, labels, boxes, _stacked(samples, "mask", size), _stacked(samples, "ignored", size))
+    masks, ignored = (_stacked(samples, key, size) for key in ("mask", "ignored"))
+    return Batch(images, labels, boxes, masks, ignored=ignored, groups=groups)
 
 
 def _stacked(samples: Sequence[Sample], key: Literal["mask", "ignored"], size: tuple[int, int]) -> Tensor | None:

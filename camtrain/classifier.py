@@ -26,6 +26,7 @@ from camtrain.messages import CamtrainWarning, DataError, checked_integer, check
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.objective import LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
+from camtrain.objective.group_accuracies import GroupAccuracies
 from camtrain.objective.weighted_means import WeightedMeans
 from camtrain.optimizer_numbers import check_optimizer, check_schedule
 from camtrain.regularizers import Regularizer
@@ -47,7 +48,9 @@ class Classifier(pl.LightningModule):
     - `<stage>/loss` (L), `<stage>/loss_classification` (L_C) and `<stage>/loss_regularizer` (L_R), and, if the
       regularizer is a sum, `<stage>/loss_regularizer/<term>` for each term;
     - `<stage>/accuracy`, and except in `train` also `<stage>/accuracy_per_class/<class>` and, with more than five
-      classes, `<stage>/accuracy_top5`.
+      classes, `<stage>/accuracy_top5`;
+    - except in `train`, if images have groups, `<stage>/accuracy_per_group/<group>` and
+      `<stage>/accuracy_worst_group`.
 
     Training also logs:
 
@@ -355,21 +358,23 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the means of the losses."""
-        self._means = self._new_means("val")
+        self._means, self._groups = self._new_means("val"), self._new_groups()
 
     def on_test_epoch_start(self) -> None:
         """Begin the means of the losses."""
-        self._means = self._new_means("test")
+        self._means, self._groups = self._new_means("test"), self._new_groups()
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses and accuracies of the epoch."""
         self._log_means()
         self._log_accuracies(self.val_metrics)
+        self._log_groups("val")
 
     def on_test_epoch_end(self) -> None:
         """Log the losses and accuracies of the test set."""
         self._log_means()
         self._log_accuracies(self.test_metrics)
+        self._log_groups("test")
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of each group of parameters."""
@@ -402,7 +407,18 @@ class Classifier(pl.LightningModule):
             self._check_classes(step)
             self._check_finite(step, batch, stage, batch_idx)
         self._log_losses(step, stage, len(batch))
-        metrics.update(step.logits, _class_indices(batch.labels))
+        labels = _class_indices(batch.labels)
+        metrics.update(step.logits, labels)
+        if batch.groups is not None:
+            self._groups.add(step.logits.argmax(dim=1), labels, batch.groups)
+
+    def _new_groups(self) -> GroupAccuracies:
+        return GroupAccuracies(getattr(getattr(self.trainer, "datamodule", None), "group_names", None) or ())
+
+    def _log_groups(self, stage: Stage) -> None:
+        values = {f"{stage}/{name}": value for name, value in self._groups.values(self.device).items()}
+        # All processes hold the same values; see `_log_means`.
+        self.log_dict(values, sync_dist=True, batch_size=1)
 
     def _new_means(self, stage: Stage) -> WeightedMeans:
         terms = self.objective.terms

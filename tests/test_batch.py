@@ -249,3 +249,26 @@ def _assert_same(batch: Batch, expected: Batch) -> None:
     assert len(batch.boxes) == len(expected.boxes)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(batch.boxes, expected.boxes, strict=True))
     assert torch.equal(batch.masks, expected.masks)
+
+
+# groups and several labels -----------------------------------------------------------------------
+
+
+def test_groups_and_several_labels_go_with_their_images(monkeypatch):
+    present = torch.tensor([1.0, 0.0, 1.0])
+    batch = collate([{**_sample(0), "label": present * number, "group": 4 - number} for number in (1, 2, 3)])
+    assert batch.labels.tolist() == [[1, 0, 1], [2, 0, 2], [3, 0, 3]]
+    assert batch.groups.tolist() == [3, 2, 1]
+    assert batch.to("meta").groups.device.type == "meta"
+    some = batch.subset([2, 0])
+    assert (some.labels.tolist(), some.groups.tolist()) == ([[3, 0, 3], [1, 0, 1]], [1, 3])
+    monkeypatch.setattr(Tensor, "pin_memory", lambda part: part + 1)
+    assert batch.pin_memory().groups.tolist() == [4, 3, 2]
+    moved = LightningModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.groups.device.type == "meta"
+    assert collate([_sample(1)]).groups is None
+
+
+def test_a_group_of_some_images_only_is_an_error():
+    with pytest.raises(KeyError, match="group"):
+        collate([{**_sample(0), "group": 1}, _sample(1)])

@@ -3,6 +3,7 @@
 from camtrain.callbacks.best_checkpoint import BestCheckpoint
 from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.cut_mix import CutMix
+from camtrain.callbacks.data_summary import DataSummary
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.image_table import ImageTable
@@ -18,6 +19,7 @@ __all__ = [
     "BestCheckpoint",
     "CAMLogger",
     "CutMix",
+    "DataSummary",
     "FaithfulnessScores",
     "HeadRefitter",
     "ImageTable",

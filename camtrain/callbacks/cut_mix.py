@@ -152,7 +152,8 @@ class CutMix(pl.Callback):
             kept * labels + (1 - kept) * labels.roll(1, 0),
             boxes,
             None if batch.masks is None else pasted(batch.masks.as_subclass(Tensor), rectangle),
-            None if batch.ignored is None else pasted(batch.ignored.as_subclass(Tensor), rectangle),
+            ignored=None if batch.ignored is None else pasted(batch.ignored.as_subclass(Tensor), rectangle),
+            groups=batch.groups,
         )
 
 

@@ -27,6 +27,7 @@ _STAGES = ("train", "val", "test")
 _ROWS = (
     ("accuracy", "accuracy", True),
     ("accuracy_top5", "top-5 accuracy", True),
+    ("accuracy_worst_group", "worst-group accuracy", True),
     ("loss", "loss L", False),
     ("loss_classification", "classification L_C", False),
     ("loss_regularizer", "regularizer L_R", False),

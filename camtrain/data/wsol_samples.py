@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from camtrain.batch import Sample
-from camtrain.data.image_file import object_mask
+from camtrain.data.image_file import image_orientation, image_size, object_mask
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
+from camtrain.data.upright import upright_pixels
 from camtrain.data.wsol_metadata import WSOLImage
 from camtrain.messages import DataError
 
@@ -21,8 +22,9 @@ class WSOLSamples(Dataset[Sample]):
     """Samples of a split of the benchmark.
 
     The mask of an image is the union of the masks of its objects. Pixels of an object are not ignored, even if the
-    ignored mask has them. Mask files may be of another size than their image, and are not scaled here: `Squash` brings
-    both to one size.
+    ignored mask has them. Boxes and masks were drawn on images as they are stored, and are turned with an image whose
+    EXIF orientation turns it. Mask files may be of another size than their image, and are not scaled here: `Squash`
+    brings both to one size.
 
     Args:
         images: What the metadata say.
@@ -47,7 +49,7 @@ class WSOLSamples(Dataset[Sample]):
         self.has_masks = has_masks
         self.image_ids = [each.image_id for each in images]
         files = [ImageFile(folder / each.image_id, each.label, each.boxes) for each in images]
-        self.samples = ImageFileSamples(files, has_boxes=not has_masks)
+        self.samples = ImageFileSamples(files, has_boxes=not has_masks, annotation_pixels="stored")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -58,19 +60,22 @@ class WSOLSamples(Dataset[Sample]):
         return self.samples.labels
 
     def __getitem__(self, index: int) -> Sample:
-        sample, image = self.samples[index], self.images[index]
-        height, width = sample["image"].shape[-2:]
-        if image.boxes and image.size is not None and image.size != (width, height):
-            raise DataError(
-                f"the image {self.samples.files[index].path} is {width}x{height} pixels (width x height), and its "
-                f"boxes belong to {image.size[0]}x{image.size[1]}; use the image as it was published"
-            )
+        image, path = self.images[index], self.samples.files[index].path
+        if image.boxes and image.size is not None:
+            height, width = image_size(path, "stored")
+            if image.size != (width, height):
+                raise DataError(
+                    f"the image {path} is {width}x{height} pixels (width x height), and its boxes belong to "
+                    f"{image.size[0]}x{image.size[1]}; use the image as it was published"
+                )
+        sample = self.samples[index]
         if self.has_masks:
-            mask, ignored = self._masks(image, (height, width))
+            size = (int(sample["image"].shape[-2]), int(sample["image"].shape[-1]))
+            mask, ignored = self._masks(image, path, size)
             sample["mask"], sample["ignored"] = tv_tensors.Mask(mask), tv_tensors.Mask(ignored)
         return sample
 
-    def _masks(self, image: WSOLImage, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def _masks(self, image: WSOLImage, path: Path, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The pixels of the objects, and the ignored ones among the others."""
         if not image.masks:
             return torch.zeros(size, dtype=torch.bool), torch.zeros(size, dtype=torch.bool)
@@ -83,5 +88,6 @@ class WSOLSamples(Dataset[Sample]):
                     f"the masks {self.masks_folder / names[0]} and {self.masks_folder / name} of one image differ in "
                     f"size: {sizes} pixels (width x height)"
                 )
-        mask = torch.stack(found[: len(image.masks)]).any(dim=0)
-        return mask, found[-1] & ~mask if image.ignored else torch.zeros_like(mask)
+        turn = image_orientation(path)
+        mask = upright_pixels(torch.stack(found[: len(image.masks)]).any(dim=0), turn)
+        return mask, upright_pixels(found[-1], turn) & ~mask if image.ignored else torch.zeros_like(mask)

@@ -63,5 +63,6 @@ def outside_inference(batch: Batch) -> Batch:
         None if batch.labels is None else not_inference(batch.labels),
         None if batch.boxes is None else [not_inference(boxes) for boxes in batch.boxes],
         None if batch.masks is None else not_inference(batch.masks),
-        None if batch.ignored is None else not_inference(batch.ignored),
+        ignored=None if batch.ignored is None else not_inference(batch.ignored),
+        groups=None if batch.groups is None else not_inference(batch.groups),
     )

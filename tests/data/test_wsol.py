@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from camtrain.data import HideAndSeek, WSOLData
+from camtrain.data.data_summary import split_counts
 from camtrain.messages import DataError, sample_name
 from camtrain.metrics.tight_box import tight_box
 from tests.data.wsol_trees import make_wsol
@@ -235,3 +236,34 @@ def test_hidden_patches_follow_the_transforms(trees):
     assert 20 < int(is_hidden.sum()) < 44  # of 64
     validation = next(iter(data.val_dataloader())).images.unfold(2, 14, 14).unfold(3, 14, 14)
     assert not bool((validation.abs() < 0.02).all(dim=1).flatten(3).all(dim=3).any())
+
+
+def test_a_turned_photograph_keeps_its_annotation(tmp_path):
+    """Boxes and masks belong to the stored pixels; the image is shown, and squashed, as its EXIF orientation says."""
+    for benchmark in ("CUB", "OpenImages"):
+        make_wsol(tmp_path, benchmark, images_per_class=1)
+        path = next((tmp_path / "dataset" / benchmark).rglob("val_0_0.png"))
+        upright = made(tmp_path, benchmark).samples("val")[0]
+        stored = Image.open(path)
+        exif = stored.getexif()
+        exif[0x0112] = 6  # a viewer turns it by 90° clockwise
+        stored.save(path, exif=exif)
+        turned = made(tmp_path, benchmark).samples("val")[0]
+        assert turned["image"].shape == (3, 60, 40)
+        painted = turned["image"].as_subclass(Tensor)[0] == 255
+        if benchmark == "CUB":
+            assert torch.equal(turned["boxes"].as_subclass(Tensor), tight_box(painted))
+        else:
+            for name in ("mask", "ignored"):
+                expected = upright[name].as_subclass(Tensor).rot90(-1, (0, 1))
+                assert torch.equal(turned[name].as_subclass(Tensor), expected)
+
+
+def test_the_summary_counts_boxes_and_masks(trees):
+    for benchmark, train, val in (("CUB", (8, 8, None), (8, 8, None)), ("ILSVRC", (0, 0, None), (8, 8, None)),
+                                  ("OpenImages", (None, None, 0), (None, None, 8))):  # fmt: skip
+        data = made(trees, benchmark)
+        for split, expected in (("train", train), ("val", val)):
+            counts = split_counts(data.data_set(split))
+            assert (counts.images, dict(counts.of_class)) == (8, {0: 4, 1: 4})
+            assert (counts.boxes, counts.boxed, counts.masked) == expected
