@@ -37,6 +37,8 @@ SIZE = 16
 LAYERS = ("conv1", "layer1", "layer2", "layer3", "layer1.0.conv1")
 METRIC_NAMES = tuple(name for name, spec in camtrain.METRICS.items() if not spec.of_label)
 
+_ROOT = Path(__file__).parents[2]  # where the harness is; no part of a case's name
+
 
 @dataclass(frozen=True)
 class WrongCall:
@@ -57,7 +59,7 @@ class WrongCall:
     @property
     def name(self) -> str:
         """The name of the case."""
-        return f"{self.target}: {self.argument} = {self.wrong.shown}"
+        return f"{self.target}: {self.argument} = {self.wrong.shown}".replace(f"{_ROOT}/", "")
 
 
 @dataclass(frozen=True)
