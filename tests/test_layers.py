@@ -27,7 +27,7 @@ ROWS = [
     {"cams"},
     {"gradients", "networks"},
     {"unrepeated"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent
