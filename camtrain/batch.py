@@ -17,12 +17,13 @@ from camtrain.messages import DataError
 class Sample(TypedDict):
     """One data set item, a dict so that `torchvision.transforms.v2` moves image, boxes and mask together.
 
+    `label` is a class index, or, where images show several classes or none, (K,) float: 1 for those that it shows.
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
     """
 
     image: Tensor
-    label: int
+    label: int | Tensor
     boxes: NotRequired[tv_tensors.BoundingBoxes]
     mask: NotRequired[tv_tensors.Mask]
 
@@ -33,7 +34,8 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) float, normalized as the network expects.
-        labels: (N,) int64 class indices; `None` where they are unknown (prediction).
+        labels: (N,) int64 class indices; or (N, K) float, 1 for the classes that an image shows and 0 for the others;
+            `None` where they are unknown (prediction).
         boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; M_i = 0 says that the image has no known box.
             `None` if no image of the data set has any.
         masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
@@ -216,7 +218,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
             "scale or crop them with a transform"
         )
     images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])
-    labels = torch.tensor([sample["label"] for sample in samples])
+    labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
+    labels = labels if labels.dim() == 1 else labels.float()
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None
     if any("boxes" in sample for sample in samples):

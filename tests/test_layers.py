@@ -26,7 +26,7 @@ ROWS = [
     {"attributions"},
     {"cams"},
     {"gradients", "networks"},
-    {"unrepeated"},
+    {"unrepeated", "label_scores"},
     {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
     {"messages"},
 ]

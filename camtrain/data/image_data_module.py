@@ -16,7 +16,7 @@ from camtrain.batch import Batch, collate
 from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.balanced_sampler import balanced_sampler
 from camtrain.data.dilated_boxes import DilatedBoxes
-from camtrain.data.sample_labels import sample_labels
+from camtrain.data.sample_labels import sample_labels, strata
 from camtrain.data.transformed_samples import Samples, TransformedSamples
 from camtrain.messages import checked_fraction, checked_integer, checked_number, positive_integer
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_std
@@ -162,6 +162,23 @@ class ImageDataModule(LightningDataModule, ABC):
         """The number of classes."""
         return len(self.class_names)
 
+    def class_frequencies(self) -> Tensor:
+        """The fraction of the training images that show each class, (K,), as they are drawn.
+
+        Balanced weights of a classification loss are computed from it.
+
+        Example:
+            >>> from camtrain.data import DecoyDigits
+            >>> DecoyDigits().class_frequencies().sum()
+            tensor(1.0000, dtype=torch.float64)
+        """
+        labels = sample_labels(self.data_set("train"))
+        shown = [index for label in labels for index in (label if isinstance(label, tuple) else (label,))]
+        counts = torch.bincount(torch.tensor(shown, dtype=torch.long), minlength=self.num_classes).double()
+        if self.balanced_classes:
+            return (counts > 0) / (counts > 0).sum()
+        return counts / len(labels)
+
     def setup(self, stage: str | None = None) -> None:
         """Make the data sets of a stage before their first use.
 
@@ -255,7 +272,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if not training or self.annotated_fraction == 1:
             return transformed
         # Last, so that it also hides the masks that transforms add.
-        chosen = annotated_indices(sample_labels(samples), self.annotated_fraction, self.seed)
+        chosen = annotated_indices(strata(sample_labels(samples)), self.annotated_fraction, self.seed)
         return AnnotatedSamples(transformed, chosen)
 
     def _loader(self, split: Split, training: bool = False) -> DataLoader[Batch]:
