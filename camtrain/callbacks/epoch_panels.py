@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from camtrain.callbacks.explained_images import ExplainedImages
-from camtrain.pictures import GAP, Panel, Pixels, Tile, class_name, gradient_tile, map_tile, note_tile, shown_pixels
+from camtrain.pictures import (
+    GAP,
+    ObjectOutline,
+    Panel,
+    Pixels,
+    Tile,
+    class_name,
+    gradient_tile,
+    map_tile,
+    note_tile,
+    shown_pixels,
+)
 
 _RIGHT, _WRONG = "#0a7d32", "#c0271d"
 
@@ -36,21 +46,22 @@ def _panel(explained: ExplainedImages, picture: Tensor, class_names: Sequence[st
     def named(class_idx: int) -> str:
         return f"{class_name(class_names, class_idx)} {float(explained.probabilities[index, class_idx]):.0%}"
 
-    tiles = [Tile("image", picture, "" if label is None else class_name(class_names, label), boxed=True)]
+    boxes = None if explained.batch.boxes is None else explained.batch.boxes[index]
+    outline = ObjectOutline.of(picture, boxes, None)
+    tiles = [Tile("image", picture, "" if label is None else class_name(class_names, label), outline=outline)]
     if label is not None and explained.label_cams is not None:
         label_cam = explained.label_cams[index]
-        tiles.append(map_tile("Grad-CAM, true class", picture, label_cam, named(label), boxed=True))
+        tiles.append(map_tile("Grad-CAM, true class", picture, label_cam, named(label), outline=outline))
     color = "black" if label is None else _RIGHT if label == prediction else _WRONG
     cam = explained.prediction_cams[index]
-    tiles.append(map_tile("Grad-CAM, predicted class", picture, cam, named(prediction), color=color, boxed=True))
+    tiles.append(map_tile("Grad-CAM, predicted class", picture, cam, named(prediction), color=color, outline=outline))
     tiles.append(gradient_tile("input gradient", explained.input_gradients[index]))
     if explained.guided_gradients is None:
         tiles.append(note_tile("guided gradient", picture, "none: no ReLU-like activations found"))
     else:
         tiles.append(gradient_tile("guided gradient", explained.guided_gradients[index]))
     truth = "" if label is None else f"true: {named(label)}, "
-    boxes = torch.zeros(0, 4) if explained.batch.boxes is None else explained.batch.boxes[index].float()
-    return Panel(tiles, boxes, label, f"{truth}predicted: {named(prediction)}")
+    return Panel(tiles, label, f"{truth}predicted: {named(prediction)}")
 
 
 def strip(panel: Panel) -> tuple[Pixels, list[list[float]]]:
@@ -65,11 +76,9 @@ def strip(panel: Panel) -> tuple[Pixels, list[list[float]]]:
     for tile in panel.tiles:
         pixels = shown_pixels(tile.pixels)
         tiles += [pixels, np.full((pixels.shape[0], GAP, 3), 255, dtype=np.uint8)]
-        if tile.boxed:
-            scale = pixels.shape[1] / tile.pixels.shape[-1]
-            boxes += [
-                [x + scale * x0, scale * y0, x + scale * x1, scale * y1] for x0, y0, x1, y1 in panel.boxes.tolist()
-            ]
+        if tile.outline is not None:
+            of_tile = tile.outline.boxes_at(*pixels.shape[:2]).tolist()
+            boxes += [[x + x0, y0, x + x1, y1] for x0, y0, x1, y1 in of_tile]
         x += pixels.shape[1] + GAP
     return np.concatenate(tiles[:-1], axis=1), boxes
 

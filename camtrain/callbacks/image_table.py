@@ -17,7 +17,7 @@ from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
 from camtrain.evaluation import METRICS, EvaluationSettings, Evaluator, metric_names
 from camtrain.messages import sample_name
 from camtrain.methods import method_named, method_title
-from camtrain.pictures import Panel, Tile, class_name, denormalized, map_tile
+from camtrain.pictures import ObjectOutline, Panel, Tile, class_name, denormalized, map_tile
 
 FAITHFULNESS = ("average_drop", "average_gain", "deletion_auc")
 LOCALIZATION = ("energy_pointing_game", "localization_iou_25")
@@ -127,9 +127,9 @@ class ImageTable(Callback):
         panels = []
         for row, caption in enumerate(captions):
             picture = pictures[row]
-            tiles = [Tile("image", picture, boxed=True), map_tile(title, picture, cams[row], boxed=True)]
-            boxes = torch.zeros(0, 4) if batch.boxes is None else batch.boxes[row].float().cpu()
-            panels.append(Panel(tiles, boxes, None if batch.labels is None else int(batch.labels[row]), caption))
+            outline = ObjectOutline.of(picture, None if batch.boxes is None else batch.boxes[row], None)
+            tiles = [Tile("image", picture, outline=outline), map_tile(title, picture, cams[row], outline=outline)]
+            panels.append(Panel(tiles, None if batch.labels is None else int(batch.labels[row]), caption))
         return panels
 
 

@@ -4,52 +4,99 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from camtrain.batch import Batch
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.files import spreadsheet_cell, whole_file
+from camtrain.messages import sample_path
+from camtrain.pictures import class_name
 
 
 class PredictionWriter(BasePredictionWriter):
     """Writes `predictions.csv` to the folder of the run: one line for each image, in the order of the data set.
 
-    The columns are `index` (of the image in the data set), `predicted_class`, `probability` (of that class) and
-    `probability_<class>` for each class. Classes are named by the data module, or numbered if it has no names. With
-    several processes, each writes its own images to `predictions_<rank>.csv`. With several loaders, the lines of the
-    second follow those of the first. `fast_dev_run` writes nothing.
+    The columns are `index` (of the image in the data set), `path` (of its file), `label`, `predicted_class`,
+    `probability` (of that class) and `probability_<class>` for each class. A path or label that is not known is empty.
+    Classes are named by the data module, or numbered if it has no names. With several processes, each writes its own
+    images to `predictions_<rank>.csv`. With several loaders, the lines of the second follow those of the first.
+    `fast_dev_run` writes nothing.
     """
 
     def __init__(self) -> None:
         super().__init__(write_interval="epoch")
+        self._labels: list[Tensor | None] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the labels of an earlier prediction."""
+        self._labels = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the labels of the batch, which the predictions do not have."""
+        super().on_predict_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        labels = Batch.of(batch).labels
+        self._labels.append(None if labels is None else labels.cpu())
 
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         """Write the file; Lightning passes the probabilities of each batch, (N, K)."""
         folder = run_folder(trainer)
-        rows = list(_rows(predictions, batch_indices))
+        rows = list(_rows(predictions, batch_indices, self._labels))
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        names = getattr(getattr(trainer, "datamodule", None), "class_names", None) or range(len(rows[0][1]))
+        known = getattr(getattr(trainer, "datamodule", None), "class_names", None)
+        names = [str(name) for name in known or range(len(rows[0].probabilities))]
+        data_sets = [getattr(loader, "dataset", None) for loader in _as_list(trainer.predict_dataloaders)]
         part = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = folder / f"predictions{part}.csv"
         with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["index", "predicted_class", "probability", *(f"probability_{name}" for name in names)])
-            for index, probabilities in rows:
-                best = int(probabilities.argmax())
-                shown = [f"{float(value):.6f}" for value in probabilities]
-                writer.writerow([index, spreadsheet_cell(str(list(names)[best])), shown[best], *shown])
+            of_classes = [f"probability_{name}" for name in names]
+            writer.writerow(["index", "path", "label", "predicted_class", "probability", *of_classes])
+            for row in rows:
+                best = int(row.probabilities.argmax())
+                shown = [f"{float(value):.6f}" for value in row.probabilities]
+                label = "" if row.label is None else class_name(names, row.label)
+                words = [str(sample_path(data_sets[row.loader], row.index) or ""), label, names[best]]
+                writer.writerow([row.index, *map(spreadsheet_cell, words), shown[best], *shown])
         print(f"\npredictions {path}", flush=True)
 
 
-def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any]) -> Iterator[tuple[int, Tensor]]:
-    """Index and probabilities of each image. Lightning nests predictions by loader only if there are several."""
+@dataclass(frozen=True)
+class _Row:
+    """The prediction of one image: the number of its loader, its index in the data set, and what is known of it."""
+
+    loader: int
+    index: int
+    probabilities: Tensor
+    label: int | None
+
+
+def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any], labels: Sequence[Tensor | None]) -> Iterator[_Row]:
+    """The prediction of each image. Lightning nests predictions by loader only if there are several."""
     of_loaders = [predictions] if isinstance(predictions[0], Tensor) else predictions
-    for batches, indices_of_batches in zip(of_loaders, batch_indices, strict=True):
+    of_batches = iter(labels)
+    for loader, (batches, indices_of_batches) in enumerate(zip(of_loaders, batch_indices, strict=True)):
         for probabilities, indices in zip(batches, indices_of_batches, strict=True):
-            yield from zip(indices, probabilities.cpu(), strict=True)
+            of_batch = next(of_batches, None)
+            known = [None] * len(indices) if of_batch is None else of_batch.tolist()
+            for index, each, label in zip(indices, probabilities.cpu(), known, strict=True):
+                yield _Row(loader, index, each, label)
+
+
+def _as_list(loaders: Any) -> list[Any]:
+    return list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]

@@ -16,6 +16,7 @@ from camtrain.cli.explain import NETWORK_OPTIONS
 from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate
 from camtrain.files import path_from_here
 from camtrain.loading import checkpoint_in, config_of, load_data, load_network
+from camtrain.messages import folded
 from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.checkpoint_file import checkpoint_content
@@ -68,7 +69,7 @@ def evaluate_command(words: Sequence[str]) -> int:
             print(f"\n{table}")
         files = ["differences.csv", *(f"differences_beyond_{control}.csv" for control in found.beyond)]
         files += ["curves_compared.png"] if found.first.curves and found.second.curves else []
-        print("\n" + ", ".join(f"{path_from_here(Path(settings.out))}/{name}" for name in files))
+        print("\n" + folded(", ".join(f"{path_from_here(Path(settings.out))}/{name}" for name in files)))
         return 0 if found.first.has_maps else 1
     _print(found, settings)
     return 0 if found.has_maps else 1
@@ -146,9 +147,9 @@ def _print(evaluation: Evaluation, settings: Namespace) -> None:
     assert evaluation.folder is not None
     config = path_from_here(_config_of_images(settings).absolute())
     count = len(evaluation.found.indices)
-    print(f"\n{evaluation.title}: {count} {settings.split} images of {config}\n")
+    print("\n" + folded(f"{evaluation.title}: {count} {settings.split} images of {config}") + "\n")
     if said := evaluation.summary():
-        print(f"{said}\n")
-    print(f"{evaluation.table()}\n\n{evaluation.cost()}\n")
+        print(f"{folded(said)}\n")
+    print(f"{evaluation.table()}\n\n{folded(evaluation.cost())}\n")
     names = ", ".join(str(path.relative_to(evaluation.folder)) for path in evaluation.written())
-    print(f"in {path_from_here(evaluation.folder)}: {names}")
+    print(folded(f"in {path_from_here(evaluation.folder)}: {names}", indent="  "))

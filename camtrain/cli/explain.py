@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill
+from typing import Any
+
+from jsonargparse import Namespace
 
 from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.console import say, warnings_as_lines
 from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
-from camtrain.loading import load_network
+from camtrain.loading import checkpoint_in, config_of, load_data, load_network
 from camtrain.methods import METHODS, method_title
 
 NETWORK_OPTIONS = ("checkpoint", ("name", "--network"), "weights", "config", "size", "mean", "std")
@@ -25,7 +29,9 @@ examples:
   camtrain explain --images photo.jpg --network resnet50 --weights DEFAULT --top_k 3 --counterfactual --contrast
 
 In --out: <image>.<method>.png for each image and method, contact_sheet.png with all of them, and for every further
-question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method.
+question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method;
+explanations.csv with the path, the label, the prediction and the files of each image. Where an image is one of the
+data of the network's run (or of --config), its boxes and mask are drawn, and its label is named.
 
 An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
 
@@ -49,7 +55,8 @@ def explain_command(words: Sequence[str]) -> int:
     settings = parser.parsed(words)
     with warnings_as_lines("explain", parser.in_words), wrong_arguments(parser, _renamed):
         network = load_network(**parser.arguments(settings, load_network))
-        asked = parser.arguments(settings, explain, seed=settings.seed, on_error="skip", left_out=settings.out)
+        constants = {"seed": settings.seed, "on_error": "skip", "left_out": settings.out, "data": _data(settings)}
+        asked = parser.arguments(settings, explain, **constants)
         explanations = explain(network, **asked)
         saved = explanations.save(settings.out)
     if saved:
@@ -84,6 +91,17 @@ def explain_parser() -> CommandParser:
     parser.add_parameters("computation", explain, ["max_batch", "num_channels"])
     parser.add_parameters("computation", load_network, ["device", "seed"])
     return parser
+
+
+def _data(settings: Namespace) -> Any:
+    """The data module of the network's run, which may know boxes and masks; `None` where there is none."""
+    config = Path(settings.config) if settings.config else None
+    if config is None and settings.checkpoint:
+        config = config_of(checkpoint_in(Path(settings.checkpoint)))
+    try:
+        return None if config is None else load_data(config)
+    except (ValueError, OSError):  # `load_network` has said that it cannot be made
+        return None
 
 
 def _renamed(message: str) -> str:

@@ -16,7 +16,7 @@ from camtrain.evaluation.evaluation_folder import OtherEvaluationError, evaluati
 from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
-from camtrain.evaluation.gallery import Gallery, read_gallery
+from camtrain.evaluation.gallery import Gallery, name_in, outline_in, read_gallery
 from camtrain.evaluation.image_source import NoImagesError
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
@@ -55,6 +55,8 @@ __all__ = [
     "evaluate",
     "evaluation_files",
     "metric_names",
+    "name_in",
+    "outline_in",
     "read_gallery",
     "resampling_weights",
     "score_interval",

@@ -16,10 +16,13 @@ from camtrain.evaluation.curves import compared_curves_figure
 from camtrain.evaluation.evaluation import Evaluation
 from camtrain.evaluation.score import ScoreTable, shown_interval, verdict
 from camtrain.files import whole_file
+from camtrain.messages import folded_table
 from camtrain.methods import method_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_HEADINGS = ["network, %", "first", "second", "second minus first"]
 
 CURVES = "curves_compared.png"
 """The file with the curves of both networks."""
@@ -49,16 +52,15 @@ class Comparison:
 
     def networks(self) -> str:
         """A table of both networks for a terminal: their accuracies and flat maps, with paired intervals."""
-        return self._networks("simple")
+        rows = self._rows()
+        return folded_table(_HEADINGS, rows) if rows else ""
 
-    def _networks(self, style: str) -> str:
-        rows = [
+    def _rows(self) -> list[list[str]]:
+        return [
             row
             for name, higher_is_better, of_each in self._facts()
             if (row := self._row(name, higher_is_better, of_each)) is not None
         ]
-        headings = ["network, %", "first", "second", "second minus first"]
-        return tabulate(rows, headings, tablefmt=style, disable_numparse=True) if rows else ""
 
     def _facts(self) -> list[tuple[str, bool, list[Tensor]]]:
         """What is known of each image, NaN where it is not: its name, whether more is better, and (N,) of each network.
@@ -121,4 +123,6 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         tables = (each._repr_html_() for each in self.tables)
-        return "".join([self.first._repr_html_(), self.second._repr_html_(), self._networks("html"), *tables])
+        rows = self._rows()
+        networks = tabulate(rows, _HEADINGS, tablefmt="html", disable_numparse=True) if rows else ""
+        return "".join([self.first._repr_html_(), self.second._repr_html_(), networks, *tables])

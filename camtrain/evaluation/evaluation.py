@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,11 +15,12 @@ from torch import Tensor
 from camtrain.evaluation.bootstrap import combined_interval, resampling_weights, score_interval
 from camtrain.evaluation.curves import Curves, curves_figure, mean_curves, write_curves
 from camtrain.evaluation.evaluated_images import EvaluatedImages
-from camtrain.evaluation.evaluator import NETWORK, Evaluator
+from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.gallery import write_gallery
 from camtrain.evaluation.image_source import ImageSource
+from camtrain.evaluation.image_table import image_table
 from camtrain.evaluation.metric_specs import METRICS
-from camtrain.evaluation.panels import best_and_worst_panels, panels_title
+from camtrain.evaluation.panels import PANEL_TILE, best_and_worst_panels, panels_title
 from camtrain.evaluation.score import Score, ScoreTable
 from camtrain.files import whole_file, write_whole
 from camtrain.messages import nearest_names
@@ -247,7 +246,7 @@ class Evaluation(ScoreTable):
         panels = best_and_worst_panels(self.evaluator, self.found, self.images, metric, count)
         if not panels:
             raise ValueError("`metric`: there are no maps to show; two ranked images and kept maps are needed")
-        return figure_of(contact_sheet(panels, panels_title(self.evaluator, metric)))
+        return figure_of(contact_sheet(panels, panels_title(self.evaluator, metric, panels), PANEL_TILE))
 
     def written(self) -> list[Path]:
         """The files that `evaluate` wrote to its folder, in the order in which they are worth a look."""
@@ -273,7 +272,8 @@ class Evaluation(ScoreTable):
         path = Path(folder)
         self.write_csv(path / "scores.csv")
         write_whole(path / "scores.json", json.dumps(self._as_json(), indent=2) + "\n")
-        write_whole(path / "images.csv", self._image_table())
+        paths = self.images.paths(self.found.indices)
+        write_whole(path / "images.csv", image_table(self.evaluator, self.found, paths, self.class_names))
         written = [path / "scores.csv", path / "scores.json", path / "images.csv"]
         written += write_curves(self.curves, self.evaluator.settings, path)
         for metric in self.evaluator.metrics if self.num_panel_maps else ():
@@ -289,7 +289,7 @@ class Evaluation(ScoreTable):
         if not panels:
             return []
         with whole_file(path) as unfinished:
-            write_png(contact_sheet(panels, panels_title(self.evaluator, metric)), unfinished)
+            write_png(contact_sheet(panels, panels_title(self.evaluator, metric, panels), PANEL_TILE), unfinished)
         return [path]
 
     def _as_json(self) -> dict[str, Any]:
@@ -308,33 +308,6 @@ class Evaluation(ScoreTable):
             "left_out": self.found.left_out,
         }
         return about | {"settings": self.identity} | found | {"win": self.win_matrix(), "scores": scores}
-
-    def _image_table(self) -> str:
-        """A line for each image and method or control, with its score by every metric."""
-        evaluator, found = self.evaluator, self.found
-        of_maps = [name for name in evaluator.metrics if not METRICS[name].of_network]
-        of_network = [name for name in evaluator.metrics if METRICS[name].of_network]
-        scores = {pair: evaluator.metric(pair[1]).image_scores(found.rows[pair]) for pair in evaluator.pairs}
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["index", "label", "predicted", "explained", "probability", "method", *of_maps, *of_network])
-        uncounted = torch.full((len(found.indices),), torch.nan)
-        for method in evaluator.all_maps:
-            pairs = [*((method, name) for name in of_maps), *((NETWORK, name) for name in of_network)]
-            for row, index in enumerate(found.indices):
-                label = int(found.labels[row])
-                about = [index, "" if label < 0 else label, *self._answer(row)]
-                numbers = [float(scores.get(pair, uncounted)[row]) for pair in pairs]
-                shown = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
-                writer.writerow([*about, method, *shown])
-        return text.getvalue()
-
-    def _answer(self, row: int) -> list[Any]:
-        """The predicted and the explained class of an image, and its probability; empty where there is no answer."""
-        found = self.found
-        if int(found.predictions[row]) < 0:
-            return ["", "", ""]
-        return [int(found.predictions[row]), int(found.class_idx[row]), f"{float(found.scores[row]):.6g}"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

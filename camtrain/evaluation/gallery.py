@@ -9,19 +9,26 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from camtrain.batch import evenly_spaced
 from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.image_source import ImageSource
+from camtrain.evaluation.shown_image import ShownImage
 from camtrain.files import DamagedFileError, whole_file
-from camtrain.pictures import reduced
+from camtrain.messages import printable
+from camtrain.pictures import ObjectOutline
 
 Gallery = dict[str, "np.ndarray[Any, Any]"]
 """The arrays of a `gallery.npz`."""
 
+GALLERY_SIDE = 224
+"""The largest number of pixels of the shorter side of a picture in a gallery."""
+
 _LARGEST = 256 * 2**20  # bytes of all arrays
 _MOST_ARRAYS = 256
 _LONGEST_SIDE, _LARGEST_RATIO = 16384, 64  # of a picture
+_MOST_BOXES = 1000  # of one image
 _KINDS = {"indices": "iu", "labels": "iu", "predictions": "iu", "probabilities": "f"}
 
 
@@ -30,8 +37,10 @@ def write_gallery(
 ) -> Path:
     """Write images that are evenly spaced over those of which the network says anything, with their maps.
 
-    The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities`, (K,) each; `pictures`,
-    (K, H, W, 3) uint8; for each method `cam/<method>`, (K, h, w) uint8; and where they are known `class_names`.
+    The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities`, `names` (of files), (K,) each;
+    `pictures`, (K, H, W, 3) uint8; for each method `cam/<method>`, (K, h, w) uint8; and where they are known
+    `class_names`, `boxes`, (K, M, 4) xyxy as fractions of width and height, NaN where an image has fewer than M, and
+    `masks`, (K, H, W) bool.
 
     Args:
         found: The evaluated images, with small maps.
@@ -42,20 +51,64 @@ def write_gallery(
     """
     answered = (found.predictions >= 0).nonzero().flatten().tolist()
     places = [answered[place] for place in evenly_spaced(len(answered), count)]
-    pictures = torch.stack([reduced(each) for each in images.pictures([found.indices[place] for place in places])])
+    shown = [each.reduced(GALLERY_SIDE) for each in images.shown([found.indices[place] for place in places])]
+    pictures = torch.stack([each.picture for each in shown])
     arrays = {
         "indices": np.array([found.indices[place] for place in places]),
         "labels": found.labels[places].numpy(),
         "predictions": found.predictions[places].numpy(),
         "probabilities": found.scores[places].float().numpy(),
+        "names": np.array([each.name for each in shown], dtype=str),
         "pictures": (255 * pictures).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(),
     }
     if class_names is not None:
         arrays["class_names"] = np.array(class_names, dtype=str)
+    arrays |= _outlines(shown)
     arrays |= {f"cam/{method}": cams[places].numpy() for method, cams in found.small_maps.items()}
     with whole_file(path) as unfinished:
         np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type, unused-ignore]
     return path
+
+
+def _outlines(shown: Sequence[ShownImage]) -> Gallery:
+    """The boxes and masks of images, where any has them."""
+    arrays: Gallery = {}
+    relative = [None if each.outline is None else each.outline.boxes_at(1, 1) for each in shown]
+    most = max((len(boxes) for boxes in relative if boxes is not None), default=0)
+    if most:
+        arrays["boxes"] = np.full((len(shown), most, 4), np.nan, dtype=np.float32)
+        for place, boxes in enumerate(relative):
+            if boxes is not None:
+                arrays["boxes"][place, : len(boxes)] = boxes.numpy()
+    if any(each.outline is not None and each.outline.mask is not None for each in shown):
+        arrays["masks"] = np.stack([_mask(each) for each in shown])
+    return arrays
+
+
+def _mask(image: ShownImage) -> np.ndarray[Any, Any]:
+    """(H, W) bool at the size of the picture, nowhere true where it is not known."""
+    height, width = image.picture.shape[-2:]
+    if image.outline is None or image.outline.mask is None:
+        return np.zeros((height, width), dtype=bool)
+    mask = image.outline.mask[None, None].float()
+    return np.asarray(F.interpolate(mask, size=(height, width), mode="nearest")[0, 0].numpy() > 0)
+
+
+def outline_in(gallery: Gallery, place: int) -> ObjectOutline | None:
+    """The boxes and the mask of one image of a gallery; `None` where nothing is known of its objects."""
+    height, width = gallery["pictures"].shape[1:3]
+    boxes = mask = None
+    if "boxes" in gallery:
+        known = torch.from_numpy(gallery["boxes"][place].astype(np.float32))
+        boxes = known[known.isfinite().all(dim=1)] * torch.tensor([width, height, width, height])
+    if "masks" in gallery:
+        mask = torch.from_numpy(gallery["masks"][place])
+    return ObjectOutline.of(torch.empty(3, height, width), boxes, mask)
+
+
+def name_in(gallery: Gallery, place: int) -> str:
+    """What one image of a gallery is called; empty in a gallery of an earlier version."""
+    return printable(str(gallery["names"][place])) if "names" in gallery else ""
 
 
 def read_gallery(path: Path) -> Gallery:
@@ -110,6 +163,20 @@ def _objection(found: Mapping[str, Any]) -> str | None:
     names = found.get("class_names")
     if names is not None and (names.dtype.kind != "U" or names.ndim != 1):
         return f"expected texts in class_names, got {_shown(names)}"
+    return _objection_to_truth(found, count, shape[:3])
+
+
+def _objection_to_truth(found: Mapping[str, Any], count: Any, shape: Any) -> str | None:
+    """Why names, boxes and masks, which a gallery may have, cannot be those of its images; `None` if they can."""
+    names, boxes, masks = (found.get(name) for name in ("names", "boxes", "masks"))
+    if names is not None and (names.dtype.kind != "U" or names.shape != count):
+        return f"expected a text for each image in names, got {_shown(names)}"
+    if boxes is not None and (boxes.dtype.kind != "f" or boxes.ndim != 3 or boxes.shape[::2] != (*count, 4)):
+        return f"expected boxes (K, M, 4), got {_shown(boxes)}"
+    if boxes is not None and (boxes.shape[1] > _MOST_BOXES or not (np.isnan(boxes) | (np.abs(boxes) <= 2)).all()):
+        return f"expected at most {_MOST_BOXES} boxes, as fractions of width and height, got {_shown(boxes)}"
+    if masks is not None and (masks.dtype != np.bool_ or masks.shape != shape):
+        return f"expected masks (K, H, W) of the size of the pictures, got {_shown(masks)}"
     return None
 
 

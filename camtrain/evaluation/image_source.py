@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced
 from camtrain.evaluation.evaluation_plan import Split
-from camtrain.messages import sample_name
+from camtrain.evaluation.shown_image import ShownImage, shown_images
+from camtrain.messages import sample_name, sample_path
 from camtrain.pictures import denormalized
 
 
@@ -50,11 +51,14 @@ class ImageSource(Protocol):
     def parts(self) -> Iterator[PartOfImages]:
         """All images, part by part, always the same."""
 
-    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
-        """What some of the images look like, (3, H, W) RGB in [0, 1] each."""
+    def shown(self, indices: Sequence[int]) -> list[ShownImage]:
+        """What some of the images look like, with their boxes and masks, where these are known."""
 
     def names(self, indices: Sequence[int]) -> list[str]:
         """What some of the images are called in a message: their files, where these are known."""
+
+    def paths(self, indices: Sequence[int]) -> list[str]:
+        """The files of some of the images; empty for an image without a known one."""
 
     def identity(self) -> dict[str, Any]:
         """What tells these images from others, as JSON can hold it."""
@@ -139,14 +143,18 @@ class _IndexedImages:
             indices = self._indices[start : start + self._batch_size]
             yield PartOfImages(indices, lambda indices=indices: self._read(indices))  # type: ignore[misc]
 
-    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+    def shown(self, indices: Sequence[int]) -> list[ShownImage]:
         """Read again, one at a time."""
         with torch.no_grad():
-            return [denormalized(self._read([index]).images, self._data)[0] for index in indices]
+            return [self._shown(index) for index in indices]
 
     def names(self, indices: Sequence[int]) -> list[str]:
         """Their files, or their indices."""
         return [sample_name(self._samples, index) for index in indices]
+
+    def paths(self, indices: Sequence[int]) -> list[str]:
+        """Their files, where the data set knows them."""
+        return [str(sample_path(self._samples, index) or "") for index in indices]
 
     def identity(self) -> dict[str, Any]:
         """Title, indices, normalization, and a few of the images themselves."""
@@ -163,6 +171,11 @@ class _IndexedImages:
             "content": content_hash(self._read(looked_at)) if looked_at else "",
             "batch_size": self._batch_size,
         }
+
+    def _shown(self, index: int) -> ShownImage:
+        batch, path = self._read([index]), sample_path(self._samples, index)
+        name = sample_name(self._samples, index) if path is None else path.name
+        return shown_images([name], [denormalized(batch.images, self._data)[0]], batch)[0]
 
     def _read(self, indices: Sequence[int]) -> Batch:
         return _checked(self._collate([self._samples[index] for index in indices]))
@@ -191,13 +204,17 @@ class _IteratedImages:
         for start, batch in self._batches():
             yield PartOfImages([*range(start, start + len(batch))], lambda batch=batch: batch)  # type: ignore[misc]
 
-    def pictures(self, indices: Sequence[int]) -> list[Tensor]:
+    def shown(self, indices: Sequence[int]) -> list[ShownImage]:
         """From their own minimum to their own maximum, found by reading the images again."""
-        wanted, found = set(indices), {}
+        wanted: set[int] = set(indices)
+        found: dict[int, ShownImage] = {}
         for start, batch in self._batches():
             for place in range(len(batch)):
                 if start + place in wanted:
-                    found[start + place] = denormalized(batch.images[place : place + 1])[0]
+                    one = batch.subset([place])
+                    found[start + place] = shown_images(
+                        self.names([start + place]), [denormalized(one.images)[0]], one
+                    )[0]
             if len(found) == len(wanted):
                 break
         return [found[index] for index in indices]
@@ -205,6 +222,10 @@ class _IteratedImages:
     def names(self, indices: Sequence[int]) -> list[str]:
         """Their numbers, from 0 in the order in which they come."""
         return [f"image {index}" for index in indices]
+
+    def paths(self, indices: Sequence[int]) -> list[str]:
+        """None is known."""
+        return ["" for _ in indices]
 
     def identity(self) -> dict[str, Any]:
         """The first part itself."""

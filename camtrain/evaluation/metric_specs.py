@@ -124,7 +124,7 @@ def _curve(
 
 def _iou(percent: int) -> MetricSpec:
     return MetricSpec(
-        f"IoU {percent} %",
+        f"IoU at {percent} %",
         "localization",
         lambda settings: LocalizationIoU(percent / 100),
         lambda measured: (measured.cams, measured.batch.annotation),

@@ -10,8 +10,14 @@ from torch import Tensor
 from camtrain.evaluation.evaluated_images import EvaluatedImages
 from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.image_source import ImageSource
+from camtrain.evaluation.metric_specs import METRICS
+from camtrain.evaluation.shown_image import ShownImage
+from camtrain.messages import percent, printable
 from camtrain.methods import method_title
-from camtrain.pictures import Panel, Tile, map_tile, note_tile, reduced
+from camtrain.pictures import MAP_COLORS, OUTLINES, Panel, Tile, map_tile, note_tile
+
+PANEL_TILE = 192
+"""The length in pixels of the shorter side of a picture in a panel."""
 
 
 def best_and_worst_panels(
@@ -40,24 +46,31 @@ def best_and_worst_panels(
     longest = max(map(len, chosen.values()), default=0)
     chosen = {method: places for method, places in chosen.items() if len(places) == longest > 0}
     wanted = sorted({found.indices[place] for places in chosen.values() for place, _ in places})
-    pictures = dict(zip(wanted, map(reduced, images.pictures(wanted)), strict=True))
-    return [_panel(found, pictures, method, places, scores[method]) for method, places in chosen.items()]
+    shown = {index: image.reduced(PANEL_TILE) for index, image in zip(wanted, images.shown(wanted), strict=True)}
+    title = METRICS[metric].title
+    return [_panel(found, shown, method, places, scores[method], title) for method, places in chosen.items()]
 
 
-def panels_title(evaluator: Evaluator, metric: str) -> str:
-    """The title of a sheet of panels."""
+def panels_title(evaluator: Evaluator, metric: str, panels: Sequence[Panel]) -> str:
+    """The title of a sheet of panels, which says what colors and lines mean."""
     better = "higher" if evaluator.metric(metric).higher_is_better else "lower"
-    return f"{metric}: best and worst maps, {better} is better"
+    has_outline = any(tile.outline is not None for panel in panels for tile in panel.tiles)
+    title = f"{METRICS[metric].title}: best and worst maps, {better} is better; {MAP_COLORS}"
+    return f"{title}; {OUTLINES}" if has_outline else title
 
 
 def _panel(
     found: EvaluatedImages,
-    pictures: Mapping[int, Tensor],
+    shown: Mapping[int, ShownImage],
     method: str,
     places: Sequence[tuple[int, str]],
     scores: Tensor,
+    title: str,
 ) -> Panel:
-    tiles = [_tile(found, pictures, method, place, float(scores[place]), kind) for place, kind in places]
+    tiles = [
+        _tile(found, shown[found.indices[place]], method, place, kind, f"{title}: {percent(float(scores[place]))}")
+        for place, kind in places
+    ]
     return Panel([note_tile("", tiles[0].pixels, method_title(method)), *tiles])
 
 
@@ -71,10 +84,8 @@ def _best_and_worst(scores: Tensor, count: int, *, higher: bool) -> list[tuple[i
     return best + worst
 
 
-def _tile(
-    found: EvaluatedImages, pictures: Mapping[int, Tensor], method: str, place: int, score: float, kind: str
-) -> Tile:
-    picture = pictures[found.indices[place]]
+def _tile(found: EvaluatedImages, image: ShownImage, method: str, place: int, kind: str, score: str) -> Tile:
+    picture = image.picture
     small = found.small_maps[method][place].float()[None, None] / 255
     cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    return map_tile(kind, picture, cam, f"{score:.3g} (no. {found.indices[place]})")
+    return map_tile(kind, picture, cam, f"{score}\n{printable(image.name)}", outline=image.outline)

@@ -17,10 +17,10 @@ from camtrain.evaluation.bootstrap import ConfidenceInterval
 from camtrain.evaluation.evaluator import NETWORK
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import data_frame, write_whole
-from camtrain.messages import nearest_names
+from camtrain.messages import column_width, folded, nearest_names, terminal_width
 from camtrain.methods import is_control, method_title
 
-_WIDTH = 120  # of a printed table, in characters
+_NOTEBOOK = 120  # width of a table in a notebook, in characters
 _GROUPS = ("faithfulness", "localization", "sanity", "gradient")
 
 
@@ -139,21 +139,22 @@ class ScoreTable(Sequence[Score]):
         names = [f"{each.method}, {each.metric}" for each in self.scores]
         raise KeyError(f"no score {', '.join(wanted)}; {nearest_names(', '.join(wanted), names)}")
 
-    def table(self, width: int = _WIDTH) -> str:
+    def table(self, width: int | None = None) -> str:
         """Tables for a terminal: methods by metrics, in percent, with arrows to the better side and 95 % intervals.
 
         A metric that counted no image is left out.
 
         Args:
-            width: The largest number of characters in a line; metrics that do not fit get a table of their own.
+            width: The largest number of characters in a line; metrics that do not fit get a table of their own. `None`
+                is the width of the terminal.
         """
-        return "\n\n".join(self._tabulated("simple", width))
+        return "\n\n".join(self._tabulated("simple", terminal_width() if width is None else width))
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(self.title)}</p>" + "".join(self._tabulated("html", _WIDTH))
+        return f"<p>{escape(self.title)}</p>" + "".join(self._tabulated("html", _NOTEBOOK))
 
     def __repr__(self) -> str:
-        return f"{self.title}\n\n{self.table()}"
+        return f"{folded(self.title)}\n\n{self.table()}"
 
     def _tabulated(self, style: str, width: int) -> list[str]:
         return [
@@ -226,11 +227,11 @@ def _heading(score: Score) -> str:
 
 def _fitting(first: list[str], columns: list[list[str]], width: int) -> list[list[list[str]]]:
     """Columns in groups that fit beside the first one."""
-    room = width - max(map(len, first))
+    room = width - column_width(first)
     groups: list[list[list[str]]] = []
     left = 0
     for column in columns:
-        needed = max(map(len, column)) + 2
+        needed = column_width(column) + 2
         if needed > left or not groups:
             groups.append([])
             left = room

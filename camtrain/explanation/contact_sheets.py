@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from camtrain.explanation.explanation import COLUMNS
+from camtrain.explanation.photo_view import PhotoView
 from camtrain.files import whole_file
 from camtrain.pictures import Panel, Tile, contact_sheet, reduced, write_png
 
-ROWS = 12  # on a page
+ROWS = 12  # on a page, of tiles
+SHEET_TILE = 192  # pixels of the shorter side of a tile
 
 
 class ContactSheets:
-    """Contact sheets of a folder, each with a row for each image.
+    """Contact sheets of a folder, each with a row for each image, or several if there are many tiles.
 
     A page is written as soon as it is full, so that the memory does not grow with the number of images.
 
@@ -30,14 +33,25 @@ class ContactSheets:
         self.title = title
         self.paths: list[Path] = []
         self._panels: dict[str, list[Panel]] = {}
+        self._meaning: dict[str, dict[str, None]] = {}
         self._pages: dict[str, int] = {}
 
-    def add(self, name: str, tiles: Sequence[Tile], subtitle: str = "") -> None:
-        """Add a row to the sheet of that name."""
+    def add(self, name: str, tiles: Sequence[Tile], view: PhotoView, subtitle: str = "") -> None:
+        """Add an image to the sheet of that name.
+
+        Args:
+            name: The name of the sheet.
+            tiles: The tiles of the image.
+            view: The picture below its maps.
+            subtitle: Follows the title of the sheet.
+        """
         # Only the pixels that the sheet will show are kept.
         panels = self._panels.setdefault(name, [])
-        panels.append(Panel([replace(tile, pixels=reduced(tile.pixels)) for tile in tiles], caption=subtitle))
-        if len(panels) == ROWS:
+        kept = [replace(tile, pixels=reduced(tile.pixels, SHEET_TILE)) for tile in tiles]
+        panels.append(Panel(kept, caption=subtitle))
+        self._meaning.setdefault(name, {}).update(dict.fromkeys(view.meaning))
+        rows_of_panel = -(-len(tiles) // COLUMNS)
+        if (len(panels) + 1) * rows_of_panel > ROWS:
             self._write(name)
 
     def finish(self) -> None:
@@ -49,7 +63,7 @@ class ContactSheets:
         panels = self._panels.pop(name)
         page = self._pages[name] = self._pages.get(name, 0) + 1
         path = self.folder / (f"{name}.png" if page == 1 else f"{name}_page_{page}.png")
-        title = ": ".join(filter(None, [self.title, panels[0].caption]))
+        title = "; ".join([": ".join(filter(None, [self.title, panels[0].caption])), *self._meaning.pop(name)])
         with whole_file(path) as unfinished:
-            write_png(contact_sheet(panels, title), unfinished)
+            write_png(contact_sheet(panels, title, SHEET_TILE, COLUMNS), unfinished)
         self.paths.append(path)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from camtrain.explanation.explanations import Explanations
 from camtrain.explanation.image_list import image_list
+from camtrain.explanation.known_objects import KnownObjects
 from camtrain.explanation.questions import RUNNER_UP, Questions, check_top_k, class_index
 from camtrain.messages import positive_integer
 from camtrain.methods import methods_named
@@ -33,6 +34,7 @@ def explain(
     seed: int = 0,
     on_error: Literal["raise", "warn", "skip"] = "raise",
     left_out: str | Path | None = None,
+    data: Any = None,
     progress: bool = True,
 ) -> Explanations:
     """Show what a network looks at in images: a map for each image, method and question.
@@ -61,6 +63,8 @@ def explain(
         on_error: "raise" stops at an image that cannot be read or explained; "warn" skips it with a warning, and "skip"
             without one. Both keep the reason in `Explanations.problems`.
         left_out: A folder that is not looked into, such as the one that the result is saved to.
+        data: A data module of image files, such as that of `camtrain.load_data`. Where an image is one of them, its
+            boxes and its mask are drawn, and its label is named.
         progress: Show a progress bar while the result is iterated over.
 
     Raises:
@@ -85,7 +89,7 @@ def explain(
     loaded = LoadedNetwork.of(network)
     if loaded.num_classes is not None:
         check_top_k(top_k, loaded.num_classes)
-    listed = image_list(loaded, images, None if left_out is None else Path(left_out))
+    listed = image_list(loaded, images, None if left_out is None else Path(left_out), KnownObjects(data))
 
     def index(argument: str, given: Any) -> int | None:
         return None if given is None else class_index(argument, given, loaded.class_names, loaded.num_classes)

@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from camtrain.explanation.photo_view import PhotoView
 from camtrain.explanation.questions import Question
 from camtrain.files import whole_file
 from camtrain.methods import method_title
 from camtrain.pictures import (
     Panel,
+    Pixels,
     Tile,
     class_name,
     contact_sheet,
     figure_of,
-    gradient_tile,
-    map_tile,
     note_tile,
     show_pixels,
+    title_of,
     write_png,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+COLUMNS = 5
+"""The largest number of tiles side by side on a sheet; further ones go on below."""
+
 _SMALLEST_OVERLAY = 224  # pixels of the shorter side
+_LONGEST = 2  # the largest ratio of the sides of a picture on a sheet
 
 
 @dataclass(frozen=True)
@@ -49,19 +54,21 @@ class ExplainedMap:
     gradient: Tensor | None = None
     reason: str = ""
 
-    def tile(self, picture: Tensor) -> Tile:
+    def tile(self, view: PhotoView, title: str | None = None) -> Tile:
         """A picture of the map, or a note on why there is none.
 
         Args:
-            picture: The image, (3, H, W).
+            view: The picture below the map.
+            title: The title; `None` is that of the question.
         """
-        title, heading = self.question.title, method_title(self.method)
+        title, heading = self.question.title if title is None else title, method_title(self.method)
         if self.map is None:
             note = self.question.unanswerable or f"none: {self.reason}"
-            return note_tile(heading, picture, note, title)
+            return note_tile(heading, view.picture, note, title)
         if self.gradient is not None:
-            return gradient_tile(heading, self.gradient, title)
-        return map_tile(heading, picture, self.map, title)
+            title = title_of(title, self.gradient, "(zero)")
+            return Tile(heading, view.with_gradient(self.gradient), title, outline=view.outline)
+        return Tile(heading, view.overlaid(self.map), title_of(title, self.map, "(flat map)"), outline=view.outline)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,9 @@ class Explanation:
         class_names: The names of all classes; `None` where they are not known.
         maps: All answers, method by method.
         title: The title of the network.
+        photograph: The picture that maps are drawn on: the photograph at its own size, if it is not larger than 1024
+            pixels; `None` is `picture`.
+        label: The name of the image's class; `None` where it is not known.
     """
 
     name: str
@@ -89,6 +99,13 @@ class Explanation:
     class_names: Sequence[str] | None
     maps: Sequence[ExplainedMap]
     title: str = ""
+    photograph: PhotoView | None = None
+    label: str | None = None
+
+    @property
+    def view(self) -> PhotoView:
+        """The picture that maps are drawn on."""
+        return PhotoView.of_input(self.picture) if self.photograph is None else self.photograph
 
     @property
     def map(self) -> Tensor | None:
@@ -126,19 +143,24 @@ class Explanation:
     def panels(self) -> list[Panel]:
         """A row for each question: the image and the map of each method."""
         questions = list(dict.fromkeys(each.question for each in self.maps))
-        image = Tile("image", self.picture, self.name)
+        view = self.view.within(_LONGEST)
+        image = self._image_tile(view)
         return [
-            Panel([image, *(each.tile(self.picture) for each in self.maps if each.question == question)])
+            Panel([image, *(each.tile(view) for each in self.maps if each.question == question)])
             for question in questions
         ]
 
     def figure(self) -> Figure:
         """The image and its maps side by side, as a matplotlib figure; titles name the class and its probability."""
-        return figure_of(contact_sheet(self.panels(), self.title or self.name, _SMALLEST_OVERLAY))
+        return figure_of(self._sheet())
 
     def show(self) -> None:
         """Show the image and its maps side by side: in the notebook, or in the viewer of the system."""
-        show_pixels(contact_sheet(self.panels(), self.title or self.name, _SMALLEST_OVERLAY))
+        show_pixels(self._sheet())
+
+    def _sheet(self) -> Pixels:
+        title = "; ".join([self.title or self.name, *self.view.meaning])
+        return contact_sheet(self.panels(), title, _SMALLEST_OVERLAY, COLUMNS)
 
     def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
         """Write a picture for each map.
@@ -153,26 +175,32 @@ class Explanation:
             The paths.
         """
         stem = self.slug if name is None else name
-        size = max(_SMALLEST_OVERLAY, min(self.picture.shape[-2:]))
+        size = max(_SMALLEST_OVERLAY, min(self.view.picture.shape[-2:]))
         paths = []
         for each in self.maps:
             if each.map is None:
                 continue
             path = Path(folder) / ".".join(filter(None, [stem, each.method, each.question.slug, "png"]))
             with whole_file(path) as unfinished:
-                write_png(contact_sheet([Panel([each.tile(self.picture)])], self.name, size), unfinished)
+                write_png(contact_sheet([Panel([each.tile(self.view)])], self.name, size), unfinished)
             paths.append(path)
         return paths
 
     def sheet_rows(self) -> dict[str, list[Tile]]:
         """The rows of this image in contact sheets: by "" on the sheet of all methods, by a method on its own sheet.
 
-        A method has a sheet of its own, with a column for each question, if there are several questions.
+        A method has a sheet of its own, with a column for each question, if there are several questions. On the sheet
+        of all methods the question stands once, below the name of the image.
         """
-        image = Tile("image", self.picture, self.name)
-        answers = self.by_method
-        rows = {"": [image, *(each[0].tile(self.picture) for each in answers.values())]}
+        view, answers = self.view.within(_LONGEST), self.by_method
+        image = self._image_tile(view)
+        asked = replace(image, title=f"{image.title}\n{self.question.kind}: {self.question.title}")
+        rows = {"": [asked, *(each[0].tile(view, "") for each in answers.values())]}
         for method, maps in answers.items():
             if len(maps) > 1:
-                rows[method] = [image, *(replace(each.tile(self.picture), kind=each.question.kind) for each in maps)]
+                rows[method] = [image, *(replace(each.tile(view), kind=each.question.kind) for each in maps)]
         return rows
+
+    def _image_tile(self, view: PhotoView) -> Tile:
+        title = self.name if self.label is None else f"{self.name}\nlabel: {self.label}"
+        return Tile("image", view.shown(), title, outline=view.outline)

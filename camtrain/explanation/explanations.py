@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 from torch import Tensor
 
 from camtrain.attributions.base_attribution import BaseAttribution
@@ -17,15 +17,17 @@ from camtrain.cams.normalize import normalize
 from camtrain.explanation.contact_sheets import ContactSheets
 from camtrain.explanation.explanation import ExplainedMap, Explanation
 from camtrain.explanation.image_list import ImageList, ListedImage
+from camtrain.explanation.map_table import TABLE, MapRow, map_rows, write_map_table
 from camtrain.explanation.questions import Question, Questions
 from camtrain.files import local_folder, path_from_here
 from camtrain.gradients import evaluation_mode
-from camtrain.messages import CamtrainWarning
+from camtrain.messages import CamtrainWarning, column_width, folded, folded_table, percent, tail, terminal_width
 from camtrain.messages.progress_bar import ProgressBar
 from camtrain.methods import Method, method_title, normalized_maps
 from camtrain.networks.loaded_network import LoadedNetwork
 
 _SHEET = "contact_sheet"
+_SHORTEST_PATH = 16  # characters
 
 
 class Explanations:
@@ -90,11 +92,12 @@ class Explanations:
             explanation.show()
 
     def save(self, folder: str | Path) -> SavedExplanations:
-        """Write a picture for each map, and contact sheets with all of them.
+        """Write a picture for each map, contact sheets with all of them, and a table.
 
         The files are `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions,
-        `contact_sheet.png` with a row for each image, and `contact_sheet_<method>.png` with a column for each question
-        if there are several. A page of a sheet is written as soon as it is full.
+        `contact_sheet.png` with the maps of each image in rows of five, `contact_sheet_<method>.png` with a column for
+        each question if there are several, and `explanations.csv` with a line for each map: path, label, prediction,
+        method, question and file. A page of a sheet is written as soon as it is full.
 
         Args:
             folder: The folder to write to; files of the same names are replaced.
@@ -105,17 +108,20 @@ class Explanations:
         out = local_folder(folder, "folder")
         self._check_not_overwritten(out)
         sheets = ContactSheets(out, self.network.title)
-        rows = []
+        rows: list[tuple[str, str, str, str]] = []
+        lines: list[MapRow] = []
         for listed, explanation in self._all():
             files = explanation.save(out)
             for method, tiles in explanation.sheet_rows().items():
                 name = f"{_SHEET}_{method}" if method else _SHEET
-                sheets.add(name, tiles, method_title(method) if method else "")
-            score = f"{float(explanation.probabilities.max()):.1%}"
+                sheets.add(name, tiles, explanation.view, method_title(method) if method else "")
+            lines += map_rows(explanation, files)
+            score = percent(float(explanation.probabilities.max()))
             shown = str(listed.path) if listed.path else listed.name
             rows.append((shown, explanation.prediction, score, f"{listed.slug}.*.png ({len(files)})"))
         sheets.finish()
-        return SavedExplanations(out, rows, sheets.paths)
+        table = write_map_table(lines, out / TABLE) if lines else None
+        return SavedExplanations(out, rows, sheets.paths, table)
 
     def _all(self) -> Iterator[tuple[ListedImage, Explanation]]:
         total = len(self._images) * len(self._methods)
@@ -141,7 +147,8 @@ class Explanations:
 
     def _explained(self, listed: ListedImage, bar: Any = None) -> Explanation:
         network = self.network
-        image, picture = listed.read()
+        read = listed.read()
+        image = read.image
         with evaluation_mode(network.network):
             probabilities = network.probabilities(image)
             _check_answer(listed, image, probabilities)
@@ -154,7 +161,8 @@ class Explanations:
                 if bar is not None:
                     bar.update()
         about = (listed.name, listed.slug, listed.path)
-        return Explanation(*about, picture, probabilities, network.class_names, maps, network.title)
+        made = Explanation(*about, read.picture, probabilities, network.class_names, maps, network.title)
+        return replace(made, photograph=read.view, label=read.label)
 
     def _answer(self, method: str, listed: ListedImage, image: Tensor, question: Question) -> ExplainedMap:
         if question.unanswerable:
@@ -198,23 +206,40 @@ class SavedExplanations:
         folder: The folder.
         rows: The image, its predicted class, the probability and the files, of each image.
         sheets: The contact sheets.
+        table_file: `explanations.csv`; `None` if there is no image.
     """
 
-    def __init__(self, folder: Path, rows: list[tuple[str, str, str, str]], sheets: list[Path]) -> None:
-        self.folder, self.rows, self.sheets = folder, rows, sheets
+    def __init__(
+        self, folder: Path, rows: list[tuple[str, str, str, str]], sheets: list[Path], table_file: Path | None = None
+    ) -> None:
+        self.folder, self.rows, self.sheets, self.table_file = folder, rows, sheets, table_file
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def table(self) -> str:
-        """The predicted class, its probability and the files of each image, for a terminal."""
-        headers = ("image", "predicted class", "probability", "files")
-        table: str = tabulate(self.rows, headers=headers, tablefmt="simple", disable_numparse=True)
-        return table
+    def table(self, width: int | None = None) -> str:
+        """The predicted class, its probability and the files of each image, for a terminal.
+
+        Of a path that is too long for the table, the end is shown; `explanations.csv` has all of it.
+
+        Args:
+            width: The largest number of characters in a line; `None` is the width of the terminal.
+        """
+        width = terminal_width() if width is None else width
+        headings = ["image", "predicted class", "probability", "files"]
+        # The class and the files get what they need, up to a quarter of the line each.
+        classes, files = ([tail(row[column], width // 4) for row in self.rows] for column in (1, 3))
+        others = sum(column_width([heading, *cells]) + 2 for heading, cells in zip(
+            headings[1:], (classes, [row[2] for row in self.rows], files), strict=True
+        ))  # fmt: skip
+        room = max(_SHORTEST_PATH, width - others)
+        paths = [tail(row[0], room) for row in self.rows]
+        cells = zip(paths, classes, (row[2] for row in self.rows), files, strict=True)
+        return folded_table(headings, [list(row) for row in cells], width)
 
     def __str__(self) -> str:
-        sheets = ", ".join(path.name for path in self.sheets)
-        return f"{self.table()}\n\nin {path_from_here(self.folder)}: {sheets}"
+        names = [path.name for path in self.sheets] + ([] if self.table_file is None else [self.table_file.name])
+        return f"{self.table()}\n\n" + folded(f"in {path_from_here(self.folder)}: {', '.join(names)}", indent="  ")
 
 
 def _check_answer(listed: ListedImage, image: Tensor, probabilities: Tensor) -> None:

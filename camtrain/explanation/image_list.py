@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
+from camtrain.data.image_file import exif_orientation
 from camtrain.data.pixel_limit import check_pixels, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
+from camtrain.explanation.known_objects import KnownObject, KnownObjects
+from camtrain.explanation.photo_view import PhotoView
 from camtrain.explanation.photographs import photograph_paths, unique_names, upright_photograph
+from camtrain.explanation.upright import upright_boxes, upright_mask
 from camtrain.networks.loaded_network import LoadedNetwork
-from camtrain.pictures import denormalized
+from camtrain.networks.seen_part import Part, seen_part
+from camtrain.pictures import ObjectOutline, denormalized
 
 
 @dataclass(frozen=True)
@@ -24,14 +31,31 @@ class ListedImage:
     Attributes:
         name: The name of its file, or its number.
         slug: What the names of its files begin with; no other image has the same.
-        read: Gives it as the network gets it, (1, 3, H, W), and what it looks like, (3, H, W) RGB in [0, 1].
+        read: Reads it.
         path: Its file; `None` for an image that was given as pixels.
     """
 
     name: str
     slug: str
-    read: Callable[[], tuple[Tensor, Tensor]]
+    read: Callable[[], ReadImage]
     path: Path | None = None
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image that was read.
+
+    Attributes:
+        image: As the network gets it, (1, 3, H, W).
+        picture: What the network sees of it, (3, H, W) RGB in [0, 1].
+        view: What is shown under its maps.
+        label: The name of its class; `None` where it is not known.
+    """
+
+    image: Tensor
+    picture: Tensor
+    view: PhotoView
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,13 +73,16 @@ class ImageList:
     are_photographs: bool = True
 
 
-def image_list(network: LoadedNetwork, images: Any, left_out: Path | None) -> ImageList:
+def image_list(
+    network: LoadedNetwork, images: Any, left_out: Path | None, objects: KnownObjects | None = None
+) -> ImageList:
     """The images that a user means.
 
     Args:
         network: The network, which says how photographs are prepared.
         images: The images, as `explain` takes them.
         left_out: A folder that is not looked into.
+        objects: What is known of image files.
 
     Raises:
         ValueError: If there is no image, a tensor has another shape, or `left_out` is one of the folders.
@@ -72,17 +99,17 @@ def image_list(network: LoadedNetwork, images: Any, left_out: Path | None) -> Im
     for each in given:
         if not isinstance(each, (str, Path, Image.Image)):
             raise TypeError(f"`images`: expected paths, PIL images or a tensor, got a {type(each).__name__} among them")
-    return _of_photographs(network, given, left_out)
+    return _of_photographs(_Reader(network, objects or KnownObjects()), given, left_out)
 
 
-def _of_photographs(network: LoadedNetwork, given: list[str | Path | Image.Image], left_out: Path | None) -> ImageList:
+def _of_photographs(reader: _Reader, given: list[str | Path | Image.Image], left_out: Path | None) -> ImageList:
     """Files and pictures in the given order, pictures numbered by their place."""
     found: list[Path | ListedImage] = []
     problems: list[ValueError | FileNotFoundError] = []
     known: set[Path] = set()
     for number, each in enumerate(given):
         if isinstance(each, Image.Image):
-            found.append(_of_picture(network, each, number))
+            found.append(_of_picture(reader, each, number))
             continue
         files, wrong = photograph_paths([Path(each)], left_out)
         problems += wrong
@@ -93,7 +120,7 @@ def _of_photographs(network: LoadedNetwork, given: list[str | Path | Image.Image
     paths = [each for each in found if isinstance(each, Path)]
     taken = [each.slug for each in found if isinstance(each, ListedImage)]
     slugs = dict(zip(paths, unique_names(paths, taken), strict=True))
-    listed = [each if isinstance(each, ListedImage) else _of_file(network, each, slugs[each]) for each in found]
+    listed = [each if isinstance(each, ListedImage) else _of_file(reader, each, slugs[each]) for each in found]
     return ImageList(listed, problems)
 
 
@@ -107,10 +134,10 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
     preprocessing = network.preprocessing
     is_known = not preprocessing.assumed and not preprocessing.remarks
 
-    def read(number: int) -> tuple[Tensor, Tensor]:
+    def read(number: int) -> ReadImage:
         image = batch[number : number + 1].detach()
         picture = preprocessing.picture(image[0]) if is_known else denormalized(image.float().cpu())[0]
-        return image.to(network.device), picture
+        return ReadImage(image.to(network.device), picture, PhotoView.of_input(picture))
 
     listed = [
         ListedImage(f"image {number}", f"image_{number}", lambda number=number: read(number))  # type: ignore[misc]
@@ -119,17 +146,53 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
     return ImageList(listed, are_photographs=False)
 
 
-def _prepared(network: LoadedNetwork, photograph: Image.Image) -> tuple[Tensor, Tensor]:
-    image = network.input(photograph)
-    return image, network.preprocessing.picture(image[0])
+class _Reader:
+    """Reads photographs for a network.
+
+    Args:
+        network: The network, which says how photographs are prepared.
+        objects: What is known of image files.
+    """
+
+    def __init__(self, network: LoadedNetwork, objects: KnownObjects) -> None:
+        self._network, self._objects = network, objects
+        self._parts: dict[tuple[int, int], Part | None] = {}
+
+    def file(self, path: Path) -> ReadImage:
+        """A photograph from a file, with what is known of its objects."""
+        photograph, known = upright_photograph(path), self._objects.of(path)
+        read = self.photograph(photograph)
+        outline = self._outline(photograph.size, known, path)
+        return replace(read, view=replace(read.view, outline=outline), label=known.label)
+
+    def photograph(self, photograph: Image.Image) -> ReadImage:
+        """An upright photograph."""
+        image = self._network.input(photograph)
+        picture = self._network.preprocessing.picture(image[0])
+        if photograph.size not in self._parts:
+            self._parts[photograph.size] = seen_part(self._network.preprocessing, *photograph.size)
+        part = self._parts[photograph.size]
+        if part is None:  # it cannot be told where the map belongs
+            return ReadImage(image, picture, PhotoView.of_input(picture))
+        pixels = pil_to_tensor(photograph).float() / 255
+        return ReadImage(image, picture, PhotoView.of_photograph(pixels, part))
+
+    def _outline(self, size: tuple[int, int], known: KnownObject, path: Path) -> ObjectOutline | None:
+        """Boxes and mask of a photograph; `None` where it is not known how it was cut, so that it is not shown."""
+        if (known.boxes is None and known.mask is None) or self._parts[size] is None:
+            return None
+        orientation = exif_orientation(path)
+        boxes = None if known.boxes is None else upright_boxes(known.boxes, orientation, *size)
+        mask = None if known.mask is None else upright_mask(known.mask, orientation)
+        return ObjectOutline.of(torch.empty(3, size[1], size[0]), boxes, mask)
 
 
-def _of_file(network: LoadedNetwork, path: Path, slug: str) -> ListedImage:
-    return ListedImage(path.name, slug, lambda: _prepared(network, upright_photograph(path)), path)
+def _of_file(reader: _Reader, path: Path, slug: str) -> ListedImage:
+    return ListedImage(path.name, slug, lambda: reader.file(path), path)
 
 
-def _of_picture(network: LoadedNetwork, picture: Image.Image, number: int) -> ListedImage:
-    return ListedImage(f"image {number}", f"image_{number}", lambda: _prepared(network, upright_picture(picture)))
+def _of_picture(reader: _Reader, picture: Image.Image, number: int) -> ListedImage:
+    return ListedImage(f"image {number}", f"image_{number}", lambda: reader.photograph(upright_picture(picture)))
 
 
 def upright_picture(picture: Image.Image) -> Image.Image:

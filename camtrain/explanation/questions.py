@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from camtrain.gradients import Against, ClassIndex, Contrast
-from camtrain.messages import nearest_names, positive_integer
+from camtrain.messages import nearest_names, percent, positive_integer
 from camtrain.pictures import class_name
 
 RUNNER_UP = "the runner-up"
@@ -25,6 +25,7 @@ class Question:
         title: The class and its probability, in words.
         probability: The probability of the class.
         unanswerable: Why there is no map; empty where there is one.
+        class_name: The name of the class.
     """
 
     class_idx: ClassIndex
@@ -33,6 +34,7 @@ class Question:
     title: str
     probability: float
     unanswerable: str = ""
+    class_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,33 +72,49 @@ class Questions:
         def probability_of(index: int) -> float:
             return float(probabilities[index])
 
+        def name_of(index: int) -> str:
+            return class_name(class_names, index)
+
         def named(index: int) -> str:
-            return f"{class_name(class_names, index)} {probability_of(index):.1%}"
+            return f"{name_of(index)}, probability {percent(probability_of(index))}"
 
         ranked: list[int] = probabilities.argsort(descending=True, stable=True).tolist()
         first = ranked[0] if self.class_idx is None else self.class_idx
         kind = "predicted class" if self.class_idx is None else "chosen class"
-        asked = [Question(first, "", kind, named(first), probability_of(first))]
+        asked = [Question(first, "", kind, named(first), probability_of(first), class_name=name_of(first))]
         begin = 2 if self.class_idx is None else 1
         for rank in range(begin, self.top_k + 1 if self.top_k > 1 else 0):
             index = ranked[rank - 1]
-            asked.append(Question(index, f"top_{rank}", f"predicted class {rank}", named(index), probability_of(index)))
+            kind = f"predicted class {rank}"
+            found = Question(index, f"top_{rank}", kind, named(index), probability_of(index), class_name=name_of(index))
+            asked.append(found)
         if self.counterfactual:
-            title = f"against {named(first)}"
-            asked.append(Question(Against(first), "against", "evidence against", title, probability_of(first)))
+            title = f"against {name_of(first)}, whose probability is {percent(probability_of(first))}"
+            asked.append(
+                Question(
+                    Against(first),
+                    "against",
+                    "evidence against",
+                    title,
+                    probability_of(first),
+                    class_name=name_of(first),
+                )
+            )
         if self.contrast is not None:
-            asked.append(self._contrast(first, ranked, class_names, named(first), probability_of(first)))
+            asked.append(self._contrast(first, ranked, class_names, probabilities))
         return asked
 
     def _contrast(
-        self, first: int, ranked: list[int], class_names: Sequence[str] | None, title: str, probability: float
+        self, first: int, ranked: list[int], class_names: Sequence[str] | None, probabilities: Tensor
     ) -> Question:
         others = [index for index in ranked if index != first]
         runner_up = others[0] if others else first
         other = self.contrast if isinstance(self.contrast, int) else runner_up
         same = f"the class to contrast with is {class_name(class_names, first)} itself" if other == first else ""
-        title = f"{title} rather than {class_name(class_names, other)}"
-        return Question(Contrast(first, other), "contrast", "contrast", title, probability, same)
+        name, probability = class_name(class_names, first), float(probabilities[first])
+        against = f"{class_name(class_names, other)} ({percent(float(probabilities[other]))})"
+        title = f"{name} (probability {percent(probability)}) rather than {against}"
+        return Question(Contrast(first, other), "contrast", "contrast", title, probability, same, name)
 
 
 def class_index(

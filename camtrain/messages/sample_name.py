@@ -1,7 +1,8 @@
-"""What a sample of a data set is called in a message."""
+"""What a sample of a data set is called, in a message and in a table."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -20,10 +21,26 @@ def sample_name(samples: Any, index: int) -> str:
         >>> sample_name(Subset(samples, [1]), 0), sample_name([7, 8], 1)
         ('b.png', 'image 1')
     """
+    path, number = _found(samples, index)
+    return f"image {number}" if path is None else str(path)
+
+
+def sample_path(samples: Any, index: int) -> Path | None:
+    """The file of a sample; `None` where its data set does not know it, or it has none.
+
+    Args:
+        samples: As for `sample_name`.
+        index: The index of the sample.
+    """
+    return _found(samples, index)[0]
+
+
+def _found(samples: Any, index: int) -> tuple[Path | None, int]:
+    """The file of a sample, and its index in the innermost data set that says which one it is."""
     if hasattr(samples, "dataset") and hasattr(samples, "indices"):  # a subset of PyTorch
-        return sample_name(samples.dataset, samples.indices[index])
+        return _found(samples.dataset, samples.indices[index])
     path = getattr(samples.files[index], "path", None) if hasattr(samples, "files") else None
     if path is not None:
-        return str(path)
+        return Path(path), index
     inner = getattr(samples, "samples", None)
-    return f"image {index}" if inner is None or callable(inner) else sample_name(inner, index)
+    return (None, index) if inner is None or callable(inner) else _found(inner, index)

@@ -3,14 +3,18 @@
 from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_pixels
 from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
-from camtrain.pictures.overlay import overlay
-from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile
+from camtrain.pictures.object_outline import OUTLINES, ObjectOutline, outlined
+from camtrain.pictures.overlay import MAP_COLORS, overlay
+from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile, title_of
 from camtrain.pictures.pixels import Pixels, figure_pixels
 from camtrain.pictures.png import write_png
 from camtrain.pictures.shown import figure_of, show_pixels
 
 __all__ = [
     "GAP",
+    "MAP_COLORS",
+    "OUTLINES",
+    "ObjectOutline",
     "Panel",
     "Pixels",
     "Tile",
@@ -23,9 +27,11 @@ __all__ = [
     "gradient_tile",
     "map_tile",
     "note_tile",
+    "outlined",
     "overlay",
     "reduced",
     "show_pixels",
     "shown_pixels",
+    "title_of",
     "write_png",
 ]

@@ -12,6 +12,9 @@ from camtrain.messages import checked_number, nearest_names
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
+MAP_COLORS = "red: the map is high, blue: low"
+"""What a sheet says of the colors of maps, which are those of `turbo`."""
+
 _ROUNDING = 1e-3  # values outside [0, 1] by at most this are clamped; by more, they are an error
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from camtrain.pictures.gradient_picture import gradient_picture
+from camtrain.pictures.object_outline import ObjectOutline
 from camtrain.pictures.overlay import overlay
 
 _NOTE_WIDTH, _NOTE_LINES = 25, 9  # characters and lines that fit on the smallest tile
@@ -22,9 +23,9 @@ class Tile:
     Attributes:
         kind: What the tile shows; the title of its column.
         pixels: The picture, (3, H, W) in [0, 1].
-        title: The title of this tile, such as a class and its probability.
+        title: The title of this tile, such as a class and its probability. A line break begins a new line.
         color: The color of the title.
-        boxed: Whether the ground-truth boxes are drawn on the tile.
+        outline: The boxes and the mask of the objects, to be drawn on the tile; `None` draws none.
         note: Text written across the tile.
     """
 
@@ -32,7 +33,7 @@ class Tile:
     pixels: Tensor
     title: str = ""
     color: str = "black"
-    boxed: bool = False
+    outline: ObjectOutline | None = None
     note: str = ""
 
 
@@ -42,13 +43,11 @@ class Panel:
 
     Attributes:
         tiles: The tiles, from left to right.
-        boxes: The ground-truth boxes, (M, 4), xyxy in pixels of the image.
         label: The class index of the image, or `None` if it is unknown.
         caption: One line that names classes and probabilities.
     """
 
     tiles: list[Tile]
-    boxes: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
     label: int | None = None
     caption: str = ""
 
@@ -64,7 +63,13 @@ def class_name(class_names: Sequence[str] | None, index: int) -> str:
 
 
 def map_tile(
-    kind: str, picture: Tensor, cam: Tensor, title: str = "", *, color: str = "black", boxed: bool = False
+    kind: str,
+    picture: Tensor,
+    cam: Tensor,
+    title: str = "",
+    *,
+    color: str = "black",
+    outline: ObjectOutline | None = None,
 ) -> Tile:
     """A tile with a map in color over the gray image. The title of a map of zeros says that the map is flat.
 
@@ -76,17 +81,17 @@ def map_tile(
         cam: The map, (H, W) in [0, 1]; zeros if it is flat.
         title: The title of this tile.
         color: The color of the title.
-        boxed: Whether the ground-truth boxes are drawn on the tile.
+        outline: The boxes and the mask of the objects, to be drawn on the tile.
     """
     if not bool(picture.isfinite().all() and cam.isfinite().all()):
         return note_tile(kind, picture, "no picture: the map or the image holds NaN or infinity", title)
     # A data module of the user may leave pixels a little outside [0, 1].
-    return Tile(kind, overlay(picture.clamp(0, 1), cam), _titled(title, "(flat map)", cam), color, boxed)
+    return Tile(kind, overlay(picture.clamp(0, 1), cam), title_of(title, cam, "(flat map)"), color, outline)
 
 
 def gradient_tile(kind: str, gradient: Tensor, title: str = "") -> Tile:
     """A tile with a gradient, (3, H, W), in gray. A gradient of zeros gives a black tile whose title says so."""
-    return Tile(kind, gradient_picture(gradient), _titled(title, "(zero)", gradient))
+    return Tile(kind, gradient_picture(gradient), title_of(title, gradient, "(zero)"))
 
 
 def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
@@ -101,6 +106,6 @@ def note_tile(kind: str, like: Tensor, note: str, title: str = "") -> Tile:
     return Tile(kind, torch.full_like(like, 0.85), title, note="\n".join(lines))
 
 
-def _titled(title: str, remark: str, values: Tensor) -> str:
+def title_of(title: str, values: Tensor, remark: str) -> str:
     """The title, followed by the remark if all values are zero."""
     return title if bool(values.any()) else f"{title} {remark}".strip()

@@ -10,6 +10,13 @@ from camtrain.regularizers.regularizer import Penalty
 FLAT_PENALTY = 1.0
 """The penalty of a flat map; in the energy loss it is the largest value, and the paper's."""
 
+REVIVAL = 10.0
+"""The size of the gradient that raises a flat map.
+
+The energy loss is blind to the size of a map: its own gradient grows as a map fades, and can switch the map off in one
+step. With a size of 1 maps come back too slowly, and some are always off (see experiments/attention_pets).
+"""
+
 
 def is_flat(cams: Tensor) -> Tensor:
     """Which maps, (N, H, W), have no positive value: (N,) bool. A NaN is none that is missing."""
@@ -19,10 +26,10 @@ def is_flat(cams: Tensor) -> Tensor:
 def answered_for_flat_maps(penalty: Penalty, cams: Tensor, flat: Tensor, places: Tensor | None = None) -> Penalty:
     """Give each flat map the penalty 1, and a gradient that raises the map.
 
-        E_i = 1,    ∂E_i/∂A = -1_P / (HW)
+        E_i = 1,    ∂E_i/∂A = -10 · 1_P / (HW)
 
     The flat maps of Grad-CAM and XGrad-CAM pass this gradient on to what their ReLU has cut off, in the unit of its
-    mean magnitude, so that its size is that of the gradient of a normalized map (see `GradientCAM.revives_flat_maps`).
+    mean magnitude, so that its size does not depend on that of the map (see `GradientCAM.revives_flat_maps`).
 
     Args:
         penalty: The penalty of each image; the values of flat maps are replaced.
@@ -39,9 +46,9 @@ def answered_for_flat_maps(penalty: Penalty, cams: Tensor, flat: Tensor, places:
         >>> found = answered_for_flat_maps(empty, cams, torch.tensor([True]))
         >>> found.values.sum().backward()
         >>> found.counted, cams.grad
-        (tensor([True]), tensor([[[-0.2500, -0.2500],
-                 [-0.2500, -0.2500]]]))
+        (tensor([True]), tensor([[[-2.5000, -2.5000],
+                 [-2.5000, -2.5000]]]))
     """
     raised = (cams if places is None else cams * places).flatten(1).mean(dim=1)
-    values = torch.where(flat, FLAT_PENALTY - (raised - raised.detach()), penalty.values)
+    values = torch.where(flat, FLAT_PENALTY - REVIVAL * (raised - raised.detach()), penalty.values)
     return Penalty(values, penalty.counted | flat, flat)

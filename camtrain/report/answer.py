@@ -8,7 +8,7 @@ from functools import cached_property
 
 from markupsafe import escape
 
-from camtrain.messages import checked_number
+from camtrain.messages import checked_number, folded
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
 from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
@@ -78,7 +78,7 @@ class Answer:
         return points_table(self.compared, self.scores, self.accuracy, self.best)
 
     def __str__(self) -> str:
-        return f"{self.sentence}\n\n{self.table}"
+        return f"{folded(self.sentence)}\n\n{self.table}"
 
     __repr__ = __str__
 

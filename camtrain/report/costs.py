@@ -46,3 +46,13 @@ def time_note(column: str) -> str:
         "Time: by the clock, median over the steps of the last epoch. Runs that share a machine slow each other down: "
         "the ratios hold if it was idle otherwise."
     )
+
+
+def cost_with_unit(value: float, column: str) -> str:
+    """A time in seconds, or a memory in MiB, by its column.
+
+    Example:
+        >>> cost_with_unit(0.2113, TIME), cost_with_unit(930.4, MEMORY)
+        ('0.211 s', '930 MiB')
+    """
+    return f"{value:.0f} MiB" if column == MEMORY else f"{value:.3g} s"

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from camtrain.evaluation import Gallery, read_gallery
+from camtrain.evaluation import Gallery, name_in, outline_in, read_gallery
 from camtrain.files import DamagedFileError, file_name, said_aside, whole_file
-from camtrain.messages import CamtrainWarning, printable
+from camtrain.messages import CamtrainWarning, percent, printable
 from camtrain.methods import method_title
-from camtrain.pictures import Panel, Tile, class_name, contact_sheet, map_tile, note_tile, write_png
-from camtrain.pictures.contact_sheet import GAP, TILE, TITLE
+from camtrain.pictures import (
+    MAP_COLORS,
+    OUTLINES,
+    Panel,
+    Tile,
+    class_name,
+    contact_sheet,
+    map_tile,
+    note_tile,
+    write_png,
+)
+from camtrain.pictures.contact_sheet import GAP, TITLE
+from camtrain.report.map_tiles import MapRow
 from camtrain.report.points import PointRuns
 from camtrain.study import MADE_AGAIN, Study, Trial
 
-_LARGEST_FILE = 900_000  # bytes of one sheet on the page
+MOST_ON_PAGE = 12
+"""The largest number of images that the page shows."""
+SHEET_TILE = 192
+"""Pixels of the shorter side of a tile of a sheet."""
+
+_LARGEST_FILE = 4_000_000  # bytes of one sheet
 _RIGHT, _WRONG = "black", "#b00020"
 _MOST_IMAGES, _MOST_PIXELS = 100, 40_000_000  # of one sheet
 
@@ -32,13 +47,19 @@ class MapSheets:
 
     Attributes:
         paths: The path of the sheet of each method; empty if no run has a gallery.
+        rows: The first images of each method's sheet, for the page.
         left_out: Labels of the points whose galleries show other images.
         fewer: The number of images that are shown and of those in the galleries; `None` if all are shown.
+        shown: The number of images of a sheet.
+        has_outlines: Whether boxes or masks are drawn.
     """
 
     paths: dict[str, Path]
     left_out: list[str]
     fewer: tuple[int, int] | None = None
+    rows: dict[str, list[MapRow]] = field(default_factory=dict)
+    shown: int = 0
+    has_outlines: bool = False
 
     @property
     def note(self) -> str:
@@ -49,6 +70,9 @@ class MapSheets:
             said.append(f"Left out of the pictures, since their images are not the first point's: {others}.")
         if self.fewer:
             said.append(f"The pictures show the first {self.fewer[0]} of {self.fewer[1]} images.")
+        on_page = max(map(len, self.rows.values()), default=0)
+        if on_page < self.shown:
+            said.append(f"The page shows the first {on_page} of {self.shown} images; figures/ has all.")
         return " ".join(said)
 
 
@@ -71,23 +95,27 @@ def map_sheets(study: Study, points: Sequence[PointRuns], folder: Path) -> MapSh
     first = found[0][1]
     galleries = [(label, gallery) for label, gallery in found if _same_images(first, gallery)]
     left_out = [label for label, gallery in found if not _same_images(first, gallery)]
-    sheets, shown = {}, _shown_images(first, 1 + len(galleries))
+    sheets, on_page, shown = {}, {}, _shown_images(first, 1 + len(galleries))
+    has_outlines = any(outline_in(first, place) is not None for place in range(shown))
+    meaning = [MAP_COLORS, *([OUTLINES] if has_outlines else [])]
     for method in _methods(galleries):
         rows = [_row(place, method, galleries) for place in range(shown)]
         # The names of methods come from files that somebody else may have made.
         path = folder / f"maps_{file_name(method)}.png"
-        sheet = contact_sheet(rows, f"{printable(method_title(method))}, seed {seed}")
+        title = "; ".join([f"{printable(method_title(method))}, seed {seed}", *meaning])
+        sheet = contact_sheet(rows, title, SHEET_TILE)
         with whole_file(path) as unfinished:
             write_png(sheet, unfinished, _LARGEST_FILE)
         sheets[method] = path
+        on_page[method] = [MapRow.of(row, _WRONG) for row in rows[:MOST_ON_PAGE]]
     count = len(first["indices"])
-    return MapSheets(sheets, left_out, (shown, count) if shown < count else None)
+    return MapSheets(sheets, left_out, (shown, count) if shown < count else None, on_page, shown, has_outlines)
 
 
 def _shown_images(gallery: Gallery, columns: int) -> int:
     """The number of images that fit on one sheet."""
     height, width = sorted(gallery["pictures"].shape[1:3])
-    of_row = columns * (TILE + TITLE + GAP) ** 2 * width / height
+    of_row = columns * (SHEET_TILE + TITLE + GAP) ** 2 * width / height
     return int(min(len(gallery["indices"]), _MOST_IMAGES, max(1, _MOST_PIXELS // of_row)))
 
 
@@ -133,21 +161,24 @@ def _methods(galleries: Sequence[tuple[str, Gallery]]) -> list[str]:
 def _row(place: int, method: str, galleries: Sequence[tuple[str, Gallery]]) -> Panel:
     first = galleries[0][1]
     picture = torch.from_numpy(first["pictures"][place]).permute(2, 0, 1).float() / 255
-    label = int(first["labels"][place])
-    tiles = [Tile("image", picture, "" if label < 0 else _named(first, label))]
-    return Panel([*tiles, *(_tile(name, picture, label, method, place, gallery) for name, gallery in galleries)])
+    label, outline = int(first["labels"][place]), outline_in(first, place)
+    words = [name_in(first, place), "" if label < 0 else _named(first, label)]
+    image = Tile("image", picture, "\n".join(filter(None, words)), outline=outline)
+    maps = [_tile(name, image, label, method, place, gallery) for name, gallery in galleries]
+    return Panel([image, *maps], caption=": ".join(filter(None, words)) or f"image {int(first['indices'][place])}")
 
 
-def _tile(name: str, picture: Tensor, label: int, method: str, place: int, gallery: Gallery) -> Tile:
+def _tile(name: str, image: Tile, label: int, method: str, place: int, gallery: Gallery) -> Tile:
     """The map of one point, or a note that there is none."""
+    picture = image.pixels
     if f"cam/{method}" not in gallery:
         return note_tile(name, picture, "no map")
     small = torch.from_numpy(gallery[f"cam/{method}"][place]).float()[None, None] / 255
     cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     predicted = int(gallery["predictions"][place])
     wrong = label not in (-1, predicted)
-    title = f"{'✗ ' if wrong else ''}{_named(gallery, predicted)}, {100 * float(gallery['probabilities'][place]):.0f} %"
-    return map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT)
+    title = f"{'✗ ' if wrong else ''}{_named(gallery, predicted)}, {percent(float(gallery['probabilities'][place]), 0)}"
+    return map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT, outline=image.outline)
 
 
 def _named(gallery: Gallery, index: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,12 +14,15 @@ from markupsafe import Markup
 from camtrain.messages import printable
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import inline_svg
+from camtrain.report.map_tiles import MapRow
 from camtrain.report.points import PointRuns, short
+from camtrain.report.sentences import listed
 from camtrain.report.table import Table
 from camtrain.report.value_names import value_names
 from camtrain.study import Row, Study
 
 _PROVENANCE = ("commit", "device")
+_MOST_POINTS = 7  # columns of a table beside the first one
 
 
 @dataclass(frozen=True)
@@ -27,30 +30,49 @@ class PageFigure:
     """A picture on the page.
 
     Attributes:
-        path: An SVG or PNG file, which becomes part of the page.
+        path: An SVG file, which becomes part of the page.
         caption: The text below the picture.
         title: What the picture shows, for screen readers.
+        narrow: The SVG that takes its place on a narrow page.
     """
 
     path: Path
     caption: str
     title: str
+    narrow: str
 
     @property
     def element(self) -> Markup:
         """The picture as an HTML element."""
-        if self.path.suffix == ".svg":
-            return Markup(inline_svg(self.path, self.title))
-        data = base64.b64encode(self.path.read_bytes()).decode()
-        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, self.title)
+        return Markup(inline_svg(self.path.read_text(encoding="utf-8"), self.path.stem, self.title))
+
+    @property
+    def narrow_element(self) -> Markup:
+        """The picture of a narrow page as an HTML element."""
+        return Markup(inline_svg(self.narrow, f"{self.path.stem}_narrow", self.title))
+
+
+@dataclass(frozen=True)
+class PageMaps:
+    """The maps of one method on the page.
+
+    Attributes:
+        title: What they are.
+        rows: The images with their maps.
+    """
+
+    title: str
+    rows: list[MapRow]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with the figures below it."""
+    """A heading with figures or maps below it, and words on them."""
 
     title: str
     figures: list[PageFigure] = field(default_factory=list)
+    maps: list[PageMaps] = field(default_factory=list)
+    words: str = ""
 
 
 def page(
@@ -73,14 +95,18 @@ def page(
         trim_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        title=f"Study {printable(study.plan.name)}",
+        title=_title(study),
+        name=printable(study.plan.name),
+        unbroken=_unbroken,
         finished=sum(len(runs.rows) for runs in points),
         planned_runs=len(study.reported),
         answer=answer,
         note=note_on_choice(study, answer),
         planned=_planned(study),
-        sections=[section for section in sections if section.figures],
-        tables=tables,
+        sections=[section for section in sections if section.figures or section.maps],
+        tables=[table for table in tables if not _has_points_as_columns(table)],
+        score_tables=[part for table in tables if _has_points_as_columns(table) for part in table.parts(_MOST_POINTS)],
+        is_best_named=tables[0].best is not None,
         commands=[
             # Of a study that somebody else made, no other command is shown to be copied.
             *(shlex.join(words) for words in commands if words[:2] == ("camtrain", "ablate")),
@@ -88,6 +114,28 @@ def page(
         ],
         provenance=_provenance(points),
     )
+
+
+def _title(study: Study) -> str:
+    """What was varied, and of which configuration; the name of a study's folder says little."""
+    keys = listed(list(dict.fromkeys(short(axis.key) for axis in study.plan.axes)))
+    config = printable(Path(study.plan.config).stem)
+    return f"{config}: {keys} compared" if config and keys else f"{printable(study.plan.name)}: seeds compared"
+
+
+def _unbroken(cell: str) -> str:
+    r"""A number with its unit or spread in one line; brackets and the end of an interval may be below.
+
+    Example:
+        >>> _unbroken("0.64 × (0.1 s)").split(" "), _unbroken("1.0 ± 0.1").split(" ")
+        (['0.64\xa0×', '(0.1\xa0s)'], ['1.0\xa0±\xa00.1'])
+    """
+    return re.sub(r" (?!\(|to )", "\N{NO-BREAK SPACE}", cell)
+
+
+def _has_points_as_columns(table: Table) -> bool:
+    """Whether a table grows in width with the number of points."""
+    return table.headings[0] != "point"
 
 
 def note_on_choice(study: Study, answer: Answer) -> str:

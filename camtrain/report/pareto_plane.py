@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from camtrain.report.answer import Answer
-from camtrain.report.figure_style import line_style
+from camtrain.report.figure_style import legend_below, line_style
 from camtrain.report.point_comparison import PointComparison
 
 
@@ -31,16 +31,20 @@ def pareto_front(values: Sequence[tuple[float, float]]) -> list[int]:
     return front[::-1]
 
 
-def pareto_plane(answer: Answer) -> Figure | None:
+def pareto_plane(answer: Answer, *, is_narrow: bool = False) -> Figure | None:
     """A mark for each point at its accuracy and gain against the baseline, with bars of one standard deviation.
 
     `None` if no point can be compared.
+
+    Args:
+        answer: The answer, with all points.
+        is_narrow: Whether the figure is for a telephone.
     """
     known = [each for each in answer.compared if each.gain.count and each.accuracy.count]
     if all(each.is_baseline for each in known):
         return None
     places = [(100 * each.accuracy.mean, 100 * each.gain.mean) for each in known]
-    figure = Figure(figsize=(6.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(3.5, 4.2) if is_narrow else (6.2, 4.2), layout="constrained")
     axes = figure.subplots()
     front = [places[place] for place in pareto_front(places)]
     axes.plot(*zip(*front, strict=True), color="#888888", linewidth=1.2, linestyle="--", zorder=1, label="Pareto front")
@@ -52,7 +56,7 @@ def pareto_plane(answer: Answer) -> Figure | None:
     axes.set(xlabel="accuracy against the baseline, points →", ylabel="gain of the maps, points →")
     axes.grid(visible=True, axis="both")
     # Below the plane rather than beside the marks, which often lie close together.
-    figure.legend(loc="outside lower center", ncols=3)
+    legend_below(figure, *axes.get_legend_handles_labels())
     return figure
 
 

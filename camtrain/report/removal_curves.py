@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from camtrain.files import DamagedFileError, said_aside, word_of_cell
 from camtrain.messages import CamtrainWarning, printable
 from camtrain.methods import method_title
-from camtrain.report.figure_style import line_style
+from camtrain.report.figure_style import legend_below, line_style
 from camtrain.report.points import PointRuns
 from camtrain.study import MADE_AGAIN, Study, Trial
 
@@ -25,20 +25,27 @@ Curves = dict[tuple[str, str], list[tuple[float, float]]]
 """Pairs (fraction of pixels, probability), by method and way."""
 
 
-def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
-    """A panel for each way and method, with the mean over each point's seeds. `None` if no run has curves."""
+def removal_curves(study: Study, points: Sequence[PointRuns], *, is_narrow: bool = False) -> Figure | None:
+    """A panel for each way and method, with the mean over each point's seeds. `None` if no run has curves.
+
+    Args:
+        study: The study.
+        points: The points with a finished run.
+        is_narrow: Whether the panels stand one below the other, for a telephone.
+    """
     found = [[curves for trial in runs.trials.values() if (curves := _curves(study, trial))] for runs in points]
     present = [curves for of_seeds in found for curves in of_seeds]
     methods = list(dict.fromkeys(method for curves in present for method, way in curves if way in _WAYS))
     ways = [way for way in _WAYS if any((method, way) in curves for curves in present for method in methods)]
     if not methods:
         return None
-    figure = Figure(figsize=(2.9 * len(methods), 2.5 * len(ways) + 0.6), layout="constrained")
-    grid = figure.subplots(len(ways), len(methods), squeeze=False, sharex=True, sharey="row")
+    rows, columns = (len(ways) * len(methods), 1) if is_narrow else (len(ways), len(methods))
+    figure = Figure(figsize=((3.4 if is_narrow else 2.9) * columns, 2.5 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey="row")
     lines: dict[int, Line2D] = {}
     for row, way in enumerate(ways):
         for column, method in enumerate(methods):
-            panel = grid[row][column]
+            panel = grid.flat[row * len(methods) + column]
             for number, (runs, of_seeds) in enumerate(zip(points, found, strict=True)):
                 taken = _alike([each[method, way] for each in of_seeds if (method, way) in each])
                 if taken:
@@ -52,7 +59,7 @@ def removal_curves(study: Study, points: Sequence[PointRuns]) -> Figure | None:
         panels[0].set_ylabel("probability")
     # Handles come from all panels, since a point may lack the method of the first panel.
     named = [lines[number] for number in sorted(lines)]
-    figure.legend(handles=named, loc="outside lower center", ncols=min(4, len(named)))
+    legend_below(figure, named, [str(line.get_label()) for line in named])
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from camtrain.report.answer import Answer
-from camtrain.report.figure_style import line_style
+from camtrain.report.figure_style import legend_below, line_style
 from camtrain.report.points import WEIGHT, PointRuns, short
 from camtrain.report.score_columns import score_columns
 from camtrain.report.value_names import value_key
@@ -20,7 +20,7 @@ _WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
 _PER_ROW = 3
 
 
-def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
+def score_curves(points: Sequence[PointRuns], answer: Answer, *, is_narrow: bool = False) -> Figure:
     """A panel for accuracy and one for each metric, over λ: mean and standard deviation over the seeds.
 
     The values of λ are equally spaced, since they are usually 0 and powers. There is one line for each method and each
@@ -29,7 +29,9 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
     Args:
         points: The points with a finished run.
         answer: The answer, which names the column of the accuracy.
+        is_narrow: Whether the panels stand one below the other, for a telephone.
     """
+    per_row = 1 if is_narrow else _PER_ROW
     key = WEIGHT if WEIGHT in points[0].point else next(iter(points[0].point))
     names = {value_key(runs.point[key]): runs.name_of(key) for runs in points}
     panels: dict[str, list[tuple[str, str]]] = {}
@@ -38,8 +40,8 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
     for score in score_columns(points):
         if not score.is_control:
             panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
-    rows = math.ceil(len(panels) / _PER_ROW)
-    columns = min(_PER_ROW, len(panels))
+    rows = math.ceil(len(panels) / per_row)
+    columns = min(per_row, len(panels))
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.7), layout="constrained")
     grids = figure.subplots(rows, columns, squeeze=False).flatten()
     lines: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}  # label and style, by method and other values
@@ -52,12 +54,11 @@ def score_curves(points: Sequence[PointRuns], answer: Answer) -> Figure:
         panel.set_title(title, fontsize=9)
     for panel in grids[len(panels) :]:
         panel.set_axis_off()
-    for panel in grids[max(0, len(panels) - _PER_ROW) : len(panels)]:
+    for panel in grids[max(0, len(panels) - per_row) : len(panels)]:
         panel.set_xlabel(short(key))
     named = [(label, style) for label, style in lines.values() if label]
     if named:
-        handles = [_panel_line(style) for _, style in named]
-        figure.legend(handles, [label for label, _ in named], loc="outside lower center", ncols=min(4, len(named)))
+        legend_below(figure, [_panel_line(style) for _, style in named], [label for label, _ in named])
     return figure
 
 

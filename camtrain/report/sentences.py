@@ -190,7 +190,7 @@ def _gains(best: PointComparison, what: str) -> str:
     titles = dict.fromkeys(score.title for score in best.trained)
     count = best.scores - len(best.trained)
     return (
-        f"{_listed(list(titles))}, which its regularizer trains, gain{'s' * (len(titles) == 1)} "
+        f"{listed(list(titles))}, which its regularizer trains, gain{'s' * (len(titles) == 1)} "
         f"{in_points(best.of_trained)}, the other {f'{count} scores change' if count > 1 else 'score changes'} by "
         f"{in_points(best.of_others)}, and {what} gains {in_points(best.gain)}"
     )
@@ -216,11 +216,11 @@ def _cannot_tell(estimate: Estimate, bound: float, question: str = "") -> str:
     return f"{estimate.count} seeds cannot tell{question} ({would})"
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """Words as people list them.
 
     Example:
-        >>> _listed(["drop", "gain", "deletion"])
+        >>> listed(["drop", "gain", "deletion"])
         'drop, gain and deletion'
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

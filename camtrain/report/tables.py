@@ -1,11 +1,11 @@
-"""The tables of a report: one of all points, and one for each metric."""
+"""The tables of a report: one of all points, and one of all scores."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from camtrain.report.costs import MEMORY, time_column, time_title
+from camtrain.report.costs import MEMORY, cost_with_unit, time_column, time_title
 from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import Estimate, PointRuns
 from camtrain.report.score_columns import ScoreColumn, score_columns
@@ -70,23 +70,23 @@ def choice_table(selected: Sequence[PointComparison], accuracy: str, chosen: Poi
     return Table("The choice: all points on validation images", headings, rows, place)
 
 
-def metric_tables(points: Sequence[PointRuns], best: int | None) -> list[Table]:
-    """One table for each metric, with a row for each point and a column for each method.
+def score_table(points: Sequence[PointRuns], best: int | None) -> Table | None:
+    """All scores: a row for each metric and method, a column for each point; `None` if no maps were scored.
 
     Args:
         points: The points with a finished run.
         best: Index of the point that the answer names; `None` if it names none.
     """
     scores = score_columns(points)
-    metrics = dict.fromkeys(score.metric for score in scores)
-    return [_metric_table(points, [score for score in scores if score.metric == metric], best) for metric in metrics]
-
-
-def _metric_table(points: Sequence[PointRuns], scores: Sequence[ScoreColumn], best: int | None) -> Table:
-    headings = ["point", *(score.method_title for score in scores)]
-    rows = [[runs.label, *(percent(runs.estimate(score.column)) for score in scores)] for runs in points]
-    better = "higher" if scores[0].direction > 0 else "lower"
-    return Table(f"{scores[0].title} {scores[0].arrow}, %: {better} is better", headings, rows, best)
+    if not scores:
+        return None
+    rows = []
+    for score in scores:
+        cells = [percent(runs.estimate(score.column)) for runs in points]
+        rows.append([f"{score.title} {score.arrow}, {score.method_title}", *cells])
+    title = "All scores of the maps in percent, mean ± standard deviation over the seeds; ↑: higher is better, ↓: lower"
+    headings = ["score", *(runs.label for runs in points)]
+    return Table(title, headings, rows, best_column=None if best is None else best + 1)
 
 
 def percent(estimate: Estimate) -> str:
@@ -129,9 +129,9 @@ def _interval(each: PointComparison) -> str:
 
 
 def _ratio(each: PointComparison, column: str) -> str:
-    """The cost over the baseline's: seconds of this machine mean little elsewhere."""
+    """The cost over the baseline's, since seconds of this machine mean little elsewhere, and what it is here."""
     mine, theirs = each.runs.estimate(column), each.baseline.estimate(column)
     if not (mine.count and theirs.count and theirs.mean):
         return "–"
-    unit = f"{theirs.mean:.3g} s" if column != MEMORY else f"{theirs.mean:.0f} MiB"
-    return f"1 ({unit})" if each.is_baseline else f"{mine.mean / theirs.mean:.2f} ×"
+    shown_cost = cost_with_unit(mine.mean, column)
+    return f"1 ({shown_cost})" if each.is_baseline else f"{mine.mean / theirs.mean:.2f} × ({shown_cost})"

@@ -9,19 +9,21 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from camtrain.files import check_inside, write_whole
-from camtrain.messages import printable
+from camtrain.messages import folded, printable
 from camtrain.methods import method_title
+from camtrain.pictures import MAP_COLORS, OUTLINES
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.costs import time_column, time_note
-from camtrain.report.figure_style import report_style, write_figure
+from camtrain.report.figure_style import report_style, svg_of, write_figure
 from camtrain.report.map_sheets import MapSheets, map_sheets
-from camtrain.report.page import PageFigure, Section, note_on_choice, page
+from camtrain.report.page import PageFigure, PageMaps, Section, note_on_choice, page
 from camtrain.report.pareto_plane import pareto_plane
 from camtrain.report.points import PointRuns
 from camtrain.report.removal_curves import removal_curves
 from camtrain.report.score_curves import score_curves
-from camtrain.report.tables import metric_tables
+from camtrain.report.table import Table
+from camtrain.report.tables import score_table
 from camtrain.study import Study
 
 
@@ -32,9 +34,10 @@ class Report:
     Attributes:
         page: The path of `report.html`.
         answer: The answer in a sentence.
-        table: The table of all points, for a terminal.
+        table: The table of all points, with a line for each.
         notes: What to know of the answer, and what the figures leave out.
         pictures: The paths of the figures as PNG.
+        points: The same table, which prints as wide as the terminal.
     """
 
     page: Path
@@ -42,9 +45,10 @@ class Report:
     table: str
     notes: list[str]
     pictures: list[Path]
+    points: Table
 
     def __repr__(self) -> str:
-        return "\n\n".join([self.table, self.answer, *self.notes, str(self.page)])
+        return "\n\n".join([str(self.points), *map(folded, [self.answer, *self.notes]), str(self.page)])
 
 
 def write_report(study: Study, rule: Rule | None = None) -> Report:
@@ -65,7 +69,8 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
     answer = answer_of(study, rule)
     points = [each.runs for each in answer.compared]
     choice = [] if answer.choice is None else [answer.choice]
-    tables = [answer.table, *choice, *metric_tables(points, answer.table.best)]
+    scores = score_table(points, answer.table.best)
+    tables = [answer.table, *choice, *([] if scores is None else [scores])]
     with report_style():
         sheets = map_sheets(study, points, folder)
         sections = _sections(study, points, answer, sheets, folder)
@@ -74,10 +79,11 @@ def write_report(study: Study, rule: Rule | None = None) -> Report:
     words = [answer.sentence.replace("<", "&lt;"), *(table.markdown() for table in tables)]
     write_whole(study.folder / "results.md", _joined(words))
     write_whole(study.folder / "results.tex", _joined([table.latex() for table in tables]))
-    pictures = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
+    drawn = [figure.path.with_suffix(".png") for section in sections for figure in section.figures]
+    pictures = [*drawn, *sheets.paths.values()]
     of_choice = note_on_choice(study, answer) if answer.scores else ""
     notes = [note for note in (of_choice, sheets.note) if note]
-    return Report(path, answer.sentence, answer.table.plain(), notes, pictures)
+    return Report(path, answer.sentence, answer.table.plain(), notes, pictures, answer.table)
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -87,48 +93,54 @@ def _joined(parts: Sequence[str]) -> str:
 def _sections(
     study: Study, points: Sequence[PointRuns], answer: Answer, sheets: MapSheets, folder: Path
 ) -> list[Section]:
-    def drawn(name: str, make: Callable[[], Figure | None], title: str, caption: str) -> list[PageFigure]:
-        figure = make()
-        if figure is None:
+    def drawn(name: str, make: Callable[[bool], Figure | None], title: str, caption: str) -> list[PageFigure]:
+        figure, narrow = make(False), make(True)
+        if figure is None or narrow is None:
             return []
         _, svg = write_figure(figure, folder / name)
-        return [PageFigure(svg, caption, title)]
+        return [PageFigure(svg, caption, title, svg_of(narrow, f"{name}_narrow"))]
 
     curves = drawn(
         "score_curves",
-        lambda: score_curves(points, answer),
+        lambda is_narrow: score_curves(points, answer, is_narrow=is_narrow),
         "Accuracy and scores of the maps over the values of the grid",
         "Mean over the seeds; bars are one standard deviation. Arrows in the titles point in the better direction.",
     )
     plane = drawn(
         "pareto_plane",
-        lambda: pareto_plane(answer),
+        lambda is_narrow: pareto_plane(answer, is_narrow=is_narrow),
         "Accuracy against the gain of the maps, with the Pareto front",
         "Both are differences to the baseline, seed by seed; bars are one standard deviation. Up and right is better.",
     )
     ways = drawn(
         "removal_curves",
-        lambda: removal_curves(study, points),
+        lambda is_narrow: removal_curves(study, points, is_narrow=is_narrow),
         "Probability of the class while pixels are inserted or deleted",
         "Insertion should rise early, and deletion should fall early. Mean over images and seeds.",
     )
     cost = drawn(
         "cost_bars",
-        lambda: cost_bars(answer.compared),
+        lambda is_narrow: cost_bars(answer.compared, is_narrow=is_narrow),
         "Time of a training step and peak memory, divided by the baseline's",
         f"{time_note(time_column(points))} Memory: the peak since the run began.",
     )
-    # The order of the points is said because the sheet shortens long labels, so that two may look alike.
-    caption = "The predicted class and its probability; ✗ marks a wrong one. Points are in the order of the tables."
-    caption = f"{caption} {sheets.note}".strip()
-    maps = [PageFigure(path, caption, _maps_of(method)) for method, path in sheets.paths.items()]
+    maps = [PageMaps(_maps_of(method), rows) for method, rows in sheets.rows.items()]
     return [
         Section("Accuracy and maps over the grid", curves),
         Section("What accuracy the maps cost", plane),
-        Section("The same images, point by point", maps),
+        Section("The same images, point by point", maps=maps, words=_words_on_maps(sheets)),
         Section("Insertion and deletion", ways),
         Section("Cost", cost),
     ]
+
+
+def _words_on_maps(sheets: MapSheets) -> str:
+    meaning = f"{MAP_COLORS}; {OUTLINES}" if sheets.has_outlines else MAP_COLORS
+    return (
+        "Below each map: the predicted class and its probability; ✗ marks a wrong one. "
+        f"{meaning[0].upper()}{meaning[1:]}. A click on a picture shows it large, and a second click puts it back. "
+        f"{sheets.note}"
+    ).strip()
 
 
 def _maps_of(method: str) -> str:

@@ -18,7 +18,7 @@ import torch
 from camtrain.data import DecoyDigits
 from camtrain.methods import TITLES, method_named, normalized_maps
 from camtrain.metrics import energy_in_region
-from camtrain.pictures import Panel, Tile, contact_sheet, map_tile, write_png
+from camtrain.pictures import ObjectOutline, Panel, Tile, contact_sheet, map_tile, write_png
 from camtrain.regions import box_regions
 from experiments.trained_runs import trained_network
 
@@ -56,11 +56,12 @@ def main(settings: argparse.Namespace) -> None:
     }
     panels = []
     for row, index in enumerate(chosen.tolist()):
-        tiles = [Tile("image", pictures[row], f"a {labels[index]}", boxed=True)]
+        outline = ObjectOutline.of(pictures[row], boxes[index], None)
+        tiles = [Tile("image", pictures[row], f"a {labels[index]}", outline=outline)]
         for name in networks:
             title = f"says {predicted[name][index]}"
             tiles.append(map_tile(name, pictures[row], maps[name][row], title))
-        panels.append(Panel(tiles, boxes[index]))
+        panels.append(Panel(tiles))
     title = f"{TITLES[settings.method]} at {settings.target_layer}"
     write_png(contact_sheet(panels, title), settings.picture)
     print(f"before and after: {settings.picture}")

@@ -1,6 +1,6 @@
 """Trains one setting of the league on one board: chooses its λ by validation, and scores it with all seeds.
 
-    python -m experiments.league.league BOARD SETTING [--seeds 0 1 2]
+    python -m experiments.league.league BOARD SETTING [--seeds 0 1 2] [--weight 0.5]
     python -m experiments.league.league BOARD --list
 
 Results are in `<board>/<setting>.csv`; what is there is not made again, and a training that was stopped goes on. The
@@ -36,11 +36,13 @@ def rows_of(board: str, setting: str) -> SettingRows:
     return SettingRows(HERE / board / f"{setting}.csv")
 
 
-def play(board: Board, setting: Setting, seeds: list[int]) -> None:
-    """Choose λ by validation, and score the setting on test images."""
+def play(board: Board, setting: Setting, seeds: list[int], weight: float | None = None) -> None:
+    """Choose λ by validation, and score the setting on test images; a λ that is given is scored beside it."""
     rows = rows_of(board.name, setting.name)
-    scored(board, setting, rows, "val", setting.weights, CHOOSING_SEEDS)
-    weight = chosen_weight(rows, rows_of(board.name, PLAIN.name)) if len(setting.weights) > 1 else setting.weights[0]
+    if weight is None:
+        scored(board, setting, rows, "val", setting.weights, CHOOSING_SEEDS)
+        several = len(setting.weights) > 1
+        weight = chosen_weight(rows, rows_of(board.name, PLAIN.name)) if several else setting.weights[0]
     print(f"{board.name}, {setting.name}: λ = {weight:g}", flush=True)
     scored(board, setting, rows, "test", [weight], seeds)
 
@@ -85,6 +87,7 @@ def main() -> None:
     parser.add_argument("board", choices=BOARDS)
     parser.add_argument("setting", nargs="?", help="one of those that --list prints")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--weight", type=float, help="score this λ, such as the default, instead of the chosen one")
     parser.add_argument("--list", action="store_true", help="print what would be trained, and end")
     parser.add_argument("--names", action="store_true", help="print the names of the settings, and end")
     arguments = parser.parse_args()
@@ -98,7 +101,7 @@ def main() -> None:
     settings = {setting.name: setting for setting in settings_of(board.name)}
     if arguments.setting not in settings:
         parser.error(f"setting: expected one of {', '.join(settings)}, got {arguments.setting}")
-    play(board, settings[arguments.setting], arguments.seeds)
+    play(board, settings[arguments.setting], arguments.seeds, arguments.weight)
 
 
 if __name__ == "__main__":

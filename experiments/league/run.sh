@@ -9,5 +9,7 @@ for board in ${BOARDS:-resnet20 mobilenet_v2 pets digits}; do
     python -m experiments.league.league "$board" plain
     python -m experiments.league.league "$board" --names \
         | xargs -P "${JOBS:-2}" -I SETTING python -m experiments.league.league "$board" SETTING
+    # What the regularizer does as it is, beside what validation chooses.
+    python -m experiments.league.league "$board" map_faithfulness --weight 0.5
 done
 python -m experiments.league.table

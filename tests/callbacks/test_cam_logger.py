@@ -14,7 +14,7 @@ from camtrain.batch import collate
 from camtrain.callbacks import CAMLogger
 
 STAGES = {"fit": "val", "validate": "val", "test": "test", "predict": "predict"}
-SHEET = (40 + 3 * (16 + 128 + 8), 8 + 5 * 136)  # three images of 16 x 16, enlarged to 128 x 128
+SHEET = (40 + 12 + 3 * (16 + 128 + 8), 8 + 5 * 136)  # three images of 16 x 16, enlarged to 128 x 128
 
 
 def written(folder):
@@ -51,7 +51,7 @@ def test_shows_evenly_spaced_images_with_the_names_and_colors_of_the_data(tiny_m
     for panel, index in zip(panels, (1, 4, 7), strict=True):
         sample = data.samples[index]
         torch.testing.assert_close(panel.tiles[0].pixels, data.denormalize(sample["image"]))
-        assert torch.equal(panel.boxes, sample["boxes"].as_subclass(torch.Tensor))
+        assert torch.equal(panel.tiles[0].outline.boxes, sample["boxes"].as_subclass(torch.Tensor))
         assert panel.tiles[0].title == data.class_names[sample["label"]]
 
 

@@ -37,7 +37,7 @@ def test_tiles_titles_and_captions():
     assert [tile.kind for tile in first.tiles] == kinds
     assert [tile.title for tile in first.tiles] == ["cat", "cat 70% (flat map)", "cat 70%", "", ""]
     assert [tile.title for tile in second.tiles][:3] == ["dog", "dog 20% (flat map)", "cat 70%"]
-    assert [tile.boxed for tile in first.tiles] == [True, True, True, False, False]
+    assert [tile.outline is not None for tile in first.tiles] == [True, True, True, False, False]
     assert first.tiles[2].color != second.tiles[2].color
     assert second.caption == "true: dog 20%, predicted: cat 70%"
     assert (first.label, second.label) == (0, 1)
@@ -50,7 +50,7 @@ def test_without_labels_names_boxes_or_gates():
     ]  # fmt: skip
     assert panel.caption == "predicted: class 2 10%"
     assert "no ReLU" in panel.tiles[-1].note
-    assert panel.boxes.shape == (0, 4)
+    assert all(tile.outline is None for tile in panel.tiles)
     assert strip(panel)[1] == []
 
 
@@ -73,8 +73,9 @@ def test_contact_sheet_draws_each_tile_and_its_box():
     pictures = torch.zeros(2, 3, 16, 16)
     rows = epoch_panels(explained(), pictures, ["a$b$ long name of a class that goes on", "x", "y"])
     sheet = contact_sheet(rows, "val, epoch 0")
-    assert sheet.shape == (40 + 2 * (16 + 128 + 8), 8 + 5 * 136, 3)
-    top, left, factor = 40 + 16, 8, 8
+    # One of the headings, and a title in each row, take a second line.
+    assert sheet.shape == (40 + 12 + 2 * (16 + 12 + 128 + 8), 8 + 5 * 136, 3)
+    top, left, factor = 40 + 12 + 16 + 12, 8, 8
     tile = sheet[top : top + 128, left : left + 128].astype(int)
     green = (tile[..., 1] > 200) & (tile[..., 0] < 80)
     ys, xs = np.nonzero(green)

@@ -30,7 +30,7 @@ def test_its_rows_are_those_of_an_evaluation(tiny_module, tiny_data, tiny_traine
     table = json.loads((folder / "files" / row["val/images"]["path"]).read_text())
     assert table["columns"] == [
         "image and Grad-CAM", "file", "true class", "predicted class", "probability, %", "right", "drop, %", "gain, %",
-        "deletion, %", "energy, %", "IoU 25 %, %",
+        "deletion, %", "energy, %", "IoU at 25 %, %",
     ]  # fmt: skip
 
     pictures = [cells[0] for cells in logged[0]]

@@ -314,4 +314,4 @@ def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
         assert of_two == pytest.approx(of_one, rel=1e-5, abs=1e-6)
     for name, text in zip(("1", "2"), printed, strict=True):
         assert (tmp_path / name / "run" / "panels" / "test.png").is_file()
-        assert text.count("IoU 25 %, grad_cam") == 1
+        assert text.count("IoU at 25 %, grad_cam") == 1

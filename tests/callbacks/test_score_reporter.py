@@ -25,14 +25,14 @@ def test_table_by_hand():
         "lr-SGD": 0.1,
     }
     assert score_table(scores).splitlines() == [
-        "score                  train     val     test",
-        "-------------------  -------  ------  -------",
-        "accuracy                   –  91.2 %  100.0 %",
-        "top-5 accuracy             –       –   50.0 %",
-        "loss L               0.01234       –        –",
-        "regularizer L_R            –       –        –",
-        "IoU 25 %, grad_cam         –  25.0 %        –",
-        "IoU 25 %, layer_cam        –  12.5 %        –",
+        "score                     train     val     test",
+        "----------------------  -------  ------  -------",
+        "accuracy                      –  91.2 %  100.0 %",
+        "top-5 accuracy                –       –   50.0 %",
+        "loss L                  0.01234       –        –",
+        "regularizer L_R               –       –        –",
+        "IoU at 25 %, grad_cam         –  25.0 %        –",
+        "IoU at 25 %, layer_cam        –  12.5 %        –",
     ]
 
 

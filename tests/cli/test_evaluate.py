@@ -236,7 +236,8 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
         assert float(row["score"]) == pytest.approx(expected, abs=1e-4)
         assert float(row["low_95"]) <= float(row["score"]) <= float(row["high_95"])
     assert abs(float(differences["grad_cam", "average_drop"]["score"])) > 1e-6
-    assert f"{paths[1]} minus {paths[0]}, on the same images" in out
+    lines = out.replace("\n", " ")
+    assert f"{paths[1]} minus {paths[0]}, on the same images" in lines
     # Another image's map is scored beside each, and what is beyond it is compared.
     beyond = scores("evaluated/differences_beyond_shuffled.csv")
     for (method, metric), row in beyond.items():
@@ -244,7 +245,7 @@ def test_two_checkpoints_are_compared_image_by_image(evaluate):
                     for name in (method, f"shuffled_{method}")]  # fmt: skip
         assert float(row["score"]) == pytest.approx(expected[0] - expected[1] - expected[2] + expected[3], abs=1e-4)
     assert ("grad_cam", "average_drop") in beyond
-    assert f"{paths[1]} minus {paths[0]}, beyond shuffled maps, on the same images" in out
+    assert f"{paths[1]} minus {paths[0]}, beyond shuffled maps, on the same images" in lines
     assert "evaluated/differences.csv, evaluated/differences_beyond_shuffled.csv" in out
     assert out.count("\naccuracy ") == 3, "of each network, and side by side"
     assert re.search(r"^accuracy ↑ +[\d.]+ +[\d.]+ +[+-][\d.]+ \[", out, re.MULTILINE)
@@ -592,3 +593,17 @@ def test_the_help_describes_every_option_and_has_examples(evaluate):
     ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 130
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_all_that_is_printed_fits_the_terminal(evaluate, monkeypatch, width):
+    """Tables, titles and lists of files, with two networks, their controls and a method of a long name."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    first, second = checkpoint("first_of_two_with_a_long_name", 0), checkpoint("second_of_two_with_a_long_name", 1)
+    words = ["--methods", "grad_cam,smooth_grad_cam_plus_plus", "--metrics", "fast", "--num_images", "3"]
+    network = ["--network", "my_data.tiny", *QUICK]
+    status, out, err = evaluate("--checkpoint", first, "--compare", second, *words, *network)
+    assert status == 0, err
+    assert [line for line in out.splitlines() if len(line) > width] == []
+    for word in ("shuffled Smooth Grad-CAM++", "panels/deletion_auc.png", "forward passes", "leakage ↓"):
+        assert word in out

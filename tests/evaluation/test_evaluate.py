@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import camtrain
 from camtrain.batch import Batch, collate, evenly_spaced
+from camtrain.data import ImageFolderData
 from camtrain.evaluation import (
     NETWORK,
     ConfidenceInterval,
@@ -32,11 +34,15 @@ from camtrain.evaluation import (
     Evaluator,
     Score,
     evaluate,
+    name_in,
+    outline_in,
+    read_gallery,
 )
+from camtrain.files import DamagedFileError
 from camtrain.messages import CamtrainWarning
 from camtrain.methods import method_named
 from camtrain.metrics.win import TIE
-from camtrain.networks import AttentionBranch, LoadedNetwork
+from camtrain.networks import AttentionBranch, CIFARResNet, LoadedNetwork
 from camtrain.networks.checkpoint_file import CHECKSUM, checksum_of
 from camtrain.networks.preprocessing import plain_preprocessing
 from tests.squares import Bare, Mislabeled, Squares, smooth, tiny, wide
@@ -391,7 +397,7 @@ def test_it_prints_as_tables(scored):
         assert words in table
     assert scored.score("grad_cam", "average_drop").shown() in table
     assert "PxAP" not in table, "nobody has a mask"
-    assert max(map(len, table.splitlines())) <= 120
+    assert max(map(len, table.splitlines())) <= 80, "the width of a terminal that does not say how wide it is"
     assert max(map(len, scored.table(width=60).splitlines())) <= 60
     assert str(scored) == repr(scored) == f"CIFARResNet\n\n{table}"
 
@@ -459,8 +465,112 @@ def test_a_panel_has_the_best_and_the_worst_maps(scored):
     titles = [tile.title for tile in panels[0].tiles[1:]]
     ranked = [*drops.argsort(stable=True)[:3].tolist(), *drops.argsort(descending=True, stable=True)[:3].tolist()]
     assert len(panels) == 2
-    assert [int(title.partition("no. ")[2].rstrip(")")) for title in titles] == ranked
+    assert titles == [f"drop: {100 * float(drops[place]):.1f} %\nimage {place}" for place in ranked]
+    for tile, place in zip(panels[0].tiles[1:], ranked, strict=True):
+        known = batch_of(range(10)).boxes[place]
+        assert (tile.outline is None) == (len(known) == 0)
+        assert tile.outline is None or torch.equal(tile.outline.boxes, known.as_subclass(torch.Tensor))
     assert scored.panel_figure("average_drop").axes[0].images
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Five files of two classes with the evaluation of their maps; the first has a box, the second a mask."""
+    root = tmp_path_factory.mktemp("photographs")
+    for number in range(5):
+        name = ("=cat", "dog")[number % 2]
+        for split in ("train", "test"):
+            path = root / split / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = torch.randint(
+                0, 255, (40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(number)
+            )
+            Image.fromarray(pixels.numpy()).save(path)
+    (root / "boxes.csv").write_text("path,x0,y0,x1,y1\ntest/=cat/0.png,4,8,20,40\n")
+    mask = torch.zeros(40, 40, dtype=torch.uint8)
+    mask[10:30, 20:30] = 255
+    (root / "masks/test/dog").mkdir(parents=True)
+    Image.fromarray(mask.numpy()).save(root / "masks/test/dog/1.png")
+    data = ImageFolderData(
+        str(root), image_size=20, boxes_csv=str(root / "boxes.csv"), masks_root=str(root / "masks"), val_fraction=0.4
+    )
+    torch.manual_seed(0)
+    network = LoadedNetwork(
+        CIFARResNet(depth=8, num_classes=2, width=4), "tiny", plain_preprocessing(), class_names=["=cat", "dog"]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CamtrainWarning)
+        return root, evaluate(network, data, metrics="localization_iou_25,average_drop", **QUICK)
+
+
+def test_images_of_files_are_named_by_them_in_panels(photographs):
+    from camtrain.evaluation.panels import best_and_worst_panels, panels_title
+
+    _, found = photographs
+    (panel,) = best_and_worst_panels(found.evaluator, found.found, found.images, "localization_iou_25", 1)
+    score = found.evaluator.metric("localization_iou_25").image_scores(
+        found.found.rows["grad_cam", "localization_iou_25"]
+    )
+    # Sorted by class: 0, 2 and 4, then 1 and 3. Only the first and that with the mask are scored.
+    by_name = {"0.png": float(score[0]), "1.png": float(score[3])}
+    expected = {f"IoU at 25 %: {100 * value:.1f} %\n{name}" for name, value in by_name.items()}
+    assert {tile.title for tile in panel.tiles[1:]} == expected
+    outlines = {tile.title.partition("\n")[2]: tile.outline for tile in panel.tiles[1:]}
+    assert outlines["0.png"].boxes.tolist() == [[2.0, 4.0, 10.0, 20.0]]
+    assert outlines["0.png"].mask is None
+    # The box around a mask is what maps are compared with, too.
+    assert outlines["1.png"].boxes.tolist() == [[10.0, 5.0, 15.0, 15.0]]
+    assert int(outlines["1.png"].mask.sum()) == 50
+    assert panels_title(found.evaluator, "localization_iou_25", [panel]) == (
+        "IoU at 25 %: best and worst maps, higher is better; red: the map is high, blue: low; "
+        "green lines: boxes and masks of the objects"
+    )
+
+
+def test_the_table_of_images_has_paths_and_names_of_classes(photographs, tmp_path):
+    root, found = photographs
+    found.write(tmp_path / "out")
+    with (tmp_path / "out/images.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["path"]) for row in rows] == [root / "test" / each for each in (
+        "=cat/0.png", "=cat/2.png", "=cat/4.png", "dog/1.png", "dog/3.png"
+    )]  # fmt: skip
+    assert [row["label_name"] for row in rows] == ["'=cat"] * 3 + ["dog"] * 2, "no formula for a spreadsheet"
+    for row, predicted in zip(rows, found.found.predictions.tolist(), strict=True):
+        assert (row["predicted"], row["predicted_name"]) == (str(predicted), ("'=cat", "dog")[predicted])
+        assert (row["explained"], row["explained_name"]) == (row["predicted"], row["predicted_name"])
+
+
+def test_a_gallery_has_names_boxes_and_masks(photographs, tmp_path):
+    _, found = photographs
+    replace(found, num_gallery_images=5).write(tmp_path)
+    gallery = read_gallery(tmp_path / "gallery.npz")
+    assert [name_in(gallery, place) for place in range(5)] == ["0.png", "2.png", "4.png", "1.png", "3.png"]
+    assert outline_in(gallery, 0).boxes.tolist() == [[2.0, 4.0, 10.0, 20.0]]
+    assert outline_in(gallery, 0).mask is None
+    assert outline_in(gallery, 1) is None
+    assert torch.equal(outline_in(gallery, 3).mask, found.images.shown([3])[0].outline.mask)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("names", np.zeros(5)),
+        ("names", np.array(["a"])),
+        ("boxes", np.zeros((5, 4), dtype=np.float32)),
+        ("boxes", np.full((5, 1, 4), np.inf, dtype=np.float32)),
+        ("boxes", np.full((5, 1001, 4), np.nan, dtype=np.float32)),
+        ("masks", np.zeros((5, 3, 3), dtype=bool)),
+        ("masks", np.zeros((5, 20, 20), dtype=np.uint8)),
+    ],
+)
+def test_a_gallery_with_other_arrays_of_objects_is_damaged(photographs, tmp_path, name, array):
+    replace(photographs[1], num_gallery_images=5).write(tmp_path)
+    with np.load(tmp_path / "gallery.npz") as arrays:
+        found = {**arrays, name: array}
+    np.savez_compressed(tmp_path / "gallery.npz", **found)
+    with pytest.raises(DamagedFileError, match=name):
+        read_gallery(tmp_path / "gallery.npz")
 
 
 def test_pictures_that_cannot_be_made_say_why(scored):
@@ -524,6 +634,8 @@ def test_all_that_is_promised_is_written(tmp_path, scored):
     with (tmp_path / "out/images.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == "grad_cam"]
     assert [int(row["index"]) for row in rows] == [*range(10)]
+    assert [row["label"] for row in rows[:4]] == ["0", "1", "2", "0"]
+    assert {(row["path"], row["label_name"], row["predicted_name"]) for row in rows} == {("", "", "")}
     assert sum(float(row["average_drop"]) for row in rows) / 10 == pytest.approx(drop["score"], rel=1e-4)
     with Image.open(tmp_path / "out/panels/average_drop.png") as picture:
         assert picture.size[0] > 300

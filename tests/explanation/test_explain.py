@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,17 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
+from camtrain.data import ImageFolderData
 from camtrain.explanation import RUNNER_UP, explain
 from camtrain.gradients import Against, Contrast
 from camtrain.messages import CamtrainWarning
 from camtrain.methods import METHODS, method_named, normalized_maps
 from camtrain.networks import LoadedNetwork
-from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
+from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing, transform_preprocessing
 from camtrain.pictures import overlay, shown_pixels
+from camtrain.pictures.object_outline import OUTLINE_COLOR
 from tests.small_networks import Red, flat_head, tiny
 
 QUIET = {"progress": False}
@@ -392,11 +396,12 @@ def test_all_explanations_are_saved_with_contact_sheets(photos, tmp_path):
     saved = explanations.save(tmp_path / "out")
     files = {f"{number}.grad_cam{more}.png" for number in range(3) for more in ("", ".against")}
     sheets = {"contact_sheet.png", "contact_sheet_grad_cam.png"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == files | sheets
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files | sheets | {"explanations.csv"}
     assert (len(saved), {path.name for path in saved.sheets}) == (3, sheets)
     first = explanations[0]
     (line,) = [line for line in saved.table().splitlines() if "0.png" in line]
-    assert line.split()[-5:] == ["class", str(first.predicted_class), f"{first.score:.1%}", "0.*.png", "(2)"]
+    shown = f"{100 * first.score:.1f}"
+    assert line.split()[-6:] == ["class", str(first.predicted_class), shown, "%", "0.*.png", "(2)"]
     assert "contact_sheet.png" in str(saved)
 
 
@@ -443,3 +448,155 @@ def test_a_tensor_is_shown_as_the_network_s_preprocessing_says():
     # Where nobody knows, from its minimum to its maximum.
     (unknown,) = explain(tiny(), 3 * image - 1, **QUIET)
     assert (float(unknown.picture.min()), float(unknown.picture.max())) == (0, 1)
+
+
+# ------------------------------------------------------------------------------------------- photographs and objects
+
+
+@pytest.fixture
+def own_data(tmp_path):
+    """Two photographs of 60×40 pixels with a box and a mask, a third without, and the data module that knows them."""
+    root = tmp_path / "own"
+    for number, name in enumerate(("cat", "dog", "=cow")):
+        for split in ("train", "val", "test"):
+            path = root / split / name / f"{number}.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(np.random.default_rng(number).integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(path)
+    (root / "boxes.csv").write_text("path,x0,y0,x1,y1\ntrain/cat/0.png,12,4,40,30\n")
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[5:20, 10:30] = 255
+    (root / "masks/train/dog").mkdir(parents=True)
+    Image.fromarray(mask).save(root / "masks/train/dog/1.png")
+    return root, ImageFolderData(
+        str(root), image_size=16, boxes_csv=str(root / "boxes.csv"), masks_root=str(root / "masks")
+    )
+
+
+def test_maps_lie_over_the_photograph_at_its_own_size(own_data):
+    """The network sees the middle 40 of 60 columns; what lies outside is pale and gray."""
+    path = own_data[0] / "train/cat/0.png"
+    (explanation,) = explain(loaded(tiny()), path, **QUIET)
+    view = explanation.view
+    assert (view.picture.shape, view.seen) == ((3, 40, 60), (10, 0, 50, 40))
+    torch.testing.assert_close(view.picture, pixels(Image.open(path)))
+    (panel,) = explanation.panels()
+    image, tile = panel.tiles
+    cam = torch.nn.functional.interpolate(explanation.map[None, None], size=(40, 40), mode="bilinear")[0, 0]
+    torch.testing.assert_close(tile.pixels[:, :, 10:50], overlay(view.picture[:, :, 10:50], cam))
+    torch.testing.assert_close(image.pixels[:, :, 10:50], view.picture[:, :, 10:50])
+    for shown in (image.pixels, tile.pixels):
+        outside = torch.cat([shown[:, :, :10], shown[:, :, 50:]], dim=2)
+        assert float(outside.min()) > 0.6
+        assert torch.equal(outside[0], outside[1])
+
+
+def test_large_photographs_are_reduced_and_long_ones_cut_on_a_sheet(tmp_path):
+    Image.new("RGB", (3000, 300), "red").save(tmp_path / "wide.png")
+    (explanation,) = explain(loaded(tiny()), tmp_path / "wide.png", **QUIET)
+    assert explanation.view.picture.shape == (3, 102, 1020)
+    assert explanation.view.seen == pytest.approx((459, 0, 561, 102), abs=1)
+    (panel,) = explanation.panels()
+    assert [tile.pixels.shape for tile in panel.tiles] == [(3, 102, 204)] * 2
+    assert explanation.view.within(2).seen == pytest.approx((51, 0, 153, 102), abs=1)
+
+
+def test_a_part_that_cannot_be_told_is_not_guessed(tmp_path, own_data):
+    """A network that sees a mirrored photograph gets the picture that it sees."""
+    transform = [v2.Resize((16, 16)), v2.RandomHorizontalFlip(p=1.0)]
+    network = replace(loaded(tiny()), preprocessing=transform_preprocessing(transform, (0, 0, 0), (1, 1, 1)))
+    (explanation,) = explain(network, own_data[0] / "train/cat/0.png", data=own_data[1], **QUIET)
+    assert torch.equal(explanation.view.picture, explanation.picture)
+    assert explanation.view.outline is None
+    assert explanation.label == "cat"
+
+
+def test_boxes_masks_and_labels_of_the_data_are_shown(own_data, tmp_path):
+    root, data = own_data
+    picture(7).save(tmp_path / "other.png")
+    images = [root / "train/cat/0.png", root / "train/dog/1.png", root / "train/=cow/2.png", tmp_path / "other.png"]
+    explanations = explain(loaded(tiny(), class_names=["=x", "y", "z"]), images, "grad_cam", data=data, **QUIET)
+    cat, dog, cow, other = explanations
+    assert cat.view.outline.boxes_at(40, 60).tolist() == [[12, 4, 40, 30]]
+    assert cat.view.outline.mask is None
+    assert int(dog.view.outline.mask.sum()) == 15 * 20
+    assert (cow.view.outline, other.view.outline) == (None, None)
+    assert [each.label for each in explanations] == ["cat", "dog", "=cow", None]
+    assert [tile.outline for tile in cat.panels()[0].tiles] == [cat.view.outline] * 2
+    assert cat.panels()[0].tiles[0].title == "0.png\nlabel: cat"
+    saved = explanations.save(tmp_path / "out")
+    with saved.table_file.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [str(path) for path in images]
+    assert [row["label"] for row in rows] == ["cat", "dog", "'=cow", ""]
+    for row, each in zip(rows, explanations, strict=True):
+        assert row["prediction"] == row["explained"] == ("'=x" if each.prediction == "=x" else each.prediction)
+        assert float(row["probability"]) == pytest.approx(each.score, abs=1e-6)
+        assert (row["method"], row["question"]) == ("grad_cam", "predicted class")
+        assert (tmp_path / "out" / row["file"]).is_file()
+    green = (np.asarray(Image.open(tmp_path / "out/0.grad_cam.png")) == OUTLINE_COLOR).all(axis=2)
+    assert green.sum() > 500
+    assert not (np.asarray(Image.open(tmp_path / "out/2.grad_cam.png")) == OUTLINE_COLOR).all(axis=2).any()
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_boxes_and_masks_turn_with_their_photograph(own_data, orientation):
+    root, data = own_data
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for name, (left, top, right, bottom) in (("cat/0", (12, 4, 40, 30)), ("dog/1", (10, 5, 30, 20))):
+        image = Image.new("RGB", (60, 40))
+        image.paste("white", (left, top, right, bottom))
+        image.save(root / f"train/{name}.png", exif=exif)
+        (explanation,) = explain(loaded(tiny()), root / f"train/{name}.png", data=data, **QUIET)
+        view = explanation.view
+        drawn = torch.zeros(view.picture.shape[1:], dtype=torch.bool)
+        if name == "cat/0":
+            ((x0, y0, x1, y1),) = view.outline.boxes.int().tolist()
+            drawn[y0:y1, x0:x1] = True
+        else:
+            drawn = view.outline.mask
+        assert torch.equal(drawn, view.picture[0] > 0.5)
+
+
+def test_objects_that_cannot_be_read_are_named_and_the_image_is_explained(own_data):
+    root, data = own_data
+    (root / "masks/train/dog/1.png").write_bytes(b"no image")
+    with pytest.warns(CamtrainWarning, match=r"the mask of .*1\.png is not drawn: cannot read"):
+        (explanation,) = explain(loaded(tiny()), root / "train/dog/1.png", data=data, **QUIET)
+    assert (explanation.label, explanation.view.outline) == ("dog", None)
+    (root / "boxes.csv").write_text("path,x0\n")
+    data = ImageFolderData(str(root), image_size=16, boxes_csv=str(root / "boxes.csv"))
+    with pytest.warns(CamtrainWarning, match="labels, boxes and masks are not shown: .*expected the header") as caught:
+        explanations = list(explain(loaded(tiny()), root / "train", data=data, **QUIET))
+    assert len(explanations) == 3
+    assert len(caught) == 1
+
+
+def test_all_methods_fit_on_a_sheet_that_can_be_read(tmp_path):
+    """18 methods and the image in rows of five: a sheet 8 + 5 · 200 pixels wide, whose rows have titles."""
+    explanations = explain(loaded(tiny(), 4), picture(size=4), "all", num_channels=1, max_batch=64, **QUIET)
+    tiles = len(explanations[0].by_method) + 1
+    saved = explanations.save(tmp_path)
+    assert [path.name for path in saved.sheets] == ["contact_sheet.png"]
+    with Image.open(saved.sheets[0]) as sheet:
+        assert sheet.width == 8 + 5 * 200
+        assert -(-tiles // 5) * 216 < sheet.height < -(-tiles // 5) * 250
+    rows = explanations[0].sheet_rows()[""]
+    assert rows[0].title == f"image 0\npredicted class: {explanations[0].question.title}"
+    assert {tile.title for tile in rows[1:]} <= {"", "(flat map)", "(zero)"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_table_of_what_was_saved_fits(own_data, tmp_path, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    deep = tmp_path / "a long name of a folder" / "and one more with some words"
+    deep.mkdir(parents=True)
+    picture(1).save(deep / "a photograph with a long name.png")
+    names = ["the name of a class that is too long for any table"] * 3
+    methods = "grad_cam,layer_cam,eigen_cam"
+    saved = explain(loaded(tiny(), class_names=names), deep, methods, counterfactual=True, **QUIET).save(
+        tmp_path / "out"
+    )
+    lines = str(saved).replace(str(tmp_path), "").splitlines()
+    assert max(map(len, lines)) <= width
+    assert "a long name.png" in lines[2]

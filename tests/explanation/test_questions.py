@@ -19,13 +19,13 @@ def asked(names=NAMES, **settings):
 def test_the_predicted_class_is_asked_about_first():
     (question,) = asked()
     assert (question.class_idx, question.slug, question.kind) == (1, "", "predicted class")
-    assert question.title == "bee 60.0%"
-    assert asked(names=None)[0].title == "class 1 60.0%"
+    assert question.title == "bee, probability 60.0 %"
+    assert asked(names=None)[0].title == "class 1, probability 60.0 %"
 
 
 def test_a_chosen_class():
     (question,) = asked(class_idx=3)
-    assert (question.class_idx, question.kind, question.title) == (3, "chosen class", "dog 5.0%")
+    assert (question.class_idx, question.kind, question.title) == (3, "chosen class", "dog, probability 5.0 %")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_evidence_against():
     _, against = asked(counterfactual=True)
     assert isinstance(against.class_idx, Against)
     assert against.class_idx.class_idx == 1
-    assert (against.slug, against.title) == ("against", "against bee 60.0%")
+    assert (against.slug, against.title) == ("against", "against bee, whose probability is 60.0 %")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,10 @@ def test_contrast(settings, pair):
     question = asked(**settings)[-1]
     assert isinstance(question.class_idx, Contrast)
     assert (question.class_idx.class_idx, question.class_idx.against) == pair
-    assert question.title.endswith(f"rather than {NAMES[pair[1]]}")
+    first, other = pair
+    shown = [f"{100 * float(PROBABILITIES[index]):.1f} %" for index in pair]
+    assert question.title == f"{NAMES[first]} (probability {shown[0]}) rather than {NAMES[other]} ({shown[1]})"
+    assert (question.class_name, question.probability) == (NAMES[first], pytest.approx(float(PROBABILITIES[first])))
     assert not question.unanswerable
 
 

@@ -366,9 +366,9 @@ def test_predictions_have_names_of_classes_as_text(tmp_path, monkeypatch):
         class_names = ("=1+1", "-cat")
 
     class Trainer:
-        fast_dev_run, world_size, global_rank, datamodule = False, 1, 0, Data()
+        fast_dev_run, world_size, global_rank, datamodule, predict_dataloaders = False, 1, 0, Data(), None
 
     monkeypatch.setattr("camtrain.callbacks.prediction_writer.run_folder", lambda trainer: tmp_path)
     PredictionWriter().write_on_epoch_end(Trainer(), None, [torch.tensor([[0.9, 0.1], [0.2, 0.8]])], [[[0, 1]]][0:1])
-    lines = (tmp_path / "predictions.csv").read_text().splitlines()
-    assert [line.split(",")[1] for line in lines[1:]] == ["'=1+1", "'-cat"]
+    with (tmp_path / "predictions.csv").open() as file:
+        assert [row["predicted_class"] for row in csv.DictReader(file)] == ["'=1+1", "'-cat"]

@@ -11,7 +11,7 @@ from camtrain.pictures import gradient_picture, gradient_tile, map_tile, note_ti
 def test_a_map_tile_shows_the_map_and_a_flat_one_says_so():
     picture, cam = torch.rand(3, 4, 4), torch.rand(4, 4)
     tile = map_tile("Grad-CAM", picture, cam, "cat 70%")
-    assert (tile.kind, tile.title, tile.color, tile.boxed) == ("Grad-CAM", "cat 70%", "black", False)
+    assert (tile.kind, tile.title, tile.color, tile.outline) == ("Grad-CAM", "cat 70%", "black", None)
     assert torch.equal(tile.pixels, overlay(picture, cam))
     assert map_tile("Grad-CAM", picture, 0 * cam, "cat 70%").title == "cat 70% (flat map)"
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from camtrain.cli import main
+from camtrain.pictures.object_outline import OUTLINE_COLOR
 from camtrain.report.map_sheets import map_sheets
 from camtrain.report.points import points_of
 from tests.report.studies import made_up, simple, with_other_gallery, with_pictures
@@ -30,8 +31,8 @@ def corners(path, rows=2):
     """The upper left corner of each tile, by row and column."""
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet)
-    tops = [40 + row * (16 + 128 + 8) + 16 for row in range(rows)]
-    lefts = range(8, pixels.shape[1] - 8, 128 + 8)
+    tops = [40 + row * (16 + 192 + 8) + 16 for row in range(rows)]
+    lefts = range(8, pixels.shape[1] - 8, 192 + 8)
     return [[pixels[top : top + 20, left : left + 20] for left in lefts] for top in tops]
 
 
@@ -70,7 +71,7 @@ def test_tiles_have_the_names_of_classes(study, monkeypatch):
     with_other_gallery(study, 0, lambda arrays: {**arrays, "class_names": names})
     sheets = []
 
-    def kept(rows, _title):
+    def kept(rows, _title, _tile):
         sheets.append(rows)
         return np.zeros((1, 1, 3), dtype=np.uint8)
 
@@ -86,9 +87,8 @@ def test_the_page_and_the_terminal_say_what_is_left_out(study, capsys):
     with_other_gallery(study, 1, lambda arrays: {**arrays, "indices": np.array([1, 5])})
     main(["report", str(study.folder)])
     note = "Left out of the pictures, since their images are not the first point's: λ = 0.1."
-    assert note in capsys.readouterr().out
-    text = html.unescape((study.folder / "report.html").read_text())
-    assert text.count(note) == 2  # below the sheet of each method
+    assert note in capsys.readouterr().out.replace("\n", " ")
+    assert note in html.unescape((study.folder / "report.html").read_text())
 
 
 def test_pictures_may_be_rounded_otherwise(study):
@@ -97,3 +97,44 @@ def test_pictures_may_be_rounded_otherwise(study):
 
     with_other_gallery(study, 1, rounded)
     assert map_sheets(study, points_of(study), study.folder / "figures").left_out == []
+
+
+def described(arrays):
+    """The gallery with names, a box of the first image and a mask of the second one."""
+    boxes = np.full((2, 1, 4), np.nan, dtype=np.float32)
+    boxes[0, 0] = (0.25, 0.5, 0.75, 1)
+    masks = np.zeros((2, 16, 16), dtype=bool)
+    masks[1, 4:8, 2:10] = True
+    return {**arrays, "names": np.array(["a.jpg", "b.jpg"]), "boxes": boxes, "masks": masks}
+
+
+def test_images_have_names_boxes_and_masks(study):
+    for place in range(3):
+        with_other_gallery(study, place, described)
+    found = map_sheets(study, points_of(study), study.folder / "figures")
+    assert found.has_outlines
+    assert [row.title for row in found.rows["grad_cam"]] == ["a.jpg: class 0", "b.jpg: class 2"]
+    tiles = found.rows["grad_cam"][0].tiles
+    assert [tile.heading for tile in tiles] == ["photograph", "λ = 0", "λ = 0.1", "λ = 1"]
+    assert [tile.caption for tile in tiles] == ["", *3 * ["class 0, 90\N{NO-BREAK SPACE}%"]]
+    assert [tile.is_wrong for tile in found.rows["grad_cam"][1].tiles] == [False, True, True, True]
+    with Image.open(found.paths["grad_cam"]) as sheet:
+        green = (np.asarray(sheet) == OUTLINE_COLOR).all(axis=2)
+    # Two lines of titles; pixels of 12 × 12.
+    tops = [40 + 30, 40 + 30 + 192 + 8 + 30]
+    for top, (x0, y0, x1, y1) in zip(tops, ((4, 8, 12, 16), (2, 4, 10, 8)), strict=True):
+        for left in range(8, 808, 200):
+            inside = green[top : top + 192, left : left + 192]
+            rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+            assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (12 * x0, 12 * y0, 12 * x1, 12 * y1)
+
+
+def test_the_page_shows_a_few_of_many_images(study):
+    def many(arrays):
+        return {name: np.repeat(array, 10, axis=0) for name, array in arrays.items()}
+
+    for place in range(3):
+        with_other_gallery(study, place, many)
+    found = map_sheets(study, points_of(study), study.folder / "figures")
+    assert [len(rows) for rows in found.rows.values()] == [12, 12]
+    assert found.note == "The page shows the first 12 of 20 images; figures/ has all."

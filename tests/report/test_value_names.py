@@ -59,7 +59,7 @@ def test_every_point_is_in_every_figure(study):
     assert line.get_ydata() == pytest.approx([90, 80, 70])
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["MapL1(a=0)", "MapL1(a=1)", "MapL1(a=2)"]
     with Image.open(map_sheets(study, points, study.folder).paths["grad_cam"]) as sheet:
-        assert sheet.size[0] == 8 + 4 * (128 + 8)
+        assert sheet.size[0] == 8 + 4 * (192 + 8)
 
 
 def test_every_line_of_the_scores_is_one_point_beside_the_weight(tmp_path):

@@ -77,7 +77,7 @@ def test_fit_leaves_a_run_that_can_be_read_back(camtrain, capsys):
         "classification L_C",
         "regularizer L_R",
         "energy, grad_cam",
-        "IoU 25 %, grad_cam",
+        "IoU at 25 %, grad_cam",
         str(run),
     ):
         assert name in printed

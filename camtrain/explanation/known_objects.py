@@ -1,0 +1,92 @@
+"""What a data module knows of the files that are explained: label, boxes and mask."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camtrain.messages import CamtrainWarning
+
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class KnownObject:
+    """What is known of an image file.
+
+    Attributes:
+        label: The name of its class; `None` where it is not known.
+        boxes: (M, 4), xyxy in pixels of the stored image.
+        mask: (H, W) bool of the stored image; `None` where it is not known.
+    """
+
+    label: str | None = None
+    boxes: Tensor | None = None
+    mask: Tensor | None = None
+
+
+class KnownObjects:
+    """Labels, boxes and masks by image file.
+
+    Args:
+        data: A data module whose samples have `files`, such as `camtrain.data.ImageFolderData`. Of any other one, and
+            of `None`, nothing is known.
+    """
+
+    def __init__(self, data: Any = None) -> None:
+        self._data = data
+
+    def of(self, path: Path) -> KnownObject:
+        """What is known of a file.
+
+        Warns:
+            CamtrainWarning: If the files of the data module, or the mask, cannot be read.
+        """
+        found = self._files.get(path.resolve())
+        if found is None:
+            return KnownObject()
+        file, read_mask = found
+        label = _class_name(self._data, file.label)
+        boxes = torch.tensor(file.boxes, dtype=torch.float32) if file.boxes else None
+        try:
+            mask = None if file.mask is None else read_mask(file.mask)
+        except (ValueError, OSError) as error:
+            warnings.warn(f"the mask of {path} is not drawn: {error}", CamtrainWarning, stacklevel=5)
+            mask = None
+        return KnownObject(label, boxes, mask)
+
+    @cached_property
+    def _files(self) -> dict[Path, tuple[Any, Callable[[Path], Tensor]]]:
+        """Each file that the data module knows, with the reader of its mask."""
+        found: dict[Path, tuple[Any, Callable[[Path], Tensor]]] = {}
+        try:
+            for samples in _sample_sets(self._data):
+                for file in samples.files:
+                    found.setdefault(Path(file.path).resolve(), (file, samples.mask_reader))
+        except (ValueError, OSError) as error:
+            said = f"labels, boxes and masks are not shown: {error}"
+            warnings.warn(said, CamtrainWarning, stacklevel=6)
+        return found
+
+
+def _sample_sets(data: Any) -> Iterator[Any]:
+    """The samples of each split, if they are of image files."""
+    for split in _SPLITS if hasattr(data, "samples") else ():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of splits, which do not matter here
+            samples = data.samples(split)
+        if not (hasattr(samples, "files") and hasattr(samples, "mask_reader")):
+            return  # nor are the other splits'
+        yield samples
+
+
+def _class_name(data: Any, label: int) -> str | None:
+    names = getattr(data, "class_names", None)
+    return None if names is None or not 0 <= label < len(names) else str(names[label])
