@@ -42,7 +42,7 @@ class AveragePrecisionPerClass(MultilabelAveragePrecision):
     def compute(self) -> Tensor:
         """See the class."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="No positive samples in targets")
+            warnings.filterwarnings("ignore", message="No positive samples found in target")
             warnings.filterwarnings("ignore", message="Average precision score for one or more classes was `nan`")
             found = super().compute()
         return found.masked_fill(dim_zero_cat(self.target).sum(dim=0) == 0, torch.nan)  # type: ignore[arg-type]

@@ -85,11 +85,14 @@ class ClassWeights(nn.Module):
                 f"`{self.name}`: balanced weights are computed from the training images when `Classifier` is fitted; "
                 "elsewhere, call `set_class_frequencies` of the loss first"
             )
-        if len(self.values) != logits.shape[1]:
+        # Of the two classes of a single logit, the frequency of yes says it all.
+        is_of_both = self.is_balanced and logits.shape[1] == 1 and len(self.values) == 2
+        values = self.values[1:] if is_of_both else self.values
+        if len(values) != logits.shape[1]:
             raise ValueError(
-                f"`{self.name}`: expected {logits.shape[1]} numbers, one for each class, got {len(self.values)}"
+                f"`{self.name}`: expected {logits.shape[1]} numbers, one for each class, got {len(values)}"
             )
-        return self.values.to(logits)
+        return values.to(logits)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}values")

@@ -47,9 +47,8 @@ def classification_loss_of(given: LossName | LossFunction, label_smoothing: floa
     smoothing = checked_fraction("label_smoothing", label_smoothing)
     if isinstance(given, str):
         if given not in CLASSIFICATION_LOSSES:
-            raise ValueError(
-                f"`classification_loss`: no loss is called {given!r}; {nearest_names(given, list(CLASSIFICATION_LOSSES))}"
-            )
+            near = nearest_names(given, list(CLASSIFICATION_LOSSES))
+            raise ValueError(f"`classification_loss`: no loss is called {given!r}; {near}")
         if smoothing and given == "focal":
             raise ValueError(f"`label_smoothing`: expected 0 for the focal loss, which has none, got {smoothing}")
         loss = CLASSIFICATION_LOSSES[given]
