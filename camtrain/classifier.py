@@ -22,7 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy, MultilabelAccuracy
 from camtrain.batch import Batch, check_finite_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
-from camtrain.label_scores import StageScores, class_indices
+from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
@@ -521,8 +521,8 @@ class Classifier(pl.LightningModule):
                 self.log_dict({f"{name}/{label}": each for label, each in by_class.items() if not math.isnan(each)})
 
     def _class_names(self, count: int) -> list[str]:
-        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
-        return list(names) if names is not None and len(names) == count else [str(index) for index in range(count)]
+        names = answer_names(getattr(getattr(self.trainer, "datamodule", None), "class_names", None))
+        return names if names is not None and len(names) == count else [str(index) for index in range(count)]
 
     def _balance_classes(self) -> None:
         """Compute balanced weights of L_C, unless they came with a checkpoint."""

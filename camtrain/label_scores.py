@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +99,39 @@ def class_indices(labels: Tensor) -> Tensor:
     if labels.dim() == 1:
         return labels
     return (labels.squeeze(1) >= 0.5).long() if labels.shape[1] == 1 else labels.argmax(dim=1)
+
+
+def answer_names(class_names: Sequence[str] | None) -> list[str] | None:
+    """The names of the answers of a network: of its classes, and of no and yes, if it is asked for a single one.
+
+    Args:
+        class_names: The names of all classes, or `None`.
+
+    Example:
+        >>> answer_names(["cat", "dog"]), answer_names(["owl"])
+        (['cat', 'dog'], ['not owl', 'owl'])
+    """
+    if class_names is None or len(class_names) != 1:
+        return None if class_names is None else list(class_names)
+    return [f"not {class_names[0]}", class_names[0]]
+
+
+def classes_of(labels: Tensor | None, row: int) -> list[int] | None:
+    """The classes that one image shows; `None` if they are unknown.
+
+    Args:
+        labels: Class indices (N,), or (N, K), 1 for the classes that an image shows, or `None`.
+        row: The place of the image.
+
+    Example:
+        >>> classes_of(torch.tensor([4, 7]), 1), classes_of(torch.tensor([[1.0, 0.0, 1.0]]), 0)
+        ([7], [0, 2])
+    """
+    if labels is None:
+        return None
+    if labels.dim() == 1 or labels.shape[1] == 1:
+        return [int(class_indices(labels)[row])]
+    return (labels[row] >= 0.5).nonzero().flatten().tolist()  # type: ignore[no-any-return]
 
 
 class StageScores(nn.Module):

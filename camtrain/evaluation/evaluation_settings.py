@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from camtrain.messages import checked_number, checked_numbers, checked_seed, positive_integer
+
+ClassOf = Literal["prediction", "label", "every_label"]
+"""The class of an image that is explained: the predicted class, its label, or each of its labels."""
 
 Substrate = Literal["blur", "zeros"]
 """The images without content that replace pixels: the blurred image, or zeros."""
@@ -17,7 +20,8 @@ class EvaluationSettings:
 
     Args:
         class_of: The class of each image that its map explains and whose probability is measured: the predicted class,
-            as the faithfulness metrics are defined, or the label.
+            as the faithfulness metrics are defined, or the label. If images show several classes, `label` is one of
+            them, drawn at random with the seed, and `every_label` takes the map of each of them, with equal weights.
         annotation: What maps are compared with: boxes, masks, or any, which means the mask of an image that has one and
             the boxes of the other images. With boxes, an image that has only a mask gets the tight box around it.
         num_steps: The number of steps of insertion and deletion. RISE takes as many as the image is high; fewer are
@@ -36,7 +40,7 @@ class EvaluationSettings:
         ValueError: If a setting is out of its range.
     """
 
-    class_of: Literal["prediction", "label"] = "prediction"
+    class_of: ClassOf = "prediction"
     annotation: Literal["boxes", "masks", "any"] = "boxes"
     num_steps: int = 28
     insertion_start: Substrate = "blur"
@@ -48,8 +52,8 @@ class EvaluationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.class_of not in ("prediction", "label"):
-            raise ValueError(f'`class_of`: expected "prediction" or "label", got {self.class_of!r}')
+        if self.class_of not in get_args(ClassOf):
+            raise ValueError(f'`class_of`: expected "prediction", "label" or "every_label", got {self.class_of!r}')
         if self.annotation not in ("boxes", "masks", "any"):
             raise ValueError(f'`annotation`: expected "boxes", "masks" or "any", got {self.annotation!r}')
         for name in ("insertion_start", "deletion_end"):
