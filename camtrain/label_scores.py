@@ -40,13 +40,13 @@ class AveragePrecisionPerClass(MultilabelAveragePrecision):
     def __init__(self, num_labels: int) -> None:
         super().__init__(num_labels, average="none")
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # as the class above has it, in spite of its own base
         """See the class."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="No positive samples found in target")
             warnings.filterwarnings("ignore", message="Average precision score for one or more classes was `nan`")
             found = super().compute()
-        return found.masked_fill(dim_zero_cat(self.target).sum(dim=0) == 0, torch.nan)  # type: ignore[arg-type]
+        return found.masked_fill(dim_zero_cat(self.target).sum(dim=0) == 0, torch.nan)
 
 
 def accuracies(num_classes: int, stage: str) -> MetricCollection:
@@ -131,7 +131,7 @@ def classes_of(labels: Tensor | None, row: int) -> list[int] | None:
         return None
     if labels.dim() == 1 or labels.shape[1] == 1:
         return [int(class_indices(labels)[row])]
-    return (labels[row] >= 0.5).nonzero().flatten().tolist()  # type: ignore[no-any-return]
+    return (labels[row] >= 0.5).nonzero().flatten().tolist()
 
 
 class StageScores(nn.Module):
