@@ -156,8 +156,8 @@ def _told_of_lost_accuracy(others: Sequence[PointComparison], margins: Margins) 
         return f"{told}{' with one seed, which has no spread to judge by' * is_alone}."
     nearest = max(open_ones, key=lambda each: each.accuracy.mean)
     return (
-        f"{told} on the mean over seeds. The nearest that may still do so is {nearest.runs.label}: {margins.name} changes "
-        f"by {in_points(nearest.accuracy)}{margins.images}, and {_cannot_tell(nearest.accuracy, -margin)}."
+        f"{told} on the mean over seeds. The nearest that may still do so is {nearest.runs.label}: {margins.name} "
+        f"changes by {in_points(nearest.accuracy)}{margins.images}, and {_cannot_tell(nearest.accuracy, -margin)}."
     )
 
 
