@@ -12,9 +12,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 
-from camtrain import Classifier
+from camtrain import Classifier, evaluate, explain, load_network
+from camtrain.cams import GradCAM
 from camtrain.data import DecoyDigits
 from camtrain.data.image_data_module import ImageDataModule
+from camtrain.gradients import Against
+from camtrain.networks import LoadedNetwork
 from camtrain.objective import BinaryCrossEntropy, CrossEntropy
 from tests.test_classifier import sgd, trainer
 
@@ -236,3 +239,36 @@ def test_functions_and_torchs_own_losses_are_trained(tmp_path):
         loss(twin(images_of()), several()).backward()
         torch.testing.assert_close(module.network[4].bias, twin[4].bias - 0.1 * twin[4].bias.grad)
         assert "val/mean_average_precision" in fitting.callback_metrics
+
+
+def test_a_checkpoint_of_several_labels_is_explained_and_scored_with_sigmoids(tmp_path):
+    torch.manual_seed(0)
+    module = Classifier("cifar_resnet8", CLASSES, classification_loss="binary_cross_entropy", optimizer=sgd)
+    data = DataLoader(TensorDataset(torch.rand(4, 3, 16, 16), several(4)), batch_size=4)
+    fitting = trainer(tmp_path)
+    fitting.fit(module, data, data)
+    fitting.save_checkpoint(tmp_path / "several.ckpt")
+    loaded = load_network(tmp_path / "several.ckpt", size=16, mean=(0.0,) * 3, std=(1.0,) * 3, device="cpu")
+    assert loaded.several_labels
+    images = torch.rand(2, 3, 16, 16)
+    expected = loaded.network(images).sigmoid().detach()
+    for row, explanation in enumerate(explain(loaded, images, progress=False)):
+        torch.testing.assert_close(explanation.probabilities, expected[row])
+    found = evaluate(loaded, [images], metrics="average_drop", progress=False)
+    torch.testing.assert_close(found.found.scores, expected.amax(dim=1))
+
+
+def test_a_single_logit_is_explained_as_yes_and_no():
+    network, images = network_of(1).eval(), images_of(3)
+    loaded = LoadedNetwork(network, "one", LoadedNetwork.of(network).preprocessing, class_names=["not owl", "owl"])
+    assert loaded.on("cpu").num_classes == 2
+    yes = network(images).sigmoid().squeeze(1).detach()
+    for row, each in enumerate(explain(loaded.on("cpu"), images, "grad_cam", contrast=True, progress=False)):
+        torch.testing.assert_close(each.probabilities, torch.stack([1 - yes[row], yes[row]]))
+        assert each.prediction == ("owl" if yes[row] > 0.5 else "not owl")
+        rest = "not owl" if yes[row] > 0.5 else "owl"
+        assert f"rather than {rest} (" in each.maps[1].question.title
+    cam = GradCAM(network, "0")
+    against, no = (cam(images, Against(1)), cam(images, 0))
+    torch.testing.assert_close(against, no)
+    assert not torch.equal(cam(images, 1), no)
