@@ -22,6 +22,9 @@ if _TYPE_CHECKING:
         EvaluationSettings,
         compare,
         evaluate,
+        read_score_map,
+        score_maps,
+        write_score_map,
     )
     from camtrain.explanation import Explanation, Explanations, explain
     from camtrain.loading import load_data, load_network
@@ -55,6 +58,9 @@ __all__ = [
     "load_data",
     "load_network",
     "overlay",
+    "read_score_map",
+    "score_maps",
+    "write_score_map",
 ]
 
 _HOMES = {
@@ -70,6 +76,9 @@ _HOMES = {
         "EvaluationSettings",
         "compare",
         "evaluate",
+        "read_score_map",
+        "score_maps",
+        "write_score_map",
     ),
     "explanation": ("Explanation", "Explanations", "explain"),
     "loading": ("load_data", "load_network"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,12 +20,16 @@ class Sample(TypedDict):
     `label` is a class index, or, where images show several classes or none, (K,) float: 1 for those that it shows.
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
+    `ignored` is (H, W) bool, true on pixels of which nobody knows whether they show the object. Absent: nowhere.
+    `group` is the index of the group of images that it belongs to. Absent: there are no groups.
     """
 
     image: Tensor
     label: int | Tensor
     boxes: NotRequired[tv_tensors.BoundingBoxes]
     mask: NotRequired[tv_tensors.Mask]
+    ignored: NotRequired[tv_tensors.Mask]
+    group: NotRequired[int]
 
 
 @dataclass
@@ -40,6 +44,10 @@ class Batch:
             `None` if no image of the data set has any.
         masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
             `None` if no image of the data set has any.
+        ignored: (N, H, W) bool, true on pixels of which nobody knows whether they show the object;
+            `PixelAveragePrecision` leaves them out. `None` if there are none.
+        groups: (N,) int64, the group of images that each belongs to, such as birds of a kind before water; `None` if
+            the data set has no groups.
 
     Example:
         >>> batch = Batch.of((torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])))
@@ -51,6 +59,8 @@ class Batch:
     labels: Tensor | None = None
     boxes: list[Tensor] | None = None
     masks: Tensor | None = None
+    ignored: Tensor | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -88,6 +98,8 @@ class Batch:
             None if self.labels is None else self.labels.to(device),
             None if self.boxes is None else [boxes.to(device) for boxes in self.boxes],
             None if self.masks is None else self.masks.to(device),
+            ignored=None if self.ignored is None else self.ignored.to(device),
+            groups=None if self.groups is None else self.groups.to(device),
         )
 
     def subset(self, indices: Sequence[int]) -> Batch:
@@ -106,6 +118,8 @@ class Batch:
             None if self.labels is None else self.labels[places],
             None if self.boxes is None else [self.boxes[place].clone() for place in places],
             None if self.masks is None else self.masks[places],
+            ignored=None if self.ignored is None else self.ignored[places],
+            groups=None if self.groups is None else self.groups[places],
         )
 
     def pin_memory(self) -> Batch:
@@ -115,6 +129,8 @@ class Batch:
             None if self.labels is None else self.labels.pin_memory(),
             None if self.boxes is None else [boxes.pin_memory() for boxes in self.boxes],
             None if self.masks is None else self.masks.pin_memory(),
+            ignored=None if self.ignored is None else self.ignored.pin_memory(),
+            groups=None if self.groups is None else self.groups.pin_memory(),
         )
 
 
@@ -200,8 +216,8 @@ def check_finite_images(images: Tensor) -> None:
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size into a batch.
 
-    Where some samples of a batch have boxes (or a mask) and others do not, the others get none of them: M_i = 0 boxes,
-    or a mask that is nowhere true.
+    Where some samples of a batch have boxes (or a mask, or ignored pixels) and others do not, the others get none of
+    them: M_i = 0 boxes, or a mask that is nowhere true.
 
     Raises:
         DataError: If the samples are not of one size; it is a `ValueError`.
@@ -220,13 +236,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
     images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])
     labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
     labels = labels if labels.dim() == 1 else labels.float()
+    groups = torch.tensor([sample["group"] for sample in samples]) if "group" in samples[0] else None
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None
     if any("boxes" in sample for sample in samples):
         none = tv_tensors.BoundingBoxes(torch.zeros(0, 4), format="XYXY", canvas_size=size)
         boxes = [sample.get("boxes", none) for sample in samples]
-    masks: Tensor | None = None
-    if any("mask" in sample for sample in samples):
-        empty = torch.zeros(size, dtype=torch.bool)
-        masks = tv_tensors.Mask(torch.stack([sample.get("mask", empty).as_subclass(Tensor) for sample in samples]))
-    return Batch(images, labels, boxes, masks)
+    masks, ignored = (_stacked(samples, key, size) for key in ("mask", "ignored"))
+    return Batch(images, labels, boxes, masks, ignored=ignored, groups=groups)
+
+
+def _stacked(samples: Sequence[Sample], key: Literal["mask", "ignored"], size: tuple[int, int]) -> Tensor | None:
+    """The masks of a key, nowhere true where a sample has none; `None` where no sample has one."""
+    if not any(key in sample for sample in samples):
+        return None
+    empty = torch.zeros(size, dtype=torch.bool)
+    found: Tensor = tv_tensors.Mask(torch.stack([sample.get(key, empty).as_subclass(Tensor) for sample in samples]))
+    return found

@@ -27,6 +27,7 @@ from camtrain.messages import CamtrainWarning, DataError, checked_integer, check
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
+from camtrain.objective.group_accuracies import GroupAccuracies
 from camtrain.objective.weighted_means import WeightedMeans
 from camtrain.optimizer_numbers import check_optimizer, check_schedule
 from camtrain.probabilities import class_probabilities, with_both_classes
@@ -50,6 +51,8 @@ class Classifier(pl.LightningModule):
       regularizer is a sum, `<stage>/loss_regularizer/<term>` for each term;
     - `<stage>/accuracy`, and except in `train` also `<stage>/accuracy_per_class/<class>` and, with more than five
       classes, `<stage>/accuracy_top5`;
+    - except in `train`, if images have groups, `<stage>/accuracy_per_group/<group>` and
+      `<stage>/accuracy_worst_group`;
     - where images may show several classes, `<stage>/accuracy` is the fraction of right answers over all images and
       classes, and except in `train`, there are `<stage>/mean_average_precision`, the same by class as
       `<stage>/average_precision_per_class/<class>`, and `<stage>/f1`, the mean F1 score of the classes, instead.
@@ -409,21 +412,23 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the means of the losses."""
-        self._means = self._new_means("val")
+        self._means, self._groups = self._new_means("val"), self._new_groups()
 
     def on_test_epoch_start(self) -> None:
         """Begin the means of the losses."""
-        self._means = self._new_means("test")
+        self._means, self._groups = self._new_means("test"), self._new_groups()
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses and accuracies of the epoch."""
         self._log_means()
         self._log_accuracies(self.val_metrics)
+        self._log_groups("val")
 
     def on_test_epoch_end(self) -> None:
         """Log the losses and accuracies of the test set."""
         self._log_means()
         self._log_accuracies(self.test_metrics)
+        self._log_groups("test")
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of each group of parameters."""
@@ -457,7 +462,19 @@ class Classifier(pl.LightningModule):
             self._check_classes(step)
             self._check_finite(step, batch, stage, batch_idx)
         self._log_losses(step, stage, len(batch))
-        metrics.add(*_answers(step.logits, batch.labels, self._shown_classes(batch.labels)))
+        shown = self._shown_classes(batch.labels)
+        metrics.add(*_answers(step.logits, batch.labels, shown))
+        if batch.groups is not None and shown is None:
+            predictions = with_both_classes(step.logits).argmax(dim=1)
+            self._groups.add(predictions, class_indices(batch.labels), batch.groups)
+
+    def _new_groups(self) -> GroupAccuracies:
+        return GroupAccuracies(getattr(getattr(self.trainer, "datamodule", None), "group_names", None) or ())
+
+    def _log_groups(self, stage: Stage) -> None:
+        values = {f"{stage}/{name}": value for name, value in self._groups.values(self.device).items()}
+        # All processes hold the same values; see `_log_means`.
+        self.log_dict(values, sync_dist=True, batch_size=1)
 
     def _new_means(self, stage: Stage) -> WeightedMeans:
         terms = self.objective.terms

@@ -17,12 +17,16 @@ def _boxes(*rows: list[float]) -> tv_tensors.BoundingBoxes:
     return tv_tensors.BoundingBoxes(torch.tensor(rows).reshape(-1, 4), format="XYXY", canvas_size=(6, 8))
 
 
-def _sample(label: int, boxes: Tensor | None = None, mask: Tensor | None = None) -> Sample:
+def _sample(
+    label: int, boxes: Tensor | None = None, mask: Tensor | None = None, ignored: Tensor | None = None
+) -> Sample:
     sample: Sample = {"image": tv_tensors.Image(torch.full((3, 6, 8), float(label))), "label": label}
     if boxes is not None:
         sample["boxes"] = boxes
     if mask is not None:
         sample["mask"] = tv_tensors.Mask(mask)
+    if ignored is not None:
+        sample["ignored"] = tv_tensors.Mask(ignored)
     return sample
 
 
@@ -30,14 +34,17 @@ def _left_half() -> Tensor:
     return (torch.arange(8) < 4).expand(6, 8)
 
 
-@pytest.fixture
-def batch() -> Batch:
-    samples = [
+def _samples() -> list[Sample]:
+    return [
         _sample(3, boxes=_boxes([0.0, 0.0, 4.0, 6.0], [1.0, 2.0, 3.0, 4.0]), mask=_left_half()),
-        _sample(1),
+        _sample(1, ignored=~_left_half()),
         _sample(2, boxes=_boxes([2.0, 2.0, 8.0, 6.0])),
     ]
-    return collate(samples)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return collate(_samples())
 
 
 # Batch.of ----------------------------------------------------------------------------------------
@@ -103,6 +110,12 @@ def test_masks_of_some(batch):
     assert torch.equal(batch.masks.as_subclass(Tensor), torch.stack([_left_half(), *torch.zeros(2, 6, 8).bool()]))
 
 
+def test_ignored_pixels_of_some(batch):
+    assert isinstance(batch.ignored, tv_tensors.Mask)
+    assert batch.ignored.sum(dim=(1, 2)).tolist() == [0, 24, 0]
+    assert torch.equal(batch.ignored[1], ~_left_half())
+
+
 @pytest.mark.parametrize("annotated", [0, 1])
 def test_boxes_without_masks_and_masks_without_boxes(annotated):
     samples = [_sample(0), _sample(1)]
@@ -118,6 +131,7 @@ def test_none_annotated():
     batch = collate([_sample(0), _sample(1)])
     assert batch.boxes is None
     assert batch.masks is None
+    assert batch.ignored is None
 
 
 def test_annotated_with_nothing():
@@ -134,12 +148,7 @@ def test_images_of_several_sizes():
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later, of any worker
 @pytest.mark.parametrize("workers", [0, 1])
 def test_through_a_loader(workers, batch):
-    samples = [
-        _sample(3, boxes=_boxes([0.0, 0.0, 4.0, 6.0], [1.0, 2.0, 3.0, 4.0]), mask=_left_half()),
-        _sample(1),
-        _sample(2, boxes=_boxes([2.0, 2.0, 8.0, 6.0])),
-    ]
-    (loaded,) = DataLoader(samples, batch_size=3, collate_fn=collate, num_workers=workers)
+    (loaded,) = DataLoader(_samples(), batch_size=3, collate_fn=collate, num_workers=workers)
     assert isinstance(loaded, Batch)
     _assert_same(loaded, batch)
 
@@ -150,7 +159,8 @@ def test_through_a_loader(workers, batch):
 def test_lightning_moves_every_part(batch):
     moved = LightningModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert isinstance(moved, Batch)
-    assert all(part.device.type == "meta" for part in (moved.images, moved.labels, *moved.boxes, moved.masks))
+    parts = (moved.images, moved.labels, *moved.boxes, moved.masks, moved.ignored)
+    assert all(part.device.type == "meta" for part in parts)
     assert [boxes.shape for boxes in moved.boxes] == [(2, 4), (0, 4), (1, 4)]
     assert isinstance(moved.masks, tv_tensors.Mask)
     assert isinstance(moved.boxes[0], tv_tensors.BoundingBoxes)
@@ -164,7 +174,7 @@ def test_lightning_moves_values(batch):
 def test_lightning_moves_images_alone():
     moved = LightningModule().transfer_batch_to_device(Batch(IMAGES), torch.device("meta"), 0)
     assert moved.images.device.type == "meta"
-    assert moved.labels is moved.boxes is moved.masks is None
+    assert moved.labels is moved.boxes is moved.masks is moved.ignored is None
 
 
 def test_pin_memory_pins_every_part(batch, monkeypatch):
@@ -178,7 +188,7 @@ def test_pin_memory_pins_every_part(batch, monkeypatch):
     monkeypatch.setattr(Tensor, "pin_memory", pin)
     result = batch.pin_memory()
     _assert_same(result, batch)
-    parts = [result.images, result.labels, *result.boxes, result.masks]
+    parts = [result.images, result.labels, *result.boxes, result.masks, result.ignored]
     assert len(pinned) == len(parts)
     assert all(any(part is copy for copy in pinned) for part in parts)
 
@@ -195,22 +205,24 @@ def test_evenly_spaced_indices_are_different_ordered_and_spread(total, count):
 
 def test_a_subset_is_a_copy():
     masks = torch.ones(3, 4, 4, dtype=torch.bool)
-    batch = Batch(torch.rand(3, 3, 4, 4), torch.arange(3), [torch.ones(k, 4) for k in range(3)], masks)
+    batch = Batch(torch.rand(3, 3, 4, 4), torch.arange(3), [torch.ones(k, 4) for k in range(3)], masks, masks.clone())
     first = batch.subset([0, 1])
-    batch.images.zero_(), batch.labels.zero_(), batch.boxes[1].zero_(), batch.masks.zero_()
+    batch.images.zero_(), batch.labels.zero_(), batch.boxes[1].zero_(), batch.masks.zero_(), batch.ignored.zero_()
     assert len(first) == 2
     assert first.images.all()
     assert first.labels.tolist() == [0, 1]
     assert [len(boxes) for boxes in first.boxes] == [0, 1]
     assert first.boxes[1].all()
     assert first.masks.all()
+    assert first.ignored.all()
+    assert len(first.ignored) == 2
 
 
 def test_pin_memory_of_images_alone(monkeypatch):
     monkeypatch.setattr(Tensor, "pin_memory", Tensor.clone)
     result = Batch(IMAGES).pin_memory()
     assert torch.equal(result.images, IMAGES)
-    assert result.labels is result.boxes is result.masks is None
+    assert result.labels is result.boxes is result.masks is result.ignored is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="memory is pinned for a GPU")
@@ -225,13 +237,38 @@ def test_loader_pins(batch):
 
 def test_to_a_device(batch):
     moved = batch.to("meta")
-    assert {part.device.type for part in (moved.images, moved.labels, moved.masks, *moved.boxes)} == {"meta"}
+    parts = (moved.images, moved.labels, moved.masks, moved.ignored, *moved.boxes)
+    assert {part.device.type for part in parts} == {"meta"}
     assert Batch(IMAGES).to("cpu").boxes is None
 
 
 def _assert_same(batch: Batch, expected: Batch) -> None:
     assert torch.equal(batch.images, expected.images)
     assert torch.equal(batch.labels, expected.labels)
+    assert torch.equal(batch.ignored, expected.ignored)
     assert len(batch.boxes) == len(expected.boxes)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(batch.boxes, expected.boxes, strict=True))
     assert torch.equal(batch.masks, expected.masks)
+
+
+# groups and several labels -----------------------------------------------------------------------
+
+
+def test_groups_and_several_labels_go_with_their_images(monkeypatch):
+    present = torch.tensor([1.0, 0.0, 1.0])
+    batch = collate([{**_sample(0), "label": present * number, "group": 4 - number} for number in (1, 2, 3)])
+    assert batch.labels.tolist() == [[1, 0, 1], [2, 0, 2], [3, 0, 3]]
+    assert batch.groups.tolist() == [3, 2, 1]
+    assert batch.to("meta").groups.device.type == "meta"
+    some = batch.subset([2, 0])
+    assert (some.labels.tolist(), some.groups.tolist()) == ([[3, 0, 3], [1, 0, 1]], [1, 3])
+    monkeypatch.setattr(Tensor, "pin_memory", lambda part: part + 1)
+    assert batch.pin_memory().groups.tolist() == [4, 3, 2]
+    moved = LightningModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.groups.device.type == "meta"
+    assert collate([_sample(1)]).groups is None
+
+
+def test_a_group_of_some_images_only_is_an_error():
+    with pytest.raises(KeyError, match="group"):
+        collate([{**_sample(0), "group": 1}, _sample(1)])

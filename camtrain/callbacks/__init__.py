@@ -2,6 +2,8 @@
 
 from camtrain.callbacks.best_checkpoint import BestCheckpoint
 from camtrain.callbacks.cam_logger import CAMLogger
+from camtrain.callbacks.cut_mix import CutMix
+from camtrain.callbacks.data_summary import DataSummary
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
 from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.image_table import ImageTable
@@ -16,6 +18,8 @@ from camtrain.callbacks.training_randomness import TrainingRandomness
 __all__ = [
     "BestCheckpoint",
     "CAMLogger",
+    "CutMix",
+    "DataSummary",
     "FaithfulnessScores",
     "HeadRefitter",
     "ImageTable",

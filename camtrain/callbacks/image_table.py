@@ -60,7 +60,7 @@ class ImageTable(Callback):
             raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
         self.num_images = num_images
         self.method = method
-        self.metrics = None if metrics is None else metric_names(metrics)
+        self.metrics = None if metrics is None else metric_names(metrics, "prediction")
         self.target_layer = target_layer
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -77,7 +77,7 @@ class MapScores(Callback):
         max_batch: int,
     ) -> None:
         self.methods = method_names(methods)
-        self.metrics = metric_names(metrics)
+        self.metrics = metric_names(metrics, class_of)
         if num_images is not None:
             checked_integer("num_images", num_images, 0, "an integer of at least 0, or `None` for all")
         self.num_images = num_images

@@ -29,6 +29,7 @@ _ROWS = (
     ("accuracy_top5", "top-5 accuracy", True),
     ("mean_average_precision", "mean average precision", True),
     ("f1", "F1", True),
+    ("accuracy_worst_group", "worst-group accuracy", True),
     ("loss", "loss L", False),
     ("loss_classification", "classification L_C", False),
     ("loss_regularizer", "regularizer L_R", False),

@@ -13,7 +13,7 @@ from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.console import warnings_as_lines
 from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.cli.explain import NETWORK_OPTIONS
-from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate
+from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate, score_maps
 from camtrain.files import path_from_here
 from camtrain.loading import checkpoint_in, config_of, load_data, load_network
 from camtrain.messages import folded
@@ -21,7 +21,10 @@ from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.checkpoint_file import checkpoint_content
 
-PROTOCOL = ("class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages")
+PROTOCOL = (
+    "class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages",
+    "box_threshold",
+)  # fmt: skip
 _EXAMPLES = f"""
 {fill(f"methods: {', '.join(METHODS)}", 120)}
 {fill(f"metrics: {', '.join(METRICS)}", 120)}
@@ -31,6 +34,7 @@ examples:
   camtrain evaluate --checkpoint CKPT --methods all --metrics all --num_images 200 --out evaluated
   camtrain evaluate --checkpoint PLAIN --compare REGULARIZED --methods grad_cam,layer_cam
   camtrain evaluate --network resnet50 --weights DEFAULT --config configs/pets_resnet18_interpretable_gradient.yaml
+  camtrain evaluate --score_maps maps_of_other_code --config CONFIG --metrics max_box_accuracy_v2 --split val
 
 The images are those of the data module that --config names, or the checkpoint's own run; they are normalized as the
 network's run or its weights say.
@@ -41,6 +45,8 @@ again with the same settings it goes on where it was stopped. With --compare the
 --out/compared, differences.csv has the differences, curves_compared.png the curves of both, and
 differences_beyond_shuffled.csv the differences beyond control: minus the same scores of another image's map, since a
 network that is robust to hidden pixels scores well with any map. The uniform map is a reference: a map without content.
+With --write_maps the maps themselves are in maps/<method>/<path of the image>.npy. --score_maps reads such files,
+whatever code has made them, scores them by the annotation of the images, and writes score_maps.csv; it runs no network.
 
 exit status: 0; 1 if no method could be used; 2 if an argument is wrong.
 """
@@ -61,6 +67,9 @@ def evaluate_command(words: Sequence[str]) -> int:
     parser = evaluate_parser()
     settings = parser.parsed(words)
     with warnings_as_lines("evaluate", parser.in_words), wrong_arguments(parser, _renamed):
+        if settings.score_maps:
+            _print_scores_of_maps(parser, settings)
+            return 0
         found = _found(parser, settings)
     if isinstance(found, Comparison):
         _print(found.first, settings)
@@ -79,13 +88,18 @@ def evaluate_parser() -> CommandParser:
     """The parser of the command."""
     description = "Score what a network looks at: every method on every metric, over the images of a data module."
     parser = CommandParser("evaluate", description, _EXAMPLES)
-    names = ("methods", "metrics", "controls", "split", "num_images", ("folder", "--out"), "fresh")
+    names = ("methods", "metrics", "controls", "split", "num_images", ("folder", "--out"), "write_maps", "fresh")
     parser.add_parameters("scores", evaluate, names, folder={"default": "evaluated"})
     second = {
         "metavar": "CKPT",
         "help": "A second checkpoint, scored on the same images; by how much its scores are higher is printed.",
     }
     parser.add_parameters("scores", compare, [("other", "--compare")], other={"type": str, "default": None, **second})
+    read = {
+        "metavar": "FOLDER",
+        "help": "Score the maps in the .npy files of this folder, instead of those of a network.",
+    }
+    parser.add_parameters("scores", score_maps, [("maps", "--score_maps")], maps={"type": str, "default": None, **read})
     parser.add_parameters("network", load_network, NETWORK_OPTIONS)
     parser.add_parameters("network", evaluate, ["target_layer"])
     parser.add_parameters("settings", EvaluationSettings, PROTOCOL)
@@ -111,6 +125,24 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(f"`other`: {error}") from error
     return compare(network, other, data, other_data=other_data, **how)
+
+
+def _print_scores_of_maps(parser: CommandParser, settings: Namespace) -> None:
+    """Score maps that are read from files, and print and write their table."""
+    for name in ("compare", "write_maps", "network"):
+        if getattr(settings, name):
+            argument = {"compare": "other", "network": "name"}.get(name, name)
+            raise ValueError(f"`{argument}`: expected none beside `maps`, which runs no network")
+    if not settings.config and not settings.checkpoint:
+        raise ValueError("`config`: expected a configuration with a data module, which says what the images are")
+    config = _config_of_images(settings)
+    protocol = EvaluationSettings(**parser.arguments(settings, EvaluationSettings, seed=settings.seed))
+    names = ("metrics", "split", "num_images", "batch_size", "num_resamples")
+    how = {name: getattr(settings, name) for name in names}
+    table = score_maps(settings.score_maps, load_data(config), settings=protocol, **how)
+    written = table.write_csv(Path(settings.out) / "score_maps.csv")
+    print(f"\n{table.title}: {settings.split} images of {path_from_here(config.absolute())}\n\n{table.table()}\n")
+    print(path_from_here(written.absolute()))
 
 
 def _renamed(message: str) -> str:

@@ -31,7 +31,8 @@ examples:
 In --out: <image>.<method>.png for each image and method, contact_sheet.png with all of them, and for every further
 question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png and a sheet for each method;
 explanations.csv with the path, the label, the prediction and the files of each image. Where an image is one of the
-data of the network's run (or of --config), its boxes and mask are drawn, and its label is named.
+data of the network's run (or of --config), its boxes and mask are drawn, and its label is named. With --arrays, the
+maps themselves are beside their pictures, as .npy.
 
 An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
 
@@ -58,7 +59,7 @@ def explain_command(words: Sequence[str]) -> int:
         constants = {"seed": settings.seed, "on_error": "skip", "left_out": settings.out, "data": _data(settings)}
         asked = parser.arguments(settings, explain, **constants)
         explanations = explain(network, **asked)
-        saved = explanations.save(settings.out)
+        saved = explanations.save(**parser.arguments(settings, Explanations.save))
     if saved:
         print(saved)
     _say_what_is_missing(parser, explanations)
@@ -75,7 +76,7 @@ def explain_parser() -> CommandParser:
     images = {"nargs": "+", "type": str, "metavar": "PATH", "help": "Files, and folders with all image files in them."}
     parser.add_parameters("images and methods", explain, ["images", "methods"], images=images)
     parser.add_parameters(
-        "images and methods", Explanations.save, [("folder", "--out")], folder={"default": "explained"}
+        "images and methods", Explanations.save, [("folder", "--out"), "arrays"], folder={"default": "explained"}
     )
     parser.add_parameters("network", load_network, NETWORK_OPTIONS)
     parser.add_parameters("network", explain, ["target_layer"])

@@ -47,8 +47,8 @@ def annotated_indices(labels: Sequence[int], fraction: float, seed: int) -> list
 class AnnotatedSamples(Dataset[Sample]):
     """Samples of which only some keep their boxes and masks; those of the others are hidden.
 
-    A hidden annotation is (0, 4) boxes and a mask that is nowhere true, which means "unknown" in camtrain. A sample
-    without boxes, or without a mask, gets none. Images are unchanged.
+    A hidden annotation is (0, 4) boxes and a mask that is nowhere true, which means "unknown" in camtrain. Ignored
+    pixels are hidden with it. A sample without boxes, or without a mask, gets none. Images are unchanged.
 
     Args:
         samples: The samples, with boxes, masks or both.
@@ -78,4 +78,6 @@ class AnnotatedSamples(Dataset[Sample]):
             hidden["boxes"] = tv_tensors.wrap(none, like=sample["boxes"])
         if "mask" in sample:
             hidden["mask"] = tv_tensors.Mask(torch.zeros_like(sample["mask"].as_subclass(Tensor)))
+        if "ignored" in sample:
+            hidden["ignored"] = tv_tensors.Mask(torch.zeros_like(sample["ignored"].as_subclass(Tensor)))
         return hidden

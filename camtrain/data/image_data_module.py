@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from camtrain.batch import Batch, collate
 from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.balanced_sampler import balanced_sampler
+from camtrain.data.data_summary import SplitCounts, split_counts, summary_table
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels, strata
 from camtrain.data.transformed_samples import Samples, TransformedSamples
@@ -38,7 +39,7 @@ class ImageDataModule(LightningDataModule, ABC):
     A subclass defines `class_names`, which must be known once it is constructed, and `samples(split)`, the raw images
     of a split with their labels and, if known, boxes and masks. It may set default transforms and a default
     normalization. `has_boxes` and `has_masks` say what its samples have; `batches_have_masks(split)` also includes the
-    masks that a transform adds.
+    masks that a transform adds. If samples have a `group`, `group_names` names the groups.
 
     `predict` uses the test images. Training batches are shuffled by PyTorch's global generator. The last batch is
     dropped unless it is full, since BatchNorm cannot train on a single image.
@@ -145,6 +146,11 @@ class ImageDataModule(LightningDataModule, ABC):
         """Whether the samples have masks before any transform."""
         return False
 
+    @property
+    def group_names(self) -> list[str] | None:
+        """The names of the groups of images whose accuracy is logged for itself, by their index; `None` if none."""
+        return None
+
     def batches_have_masks(self, split: Split) -> bool:
         """Whether the batches of a split have masks, from the samples or from a transform with `adds_mask = True`."""
         return self.has_masks or _adds_mask([*self.transform_of(split), *self._extra_transform_of(split)])
@@ -172,12 +178,26 @@ class ImageDataModule(LightningDataModule, ABC):
             >>> DecoyDigits().class_frequencies().sum()
             tensor(1.0000, dtype=torch.float64)
         """
-        labels = sample_labels(self.data_set("train"))
+        labels = sample_labels(self.data_set("train"), of_all_classes=True)
         shown = [index for label in labels for index in (label if isinstance(label, tuple) else (label,))]
         counts = torch.bincount(torch.tensor(shown, dtype=torch.long), minlength=self.num_classes).double()
         if self.balanced_classes:
             return (counts > 0) / (counts > 0).sum()
         return counts / len(labels)
+
+    def summary(self, splits: Sequence[Split] = ("train", "val", "test")) -> str:
+        """A table of how many images, classes, boxes and masks splits have, as far as known without reading an image.
+
+        Boxes and masks are counted before transforms, which may crop them away or add masks.
+
+        Args:
+            splits: The splits to count.
+
+        Raises:
+            ValueError: If a split is empty, or its annotation cannot be understood.
+        """
+        counts: dict[str, SplitCounts] = {split: split_counts(self.data_set(split)) for split in splits}
+        return summary_table(counts, self.class_names, self.group_names)
 
     def setup(self, stage: str | None = None) -> None:
         """Make the data sets of a stage before their first use.
@@ -281,7 +301,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self.data_set(split),  # type: ignore[arg-type]  # typed by its items, not by what `collate` makes of them
             batch_size=self.batch_size,
             shuffle=training and not balanced,
-            sampler=balanced_sampler(sample_labels(self.data_set(split))) if balanced else None,
+            sampler=balanced_sampler(sample_labels(self.data_set(split), of_all_classes=True)) if balanced else None,
             drop_last=training,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -9,13 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from camtrain.data.object_pixels import check_one_picture, object_pixels
 from camtrain.data.pixel_limit import check_pixels, pillows_limit, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
+from camtrain.data.upright import (
+    AnnotationPixels,
+    lies_on_its_side,
+    opaque_rgb,
+    orientation_of,
+    turn_to_do,
+    turned,
+    upright_pixels,
+)
 from camtrain.messages import DataError, MissingImageError
 
 # Files that hold an image file of a size of its own.
@@ -23,7 +33,10 @@ _HOLD_FILES = ("ICO", "ICNS", "BLP")
 
 
 def rgb_image(path: Path) -> tv_tensors.Image:
-    """An image file as RGB, (3, H, W) uint8, as it is stored: EXIF orientation is not applied.
+    """An image file as RGB, (3, H, W) uint8, as a viewer shows it.
+
+    It is turned as its EXIF orientation says, and transparent pixels lie on white. Of a file with several pictures, the
+    first is read.
 
     Raises:
         MissingImageError: If there is no such file; it is a `FileNotFoundError` too.
@@ -38,26 +51,32 @@ def rgb_picture(path: Path) -> Image.Image:
     with _opened(path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"mode {image.mode!r} has more than 8 bits per channel; convert it to 8 bits first")
+        orientation = turn_to_do(image)
         _load(image)
-        if "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns if a transparent palette goes straight to RGB
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return turned(opaque_rgb(image), orientation)
 
 
-def exif_orientation(path: Path) -> int | None:
-    """How an image file says that it is to be turned; raises the same errors as `rgb_image`."""
+def image_orientation(path: Path) -> int:
+    """The EXIF orientation of an image file, 1 to 8; raises the same errors as `rgb_image`."""
     with _opened(path) as image:
-        return image.getexif().get(ExifTags.Base.Orientation)
+        return orientation_of(image)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file in pixels, read from its header; raises the same errors as `rgb_image`."""
+def image_size(path: Path, pixels: AnnotationPixels = "shown") -> tuple[int, int]:
+    """Height and width of an image file in pixels, read from its header; raises the same errors as `rgb_image`.
+
+    Args:
+        path: The image file.
+        pixels: `shown`: of the picture as a viewer shows it. `stored`: before it is turned as its EXIF says.
+    """
     with _opened(path) as image:
-        return image.height, image.width
+        # Of a TIFF file, Pillow gives the size that is shown.
+        wanted = turn_to_do(image) if pixels == "shown" else orientation_of(image) if image.format == "TIFF" else 1
+        return (image.width, image.height) if lies_on_its_side(wanted) else (image.height, image.width)
 
 
 def label_map(path: Path) -> Tensor:
-    """The numbers in a gray or palette file, (H, W) int64; raises the same errors as `rgb_image`."""
+    """The numbers in a gray or palette file, as they are stored, (H, W) int64; raises the errors of `rgb_image`."""
     with _opened(path) as image:
         array = _array(image)
         if array.ndim != 2:
@@ -65,15 +84,29 @@ def label_map(path: Path) -> Tensor:
         return torch.from_numpy(array.astype(np.int64))
 
 
-def object_mask(path: Path) -> Tensor:
-    """A mask file as (H, W) bool, true where any channel except alpha is not zero.
+def gray_numbers(path: Path) -> Tensor:
+    """How bright the pixels of a file are, as they are stored, (H, W) uint8; raises the errors of `rgb_image`.
 
-    In a palette image, the index counts and not the color. Raises the same errors as `rgb_image`.
+    A transparent pixel is an error.
     """
     with _opened(path) as image:
-        not_zero = np.atleast_3d(_array(image)) != 0
-        channels = not_zero.shape[2] - (image.getbands()[-1] == "A")
-        return torch.from_numpy(not_zero[:, :, :channels].any(axis=2))
+        _load(image)
+        if image.has_transparency_data and np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255:
+            raise ValueError("some of its pixels are transparent; save it without transparency")
+        return torch.from_numpy(np.array(image.convert("L")))
+
+
+def object_mask(path: Path) -> Tensor:
+    """A mask file as a viewer shows it, (H, W) bool, true where it is not black.
+
+    It is turned as its own EXIF orientation says. Raises the same errors as `rgb_image`; a `DataError` too if the file
+    holds several pictures, or if what a viewer shows and the numbers in it disagree (see `object_pixels`).
+    """
+    with _opened(path) as image:
+        check_one_picture(image)
+        orientation = turn_to_do(image)
+        _load(image)
+        return upright_pixels(torch.from_numpy(object_pixels(image)), orientation)
 
 
 @cache

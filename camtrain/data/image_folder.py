@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pytorch_lightning.utilities import rank_zero_warn
 from torchvision.transforms import v2
 
-from camtrain.data.boxes_csv import boxes_from_csv
+from camtrain.data.box_format import Box, FormatName
 from camtrain.data.class_subset import class_subset
+from camtrain.data.folder_boxes import FolderBoxes, absolute_path
 from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.image_file import image_paths, no_images
-from camtrain.data.image_file_samples import Box, ImageFile, ImageFileSamples
+from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
+from camtrain.data.matched_files import matched_files
 from camtrain.data.stratified_split import stratified_split
+from camtrain.data.unread_files import (
+    folders_beside,
+    images_directly_in,
+    linked_folders,
+    other_files,
+    warn_of_unread,
+)
+from camtrain.data.upright import AnnotationPixels
 from camtrain.files import local_path
 from camtrain.messages import DataError, checked_fraction, nearest_names, positive_integer
 
@@ -35,13 +44,43 @@ class ImageFolderData(ImageDataModule):
     In a tree `root/<class>/**`, without folders `train`, `val` and `test`, images for validation and for the test are
     held out.
 
+    An image is what a viewer shows: it is turned as its EXIF orientation says, and transparent pixels lie on white.
+    Of a file with several pictures, the first is read. Boxes and masks are those of the picture that is shown;
+    `annotation_pixels: stored` takes them as drawn on the pixels as they are stored, and turns them too.
+
     Boxes are read from a CSV file whose first line is `path,x0,y0,x1,y1`. Each further line is one box: `path` is
-    relative to `root` with forward slashes (`train/cat/1.png`), and the numbers are half-open xyxy pixels of the stored
-    image. An image may have several boxes, none of them twice.
+    relative to `root` with forward slashes (`train/cat/1.png`), and the numbers are half-open pixels: x1 and y1 are
+    just outside of the box. With `boxes_format: xywh` the first line is `path,x,y,width,height`, and with `cxcywh` it
+    is `path,cx,cy,width,height`.
+
+    Or they are read from a file in COCO's format, `boxes_json`, whose `file_name` is such a path. Its boxes are `xywh`
+    in pixels unless `boxes_format` says otherwise; its outlines are not read. Regions of several objects (`iscrowd`)
+    are left out, and so are objects whose category has the name of another class than their image's.
+
+    Or they are read from YOLO's text files in a parallel tree, `boxes_yolo` (`labels/train/cat/1.txt`), with a line
+    `class cx cy width height` for each box, in fractions of the image. The number of the class is not used.
+
+    `normalized: true` says that the numbers of a CSV or JSON file are fractions of the image. A format is never
+    guessed: boxes that are not what is said, or not inside of their image, are errors. An image may have several boxes,
+    none of them twice. Boxes thinner than a pixel are left out with a warning.
 
     Masks are images of the same size in a parallel tree (`masks_root/train/cat/1.png`, in any image format) that are
-    not zero on the object; in a palette image, the index counts. An image may have no box and no mask. An image with a
-    mask and no box gets the tight box around the mask.
+    not black on the object. A mask that can be read in two ways is an error: one with transparent colors, a palette
+    that shows other than its numbers say, several pictures in a file, or a JPEG that is not black and white alone. An
+    image may have no box and no mask. An image with a mask and no box gets the tight box around the mask.
+
+    Names that differ only in their Unicode normalization are the same. Warnings name what is not read: masks that
+    belong to no image, folders and images beside those of the splits and classes, linked folders below a class, and
+    files of a type that Pillow does not read.
+
+    Photographs in `photos/<class>`, with masks of the same names in `masks/<class>`, with boxes exported for COCO or
+    for YOLO, or with a table of your own:
+
+        --data ImageFolderData --data.root photos --data.masks_root masks
+        --data ImageFolderData --data.root photos --data.boxes_json boxes.json
+        --data ImageFolderData --data.root photos --data.boxes_yolo labels
+        --data ImageFolderData --data.root photos --data.boxes_csv boxes.csv
+        --data.boxes_format cxcywh --data.normalized true
 
     Args:
         root: The folder that holds the `train` folder and optionally `val` and `test`, or the folders of the classes.
@@ -51,13 +90,22 @@ class ImageFolderData(ImageDataModule):
             validation images, then a random crop after padding by an eighth of `image_size`, and a random flip.
             `resized_crop_flip`, for larger images: a random crop of at least half of the area, scaled to `image_size`,
             and a random flip.
-        boxes_csv: The CSV file of object boxes, whose first line is `path,x0,y0,x1,y1`; null means no boxes.
+        boxes_csv: The CSV file of object boxes, whose first line is `path,x0,y0,x1,y1`; null means none.
         masks_root: The folder of object masks; null means no masks.
         val_fraction: The fraction of the images that is held out for validation if there is no `val` folder, the same
             in every class; null is 0.1. `seed` chooses the images.
         test_fraction: The fraction of the images that is held out for the test if there is no `test` folder, the same
             in every class. Null is 0.2 where there is no `train` folder either, and otherwise none.
         classes: The classes to use, numbered in this order; null uses all.
+        boxes_json: The file of object boxes in COCO's format; null means none.
+        boxes_yolo: The folder of YOLO's text files; null means none.
+        boxes_format: What the four numbers of a box are: `xyxy` (two corners), `xywh` (the top left corner and a size)
+            or `cxcywh` (the center and a size). Null is that of the kind of file: `xyxy` for CSV, `xywh` for JSON, and
+            `cxcywh` for YOLO, which has no other.
+        normalized: Whether the numbers of a box are fractions of the image and not pixels. Null is false for CSV and
+            JSON, and true for YOLO, which has no other.
+        annotation_pixels: What boxes and masks were drawn on: the image as a viewer shows it (`shown`), or its pixels
+            as the file stores them (`stored`). It makes a difference for images with an EXIF orientation.
         **kwargs: The arguments of `ImageDataModule`.
 
     Raises:
@@ -75,6 +123,11 @@ class ImageFolderData(ImageDataModule):
         val_fraction: float | None = None,
         test_fraction: float | None = None,
         classes: list[str] | None = None,
+        boxes_json: str | None = None,
+        boxes_yolo: str | None = None,
+        boxes_format: FormatName | None = None,
+        normalized: bool | None = None,
+        annotation_pixels: AnnotationPixels = "shown",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -88,8 +141,12 @@ class ImageFolderData(ImageDataModule):
         self._check_root()
         self.image_size = positive_integer("image_size", image_size)
         self.augmentation = augmentation
-        self.boxes_csv = None if boxes_csv is None else _absolute("boxes_csv", boxes_csv, Path.is_file)
-        self.masks_root = None if masks_root is None else _absolute("masks_root", masks_root, Path.is_dir)
+        if annotation_pixels not in get_args(AnnotationPixels):
+            raise ValueError(f"`annotation_pixels`: expected shown or stored, got {annotation_pixels!r}")
+        self.annotation_pixels: AnnotationPixels = annotation_pixels
+        files = {"boxes_csv": boxes_csv, "boxes_json": boxes_json, "boxes_yolo": boxes_yolo}
+        self._folder_boxes = FolderBoxes.of(files, boxes_format, normalized)
+        self.masks_root = None if masks_root is None else absolute_path("masks_root", masks_root, Path.is_dir)
         self.val_fraction = 0.1 if val_fraction is None else val_fraction
         self.test_fraction = self._default_test_fraction if test_fraction is None else test_fraction
         if self.val_fraction + self.test_fraction >= 1:
@@ -97,8 +154,8 @@ class ImageFolderData(ImageDataModule):
                 "`test_fraction`: expected a fraction that leaves training images beside val_fraction = "
                 f"{self.val_fraction}, got {self.test_fraction}"
             )
-        masks = "" if self.masks_root is None or self.masks_root.parent != self.root else self.masks_root.name
-        self._all_class_names = [name for name in _folders(self._class_folders) if name != masks]
+        of_annotation = {path.name for path in self._annotation_in(self._class_folders)}
+        self._all_class_names = [name for name in _folders(self._class_folders) if name not in of_annotation]
         if not self._all_class_names:
             raise ValueError(f"`root`: expected one folder per class in {self._class_folders}, found none")
         self._class_names = class_subset(self._all_class_names, classes)
@@ -137,7 +194,7 @@ class ImageFolderData(ImageDataModule):
     @property
     def has_boxes(self) -> bool:
         """Whether there are boxes, or masks from which boxes are derived."""
-        return self.boxes_csv is not None or self.has_masks
+        return self._folder_boxes is not None or self.has_masks
 
     @property
     def has_masks(self) -> bool:
@@ -171,12 +228,14 @@ class ImageFolderData(ImageDataModule):
                 path,
                 label=self.class_names.index(class_name),
                 boxes=self._boxes.get(self._relative(path), ()),
-                mask=self._masks.get(_stem(path, self.root)),
+                mask=self._masks.get(self._relative(path)),
             )
             for class_name, path in self._images(split)
             if class_name in self.class_names
         ]
-        return ImageFileSamples(files, has_boxes=self.has_boxes, has_masks=self.has_masks)
+        return ImageFileSamples(
+            files, has_boxes=self.has_boxes, has_masks=self.has_masks, annotation_pixels=self.annotation_pixels
+        )
 
     def _images(self, split: Split) -> list[tuple[str, Path]]:
         """Class name and path of each image of a split, for all classes."""
@@ -208,7 +267,33 @@ class ImageFolderData(ImageDataModule):
     @cached_property
     def _tree(self) -> dict[Split, list[tuple[str, Path]]]:
         folders = {split: self.root / split for split in SPLITS} | {"train": self._class_folders}
-        return {split: self._images_in_folder(folders[split]) for split in SPLITS if folders[split].is_dir()}
+        there = {split: folder for split, folder in folders.items() if folder.is_dir()}
+        found = {split: self._images_in_folder(folder) for split, folder in there.items()}
+        self._warn_of_unread(list(there.values()))
+        return found
+
+    def _warn_of_unread(self, folders: list[Path]) -> None:
+        """Warn of what looks as if it belonged to the data, and does not."""
+        if self._class_folders != self.root:
+            beside = folders_beside(self.root, [*folders, *self._annotation_in(self.root)])
+            meant = "rename them to train, val or test if they are splits"
+            warn_of_unread("root", "folders beside the splits", beside, meant)
+        bare = [path for folder in dict.fromkeys([self.root, *folders]) for path in images_directly_in(folder)]
+        warn_of_unread("root", "images in no folder of a class", bare, "move them into the folder of their class")
+        classes = [folder / name for folder in folders for name in self._all_class_names if (folder / name).is_dir()]
+        linked = [path for folder in classes for path in linked_folders(folder)]
+        in_links = "link the files, or the folder of the class itself"
+        warn_of_unread("root", "linked folders below the folder of a class", linked, in_links)
+        others = [path for folder in classes for path in other_files(folder)]
+        warn_of_unread("root", "files of a type that Pillow does not read", others, "convert them to PNG or JPEG")
+        if self.masks_root is not None:
+            warn_of_unread("masks_root", "linked folders", linked_folders(self.masks_root), "link the files")
+
+    def _annotation_in(self, folder: Path) -> list[Path]:
+        """The folders directly in a folder that are, or hold, the masks or the boxes."""
+        given = [self.masks_root, None if self._folder_boxes is None else self._folder_boxes.path]
+        inside = [path.relative_to(folder) for path in given if path is not None and folder in path.parents]
+        return [folder / path.parts[0] for path in inside if (folder / path.parts[0]).is_dir()]
 
     def _images_in_folder(self, of_split: Path) -> list[tuple[str, Path]]:
         images = []
@@ -235,27 +320,20 @@ class ImageFolderData(ImageDataModule):
 
     @cached_property
     def _boxes(self) -> dict[str, tuple[Box, ...]]:
-        if self.boxes_csv is None:
+        if self._folder_boxes is None:
             return {}
-        images = [self._relative(path) for split in self._tree.values() for _, path in split]
-        return boxes_from_csv(self.boxes_csv, self.root, images)
+        return self._folder_boxes.boxes(self.root, self._class_of, self.annotation_pixels)
 
     @cached_property
     def _masks(self) -> dict[str, Path]:
         if self.masks_root is None:
             return {}
-        masks: dict[str, Path] = {}
-        for path in image_paths(self.masks_root):
-            other = masks.setdefault(_stem(path, self.masks_root), path)
-            if other != path:
-                raise ValueError(f"`masks_root`: two masks for one image: {other} and {path}")
-        images = {_stem(path, self.root) for split in self._tree.values() for _, path in split}
-        if images.isdisjoint(masks):
-            raise ValueError(
-                f"`masks_root`: no mask in {self.masks_root} belongs to an image in {self.root}; expected the same "
-                f"relative paths, such as {min(images)}.png"
-            )
-        return masks
+        return matched_files("masks_root", "mask", self.masks_root, image_paths(self.masks_root), self._class_of)
+
+    @property
+    def _class_of(self) -> dict[str, str]:
+        """The name of the class of each image in the folders, by its path relative to `root`."""
+        return {self._relative(path): name for split in self._tree.values() for name, path in split}
 
     def _has(self, split: Split) -> bool:
         return (self.root / split).is_dir()
@@ -266,16 +344,3 @@ class ImageFolderData(ImageDataModule):
 
 def _folders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _stem(path: Path, root: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
-
-
-def _absolute(argument: str, path: str, is_there: Callable[[Path], bool]) -> Path:
-    absolute = Path(path).absolute()
-    if absolute.exists() and not is_there(absolute):
-        raise ValueError(f"`{argument}`: expected a {'file' if absolute.is_dir() else 'folder'}, got {absolute}")
-    if not is_there(absolute):
-        raise FileNotFoundError(f"`{argument}`: expected {absolute}, which does not exist")
-    return absolute

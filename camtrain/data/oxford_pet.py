@@ -139,7 +139,9 @@ class OxfordPet(ImageDataModule):
             if breed in self.class_names
         ]
         mask_reader = partial(pet_mask, border_is_object=self.border_is_object)
-        return ImageFileSamples(files, has_boxes=True, has_masks=True, mask_reader=mask_reader)
+        return ImageFileSamples(
+            files, has_boxes=True, has_masks=True, mask_reader=mask_reader, annotation_pixels="stored"
+        )
 
     @property
     def _folder(self) -> Path:

@@ -16,12 +16,14 @@ SampleLabel = int | tuple[int, ...]
 """A class index; the indices of all classes that an image shows, where it may show several."""
 
 
-def sample_labels(samples: Samples) -> list[SampleLabel]:
+def sample_labels(samples: Samples, *, of_all_classes: bool = False) -> list[SampleLabel]:
     """The class index of each sample, or the indices of the classes that it shows, if it may show several.
 
     Args:
         samples: The samples. Their attribute `labels` is used if they have one (for a `Subset`, that of its data set);
             otherwise the samples are read one by one. Wrappers of the package are looked through.
+        of_all_classes: Whether the attribute `shown_classes` is used before `labels`, which may be those of one object
+            of several.
 
     Example:
         >>> import torch
@@ -36,17 +38,20 @@ def sample_labels(samples: Samples) -> list[SampleLabel]:
     if isinstance(samples, Subset):
         whole: Any = samples.dataset
         if isinstance(whole, Subset) or hasattr(whole, "labels"):
-            labels = sample_labels(whole)
+            labels = sample_labels(whole, of_all_classes=of_all_classes)
             return [labels[index] for index in samples.indices]
     if isinstance(samples, (TransformedSamples, AnnotatedSamples, DilatedBoxes)):
-        return sample_labels(samples.samples)
-    known = getattr(samples, "labels", None)
+        return sample_labels(samples.samples, of_all_classes=of_all_classes)
+    known = getattr(samples, "shown_classes", None) if of_all_classes else None
+    known = getattr(samples, "labels", None) if known is None else known
     if known is not None:
         return [_label(label) for label in known]
     return [_label(samples[index]["label"]) for index in range(len(samples))]
 
 
 def _label(label: Any) -> SampleLabel:
+    if isinstance(label, tuple):
+        return label
     if isinstance(label, Tensor) and label.dim() == 1:
         return tuple((label >= 0.5).nonzero().flatten().tolist())
     return int(label)

@@ -21,6 +21,8 @@ from camtrain.evaluation.image_source import NoImagesError
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.evaluation.score import Score, ScoreTable
+from camtrain.evaluation.score_map_files import read_score_map, write_score_map
+from camtrain.evaluation.score_maps import score_maps
 
 __all__ = [
     "METRICS",
@@ -59,7 +61,10 @@ __all__ = [
     "name_in",
     "outline_in",
     "read_gallery",
+    "read_score_map",
     "resampling_weights",
     "score_interval",
+    "score_maps",
     "what_is_missing",
+    "write_score_map",
 ]

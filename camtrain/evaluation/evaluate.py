@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.metric_specs import METRICS, named_metrics
+from camtrain.evaluation.score_map_files import MAPS, ScoreMapWriter
 from camtrain.files import CannotWriteError, local_folder
 from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.methods import SHUFFLED, control_names, methods_named
@@ -47,6 +48,7 @@ def evaluate(
     num_gallery_images: int = 0,
     controls: str | Sequence[str] | None = None,
     folder: str | Path | None = None,
+    write_maps: bool = False,
     fresh: bool = False,
     progress: bool = True,
 ) -> Evaluation:
@@ -82,6 +84,8 @@ def evaluate(
             The default is shuffled and uniform where two networks are compared, and `none` otherwise.
         folder: The folder for all files. It also keeps finished parts, so that the same call goes on where an earlier
             one was stopped. `None` keeps everything in memory.
+        write_maps: Also write the maps of each method to the folder, so that other code can score them: (H, W) float32
+            in [0, 1] at the size of the images, `maps/<method>/<path of the image>.npy`.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show a progress bar.
 
@@ -120,8 +124,8 @@ def evaluate(
         num_gallery_images,
         controls,
     )
-    named = named_metrics(metrics)
-    prepared = PreparedEvaluation.of(network, data, plan, folder, fresh=fresh, progress=progress, named=named)
+    how: Any = {"fresh": fresh, "progress": progress, "named": named_metrics(metrics), "write_maps": write_maps}
+    prepared = PreparedEvaluation.of(network, data, plan, folder, **how)
     prepared.claim()
     return prepared.run()
 
@@ -135,6 +139,7 @@ def compare(
     *,
     other_data: Any = None,
     folder: str | Path | None = None,
+    write_maps: bool = False,
     fresh: bool = False,
     progress: bool = True,
     **plan: Any,
@@ -159,6 +164,7 @@ def compare(
         folder: The folder for all files; the second network's are in `<folder>/compared`. `differences.csv` has the
             differences, `differences_beyond_<control>.csv` those beyond a control, `curves_compared.png` the curves of
             both. `None` keeps everything in memory.
+        write_maps: Also write the maps of each network to its folder, as `evaluate` does.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show progress bars.
         plan: Further arguments of `evaluate`.
@@ -177,13 +183,11 @@ def compare(
     if plan.get("controls") is None:
         plan["controls"] = (SHUFFLED, "uniform")
     asked = EvaluationPlan(methods, metrics, **plan)
-    named = named_metrics(metrics)
-    first = PreparedEvaluation.of(network, data, asked, folder, fresh=fresh, progress=progress, named=named)
+    how: Any = {"fresh": fresh, "progress": progress, "named": named_metrics(metrics), "write_maps": write_maps}
+    first = PreparedEvaluation.of(network, data, asked, folder, **how)
     second_data = first.images if other_data is None else other_data
     try:
-        second = PreparedEvaluation.of(
-            other, second_data, asked, second_folder, fresh=fresh, progress=progress, title="compare", named=named
-        )
+        second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
     except (ValueError, TypeError) as error:
         raise type(error)(f"`other`: {error}") from error
     for prepared in (first, second):
@@ -215,6 +219,7 @@ class PreparedEvaluation:
         progress: True shows a progress bar.
         title: The title of the progress bar.
         named: The metrics that were asked for by their own names.
+        write_maps: Whether the maps are written to the folder.
     """
 
     network: LoadedNetwork
@@ -226,6 +231,7 @@ class PreparedEvaluation:
     progress: bool
     title: str
     named: Sequence[str] = ()
+    write_maps: bool = False
 
     @classmethod
     def of(
@@ -239,8 +245,11 @@ class PreparedEvaluation:
         progress: bool = True,
         title: str = "evaluate",
         named: Sequence[str] = (),
+        write_maps: bool = False,
     ) -> PreparedEvaluation:
         """Check the arguments of `evaluate`; nothing is written."""
+        if write_maps and folder is None:
+            raise ValueError("`write_maps`: expected a `folder` to write the maps to, got none")
         where = None if folder is None else local_folder(folder, "folder")
         loaded = LoadedNetwork.of(network)
         several = loaded.several_labels
@@ -269,14 +278,15 @@ class PreparedEvaluation:
             "metrics": list(plan.metrics),
             "target_layer": plan.target_layer,
             "channels": plan.num_channels,
-            "protocol": asdict(protocol),
+            "protocol": protocol.as_json(),
             "split": plan.split,
             **images.identity(),
             "panels": plan.num_panel_maps > 0 or plan.num_gallery_images > 0,
+            **({"write_maps": True} if write_maps else {}),
             "camtrain": version("camtrain"),
         }
         kept = None if where is None else EvaluationFolder(where, identity, fresh=fresh)
-        return cls(loaded, images, evaluator, plan, identity, kept, progress, title, named)
+        return cls(loaded, images, evaluator, plan, identity, kept, progress, title, named, write_maps)
 
     def claim(self) -> None:
         """Make the folder this evaluation's own."""
@@ -298,6 +308,9 @@ class PreparedEvaluation:
     def _run(self) -> Evaluation:
         keeps_maps = self.folder is None or bool(self.identity["panels"])
         rows = None if self.folder is None else self.folder.rows
+        writer = None
+        if self.folder is not None and self.write_maps:
+            writer = ScoreMapWriter(self.folder.path / MAPS, list(self.evaluator.methods))
         found = evaluated_images(
             self.evaluator,
             self.images,
@@ -306,6 +319,7 @@ class PreparedEvaluation:
             keeps_maps=keeps_maps,
             progress=self.progress,
             title=self.title,
+            score_maps=writer,
         )
         evaluation = Evaluation.of(
             self.network.title,

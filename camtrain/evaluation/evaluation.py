@@ -25,6 +25,7 @@ from camtrain.evaluation.score import Score, ScoreTable
 from camtrain.files import whole_file, write_whole
 from camtrain.messages import nearest_names
 from camtrain.methods import SHUFFLED, control_of, is_control, method_title
+from camtrain.metrics.localization_accuracy import LocalizationAccuracy
 from camtrain.metrics.win import TIE
 from camtrain.pictures import contact_sheet, figure_of, write_png
 
@@ -99,6 +100,23 @@ class Evaluation(ScoreTable):
         of_maps = [rows for (method, _), rows in self.found.rows.items() if method in self.evaluator.methods]
         all_failed = set(self.evaluator.methods) <= set(self.found.reasons)
         return not of_maps or not all_failed or any(bool(rows.any()) for rows in of_maps)
+
+    @property
+    def box_thresholds(self) -> dict[str, dict[str, float]]:
+        """The threshold of Top-1, Top-5 and GT-known Loc, by method or control, and metric.
+
+        That is the `box_threshold` of the settings, or the one that is best for these images. To score test images
+        with a threshold that was not chosen by them, evaluate validation images first, and give
+        `EvaluationSettings(box_threshold=...)` the number found there for `gt_known_localization`.
+        """
+        found: dict[str, dict[str, float]] = {}
+        for method, name in self.evaluator.pairs:
+            metric = self.evaluator.metric(name)
+            if isinstance(metric, LocalizationAccuracy):
+                threshold = metric.best_threshold(self.found.rows[method, name].double().sum(dim=0))
+                if math.isfinite(threshold):
+                    found.setdefault(method, {})[name] = threshold
+        return found
 
     @property
     def curves(self) -> Curves:
@@ -313,6 +331,7 @@ class Evaluation(ScoreTable):
             "reasons": self.found.reasons,
             "left_out": self.found.left_out,
         }
+        found |= {"box_thresholds": self.box_thresholds} if self.box_thresholds else {}
         return about | {"settings": self.identity} | found | {"win": self.win_matrix(), "scores": scores}
 
 

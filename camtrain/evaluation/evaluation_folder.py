@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from camtrain.evaluation.metric_specs import METRICS
+from camtrain.evaluation.score_map_files import MAPS
 from camtrain.files import (
     SEAL,
     DamagedFileError,
@@ -24,7 +25,7 @@ from camtrain.files import (
     write_sealed,
 )
 from camtrain.messages import CamtrainWarning
-from camtrain.methods import CONTROLS, SHUFFLED
+from camtrain.methods import CONTROLS, METHODS, SHUFFLED
 
 COMPARED = "compared"
 """The folder of the second network, in that of the first."""
@@ -189,7 +190,9 @@ def _forget(folder: Path) -> None:
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "rows")
-    for path in (folder / "panels", folder):
+    for method in METHODS:
+        shutil.rmtree(folder / MAPS / method, ignore_errors=True)
+    for path in (folder / MAPS, folder / "panels", folder):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
 

@@ -59,10 +59,12 @@ class EvaluationPlan:
     controls: str | Sequence[str] | None = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.settings, EvaluationSettings):
+            raise TypeError(f"`settings`: expected EvaluationSettings, got {self.settings!r}")
         methods = dict.fromkeys(listed_names("methods", self.methods))
         method_names(list(methods))  # raises if one is unknown
         object.__setattr__(self, "methods", tuple(methods))
-        object.__setattr__(self, "metrics", tuple(metric_names(self.metrics)))
+        object.__setattr__(self, "metrics", tuple(metric_names(self.metrics, self.settings.class_of)))
         if not self.metrics:
             raise ValueError("`metrics`: expected at least one, got none")
         object.__setattr__(self, "controls", tuple(control_words(() if self.controls is None else self.controls)))
@@ -73,8 +75,6 @@ class EvaluationPlan:
                 object.__setattr__(self, name, positive_integer(name, getattr(self, name)))
         for name in ("num_panel_maps", "num_gallery_images"):
             object.__setattr__(self, name, checked_integer(name, getattr(self, name), at_least=0))
-        if not isinstance(self.settings, EvaluationSettings):
-            raise TypeError(f"`settings`: expected EvaluationSettings, got {self.settings!r}")
         if self.target_layer is not None:
             _check_layers(self.target_layer)
 
@@ -118,7 +118,7 @@ class EvaluationPlan:
         """The plan as JSON can hold it."""
         found = asdict(self)
         words = {name: list(getattr(self, name)) for name in ("methods", "metrics", "controls")}
-        return found | words
+        return found | words | {"settings": self.settings.as_json()}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> EvaluationPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from camtrain.batch import Batch
 from camtrain.evaluation.evaluated_images import EvaluatedImages, flat_maps, joined, small_maps
 from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
-from camtrain.evaluation.evaluator import Evaluated, Evaluator
+from camtrain.evaluation.evaluator import IMAGE, Evaluated, Evaluator
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
+from camtrain.evaluation.score_map_files import ScoreMapWriter
 from camtrain.files import DamagedFileError, said_aside, whole_file
 from camtrain.messages import CamtrainWarning
 from camtrain.messages.progress_bar import ProgressBar
@@ -31,6 +32,7 @@ def evaluated_images(
     keeps_maps: bool = True,
     progress: bool = True,
     title: str = "evaluate",
+    score_maps: ScoreMapWriter | None = None,
 ) -> EvaluatedImages:
     """Evaluate all images part by part, except for the parts that an earlier call left in the folder.
 
@@ -42,6 +44,7 @@ def evaluated_images(
         keeps_maps: True if small maps are kept for panels.
         progress: True shows a progress bar.
         title: The title of the progress bar.
+        score_maps: Writes the maps to files; `None` writes none.
 
     Raises:
         ValueError: If labels or annotation of some images cannot be used, or there are no images.
@@ -51,9 +54,12 @@ def evaluated_images(
     with ProgressBar(total=images.num_images, desc=title, unit="image", disable=not progress) as bar:
         for number, part in enumerate(images.parts()):
             path = None if folder is None else folder / f"batch_{number:05d}.pt"
+            image_ids = [] if score_maps is None else images.image_ids(part.indices)
             found = None if path is None else _kept(path, part.indices, settings)
+            if found is not None and score_maps is not None and not _has_maps(score_maps, found, image_ids):
+                found = None
             if found is None:
-                found = _evaluated(evaluator, part, device, keeps_maps=keeps_maps)
+                found = _evaluated(evaluator, part, device, image_ids, score_maps, keeps_maps=keeps_maps)
                 if path is not None:
                     _keep(found, path, settings)
             parts.append(found)
@@ -63,7 +69,25 @@ def evaluated_images(
     return joined(parts)
 
 
-def _evaluated(evaluator: Evaluator, part: PartOfImages, device: torch.device, *, keeps_maps: bool) -> dict[str, Any]:
+def _has_maps(score_maps: ScoreMapWriter, found: Mapping[str, Any], image_ids: Sequence[str]) -> bool:
+    """Whether the files of the maps of a part that was evaluated before are still there."""
+    name_of = dict(zip(found["indices"], image_ids, strict=True))
+    left_out = {
+        method: [name_of[index] for key in (method, IMAGE) for index in found["left_out"].get(key, ())]
+        for method in score_maps.methods
+    }
+    return score_maps.is_complete(image_ids, left_out)
+
+
+def _evaluated(
+    evaluator: Evaluator,
+    part: PartOfImages,
+    device: torch.device,
+    image_ids: Sequence[str],
+    score_maps: ScoreMapWriter | None,
+    *,
+    keeps_maps: bool,
+) -> dict[str, Any]:
     passes, reasons = evaluator.passes.copy(), evaluator.reasons.copy()
     indices = part.indices
     batch = part.read()
@@ -73,6 +97,11 @@ def _evaluated(evaluator: Evaluator, part: PartOfImages, device: torch.device, *
             found = evaluator(batch.to(device))
         except ValueError as error:
             raise ValueError(f"images {indices[0]} to {indices[-1]}: {error}") from error
+    if score_maps is not None:
+        nothing = torch.zeros(len(batch), dtype=torch.bool)
+        of_images = found.left_out.get(IMAGE, nothing)
+        missing = {method: found.left_out.get(method, nothing) | of_images for method in score_maps.methods}
+        score_maps.write(image_ids, found.cams, missing)
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         warnings.warn(f"images {indices[0]} to {indices[-1]}: {message}", CamtrainWarning, stacklevel=6)
     return {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 from camtrain.messages import checked_number, checked_numbers, checked_seed, positive_integer
 
@@ -33,6 +33,9 @@ class EvaluationSettings:
         num_classes: The number of classes over which the pointing game is averaged; `None` pools all images.
         tolerance: The distance from the object, in pixels, within which the pointing game counts a hit. `None` takes 15
             pixels for images whose shorter side has 224, and in proportion for others.
+        box_threshold: The fraction of a map's largest value above which pixels belong to its box, in Top-1, Top-5 and
+            GT-known Loc; `None` finds the best one for the images that are scored. To score test images with the best
+            one of validation images, take it from `Evaluation.box_thresholds`.
         seed: The seed of noise, of random weights, and of which image lends another its map or its content.
 
     Raises:
@@ -50,6 +53,7 @@ class EvaluationSettings:
     num_classes: int | None = None
     tolerance: float | None = None
     seed: int = 0
+    box_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.class_of not in get_args(ClassOf):
@@ -69,7 +73,22 @@ class EvaluationSettings:
         if self.tolerance is not None:
             expected = "a finite number of pixels of at least 0"
             self._set("tolerance", checked_number("tolerance", self.tolerance, expected, at_least=0))
+        if self.box_threshold is not None:
+            expected = "a number in [0, 1), or None for the best one"
+            self._set(
+                "box_threshold", checked_number("box_threshold", self.box_threshold, expected, at_least=0, below=1)
+            )
         self._set("seed", checked_seed("seed", self.seed))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON can hold them; those that an earlier version did not have, only where they are set.
+
+        So an evaluation of an earlier version is known to have the same settings.
+        """
+        found = asdict(self)
+        if self.box_threshold is None:
+            del found["box_threshold"]
+        return found

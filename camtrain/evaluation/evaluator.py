@@ -180,8 +180,8 @@ class Evaluator:
         self.network = network
         self.methods = dict(methods)
         self.controls = {name: control for name, control in (controls or {}).items() if name not in self.methods}
-        self.metrics = metric_names(metrics)
         self.settings = settings or EvaluationSettings()
+        self.metrics = metric_names(metrics, self.settings.class_of)
         self.probabilities = ClassProbabilities(network, max_batch, independent=several_labels)
         self.reasons: dict[str, str] = {}
         self.passes: Counter[str] = Counter()

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced
 from camtrain.evaluation.evaluation_plan import Split
+from camtrain.evaluation.image_ids import image_id
 from camtrain.evaluation.shown_image import ShownImage, shown_images
 from camtrain.messages import sample_name, sample_path
 from camtrain.pictures import denormalized
@@ -56,6 +57,9 @@ class ImageSource(Protocol):
 
     def names(self, indices: Sequence[int]) -> list[str]:
         """What some of the images are called in a message: their files, where these are known."""
+
+    def image_ids(self, indices: Sequence[int]) -> list[str]:
+        """The paths of some of the images below the folder of all images, or their numbers, to name files by."""
 
     def paths(self, indices: Sequence[int]) -> list[str]:
         """The files of some of the images; empty for an image without a known one."""
@@ -152,6 +156,11 @@ class _IndexedImages:
         """Their files, or their indices."""
         return [sample_name(self._samples, index) for index in indices]
 
+    def image_ids(self, indices: Sequence[int]) -> list[str]:
+        """Their paths below the attribute `root` of the data module, or their indices."""
+        root = getattr(self._data, "root", None)
+        return [image_id(self._samples, index, root) for index in indices]
+
     def paths(self, indices: Sequence[int]) -> list[str]:
         """Their files, where the data set knows them."""
         return [str(sample_path(self._samples, index) or "") for index in indices]
@@ -223,6 +232,10 @@ class _IteratedImages:
         """Their numbers, from 0 in the order in which they come."""
         return [f"image {index}" for index in indices]
 
+    def image_ids(self, indices: Sequence[int]) -> list[str]:
+        """Their numbers, from 000000 in the order in which they come."""
+        return [f"{index:06d}" for index in indices]
+
     def paths(self, indices: Sequence[int]) -> list[str]:
         """None is known."""
         return ["" for _ in indices]
@@ -257,7 +270,7 @@ def _checked(item: Any) -> Batch:
 
     Raises:
         TypeError: If it is no batch.
-        ValueError: If its images have another shape, or its labels, boxes or masks another number.
+        ValueError: If its images have another shape, or its labels, boxes, masks or ignored pixels another number.
     """
     try:
         batch = Batch.of(item)
@@ -278,7 +291,7 @@ def _checked(item: Any) -> Batch:
             "`data`: expected integer labels (N,), or floating point labels (N, K), 1 for the classes that an image "
             f"shows, got {labels.dtype} of shape {tuple(labels.shape)}"
         )
-    for name in ("labels", "boxes", "masks"):
+    for name in ("labels", "boxes", "masks", "ignored"):
         known = getattr(batch, name)
         if known is not None and len(known) != len(images):
             raise ValueError(f"`data`: expected {name} of {len(images)} images, got those of {len(known)}")
@@ -302,6 +315,8 @@ def content_hash(batch: Batch) -> str:
     digest = hashlib.sha256()
     for part in (batch.images, batch.labels, *(batch.boxes or ()), batch.masks):
         digest.update(b"-" if part is None else tensor_bytes(part))
+    if batch.ignored is not None:  # without any, the hash is that of an earlier version, which knew none
+        digest.update(tensor_bytes(batch.ignored))
     return digest.hexdigest()[:16]
 
 

@@ -98,11 +98,24 @@ class ExplainedBatch:
         return annotated_boxes(self.batch)
 
     @cached_property
+    def labeled_boxes(self) -> tuple[list[Tensor], Tensor, Tensor]:
+        """The boxes of images whose labels are known and explained, with (N, K) probabilities and (N,) labels."""
+        boxes = self.boxes
+        if self.batch.labels is None or self.settings.class_of == "prediction":
+            boxes = [of_image[:0] for of_image in boxes]
+        return boxes, self.probabilities, self.labels
+
+    @cached_property
     def masks(self) -> Tensor:
         """(N, H, W) bool masks; false everywhere for an image without a mask."""
         masks = annotation_of(self.batch, "masks")
         assert isinstance(masks, Tensor)
         return masks
+
+    @property
+    def ignored(self) -> Tensor | None:
+        """(N, H, W) bool, the pixels that the pixel average precision leaves out; `None` if there are none."""
+        return None if self.batch.ignored is None else self.batch.ignored.as_subclass(Tensor)
 
     def substrate(self, kind: Substrate) -> Tensor:
         """(N, 3, H, W) images without content, which replace pixels."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.evaluation_settings import ClassOf, EvaluationSettings
 from camtrain.evaluation.foreign_content import CONTENT_SCORES
 from camtrain.evaluation.imputed import REMOVAL_CURVES
 from camtrain.evaluation.masked_image import COMPARED_MASKED_SCORES, MASKED_CAMS, MASKED_SCORES
@@ -30,6 +30,7 @@ from camtrain.metrics import (
     GradientNoise,
     GuidedAgreement,
     InsertionAUC,
+    LocalizationAccuracy,
     LocalizationIoU,
     MapLeakage,
     MaxBoxAccuracy,
@@ -62,6 +63,8 @@ class MetricSpec:
         slow: Whether the metric takes many more forward passes than the others; such a metric is not among the "fast"
             ones.
         restates: Whether the metric shows another one in other units. A mean over metrics does not count it again.
+        of_label: Whether the metric is about the map of the label. Groups leave it out where maps explain the predicted
+            class (see `metric_names`).
 
     Example:
         >>> METRICS["average_drop"].title, [need.name for need in METRICS["average_drop"].needs]
@@ -76,6 +79,7 @@ class MetricSpec:
     truth: Literal["annotation", "boxes", "masks"] | None = None
     slow: bool = False
     restates: bool = False
+    of_label: bool = False
 
     @property
     def has_control(self) -> bool:
@@ -139,6 +143,18 @@ def _max_box(title: str, version: Literal["v1", "v2"]) -> MetricSpec:
         lambda settings: MaxBoxAccuracy(version),
         lambda measured: (measured.cams, measured.batch.boxes),
         truth="boxes",
+    )
+
+
+def _localization(title: str, top_k: int | None) -> MetricSpec:
+    return MetricSpec(
+        title,
+        "localization",
+        lambda settings: LocalizationAccuracy(top_k, settings.box_threshold),
+        lambda measured: (measured.cams, *measured.batch.labeled_boxes),
+        truth="boxes",
+        restates=True,
+        of_label=True,
     )
 
 
@@ -211,11 +227,14 @@ METRICS: dict[str, MetricSpec] = {
     ),
     "max_box_accuracy_v1": _max_box("MaxBox V1", "v1"),
     "max_box_accuracy_v2": _max_box("MaxBox V2", "v2"),
+    "top_1_localization": _localization("Top-1 Loc", 1),
+    "top_5_localization": _localization("Top-5 Loc", 5),
+    "gt_known_localization": _localization("GT-known Loc", None),
     "pixel_average_precision": MetricSpec(
         "PxAP",
         "localization",
         lambda settings: PixelAveragePrecision(),
-        lambda measured: (measured.cams, measured.batch.masks),
+        lambda measured: (measured.cams, measured.batch.masks, measured.batch.ignored),
         truth="masks",
     ),
     "class_sensitivity": MetricSpec(
@@ -262,15 +281,18 @@ def named_metrics(names: str | Sequence[str]) -> list[str]:
     return [name for word in words if (name := word.strip()) in METRICS]
 
 
-def metric_names(names: str | Sequence[str]) -> list[str]:
+def metric_names(names: str | Sequence[str], class_of: ClassOf | None = None) -> list[str]:
     """Names of metrics, without repetition.
 
     Args:
         names: As a sequence or separated by commas: names of metrics, names of groups, `all`, or `fast`, which means
             all metrics that are not slow.
+        class_of: The class that maps explain. Only if it is the label, groups have the metrics that are about the map
+            of the label. `None` says that it is not known yet: then such a metric may be named.
 
     Raises:
-        ValueError: If there is no metric or group of a name; the message suggests the nearest names.
+        ValueError: If there is no metric or group of a name, with the nearest names; or if a metric is named that is
+            about the map of the label, and maps explain the prediction.
 
     Example:
         >>> metric_names(["average_drop", "sanity"])
@@ -283,9 +305,14 @@ def metric_names(names: str | Sequence[str]) -> list[str]:
     chosen: list[str] = []
     for name in listed_names("metrics", names):
         if name in METRICS:
+            if METRICS[name].of_label and class_of == "prediction":
+                raise ValueError(
+                    f'`class_of`: expected "label", since {name} is about the map of the label, got {class_of!r}'
+                )
             chosen.append(name)
         elif name in groups:
-            chosen += [other for other, each in METRICS.items() if _belongs(each, name)]
+            meant = [other for other, each in METRICS.items() if _belongs(each, name)]
+            chosen += [other for other in meant if class_of in ("label", "every_label") or not METRICS[other].of_label]
         else:
             raise ValueError(f"`metrics`: none is called {name!r}; {nearest_names(name, [*groups, *METRICS])}")
     return list(dict.fromkeys(chosen))

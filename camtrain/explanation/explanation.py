@@ -162,7 +162,7 @@ class Explanation:
         title = "; ".join([self.title or self.name, *self.view.meaning])
         return contact_sheet(self.panels(), title, _SMALLEST_OVERLAY, COLUMNS)
 
-    def save(self, folder: str | Path, name: str | None = None) -> list[Path]:
+    def save(self, folder: str | Path, name: str | None = None, *, arrays: bool = False) -> list[Path]:
         """Write a picture for each map.
 
         The files are `<name>.<method>.png`, and `<name>.<method>.<question>.png` for further questions.
@@ -170,9 +170,10 @@ class Explanation:
         Args:
             folder: The folder to write to; files of the same names are replaced.
             name: The beginning of the names of the files; `None` takes `slug`.
+            arrays: Also write each map itself beside its picture, with the ending `.npy`: (H, W) float32 in [0, 1].
 
         Returns:
-            The paths.
+            The paths of the pictures.
         """
         stem = self.slug if name is None else name
         size = max(_SMALLEST_OVERLAY, min(self.view.picture.shape[-2:]))
@@ -180,7 +181,12 @@ class Explanation:
         for each in self.maps:
             if each.map is None:
                 continue
-            path = Path(folder) / ".".join(filter(None, [stem, each.method, each.question.slug, "png"]))
+            file_stem = ".".join(filter(None, [stem, each.method, each.question.slug]))
+            path = Path(folder) / f"{file_stem}.png"
+            if arrays:
+                from camtrain.evaluation import write_score_map  # only where it is needed: it takes a second
+
+                write_score_map(folder, file_stem, each.map)
             with whole_file(path) as unfinished:
                 write_png(contact_sheet([Panel([each.tile(self.view)])], self.name, size), unfinished)
             paths.append(path)

@@ -91,7 +91,7 @@ class Explanations:
         for explanation in self:
             explanation.show()
 
-    def save(self, folder: str | Path) -> SavedExplanations:
+    def save(self, folder: str | Path, arrays: bool = False) -> SavedExplanations:
         """Write a picture for each map, contact sheets with all of them, and a table.
 
         The files are `<image>.<method>.png`, `<image>.<method>.<question>.png` for further questions,
@@ -101,6 +101,8 @@ class Explanations:
 
         Args:
             folder: The folder to write to; files of the same names are replaced.
+            arrays: Also write each map itself beside its picture, with the ending .npy: (H, W) float32 in [0, 1], at
+                the size of the image as the network saw it.
 
         Raises:
             ValueError: If it is no folder, or one of the images is a file that would be replaced.
@@ -111,7 +113,7 @@ class Explanations:
         rows: list[tuple[str, str, str, str]] = []
         lines: list[MapRow] = []
         for listed, explanation in self._all():
-            files = explanation.save(out)
+            files = explanation.save(out, arrays=arrays)
             for method, tiles in explanation.sheet_rows().items():
                 name = f"{_SHEET}_{method}" if method else _SHEET
                 sheets.add(name, tiles, explanation.view, method_title(method) if method else "")
@@ -193,7 +195,7 @@ class Explanations:
         begins = (_SHEET, *(f"{each.slug}.{method}." for each in self._images for method in self._methods))
         for each in self._images:
             path = each.path
-            if path is None or not path.name.startswith(begins) or path.suffix.lower() != ".png":
+            if path is None or not path.name.startswith(begins) or path.suffix.lower() not in (".png", ".npy"):
                 continue
             if path.resolve().parent == folder.resolve():
                 raise ValueError(f"`folder`: {path} would be overwritten; choose another folder")

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from camtrain.data.image_file import exif_orientation
+from camtrain.data.image_file import rgb_picture
 from camtrain.data.pixel_limit import check_pixels, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
+from camtrain.data.upright import opaque_rgb, turn_to_do, turned
 from camtrain.explanation.known_objects import KnownObject, KnownObjects
 from camtrain.explanation.photo_view import PhotoView
-from camtrain.explanation.photographs import photograph_paths, unique_names, upright_photograph
-from camtrain.explanation.upright import upright_boxes, upright_mask
+from camtrain.explanation.photographs import photograph_paths, unique_names
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.seen_part import Part, seen_part
 from camtrain.pictures import ObjectOutline, denormalized
@@ -160,9 +160,10 @@ class _Reader:
 
     def file(self, path: Path) -> ReadImage:
         """A photograph from a file, with what is known of its objects."""
-        photograph, known = upright_photograph(path), self._objects.of(path)
+        photograph = rgb_picture(path)
+        known = self._objects.of(path, (photograph.height, photograph.width))
         read = self.photograph(photograph)
-        outline = self._outline(photograph.size, known, path)
+        outline = self._outline(photograph.size, known)
         return replace(read, view=replace(read.view, outline=outline), label=known.label)
 
     def photograph(self, photograph: Image.Image) -> ReadImage:
@@ -177,14 +178,11 @@ class _Reader:
         pixels = pil_to_tensor(photograph).float() / 255
         return ReadImage(image, picture, PhotoView.of_photograph(pixels, part))
 
-    def _outline(self, size: tuple[int, int], known: KnownObject, path: Path) -> ObjectOutline | None:
+    def _outline(self, size: tuple[int, int], known: KnownObject) -> ObjectOutline | None:
         """Boxes and mask of a photograph; `None` where it is not known how it was cut, so that it is not shown."""
         if (known.boxes is None and known.mask is None) or self._parts[size] is None:
             return None
-        orientation = exif_orientation(path)
-        boxes = None if known.boxes is None else upright_boxes(known.boxes, orientation, *size)
-        mask = None if known.mask is None else upright_mask(known.mask, orientation)
-        return ObjectOutline.of(torch.empty(3, size[1], size[0]), boxes, mask)
+        return ObjectOutline.of(torch.empty(3, size[1], size[0]), known.boxes, known.mask)
 
 
 def _of_file(reader: _Reader, path: Path, slug: str) -> ListedImage:
@@ -196,7 +194,7 @@ def _of_picture(reader: _Reader, picture: Image.Image, number: int) -> ListedIma
 
 
 def upright_picture(picture: Image.Image) -> Image.Image:
-    """A picture in memory as RGB, turned the way that its EXIF orientation says.
+    """A picture in memory as a file of it would be read: RGB, turned as its EXIF orientation says, on white.
 
     Raises:
         ValueError: If it has more pixels than `camtrain.data.pixel_limit` allows, or more than 8 bits per channel, of
@@ -211,6 +209,6 @@ def upright_picture(picture: Image.Image) -> Image.Image:
         raise ValueError(
             f"`images`: a picture of mode {picture.mode!r} has more than 8 bits per channel; convert it to 8 bits first"
         )
-    if "transparency" in picture.info:
-        picture = picture.convert("RGBA")  # Pillow warns if a transparent palette goes straight to RGB
-    return ImageOps.exif_transpose(picture).convert("RGB")
+    orientation = turn_to_do(picture)
+    picture.load()
+    return turned(opaque_rgb(picture), orientation)

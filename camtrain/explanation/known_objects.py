@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from camtrain.messages import CamtrainWarning
@@ -23,8 +22,8 @@ class KnownObject:
 
     Attributes:
         label: The name of its class; `None` where it is not known.
-        boxes: (M, 4), xyxy in pixels of the stored image.
-        mask: (H, W) bool of the stored image; `None` where it is not known.
+        boxes: (M, 4), xyxy in pixels of the image as it is shown; `None` where they are not known.
+        mask: (H, W) bool of the image as it is shown; `None` where it is not known.
     """
 
     label: str | None = None
@@ -43,33 +42,37 @@ class KnownObjects:
     def __init__(self, data: Any = None) -> None:
         self._data = data
 
-    def of(self, path: Path) -> KnownObject:
+    def of(self, path: Path, size: tuple[int, int]) -> KnownObject:
         """What is known of a file.
 
+        Args:
+            path: The file.
+            size: The height and width of its image as it is shown.
+
         Warns:
-            CamtrainWarning: If the files of the data module, or the mask, cannot be read.
+            CamtrainWarning: If the files of the data module, or the boxes or the mask, cannot be read.
         """
         found = self._files.get(path.resolve())
         if found is None:
             return KnownObject()
-        file, read_mask = found
-        label = _class_name(self._data, file.label)
-        boxes = torch.tensor(file.boxes, dtype=torch.float32) if file.boxes else None
+        file, samples = found
+        boxes = mask = None
         try:
-            mask = None if file.mask is None else read_mask(file.mask)
+            boxes = samples.boxes_of(file, size) if file.boxes else None
+            mask = None if file.mask is None else samples.mask_of(file, size)
         except (ValueError, OSError) as error:
-            warnings.warn(f"the mask of {path} is not drawn: {error}", CamtrainWarning, stacklevel=5)
-            mask = None
-        return KnownObject(label, boxes, mask)
+            said = f"boxes and mask of {path} are not drawn: {error}"
+            warnings.warn(said, CamtrainWarning, stacklevel=5)
+        return KnownObject(_class_name(self._data, file.label), boxes, mask)
 
     @cached_property
-    def _files(self) -> dict[Path, tuple[Any, Callable[[Path], Tensor]]]:
-        """Each file that the data module knows, with the reader of its mask."""
-        found: dict[Path, tuple[Any, Callable[[Path], Tensor]]] = {}
+    def _files(self) -> dict[Path, tuple[Any, Any]]:
+        """Each file that the data module knows, with the samples that it belongs to."""
+        found: dict[Path, tuple[Any, Any]] = {}
         try:
             for samples in _sample_sets(self._data):
                 for file in samples.files:
-                    found.setdefault(Path(file.path).resolve(), (file, samples.mask_reader))
+                    found.setdefault(Path(file.path).resolve(), (file, samples))
         except (ValueError, OSError) as error:
             said = f"labels, boxes and masks are not shown: {error}"
             warnings.warn(said, CamtrainWarning, stacklevel=6)
@@ -82,7 +85,7 @@ def _sample_sets(data: Any) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of splits, which do not matter here
             samples = data.samples(split)
-        if not (hasattr(samples, "files") and hasattr(samples, "mask_reader")):
+        if not (hasattr(samples, "files") and hasattr(samples, "boxes_of")):
             return  # nor are the other splits'
         yield samples
 

@@ -1,4 +1,4 @@
-"""Photographs: which files, what they are called in the output, and how they are read."""
+"""Photographs: which files, and what they are called in the output."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from PIL import ExifTags, Image, ImageOps
-
-from camtrain.data.image_file import exif_orientation, image_paths, rgb_picture
+from camtrain.data.image_file import image_paths
 
 
 def photograph_paths(
@@ -87,19 +85,3 @@ def _candidates(path: Path, number: int, count: int) -> Iterator[str]:
     while True:
         yield f"{path.stem}-{number}"
         number += count
-
-
-def upright_photograph(path: Path) -> Image.Image:
-    """A photograph as RGB, turned the way that its EXIF orientation says.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, has more pixels than `camtrain.data.pixel_limit` allows, or more than 8 bits
-            per channel.
-    """
-    photograph, orientation = rgb_picture(path), exif_orientation(path)
-    photograph.info.clear()  # of a damaged header nothing but the orientation is to be read
-    if orientation is not None:
-        photograph.getexif()[ExifTags.Base.Orientation] = orientation
-    ImageOps.exif_transpose(photograph, in_place=True)
-    return photograph

@@ -13,6 +13,7 @@ from camtrain.metrics.energy_pointing_game import EnergyPointingGame, energy_in_
 from camtrain.metrics.gradient_noise import GradientNoise, gradient_noise
 from camtrain.metrics.guided_agreement import GuidedAgreement, guided_agreement
 from camtrain.metrics.insertion_auc import InsertionAUC
+from camtrain.metrics.localization_accuracy import LocalizationAccuracy, is_in_top
 from camtrain.metrics.localization_iou import LocalizationIoU, localization_iou
 from camtrain.metrics.map_leakage import MapLeakage, map_leakage
 from camtrain.metrics.map_similarity import map_similarity
@@ -42,6 +43,7 @@ __all__ = [
     "GradientNoise",
     "GuidedAgreement",
     "InsertionAUC",
+    "LocalizationAccuracy",
     "LocalizationIoU",
     "MapLeakage",
     "MaxBoxAccuracy",
@@ -67,6 +69,7 @@ __all__ = [
     "gradient_noise",
     "guided_agreement",
     "increase",
+    "is_in_top",
     "localization_iou",
     "map_leakage",
     "map_similarity",

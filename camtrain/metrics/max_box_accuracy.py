@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +50,41 @@ def box_ious(cam: Tensor, boxes: Tensor, *, largest: bool) -> Tensor:
     if len(of_image) == 0:
         raise ValueError("`boxes`: expected at least one box, got none")
     return _best_ious(one, of_image, largest=largest)
+
+
+def box_hits(cams: Tensor, annotation: Annotation, iou_levels: Sequence[float], *, largest: bool) -> Tensor:
+    """Whether the IoU of a box of each map with a box of the object reaches a level, at every threshold.
+
+    Args:
+        cams: (N, H, W) maps in [0, 1], at the size of the images.
+        annotation: Boxes, one (M_i, 4) tensor per image (xyxy pixels, half-open); or (N, H, W) bool masks, each of
+            which counts as the smallest box around its true pixels.
+        iou_levels: L levels of IoU.
+        largest: Whether only the component with the most pixels counts, or any component.
+
+    Returns:
+        (N, 255 L + 1) float64: for each level, 1 at the thresholds where it is reached (see `box_ious`); then 1 for an
+        image with a box. The row of an image without a box is 0.
+
+    Raises:
+        TypeError: If the maps are no tensor, or the annotation is neither a tensor nor a list of tensors.
+        ValueError: If shapes or numbers of images differ, a map holds NaN or leaves [0, 1], or a box is bad.
+    """
+    maps = checked_unit_maps("cams", cams)
+    size = (int(maps.shape[1]), int(maps.shape[2]))
+    if isinstance(annotation, Tensor):
+        boxes = [tight_box(mask) for mask in regions(annotation, size).cpu()]
+    else:
+        boxes = checked_boxes("annotation", annotation, size)
+    check_length("annotation", boxes, "cams", maps)
+    rows = torch.zeros(len(maps), len(iou_levels) * THRESHOLDS + 1, dtype=torch.float64)
+    levels = torch.tensor(iou_levels, dtype=torch.float64)
+    for row, cam, of_image in zip(rows, maps, boxes, strict=True):
+        if len(of_image):
+            ious = _best_ious(cam, of_image, largest=largest)
+            row[:-1] = (ious >= levels.unsqueeze(1)).flatten()
+            row[-1] = 1
+    return rows
 
 
 def _best_ious(cam: Tensor, boxes: Tensor, *, largest: bool) -> Tensor:
@@ -131,21 +167,7 @@ class MaxBoxAccuracy(AdditiveScore):
 
         The arguments are those of `update`.
         """
-        maps = checked_unit_maps("cams", cams)
-        size = (int(maps.shape[1]), int(maps.shape[2]))
-        if isinstance(annotation, Tensor):
-            boxes = [tight_box(mask) for mask in regions(annotation, size).cpu()]
-        else:
-            boxes = checked_boxes("annotation", annotation, size)
-        check_length("annotation", boxes, "cams", maps)
-        rows = torch.zeros(len(maps), len(self.total), dtype=torch.float64)
-        levels = torch.tensor(self.iou_levels, dtype=torch.float64)
-        for row, cam, of_image in zip(rows, maps, boxes, strict=True):
-            if len(of_image):
-                ious = _best_ious(cam, of_image, largest=self.version == "v1")
-                row[:-1] = (ious >= levels.unsqueeze(1)).flatten()
-                row[-1] = 1
-        return rows
+        return box_hits(cams, annotation, self.iou_levels, largest=self.version == "v1")
 
     def value(self, total: Tensor) -> Tensor:
         """The accuracy at the best threshold of each IoU, averaged over them."""

@@ -3,6 +3,7 @@
 from camtrain.networks.attended_layer import layer_before_last_stage
 from camtrain.networks.attended_network import AttendedNetwork
 from camtrain.networks.attention_branch import AttentionBranch, AttentionBranchHead
+from camtrain.networks.attention_dropout import AttentionDropout
 from camtrain.networks.attention_head import AttentionHead, AttentionOutput, attention_heads
 from camtrain.networks.backbone import backbone
 from camtrain.networks.build_network import Stem, build_network
@@ -23,6 +24,7 @@ __all__ = [
     "AttendedNetwork",
     "AttentionBranch",
     "AttentionBranchHead",
+    "AttentionDropout",
     "AttentionHead",
     "AttentionOutput",
     "CAStream",

@@ -20,9 +20,9 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
 
     Raises:
         TypeError: If the images are no floating-point tensor, or labels or masks no tensor.
-        ValueError: If the images are not (N, 3, H, W), labels neither (N,) nor (N, K), `boxes` or `masks` are of another
-            number of images (a list of length 1 would otherwise be broadcast over the batch), or `masks` are not bool
-            or of another size.
+        ValueError: If the images are not (N, 3, H, W), labels neither (N,) nor (N, K), `boxes` or `masks` are of
+            another number of images (a list of length 1 would otherwise be broadcast over the batch), or `masks` are
+            not bool or of another size.
         DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.
 
     Example:
@@ -69,4 +69,6 @@ def outside_inference(batch: Batch) -> Batch:
         None if batch.labels is None else not_inference(batch.labels),
         None if batch.boxes is None else [not_inference(boxes) for boxes in batch.boxes],
         None if batch.masks is None else not_inference(batch.masks),
+        ignored=None if batch.ignored is None else not_inference(batch.ignored),
+        groups=None if batch.groups is None else not_inference(batch.groups),
     )

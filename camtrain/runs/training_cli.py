@@ -22,6 +22,7 @@ import camtrain.data  # noqa: F401  its classes can be named without their modul
 from camtrain.callbacks import (
     BestCheckpoint,
     CAMLogger,
+    DataSummary,
     FaithfulnessScores,
     ImageTable,
     LocalizationScores,
@@ -111,6 +112,7 @@ class TrainingCLI(LightningCLI):
             trainer_defaults={
                 "callbacks": [
                     self._reporter,
+                    DataSummary(),
                     StepCost(),
                     PredictionWriter(),
                     TrainingRandomness(),

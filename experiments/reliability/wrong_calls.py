@@ -35,7 +35,7 @@ from experiments.reliability.wrong_values import (
 NUM_CLASSES = 3
 SIZE = 16
 LAYERS = ("conv1", "layer1", "layer2", "layer3", "layer1.0.conv1")
-METRIC_NAMES = tuple(camtrain.METRICS)
+METRIC_NAMES = tuple(name for name, spec in camtrain.METRICS.items() if not spec.of_label)
 
 
 @dataclass(frozen=True)
@@ -502,6 +502,10 @@ def _metrics() -> Iterator[Target]:
         "LocalizationIoU": {"threshold": _FRACTION},
         "PointingGame": {"num_classes": integers(1), "tolerance": numbers(0, none=True)},
         "MaxBoxAccuracy": {"version": one_of(["v1", "v2"])},
+        "LocalizationAccuracy": {
+            "top_k": integers(1, none=True),
+            "threshold": numbers(0, 1, high_is_in=False, none=True),
+        },
         "PixelAveragePrecision": {"num_thresholds": integers(1)},
         "InsertionAUC": {"num_steps": integers(1)},
         "DeletionAUC": {"num_steps": integers(1)},
@@ -590,6 +594,7 @@ def _evaluation() -> Iterator[Target]:
         "num_stages": integers(1),
         "num_classes": integers(1, none=True),
         "tolerance": numbers(0, none=True),
+        "box_threshold": numbers(0, 1, high_is_in=False, none=True),
         "seed": WHOLE,
     }
     yield Target("EvaluationSettings", EvaluationSettings, dict, of_settings)

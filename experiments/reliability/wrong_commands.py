@@ -35,7 +35,7 @@ OF_A_CHECKPOINT = ("--config", CONFIG, "--ckpt_path", CHECKPOINT, *ONE_BATCH)
 EVALUATE = ("evaluate", "--checkpoint", "runs/small", *EVALUATION)
 EXPLAIN = ("explain", "--checkpoint", "runs/small", "--images", "images/train/cat/0.png")
 ABLATE_QUICKLY = (*ABLATE, "--out", "new_study", "--wandb_sweep")  # writes the study, and runs nothing
-METRIC_NAMES = list(camtrain.METRICS)
+METRIC_NAMES = [name for name, spec in camtrain.METRICS.items() if not spec.of_label]
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,7 @@ _OF_SCORES: dict[str, Domain] = {
     "deletion_end": one_of(["blur", "zeros"]),
     "tolerance": numbers(0, none=True),
     "num_stages": integers(1),
+    "box_threshold": numbers(0, 1, high_is_in=False, none=True),
     "batch_size": integers(1),
     "num_resamples": integers(1),
     "num_gallery_images": integers(0),

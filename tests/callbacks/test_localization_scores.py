@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from camtrain.batch import collate, evenly_spaced
 from camtrain.callbacks import LocalizationScores
 from camtrain.cams import GradCAM, normalize, resize
 from camtrain.methods import normalized_maps
-from camtrain.metrics import energy_in_region, localization_iou, regions
+from camtrain.metrics import PixelAveragePrecision, energy_in_region, localization_iou, regions
 
 pytestmark = pytest.mark.usefixtures("double_by_default")
 
@@ -120,6 +121,34 @@ def test_methods_and_metrics(tiny_module, tiny_data, tiny_trainer):
     maps = normalized_maps(InputGradient(module.eval().network), batch.images, batch.labels)
     expected = float(localization_iou(maps, truth, 0.0).mean())
     assert callback.scores["test/localization_iou_0/input_gradient"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_localization_of_the_label_and_ignored_pixels(tiny_module, tiny_data, tiny_trainer):
+    names = ["top_1_localization", "gt_known_localization", "pixel_average_precision"]
+    module, data = tiny_module(), tiny_data()
+    found = {}
+    for ignores in (False, True):
+        callback = LocalizationScores(metrics=names, target_layer="4", annotation="masks")
+        callback.of_interest = lambda batch, ignores=ignores: ignoring_the_right(batch) if ignores else batch
+        tiny_trainer(callback, logger=False).test(module, datamodule=data)
+        found[ignores] = callback.scores
+    plain, ignoring = found[False], found[True]
+    assert set(plain) == {f"test/{name}/grad_cam" for name in names}
+    assert plain["test/top_1_localization/grad_cam"] <= plain["test/gt_known_localization/grad_cam"]
+    assert plain["test/pixel_average_precision/grad_cam"] != ignoring["test/pixel_average_precision/grad_cam"]
+    batches = list(data.test_dataloader())
+    module.eval()
+    cams = [normalized_maps(GradCAM(module.network, "4"), batch.images, batch.labels) for batch in batches]
+    metric = PixelAveragePrecision()
+    for cam, batch in zip(cams, batches, strict=True):
+        metric.update(cam, batch.masks, ignoring_the_right(batch).ignored)
+    assert ignoring["test/pixel_average_precision/grad_cam"] == pytest.approx(float(metric.compute()), rel=1e-5)
+
+
+def ignoring_the_right(batch):
+    ignored = torch.zeros(len(batch), 16, 16, dtype=torch.bool)
+    ignored[:, :, 8:] = True
+    return replace(batch, ignored=ignored)
 
 
 def test_unknown_labels_mean_the_prediction_and_it_says_so_once(tiny_module, tiny_data, tiny_trainer, without_labels):

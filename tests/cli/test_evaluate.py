@@ -529,7 +529,8 @@ def test_options_reach_the_functions(evaluate, called):
         "--controls", "center",
         "--split", "val", "--out", "there", "--fresh", "--target_layer", "layer3", "--class_of", "label",
         "--annotation", "masks", "--num_steps", "9", "--insertion_start", "zeros", "--deletion_end", "blur",
-        "--tolerance", "3", "--num_stages", "2", "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
+        "--tolerance", "3", "--num_stages", "2", "--box_threshold", "0.2", "--write_maps",
+        "--batch_size", "5", "--num_resamples", "11", "--num_panel_maps", "0",
         "--num_gallery_images", "4", "--max_batch", "6", "--num_channels", "12", "--device", "cpu", "--seed", "13",
     )  # fmt: skip
     assert (status, err.splitlines()[0]) == (2, "camtrain evaluate: error: --out: that is all")
@@ -538,12 +539,14 @@ def test_options_reach_the_functions(evaluate, called):
         "mean": [0, 0.5, 1], "std": [1, 1, 2], "device": "cpu", "seed": 13,
     })  # fmt: skip
     assert called["load_data"] == ((Path("squares.yaml"), "load_network"), {})
-    settings = EvaluationSettings("label", "masks", 9, "zeros", "blur", num_stages=2, tolerance=3, seed=13)
+    settings = EvaluationSettings(
+        "label", "masks", 9, "zeros", "blur", num_stages=2, tolerance=3, seed=13, box_threshold=0.2
+    )
     assert called["evaluate"] == (("load_network", "load_data"), {
         "methods": "cam,grad_cam", "metrics": "fast", "controls": "center",
         "split": "val", "num_images": 7, "folder": "there", "fresh": True,
         "target_layer": "layer3", "settings": settings, "batch_size": 5, "num_resamples": 11, "num_panel_maps": 0,
-        "num_gallery_images": 4, "max_batch": 6, "num_channels": 12,
+        "num_gallery_images": 4, "max_batch": 6, "num_channels": 12, "write_maps": True,
     })  # fmt: skip
 
 
@@ -593,6 +596,46 @@ def test_the_help_describes_every_option_and_has_examples(evaluate):
     ):
         assert word in out
     assert max(map(len, out.splitlines())) <= 130
+
+
+def test_maps_are_written_and_scored_again(evaluate):
+    words = ("--metrics", "localization_iou_25,max_box_accuracy_v2", "--num_images", "6", "--num_resamples", "20")
+    assert evaluate(*OURS, "--methods", "grad_cam", *words, "--write_maps", "--out", "ours")[0] == 0
+    assert len(list(Path("ours/maps/grad_cam").rglob("*.npy"))) == 6
+    read = ("--config", "squares.yaml", "--score_maps", "ours/maps/grad_cam", *words, "--out", "theirs")
+    status, out, _ = evaluate(*read)
+    assert status == 0
+    assert "test images of squares.yaml" in out
+    with Path("theirs/score_maps.csv").open() as file:
+        theirs = {row["metric"]: float(row["score"]) for row in csv.DictReader(file)}
+    scores = json.loads(Path("ours/scores.json").read_text())["scores"]["grad_cam"]
+    for name in ("localization_iou_25", "max_box_accuracy_v2"):
+        assert theirs[name] == pytest.approx(scores[name]["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--network", "resnet18"], "--network: expected none beside --score_maps"),
+        (["--compare", "other.ckpt"], "--compare: expected none beside --score_maps"),
+        (["--write_maps"], "--write_maps: expected none beside --score_maps"),
+        (["--metrics", "average_drop"], "--metrics: expected metrics of maps and annotation alone"),
+        (["--score_maps", "none"], "--score_maps: expected the folder"),
+        (["--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_options_beside_maps_that_are_read(evaluate, words, message):
+    Path("maps").mkdir()
+    status, _, err = evaluate("--config", "squares.yaml", "--score_maps", "maps", *words)
+    assert (status, message in err) == (2, True)
+
+
+def test_maps_without_images(evaluate):
+    Path("maps").mkdir()
+    status, _, err = evaluate("--score_maps", "maps")
+    assert (status, "--config: expected a configuration with a data module" in err) == (2, True)
+    status, _, err = evaluate("--score_maps", "maps", "--config", "squares.yaml")
+    assert (status, "there is no map of 000000" in err) == (2, True)
 
 
 @pytest.mark.parametrize("width", [60, 80])

@@ -118,6 +118,19 @@ def test_an_overlay_is_where_the_map_is(explain):
     assert line.split() == ["a.png", "class", "0", f"{100 * probability:.1f}", "%", "a.*.png", "(2)"]
 
 
+def test_maps_as_arrays(explain):
+    picture = square_photo("a.png")
+    network = ["--network", "my_code.Red", "--size", "32", *PLAIN]
+    status, out, _ = explain("--images", "a.png", *network, "--methods", "grad_cam", "--class", "0", "--arrays")
+    assert status == 0
+    assert written() == {"a.grad_cam.png", "a.grad_cam.npy", "contact_sheet.png"}
+    assert "(1)" in out
+    np.testing.assert_allclose(np.load("explained/a.grad_cam.npy"), picture[0].numpy(), atol=1e-6)
+    Path("explained/a.grad_cam.npy").unlink()
+    assert explain("--images", "a.png", *network, "--methods", "grad_cam")[0] == 0
+    assert written() == {"a.grad_cam.png", "contact_sheet.png"}
+
+
 def test_all_methods(explain, folder):
     photo("a.png", (8, 8))
     words = [

@@ -59,6 +59,13 @@ def test_hidden_ones_are_unknown_and_the_source_is_left_as_it_was():
     assert source[0]["mask"].all()
 
 
+def test_ignored_pixels_are_hidden_with_the_mask():
+    source = [{**annotated(label), "ignored": tv_tensors.Mask(torch.ones(4, 6, dtype=torch.bool))} for label in (0, 1)]
+    batch = collate([AnnotatedSamples(source, [1])[index] for index in (0, 1)])
+    assert batch.ignored.sum((1, 2)).tolist() == [0, 24]
+    assert source[0]["ignored"].all()
+
+
 def test_what_is_not_there_is_not_added():
     assert "mask" not in AnnotatedSamples([annotated(0, mask=False)], [])[0]
     assert "boxes" not in AnnotatedSamples([annotated(0, boxes=False)], [])[0]

@@ -26,12 +26,13 @@ def test_gray_becomes_three_equal_channels(tmp_path):
     assert torch.equal(image, torch.from_numpy(RGB[:, :, 0]).expand(3, 4, 6))
 
 
-def test_transparent_palette_is_read_without_a_warning(tmp_path):
+def test_transparent_palette_is_read_on_white_without_a_warning(tmp_path):
     palette = Image.fromarray(RGB).quantize(4)
     palette.save(tmp_path / "palette.png", transparency=bytes([0, 255, 0, 255]))
-    assert np.array_equal(
-        rgb_image(tmp_path / "palette.png").permute(1, 2, 0).numpy(), np.asarray(palette.convert("RGB"))
-    )
+    is_shown = np.isin(np.asarray(palette), (1, 3))[:, :, None]
+    assert 0 < is_shown.sum() < is_shown.size
+    expected = np.where(is_shown, np.asarray(palette.convert("RGB")), 255)
+    assert np.array_equal(rgb_image(tmp_path / "palette.png").permute(1, 2, 0).numpy(), expected)
 
 
 def _text(path):
@@ -86,8 +87,12 @@ def test_object_is_where_any_channel_is_not_zero(tmp_path):
         "gray_opaque.png": Image.fromarray(np.stack([on, opaque], axis=2)),
     }
     palette = Image.fromarray(on).convert("P")
-    palette.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white, index 1 is black: the index counts
+    palette.putpalette([0, 0, 0, 128, 0, 0])
     masks["palette.png"] = palette
+    masks["cut_out.png"] = Image.fromarray(np.stack([on, on, on, on], axis=2) * 255)  # what is not seen is black
+    cyan = Image.fromarray(np.stack([on * 255] * 3, axis=2)).convert("CMYK")
+    assert np.asarray(cyan)[0, 1].any()  # black is a number that is not zero
+    masks["print.tiff"] = cyan
     for name, mask in masks.items():
         mask.save(tmp_path / name)
         assert torch.equal(object_mask(tmp_path / name), expected), name

@@ -357,4 +357,5 @@ def test_normalized_scores_take_no_further_passes(network, batch):
 def test_scores_that_restate_others():
     assert [name for name, spec in METRICS.items() if spec.restates] == [
         "normalized_insertion_auc", "normalized_deletion_auc", "energy_beyond_area",
+        "top_1_localization", "top_5_localization", "gt_known_localization",
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from camtrain.evaluation import (
     METRICS,
     NETWORK,
     ComparisonNeed,
+    EvaluationPlan,
     EvaluationSettings,
     Evaluator,
     GradientNeed,
@@ -147,6 +148,59 @@ def test_localization_scores_are_those_of_the_metrics(network, batch):
         for metric, each in arguments.items():
             expected = evaluator.metric(metric).rows(*each)
             torch.testing.assert_close(rows[name, metric], expected.double(), rtol=1e-5, atol=1e-6)
+
+
+NAMES_OF_LABEL = ["top_1_localization", "top_5_localization", "gt_known_localization"]
+
+
+def test_localization_of_the_label(network, batch):
+    settings = replace(SETTINGS, class_of="label", box_threshold=0.05)
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), NAMES_OF_LABEL, settings)
+    right = torch.tensor([True, True, True, False, True])
+    labels = (network(batch.images).argmax(dim=1) + ~right) % 4
+    batch = replace(batch, labels=labels, boxes=[torch.tensor([[0.0, 0.0, 16.0, 16.0]])] * 4 + batch.boxes[4:])
+    found = evaluator(batch)
+    cams = normalize(resized_maps(evaluator.methods["grad_cam"], batch.images, batch.labels))
+    hits = evaluator.metric("gt_known_localization").rows(cams, batch.boxes)
+    torch.testing.assert_close(found.rows["grad_cam", "gt_known_localization"], hits)
+    assert hits[3, 12]  # at 0.05 of 255: the image that is classified wrongly
+    assert torch.equal(found.rows["grad_cam", "top_5_localization"], hits)  # the network has four classes
+    hits[~right, :-1] = 0
+    torch.testing.assert_close(found.rows["grad_cam", "top_1_localization"], hits)
+    top_1 = evaluator.metric("top_1_localization")
+    assert top_1.image_scores(hits).tolist()[:4] == [*hits[:3, 12].tolist(), 0.0]
+
+
+def test_a_setting_that_is_new_is_kept_only_where_it_is_set():
+    """The folder of an earlier evaluation, and the hash of an earlier study, are known again."""
+    for threshold in (None, 0.25):
+        plan = EvaluationPlan(settings=EvaluationSettings(box_threshold=threshold))
+        assert plan.as_json()["settings"].get("box_threshold", "absent") == (threshold or "absent")
+        assert EvaluationPlan.from_json(plan.as_json()) == plan
+
+
+def test_metrics_of_the_label_need_its_map(network, batch):
+    assert set(NAMES_OF_LABEL) <= set(metric_names("localization", "label"))
+    assert metric_names(NAMES_OF_LABEL) == NAMES_OF_LABEL
+    assert not set(NAMES_OF_LABEL) & set(metric_names("all", "prediction"))
+    assert not set(NAMES_OF_LABEL) & set(Evaluator(network, methods(network), ["localization"], SETTINGS).metrics)
+    with pytest.raises(ValueError, match='`class_of`: expected "label", since top_1_localization is about the map of'):
+        Evaluator(network, methods(network), ["top_1_localization"], SETTINGS)
+    # A callback goes on with the prediction where labels turn out to be unknown: then nothing is counted.
+    evaluator = Evaluator(network, methods(network), NAMES_OF_LABEL, replace(SETTINGS, class_of="label"))
+    evaluator.settings = SETTINGS
+    assert not any(rows.any() for rows in evaluator(replace(batch, labels=None)).rows.values())
+
+
+def test_ignored_pixels_are_left_out(network, batch):
+    ignored = torch.zeros_like(batch.masks)
+    ignored[:, 12:] = True
+    evaluator = Evaluator(network, methods(network, ["grad_cam"]), ["pixel_average_precision"], SETTINGS)
+    rows = evaluator(replace(batch, ignored=ignored)).rows["grad_cam", "pixel_average_precision"]
+    cams = normalize(resized_maps(evaluator.methods["grad_cam"], batch.images))
+    expected = evaluator.metric("pixel_average_precision").rows(cams[:, :12], batch.masks[:, :12])
+    torch.testing.assert_close(rows, expected)
+    assert rows.sum(dim=1).tolist() == [12 * 16] * 4 + [0]
 
 
 def test_masks_may_take_the_place_of_boxes(network, batch):
@@ -302,8 +356,9 @@ def test_the_network_is_left_as_found_also_in_inference_mode(network, batch):
 
 
 def test_metrics_by_name_and_group():
-    assert metric_names(["all"]) == list(METRICS)
-    assert set(METRICS) - set(metric_names(["fast"])) == {"road", "parameter_randomization"}
+    assert metric_names(["all"], "label") == list(METRICS)
+    assert set(METRICS) - set(metric_names(["fast"], "label")) == {"road", "parameter_randomization"}
+    assert set(METRICS) - set(metric_names(["all"])) == set(NAMES_OF_LABEL)
     assert metric_names(["gradient", "gradient_noise"]) == ["gradient_noise", "guided_agreement"]
     with pytest.raises(ValueError, match="`metrics`: none is called 'average_dorp'; did you mean 'average_drop'"):
         metric_names(["average_dorp"])
@@ -322,6 +377,7 @@ def test_metrics_by_name_and_group():
         {"removed_shares": (0.5, 1.0)},
         {"removed_shares": ()},
         {"tolerance": -1},
+        {"box_threshold": 1.0},
     ],
 )
 def test_bad_settings_are_named(settings):

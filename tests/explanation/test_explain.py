@@ -540,7 +540,10 @@ def test_boxes_masks_and_labels_of_the_data_are_shown(own_data, tmp_path):
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_boxes_and_masks_turn_with_their_photograph(own_data, orientation):
-    root, data = own_data
+    root, _ = own_data
+    data = ImageFolderData(
+        str(root), 16, boxes_csv=str(root / "boxes.csv"), masks_root=str(root / "masks"), annotation_pixels="stored"
+    )
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     for name, (left, top, right, bottom) in (("cat/0", (12, 4, 40, 30)), ("dog/1", (10, 5, 30, 20))):
@@ -561,7 +564,7 @@ def test_boxes_and_masks_turn_with_their_photograph(own_data, orientation):
 def test_objects_that_cannot_be_read_are_named_and_the_image_is_explained(own_data):
     root, data = own_data
     (root / "masks/train/dog/1.png").write_bytes(b"no image")
-    with pytest.warns(CamtrainWarning, match=r"the mask of .*1\.png is not drawn: cannot read"):
+    with pytest.warns(CamtrainWarning, match=r"boxes and mask of .*1\.png are not drawn: cannot read"):
         (explanation,) = explain(loaded(tiny()), root / "train/dog/1.png", data=data, **QUIET)
     assert (explanation.label, explanation.view.outline) == ("dog", None)
     (root / "boxes.csv").write_text("path,x0\n")

@@ -1,14 +1,13 @@
-"""Which files are meant, what they are called, and which way up they are."""
+"""Which files are meant, and what they are called."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import Image
 
-from camtrain.explanation.photographs import photograph_paths, unique_names, upright_photograph
+from camtrain.explanation.photographs import photograph_paths, unique_names
 
 
 @pytest.fixture
@@ -68,39 +67,3 @@ def test_even_whole_paths_that_look_alike_get_names():
     paths = [Path("/a-b/x.png"), Path("/a/b-x.png"), Path("/a-b-x.png"), Path("/c/a-b-x.png"), Path("/d/x.png")]
     assert len(set(unique_names(paths))) == 5
     assert unique_names([]) == []
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_photographs_are_turned_as_their_exif_says(tmp_path, orientation, extension):
-    # As it is to be seen: bright at the top left of a wide picture.
-    seen = np.zeros((32, 64, 3), dtype=np.uint8)
-    seen[:16, :16] = 255
-    undo = {
-        1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: np.rot90(a, 1), 7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: lambda a: np.rot90(a, -1),
-    }  # fmt: skip
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    path = tmp_path / f"photo.{extension}"
-    Image.fromarray(np.ascontiguousarray(undo[orientation](seen))).save(path, exif=exif)
-    photo = np.asarray(upright_photograph(path)).astype(int)
-    assert photo.shape == seen.shape
-    assert abs(photo - seen).mean() < 2  # JPEG blurs edges
-
-
-def test_unreadable_photographs_are_named(tmp_path):
-    path = tmp_path / "broken.jpg"
-    path.write_bytes(b"no image at all")
-    with pytest.raises(ValueError, match=r"cannot read the image .*broken\.jpg"):
-        upright_photograph(path)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
-def test_all_modes_become_rgb(tmp_path, mode):
-    path = tmp_path / f"photo.{'jpg' if mode == 'CMYK' else 'png'}"
-    Image.new("RGB", (4, 6), "white").convert(mode).save(path)
-    photo = upright_photograph(path)
-    assert photo.mode == "RGB"
-    assert photo.size == (4, 6)
-    assert np.asarray(photo).min() > 250

@@ -43,6 +43,7 @@ def example(name: str) -> tuple[AdditiveScore, tuple[Any, ...]]:
         "EnergyPointingGame": (metrics.EnergyPointingGame(), (cams, masks)),
         "EnergyBeyondArea": (metrics.EnergyBeyondArea(), (cams, masks)),
         "PointingGame": (metrics.PointingGame(4), (cams, boxes, labels)),
+        "LocalizationAccuracy": (metrics.LocalizationAccuracy(2), (cams, boxes, rand(N, 4), labels)),
         "MaxBoxAccuracy": (metrics.MaxBoxAccuracy(), (cams, boxes)),
         "PixelAveragePrecision": (metrics.PixelAveragePrecision(50), (cams, masks)),
         "ClassSensitivity": (metrics.ClassSensitivity(), (cams, other)),

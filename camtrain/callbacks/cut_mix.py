@@ -1,0 +1,165 @@
+"""CutMix: training images into which a rectangle of another image is pasted, with its boxes and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from camtrain.batch import Batch
+from camtrain.messages import checked_fraction, checked_number
+
+Rectangle = tuple[int, int, int, int]
+
+
+def boxes_outside(boxes: Tensor, rectangle: Rectangle) -> Tensor:
+    """The boxes of what is left of objects on which a rectangle was pasted.
+
+    A box gets smaller where the rectangle covers it from side to side, and is gone where nothing is left of it.
+    Otherwise a part of the object remains at each of its four sides, and the box is as it was.
+
+    Args:
+        boxes: (M, 4) xyxy pixels, half-open.
+        rectangle: x0, y0, x1, y1 in pixels, half-open.
+
+    Returns:
+        At most M boxes, each at least a pixel wide and high.
+
+    Example:
+        >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [2.0, 2.0, 9.0, 3.0], [6.0, 2.0, 7.0, 3.0]])
+        >>> boxes_outside(boxes, (3, 0, 8, 4)).tolist()
+        [[0.0, 0.0, 3.0, 4.0], [2.0, 2.0, 9.0, 3.0]]
+    """
+    x0, y0, x1, y1 = boxes.unbind(dim=1)
+    left, top, right, bottom = rectangle
+    in_rows, in_columns = (top <= y0) & (y1 <= bottom), (left <= x0) & (x1 <= right)
+    edges = [
+        torch.where(in_rows & (left <= x0), x0.clamp(min=right), x0),
+        torch.where(in_columns & (top <= y0), y0.clamp(min=bottom), y0),
+        torch.where(in_rows & (x1 <= right), x1.clamp(max=left), x1),
+        torch.where(in_columns & (y1 <= bottom), y1.clamp(max=top), y1),
+    ]
+    return _not_empty(torch.stack(edges, dim=1))
+
+
+def boxes_inside(boxes: Tensor, rectangle: Rectangle) -> Tensor:
+    """The parts of boxes that are inside a rectangle; the arguments are those of `boxes_outside`.
+
+    Example:
+        >>> boxes_inside(torch.tensor([[0.0, 0.0, 4.0, 4.0], [6.0, 6.0, 7.0, 7.0]]), (3, 0, 8, 4)).tolist()
+        [[3.0, 0.0, 4.0, 4.0]]
+    """
+    left, top, right, bottom = rectangle
+    low, high = boxes.new_tensor([left, top]), boxes.new_tensor([right, bottom])
+    return _not_empty(torch.cat([torch.maximum(boxes[:, :2], low), torch.minimum(boxes[:, 2:], high)], dim=1))
+
+
+def _not_empty(boxes: Tensor) -> Tensor:
+    return boxes[((boxes[:, 2:] - boxes[:, :2]) >= 1).all(dim=1)]
+
+
+def pasted(values: Tensor, rectangle: Rectangle) -> Tensor:
+    """Images or masks (N, ..., H, W) with a rectangle of the image before, whose first one has that of the last.
+
+    Example:
+        >>> pasted(torch.tensor([[[1, 1]], [[2, 2]]]), (1, 0, 2, 1)).tolist()
+        [[[1, 2]], [[2, 1]]]
+    """
+    x0, y0, x1, y1 = rectangle
+    mixed = values.clone()
+    mixed[..., y0:y1, x0:x1] = values.roll(1, 0)[..., y0:y1, x0:x1]
+    return mixed
+
+
+class CutMix(pl.Callback):
+    """Pastes a rectangle of another image into each training image, and mixes the labels in proportion (CutMix).
+
+    The rectangle is the same for all images of a batch, and each image gets that of the image before it; torchvision's
+    `CutMix` draws it. Labels become (N, K) probabilities, (1 − a, a) for a rectangle with a fraction a of the pixels.
+    Masks and ignored pixels are pasted with the images. The boxes of an image are those of what is left of its objects,
+    and of what was pasted; one of less than a pixel is gone.
+
+    Args:
+        alpha: The parameter of the Beta distribution of the fraction of an image that stays; 1 makes all equally
+            likely.
+        probability: The probability that a batch is mixed. It is 1 in the benchmark of weakly supervised localization,
+            and 0.5 in the paper for CIFAR.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        TypeError: In training, if a batch is no `camtrain.batch.Batch` with labels, or the number of classes is not
+            known.
+
+    Source:
+        Yun et al., CutMix, ICCV 2019, arXiv 1905.04899.
+    """
+
+    def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
+        self.alpha = checked_number("alpha", alpha, above=0)
+        self.probability = checked_fraction("probability", probability)
+        self._draw = v2.CutMix(alpha=self.alpha)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Mix the images of the batch before the step."""
+        if not isinstance(batch, Batch) or batch.labels is None:
+            raise TypeError(
+                f"CutMix: expected batches of camtrain.batch.Batch with labels, got {type(batch).__name__}; a data "
+                "module of your own yields them with `collate_fn=camtrain.batch.collate`"
+            )
+        if torch.rand(()) < self.probability:
+            mixed = self.mixed(batch, _num_classes(trainer, pl_module))
+            # Lightning hands the same object to the training step.
+            for name in ("images", "labels", "boxes", "masks", "ignored"):
+                setattr(batch, name, getattr(mixed, name))
+
+    def mixed(self, batch: Batch, num_classes: int) -> Batch:
+        """The mixed batch.
+
+        Args:
+            batch: Images with labels: (N,) class indices or (N, K) probabilities.
+            num_classes: K.
+
+        Example:
+            >>> _ = torch.manual_seed(0)
+            >>> batch = Batch(torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)]), torch.tensor([0, 1]))
+            >>> mixed = CutMix().mixed(batch, num_classes=2)
+            >>> torch.allclose(mixed.images.mean((1, 2, 3)), mixed.labels[:, 1])
+            True
+        """
+        assert batch.labels is not None
+        params = self._draw.make_params([batch.images])
+        rectangle: Rectangle = params["box"]
+        kept: float = params["lam_adjusted"]
+        labels = batch.labels
+        if labels.dim() == 1:
+            labels = torch.nn.functional.one_hot(labels, num_classes)
+        labels = labels.to(batch.images.dtype)
+        boxes = batch.boxes
+        if boxes is not None:
+            plain = [each.as_subclass(Tensor) for each in boxes]
+            before = [plain[-1], *plain[:-1]]
+            boxes = [
+                torch.cat([boxes_outside(own, rectangle), boxes_inside(other, rectangle)])
+                for own, other in zip(plain, before, strict=True)
+            ]
+        return Batch(
+            pasted(batch.images, rectangle),
+            kept * labels + (1 - kept) * labels.roll(1, 0),
+            boxes,
+            None if batch.masks is None else pasted(batch.masks.as_subclass(Tensor), rectangle),
+            ignored=None if batch.ignored is None else pasted(batch.ignored.as_subclass(Tensor), rectangle),
+            groups=batch.groups,
+        )
+
+
+def _num_classes(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
+    for known in (pl_module, getattr(trainer, "datamodule", None)):
+        number = getattr(known, "num_classes", None)
+        if isinstance(number, int):
+            return number
+    raise TypeError("CutMix: expected a module or data module with an attribute `num_classes`, found none")
