@@ -467,3 +467,15 @@ def test_the_name_of_a_loss():
     assert [objective.loss_name for objective in given] == ["cross_entropy", "focal", "Mine", "Overridden"]
     assert Objective(classification_loss=F.mse_loss).loss_name == "mse_loss"
     assert [objective.independent_classes for objective in given] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("engine", [DoubleBackprop, FrozenGates])
+def test_the_weights_of_torchs_own_loss_follow_the_precision_of_the_logits(engine):
+    """PyTorch refuses weights of another precision than that of the logits."""
+    network, (images, _, _) = smooth_network().float(), batch()
+    loss = nn.CrossEntropyLoss(weight=WEIGHTS)
+    expected = F.cross_entropy(network(images.float()).double(), HARD, WEIGHTS.double()).item()
+    step = Objective(GradientNorm(), 1.0, engine(), classification_loss=loss)(network, images.float(), HARD)
+    step.loss.backward()
+    assert step.classification.item() == pytest.approx(expected, rel=1e-6)
+    assert loss.weight.dtype == torch.float32
