@@ -17,10 +17,10 @@ from camtrain.messages import DataError
 class Sample(TypedDict):
     """One data set item, a dict so that `torchvision.transforms.v2` moves image, boxes and mask together.
 
+    `label` is a class index, or, where images show several classes or none, (K,) float: 1 for those that it shows.
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
     `ignored` is (H, W) bool, true on pixels of which nobody knows whether they show the object. Absent: nowhere.
-    `label` is a class index, or (K,) numbers, 1 for each class of the image.
     `group` is the index of the group of images that it belongs to. Absent: there are no groups.
     """
 
@@ -38,8 +38,8 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) float, normalized as the network expects.
-        labels: (N,) int64 class indices, or (N, K) float32, 1 for each class of an image; `None` where they are unknown
-            (prediction).
+        labels: (N,) int64 class indices; or (N, K) float, 1 for the classes that an image shows and 0 for the others;
+            `None` where they are unknown (prediction).
         boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; M_i = 0 says that the image has no known box.
             `None` if no image of the data set has any.
         masks: (N, H, W) bool, true on the object; nowhere true says that the image has no known mask.
@@ -235,6 +235,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         )
     images = torch.stack([sample["image"].as_subclass(Tensor) for sample in samples])
     labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
+    labels = labels if labels.dim() == 1 else labels.float()
     groups = torch.tensor([sample["group"] for sample in samples]) if "group" in samples[0] else None
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None

@@ -16,19 +16,21 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MultilabelAccuracy
 
 from camtrain.batch import Batch, check_finite_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
+from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
-from camtrain.objective import LossName, Objective, Step
+from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.objective.group_accuracies import GroupAccuracies
 from camtrain.objective.weighted_means import WeightedMeans
 from camtrain.optimizer_numbers import check_optimizer, check_schedule
+from camtrain.probabilities import class_probabilities, with_both_classes
 from camtrain.regularizers import Regularizer
 from camtrain.regularizers.sum import risen_fraction
 from camtrain.unrepeated import unrepeated
@@ -50,7 +52,14 @@ class Classifier(pl.LightningModule):
     - `<stage>/accuracy`, and except in `train` also `<stage>/accuracy_per_class/<class>` and, with more than five
       classes, `<stage>/accuracy_top5`;
     - except in `train`, if images have groups, `<stage>/accuracy_per_group/<group>` and
-      `<stage>/accuracy_worst_group`.
+      `<stage>/accuracy_worst_group`;
+    - where images may show several classes, `<stage>/accuracy` is the fraction of right answers over all images and
+      classes, and except in `train`, there are `<stage>/mean_average_precision`, the same by class as
+      `<stage>/average_precision_per_class/<class>`, and `<stage>/f1`, the mean F1 score of the classes, instead.
+
+    Images show several classes if their labels are (N, K) and L_C does not let classes compete, as with binary
+    cross-entropy. A probability is then the sigmoid of a logit, and an answer is right if it is on the right side of
+    1/2. `checkpoint.monitor: val/mean_average_precision` keeps the checkpoint that is best by it.
 
     Training also logs:
 
@@ -72,7 +81,9 @@ class Classifier(pl.LightningModule):
         network: A torchvision name such as `resnet18`, a timm name such as `timm:convnext_nano`, one of camtrain's
             `cifar_resnet8` to `cifar_resnet56`, or any module from (N, 3, H, W) images to (N, K) logits, in a config by
             its `class_path`.
-        num_classes: K, the number of classes; the command line takes it from the data.
+        num_classes: K, the number of classes; the command line takes it from the data. A network of two classes may
+            have a single logit, whose sigmoid is the probability of class 1; `classification_loss` is then
+            `binary_cross_entropy`. 1 gives a network by name a single logit.
         stem: The first layers of a network given by name. `imagenet`: as published. `small`: a 3×3 convolution without
             pooling, for images of 32 to 64 pixels.
         weights: Pretrained weights of a network given by name: those of torchvision or timm by their name, such as
@@ -99,10 +110,14 @@ class Classifier(pl.LightningModule):
             torch scheduler.
         lr_scheduler_interval: Whether the schedule advances every `epoch` or every `step`.
         classification_loss: What L_C is. `cross_entropy`: the classes of an image compete. `binary_cross_entropy`: each
-            class is a question of its own, summed over the classes; maps of a head that is trained so are more
-            specific to their class (How to Probe, arXiv 2503.00641). Either way, the prediction is the largest logit,
-            and probabilities are the softmax of the logits.
-        label_smoothing: The label smoothing of L_C, in [0, 1].
+            class is a question of its own, summed over the classes, so that images may show several; maps of a head
+            that is trained so are more specific to their class (How to Probe, arXiv 2503.00641). `focal`: cross-entropy
+            in which recognized images count less. In a config also the `class_path` and `init_args` of a loss with
+            settings, such as `camtrain.objective.CrossEntropy` with `class_weights: balanced`, computed from the
+            training images, or of any other module from (logits, labels) to the mean loss, or a function that does so,
+            by its dotted name. If images have one label, the prediction is the largest logit, and probabilities are the
+            softmax of the logits, whatever L_C is.
+        label_smoothing: The label smoothing of an L_C that is given by its name, in [0, 1].
         gradient_share_every_n_steps: The number of steps from one measurement of `train/gradient_share` to the next; a
             measurement costs two more backward passes. 0 never measures.
 
@@ -134,7 +149,7 @@ class Classifier(pl.LightningModule):
         optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
-        classification_loss: LossName = "cross_entropy",
+        classification_loss: LossName | nn.Module | LossFunction = "cross_entropy",
         label_smoothing: float = 0.0,
         gradient_share_every_n_steps: int = 50,
     ) -> None:
@@ -172,6 +187,7 @@ class Classifier(pl.LightningModule):
         objects = ["engine", "optimizer", "lr_scheduler", "initial_weights"]
         objects += [] if isinstance(network, str) else ["network"]
         objects += [] if regularizer is None else ["regularizer", "regularizer_weight"]
+        objects += [] if isinstance(classification_loss, str) else ["classification_loss"]
         described = _given_hyperparameters.get() is not None
         # The command line logs the whole configuration, so the module's part need not be logged again.
         self.save_hyperparameters(ignore=[] if described else objects, logger=not described)
@@ -200,17 +216,30 @@ class Classifier(pl.LightningModule):
         self._share_every = gradient_share_every_n_steps
         self._epoch_counts = EpochCounts()
         self._warned: set[tuple[str, str]] = set()
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.val_metrics = _accuracies(num_classes, "val")
-        self.test_metrics = _accuracies(num_classes, "test")
+        self.several_labels = False
+        num_answers = max(2, num_classes)  # a single logit answers yes or no
+        self.train_accuracy = MulticlassAccuracy(num_answers, average="micro")
+        self.train_accuracy_of_several = MultilabelAccuracy(num_answers, average="micro")
+        self.val_metrics = StageScores(num_answers, "val")
+        self.test_metrics = StageScores(num_answers, "test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the name of the regularizer, since a module built in Python does not store the object."""
+        """Store what a module built in Python does not store: the names of the regularizer and the loss."""
         regularizer = self.objective.regularizer
         checkpoint["regularizer"] = None if regularizer is None else type(regularizer).__name__
+        checkpoint["classification_loss"] = self.objective.loss_name
+        if self.several_labels:
+            checkpoint["several_labels"] = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Warn if the checkpoint was trained with a regularizer and this module has none."""
+        """Warn if the checkpoint was trained with a regularizer or a loss that this module does not have."""
+        self.several_labels = bool(checkpoint.get("several_labels", False))
+        loss = checkpoint.get("classification_loss", self.objective.loss_name)
+        if loss != self.objective.loss_name:
+            rank_zero_warn(
+                f"the checkpoint was trained with the classification loss {loss}, and this classifier has "
+                f"{self.objective.loss_name}: pass it again, load_from_checkpoint(path, classification_loss=...)"
+            )
         name = checkpoint.get("regularizer")
         if name is not None and self.objective.regularizer is None:
             rank_zero_warn(
@@ -280,6 +309,14 @@ class Classifier(pl.LightningModule):
             settings["monitor"] = scheduler.monitor
         return {"optimizer": optimizer, "lr_scheduler": settings}  # type: ignore[return-value]
 
+    def on_fit_start(self) -> None:
+        """Compute balanced weights of the classification loss."""
+        self._balance_classes()
+
+    def on_test_start(self) -> None:
+        """Compute balanced weights of the classification loss, if the checkpoint has none."""
+        self._balance_classes()
+
     def on_train_start(self) -> None:
         """Note the length of the training, of which a regularizer's start may be a fraction."""
         self.objective.num_epochs = self._num_epochs()
@@ -335,9 +372,21 @@ class Classifier(pl.LightningModule):
             self.log("train/gradient_share", step.gradient_share, on_step=False, on_epoch=True, batch_size=1)
         for name, note in step.notes.items():
             self.log(f"train/engine/{name}", note, on_step=False, on_epoch=True, batch_size=1)
-        self.train_accuracy(step.logits, _class_indices(batch.labels))
-        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        self._log_training_accuracy(step.logits, batch.labels)
         return step.loss
+
+    def _log_training_accuracy(self, logits: Tensor, labels: Tensor | None) -> None:
+        assert labels is not None  # _labeled
+        shown = self._shown_classes(labels)
+        metric: Metric = self.train_accuracy if shown is None else self.train_accuracy_of_several
+        metric(*_answers(logits, labels, shown))
+        self.log("train/accuracy", metric, on_step=False, on_epoch=True)
+
+    def _shown_classes(self, labels: Tensor) -> Tensor | None:
+        """(N, K) bool, the classes that images show, if they may show several; remembered for their probabilities."""
+        shown = self.objective.shown_classes(labels)
+        self.several_labels = shown is not None
+        return shown
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """L, L_C, L_R and accuracies of one validation batch."""
@@ -350,11 +399,16 @@ class Classifier(pl.LightningModule):
         self._evaluation_step(labeled, batch_idx, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Class probabilities, (N, K): the softmax of the logits, whatever L_C is."""
-        images = Batch.of(batch).images
+        """Class probabilities, (N, K): the softmax of the logits, whatever L_C is.
+
+        If images may show several classes, the sigmoid of each logit; of a single logit, (N, 2), of no and of yes.
+        """
+        labeled = Batch.of(batch)
         with self._naming_batch("predict", batch_idx):
-            check_finite_images(images)
-        return self(images).softmax(dim=1)  # type: ignore[no-any-return]
+            check_finite_images(labeled.images)
+        if labeled.labels is not None:
+            self._shown_classes(labeled.labels)
+        return class_probabilities(self(labeled.images), independent=self.several_labels)
 
     def on_validation_epoch_start(self) -> None:
         """Begin the means of the losses."""
@@ -385,15 +439,16 @@ class Classifier(pl.LightningModule):
             self.log(name, float(group["lr"]), rank_zero_only=True)
 
     def on_validation_start(self) -> None:
-        """Stop before a checkpoint of a broken network is written."""
+        """Stop before a checkpoint of a broken network is written; compute balanced weights if there are none."""
         self._check_parameters()
+        self._balance_classes()
 
     def on_train_epoch_end(self) -> None:
         """Stop before a checkpoint of a broken network is written; say if a regularizer does not act."""
         self._check_parameters()
         self._log_counts()
 
-    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: MetricCollection) -> None:
+    def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: StageScores) -> None:
         if len(batch) == 0:
             return
         assert batch.labels is not None  # _labeled
@@ -407,10 +462,11 @@ class Classifier(pl.LightningModule):
             self._check_classes(step)
             self._check_finite(step, batch, stage, batch_idx)
         self._log_losses(step, stage, len(batch))
-        labels = _class_indices(batch.labels)
-        metrics.update(step.logits, labels)
-        if batch.groups is not None:
-            self._groups.add(step.logits.argmax(dim=1), labels, batch.groups)
+        shown = self._shown_classes(batch.labels)
+        metrics.add(*_answers(step.logits, batch.labels, shown))
+        if batch.groups is not None and shown is None:
+            predictions = with_both_classes(step.logits).argmax(dim=1)
+            self._groups.add(predictions, class_indices(batch.labels), batch.groups)
 
     def _new_groups(self) -> GroupAccuracies:
         return GroupAccuracies(getattr(getattr(self.trainer, "datamodule", None), "group_names", None) or ())
@@ -472,22 +528,38 @@ class Classifier(pl.LightningModule):
         else:
             self._means.add(key, torch.as_tensor(value), batch_size)
 
-    def _log_accuracies(self, metrics: MetricCollection) -> None:
-        values: dict[str, Tensor] = metrics.compute()
-        metrics.reset()
-        for name, value in values.items():
+    def _log_accuracies(self, metrics: StageScores) -> None:
+        for name, value in metrics.pop().items():
             if value.dim() == 0:
-                self.log(name, value, prog_bar=name == "val/accuracy")
+                if not bool(value.isnan()):
+                    self.log(name, value, prog_bar=name in ("val/accuracy", "val/mean_average_precision"))
             else:
-                by_class = dict(zip(self._class_names(), value.tolist(), strict=True))
+                by_class = dict(zip(self._class_names(len(value)), value.tolist(), strict=True))
                 self.log_dict({f"{name}/{label}": each for label, each in by_class.items() if not math.isnan(each)})
 
-    def _class_names(self) -> list[str]:
-        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
-        return list(names) if names is not None else [str(index) for index in range(self.num_classes)]
+    def _class_names(self, count: int) -> list[str]:
+        names = answer_names(getattr(getattr(self.trainer, "datamodule", None), "class_names", None))
+        return names if names is not None and len(names) == count else [str(index) for index in range(count)]
+
+    def _balance_classes(self) -> None:
+        """Compute balanced weights of L_C, unless they came with a checkpoint."""
+        loss = self.objective.loss_function
+        if not isinstance(loss, ClassificationLoss) or not loss.needs_class_frequencies:
+            return
+        data = getattr(self.trainer, "datamodule", None)
+        frequencies = getattr(data, "class_frequencies", None)
+        if frequencies is None:
+            kind = "loaders without one" if data is None else f"{type(data).__name__} without one"
+            raise ValueError(
+                "`classification_loss`: balanced weights need a data module with a method class_frequencies(), which "
+                f"returns the fraction of the training images that show each class, got {kind}; give one number for "
+                "each class, or call set_class_frequencies of the loss"
+            )
+        loss.set_class_frequencies(frequencies().to(self.device))
 
     def _check_classes(self, step: Step) -> None:
-        if step.logits.shape[1] != self.num_classes:
+        # A question of two classes may be answered by a single logit.
+        if step.logits.shape[1] != self.num_classes and (self.num_classes, step.logits.shape[1]) != (2, 1):
             raise ValueError(
                 f"`network`: expected logits of `num_classes` = {self.num_classes} classes, got {step.logits.shape[1]}"
             )
@@ -534,27 +606,8 @@ def _labeled(batch: Any) -> Batch:
     return labeled
 
 
-def _class_indices(labels: Tensor | None) -> Tensor:
-    """Class indices (N,) of labels that are class indices (N,) or probabilities (N, K)."""
-    assert labels is not None  # _labeled
-    return labels.argmax(dim=1) if labels.dim() == 2 else labels
-
-
-class AccuracyPerClass(MulticlassAccuracy):
-    """The accuracy of each class, (K,); NaN for a class of which there is no image, where torchmetrics says 0."""
-
-    def compute(self) -> Tensor:
-        """See the class."""
-        assert isinstance(self.tp, Tensor)
-        assert isinstance(self.fn, Tensor)
-        return super().compute().masked_fill(self.tp + self.fn == 0, torch.nan)
-
-
-def _accuracies(num_classes: int, stage: Stage) -> MetricCollection:
-    metrics: dict[str, Metric | MetricCollection] = {
-        f"{stage}/accuracy": MulticlassAccuracy(num_classes, average="micro"),
-        f"{stage}/accuracy_per_class": AccuracyPerClass(num_classes, average="none"),
-    }
-    if num_classes > 5:
-        metrics[f"{stage}/accuracy_top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
-    return MetricCollection(metrics, compute_groups=False)
+def _answers(logits: Tensor, labels: Tensor, shown: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What the network says and what is right: logits and class indices, or probabilities and the classes shown."""
+    if shown is not None:
+        return logits.float().sigmoid(), shown
+    return with_both_classes(logits), class_indices(labels)

@@ -460,7 +460,10 @@ def test_annotations_reach_the_regularizer(tmp_path):
         ({"regularizer_warmup_epochs": -1.0}, "`regularizer_warmup_epochs`"),
         ({"gradient_share_every_n_steps": -1}, "`gradient_share_every_n_steps`"),
         ({"label_smoothing": 2.0}, "`label_smoothing`"),
-        ({"classification_loss": "hinge"}, "`classification_loss`: expected 'cross_entropy' or 'binary_cross_entropy'"),
+        (
+            {"classification_loss": "hinge"},
+            "`classification_loss`: no loss is called 'hinge'; there are 'cross_entropy', 'binary_cross_entropy'",
+        ),
         ({"regularizer_every_n_steps": 0}, "`regularizer_every_n_steps`"),
         ({"stem": "small"}, "`stem` and `weights`"),
     ],

@@ -32,6 +32,7 @@ WRITERS = {
     "league": ["table"],
     "map_faithfulness": ["table"],
     "metric_cost": ["table"],
+    "multi_label": ["table"],
     "quickstart": ["table"],
     "regularizer_cost": ["regularizer_cost"],
     "reliability": ["table"],

@@ -26,8 +26,8 @@ ROWS = [
     {"attributions"},
     {"cams"},
     {"gradients", "networks"},
-    {"unrepeated"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers"},
+    {"unrepeated", "label_scores"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

@@ -14,6 +14,7 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 from camtrain.ablation.job_lines import JobLines, clock, job_line
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.running_trial import progress_of
+from camtrain.report.accuracies import ACCURACIES, accuracy_name
 from camtrain.study import Study, Trial
 
 _REFRESH = 2.0  # seconds between two looks at the runs
@@ -96,8 +97,8 @@ class Progress:
 
     def _accuracy(self, name: str) -> str:
         row = self.study.row(self.study.trial_named(name)) or {}
-        accuracy = row.get("test/accuracy", row.get("val/accuracy"))
-        return "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %, "
+        known = ((accuracy_name(name), row.get(name)) for name in ACCURACIES["test"])
+        return next((f"{name} {100 * float(value):.1f} %, " for name, value in known if value is not None), "")
 
     def _shares(self) -> dict[str, float]:
         # What failed will not be done, so it takes no more time.

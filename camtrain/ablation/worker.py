@@ -163,7 +163,7 @@ def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, floa
         for key, value in row.items()
         if value and "/" in key and not (key.startswith("val/") and int(row["step"]) >= steps)
     }
-    return {key: value for key, value in found.items() if "accuracy_per_class" not in key}
+    return {key: value for key, value in found.items() if "_per_class" not in key}
 
 
 def _scored(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float | None]:

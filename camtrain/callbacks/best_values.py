@@ -10,7 +10,14 @@ from pathlib import Path
 
 from camtrain.evaluation import METRICS, EvaluationSettings
 
-_HIGHER = {"accuracy": True, "accuracy_top5": True, "accuracy_worst_group": True, "flat_maps": False}
+_HIGHER = {
+    "accuracy": True,
+    "accuracy_top5": True,
+    "accuracy_worst_group": True,
+    "mean_average_precision": True,
+    "f1": True,
+    "flat_maps": False,
+}
 
 
 class BestValues:
@@ -61,7 +68,7 @@ def is_higher_better(name: str) -> bool | None:
     """
     stage, _, quantity = name.partition("/")
     head = quantity.partition("/")[0]
-    if stage != "val" or "accuracy_per_" in head:
+    if stage != "val" or "accuracy_per_" in head or "_per_class" in head:
         return None
     if head in METRICS:
         return bool(METRICS[head].make(EvaluationSettings()).higher_is_better)

@@ -18,6 +18,7 @@ from camtrain.callbacks.run_folder import run_folder
 from camtrain.callbacks.wandb_loggers import log_to_wandb
 from camtrain.cams import GradCAM
 from camtrain.files import CannotWriteError, whole_file
+from camtrain.label_scores import answer_names
 from camtrain.messages import checked_integer
 from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
 
@@ -29,6 +30,7 @@ class CAMLogger(Callback):
 
     A panel is image | Grad-CAM for the true class | Grad-CAM for the predicted class | input gradient | guided
     gradient, with ground-truth boxes on the first three tiles. Without labels, the tile of the true class is left out.
+    If images may show several classes, there is a tile for each that the image shows, at most the three most probable.
     If the network has no ReLU-like activation, there is no guided gradient, and its tile says so.
 
     The images are evenly spaced over the data set of the stage, and the same in every epoch for any sampler and any
@@ -148,10 +150,11 @@ class CAMLogger(Callback):
     def _panels(
         self, trainer: Trainer, pl_module: LightningModule, images: Batch
     ) -> tuple[list[Panel], list[str] | None, int]:
-        explained = explained_images(network_of(pl_module), images, self.target_layer)
+        several = bool(getattr(pl_module, "several_labels", False))
+        explained = explained_images(network_of(pl_module), images, self.target_layer, several_labels=several)
         if explained.unguided:
             self._say_once(f"the panels have no guided gradient. {explained.unguided}")
         data: Any = getattr(trainer, "datamodule", None)
-        class_names = getattr(data, "class_names", None)
+        class_names = answer_names(getattr(data, "class_names", None))
         pictures = denormalized(images.images, data)
         return epoch_panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from camtrain.callbacks.explained_images import ExplainedImages
+from camtrain.label_scores import classes_of
 from camtrain.pictures import (
     GAP,
     ObjectOutline,
@@ -23,6 +24,7 @@ from camtrain.pictures import (
 )
 
 _RIGHT, _WRONG = "#0a7d32", "#c0271d"
+_TRUE = "Grad-CAM, true class"
 
 
 def epoch_panels(explained: ExplainedImages, pictures: Tensor, class_names: Sequence[str] | None) -> list[Panel]:
@@ -41,18 +43,25 @@ def epoch_panels(explained: ExplainedImages, pictures: Tensor, class_names: Sequ
 
 def _panel(explained: ExplainedImages, picture: Tensor, class_names: Sequence[str] | None, index: int) -> Panel:
     prediction = int(explained.predictions[index])
-    label = None if explained.batch.labels is None else int(explained.batch.labels[index])
+    truth = classes_of(explained.batch.labels, index)
 
     def named(class_idx: int) -> str:
         return f"{class_name(class_names, class_idx)} {float(explained.probabilities[index, class_idx]):.0%}"
 
     boxes = None if explained.batch.boxes is None else explained.batch.boxes[index]
     outline = ObjectOutline.of(picture, boxes, None)
-    tiles = [Tile("image", picture, "" if label is None else class_name(class_names, label), outline=outline)]
-    if label is not None and explained.label_cams is not None:
+    title = ", ".join(class_name(class_names, label) for label in truth or ())
+    tiles = [Tile("image", picture, title, outline=outline)]
+    if explained.label_cams is not None and truth is not None:
         label_cam = explained.label_cams[index]
-        tiles.append(map_tile("Grad-CAM, true class", picture, label_cam, named(label), outline=outline))
-    color = "black" if label is None else _RIGHT if label == prediction else _WRONG
+        tiles.append(map_tile(_TRUE, picture, label_cam, named(truth[0]), outline=outline))
+    if explained.shown_cams is not None:
+        cams = explained.shown_cams[index]
+        tiles += [map_tile(_TRUE, picture, cam, named(label), outline=outline) for label, cam in cams.items()]
+        # All rows of a sheet have the same tiles.
+        missing = max(map(len, explained.shown_cams)) - len(cams)
+        tiles += [note_tile(_TRUE, picture, "no further class")] * missing
+    color = "black" if truth is None else _RIGHT if prediction in truth else _WRONG
     cam = explained.prediction_cams[index]
     tiles.append(map_tile("Grad-CAM, predicted class", picture, cam, named(prediction), color=color, outline=outline))
     tiles.append(gradient_tile("input gradient", explained.input_gradients[index]))
@@ -60,8 +69,10 @@ def _panel(explained: ExplainedImages, picture: Tensor, class_names: Sequence[st
         tiles.append(note_tile("guided gradient", picture, "none: no ReLU-like activations found"))
     else:
         tiles.append(gradient_tile("guided gradient", explained.guided_gradients[index]))
-    truth = "" if label is None else f"true: {named(label)}, "
-    return Panel(tiles, label, f"{truth}predicted: {named(prediction)}")
+    said = f"true: {', '.join(map(named, truth))}, " if truth else ""
+    # Boxes are those of an image: if it may show several classes, nobody knows of which.
+    label = truth[0] if truth is not None and explained.label_cams is not None else None
+    return Panel(tiles, label, f"{said}predicted: {named(prediction)}")
 
 
 def strip(panel: Panel) -> tuple[Pixels, list[list[float]]]:

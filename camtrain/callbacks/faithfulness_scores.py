@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from camtrain.callbacks.map_scores import MapScores
+from camtrain.evaluation import ClassOf
 
 _METRICS = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc")
 
@@ -25,7 +24,8 @@ class FaithfulnessScores(MapScores):
             validation.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
         class_of: The class whose map and probability are scored: the predicted class, as in the papers of these
-            metrics, or the label.
+            metrics, or the label. If images show several classes, `label` is one of them, and `every_label` takes the
+            map of each of them, with equal weights.
         num_steps: The number of steps of insertion and deletion; RISE takes one per row of the image.
         max_batch: The largest number of images in one forward pass; bounds the memory.
 
@@ -43,7 +43,7 @@ class FaithfulnessScores(MapScores):
         num_images: int | None = 64,
         every_n_epochs: int = 1,
         target_layer: str | None = None,
-        class_of: Literal["prediction", "label"] = "prediction",
+        class_of: ClassOf = "prediction",
         num_steps: int = 28,
         max_batch: int = 64,
     ) -> None:

@@ -15,6 +15,7 @@ from camtrain.callbacks.fixed_images import fixed_images, is_read_by_index
 from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
 from camtrain.evaluation import METRICS, EvaluationSettings, Evaluator, metric_names
+from camtrain.label_scores import answer_names, classes_of
 from camtrain.messages import sample_name
 from camtrain.methods import method_named, method_title
 from camtrain.pictures import ObjectOutline, Panel, Tile, class_name, denormalized, map_tile
@@ -27,8 +28,9 @@ class ImageTable(Callback):
     """Logs a table `val/images` to W&B at the end of fit: a row for each of a few validation images.
 
     The columns are the image beside its map, with W&B's own box overlays, the file, the true and the predicted class,
-    the probability of the latter, whether it is right, and the scores of the map in percent. The images are evenly
-    spaced over the validation set. The network is that of the last epoch.
+    the probability of the latter, whether it is right, and the scores of the map in percent. If images may show several
+    classes, the true class is a list of those that the image shows, and the predicted class the most probable one. The
+    images are evenly spaced over the validation set. The network is that of the last epoch.
 
     Without a `WandbLogger`, and for a data set that cannot be read by index, there is no table and no cost.
 
@@ -95,9 +97,10 @@ class ImageTable(Callback):
         """The names of all columns, and for each image its panel and its cells in the other columns."""
         annotated = batch.boxes is not None or batch.masks is not None
         metrics = self.metrics or [*FAITHFULNESS, *(LOCALIZATION if annotated else ())]
-        settings = EvaluationSettings(annotation="any", num_classes=getattr(_data(trainer), "num_classes", None))
+        settings = EvaluationSettings(annotation="any", num_classes=_num_classes(trainer))
         method = method_named(self.method, network, self.target_layer)
-        evaluator = Evaluator(network, {self.method: method}, metrics, settings)
+        several = bool(getattr(trainer.lightning_module, "several_labels", False))
+        evaluator = Evaluator(network, {self.method: method}, metrics, settings, several_labels=several)
         found = evaluator(batch)
         scores = [evaluator.metric(name).image_scores(found.rows[self.method, name]) for name in metrics]
         columns = ["file", "true class", "predicted class", "probability, %", "right"]
@@ -107,12 +110,12 @@ class ImageTable(Callback):
         samples = (loader[0] if isinstance(loader, Sequence) else loader).dataset
         cells: list[list[Any]] = []
         for row, index in enumerate(evenly_spaced(len(samples), len(batch))):
-            label = None if batch.labels is None else int(batch.labels[row])
+            shown = classes_of(batch.labels, row)
             prediction = int(found.predictions[row])
             values = [found.scores[row], *(each[row] for each in scores)]
             percents = [None if math.isnan(value) else 100 * float(value) for value in values]
-            true_class = None if label is None else class_name(names, label)
-            right = None if label is None else label == prediction
+            true_class = None if shown is None else ", ".join(class_name(names, label) for label in shown)
+            right = None if shown is None else prediction in shown
             said = [sample_name(samples, index), true_class, class_name(names, prediction)]
             cells.append([*said, percents[0], right, *percents[1:]])
         panels = self._panels(trainer, batch, found.cams.get(self.method), [each[0] for each in cells])
@@ -129,8 +132,15 @@ class ImageTable(Callback):
             picture = pictures[row]
             outline = ObjectOutline.of(picture, None if batch.boxes is None else batch.boxes[row], None)
             tiles = [Tile("image", picture, outline=outline), map_tile(title, picture, cams[row], outline=outline)]
-            panels.append(Panel(tiles, None if batch.labels is None else int(batch.labels[row]), caption))
+            shown = classes_of(batch.labels, row)
+            # Boxes are those of an image: if it shows several classes, nobody knows of which.
+            panels.append(Panel(tiles, shown[0] if shown is not None and len(shown) == 1 else None, caption))
         return panels
+
+
+def _num_classes(trainer: Trainer) -> int | None:
+    count = getattr(_data(trainer), "num_classes", None)
+    return None if count is None else max(2, count)  # a single class is the question of a single logit
 
 
 def _data(trainer: Trainer) -> Any:
@@ -138,5 +148,4 @@ def _data(trainer: Trainer) -> Any:
 
 
 def _class_names(trainer: Trainer) -> list[str] | None:
-    names = getattr(_data(trainer), "class_names", None)
-    return None if names is None else list(names)
+    return answer_names(getattr(_data(trainer), "class_names", None))

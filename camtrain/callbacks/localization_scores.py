@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from camtrain.batch import Batch
 from camtrain.callbacks.map_scores import MapScores
-from camtrain.evaluation import annotated_boxes
+from camtrain.evaluation import ClassOf, annotated_boxes
 from camtrain.metrics import AdditiveScore, EnergyPointingGame, LocalizationIoU, regions
 
 _METRICS = ("energy_pointing_game", "localization_iou_25")
@@ -38,7 +38,8 @@ class LocalizationScores(MapScores):
             validation.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
         class_of: The class whose map is scored: the label or the predicted class. If labels are unknown, it is the
-            predicted class.
+            predicted class. If images show several classes, `label` is one of them, the same in every epoch, and
+            `every_label` takes the map of each of them, with equal weights.
         annotation: Whether maps are compared with boxes or with masks. If an image has a mask and no box, its box is
             the tight one around the mask.
         max_batch: The largest number of images in one forward pass; bounds the memory.
@@ -57,7 +58,7 @@ class LocalizationScores(MapScores):
         num_images: int | None = None,
         every_n_epochs: int = 1,
         target_layer: str | None = None,
-        class_of: Literal["prediction", "label"] = "label",
+        class_of: ClassOf = "label",
         annotation: Literal["boxes", "masks"] = "boxes",
         max_batch: int = 64,
     ) -> None:

@@ -19,7 +19,7 @@ from camtrain.batch import Batch
 from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.fixed_images import fixed_batches, is_read_by_index
 from camtrain.callbacks.network_of import network_of
-from camtrain.evaluation import NETWORK, EvaluationSettings, Evaluator, metric_names, what_is_missing
+from camtrain.evaluation import NETWORK, ClassOf, EvaluationSettings, Evaluator, metric_names, what_is_missing
 from camtrain.messages import checked_integer, positive_integer
 from camtrain.methods import method_names, methods_named
 from camtrain.metrics import AdditiveScore
@@ -51,7 +51,8 @@ class MapScores(Callback):
             validation.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
         class_of: The class whose map and probability are scored: the label or the predicted class. If labels are
-            unknown, it is the predicted class.
+            unknown, it is the predicted class. If images show several classes, `label` is one of them, the same in
+            every epoch, and `every_label` takes the map of each of them, with equal weights.
         annotation: Whether maps are compared with boxes or with masks. If an image has a mask and no box, its box is
             the tight one around the mask.
         num_steps: The number of steps of insertion and deletion.
@@ -70,7 +71,7 @@ class MapScores(Callback):
         num_images: int | None,
         every_n_epochs: int,
         target_layer: str | None,
-        class_of: Literal["prediction", "label"],
+        class_of: ClassOf,
         annotation: Literal["boxes", "masks"],
         num_steps: int,
         max_batch: int,
@@ -100,7 +101,8 @@ class MapScores(Callback):
         """Check the module and the layer before training starts."""
         network = network_of(pl_module)
         num_classes = getattr(getattr(trainer, "datamodule", None), "num_classes", None)
-        settings = replace(self.settings, num_classes=num_classes)
+        # A single class is the question of a single logit, which has two answers.
+        settings = replace(self.settings, num_classes=None if num_classes is None else max(2, num_classes))
         options = {"max_batch": self.max_batch, "seed": settings.seed}
         methods = methods_named(self.methods, network, self.target_layer, **options)
         self._evaluator = Evaluator(network, methods, self.metrics, settings, self.max_batch)
@@ -165,6 +167,8 @@ class MapScores(Callback):
 
     def _begin(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert self._evaluator is not None
+        if getattr(pl_module, "several_labels", False):
+            self._evaluator.probabilities.independent = True
         self._is_due = self.schedule.is_due(trainer) and self.num_images != 0
         self._count = self.num_images
         if self.num_images is not None and getattr(trainer, "fast_dev_run", False):
@@ -203,7 +207,7 @@ class MapScores(Callback):
 
     def _evaluator_for(self, batch: Batch) -> Evaluator:
         assert self._evaluator is not None
-        if batch.labels is None and self._evaluator.settings.class_of == "label":
+        if batch.labels is None and self._evaluator.settings.class_of != "prediction":
             self.say_once("no labels", "the labels are unknown: maps of the predicted classes are scored.", warn=True)
             self._evaluator.settings = replace(self._evaluator.settings, class_of="prediction")
         return self._evaluator

@@ -14,6 +14,7 @@ from torch import Tensor
 from camtrain.batch import Batch
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.files import spreadsheet_cell, whole_file
+from camtrain.label_scores import answer_names, classes_of
 from camtrain.messages import sample_path
 from camtrain.pictures import class_name
 
@@ -23,9 +24,12 @@ class PredictionWriter(BasePredictionWriter):
 
     The columns are `index` (of the image in the data set), `path` (of its file), `label`, `predicted_class`,
     `probability` (of that class) and `probability_<class>` for each class. A path or label that is not known is empty.
-    Classes are named by the data module, or numbered if it has no names. With several processes, each writes its own
-    images to `predictions_<rank>.csv`. With several loaders, the lines of the second follow those of the first.
-    `fast_dev_run` writes nothing.
+    If images may show several classes, the label is a list of those that the image shows, separated by semicolons,
+    `predicted_class` is the most probable class, and `predicted_classes` lists those whose probability is at least 1/2.
+    Classes are named by the data module, or numbered if it has no names; a single class has the two
+    answers `not <class>` and `<class>`. With
+    several processes, each writes its own images to `predictions_<rank>.csv`. With several loaders, the lines of the
+    second follow those of the first. `fast_dev_run` writes nothing.
     """
 
     def __init__(self) -> None:
@@ -58,21 +62,25 @@ class PredictionWriter(BasePredictionWriter):
         rows = list(_rows(predictions, batch_indices, self._labels))
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        known = getattr(getattr(trainer, "datamodule", None), "class_names", None)
-        names = [str(name) for name in known or range(len(rows[0].probabilities))]
+        known = answer_names(getattr(getattr(trainer, "datamodule", None), "class_names", None))
+        count = len(rows[0].probabilities)
+        names = [str(name) for name in (known if known and len(known) == count else range(count))]
         data_sets = [getattr(loader, "dataset", None) for loader in _as_list(trainer.predict_dataloaders)]
         part = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = folder / f"predictions{part}.csv"
         with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            of_classes = [f"probability_{name}" for name in names]
+            several = bool(getattr(pl_module, "several_labels", False))
+            of_classes = ["predicted_classes"] * several + [f"probability_{name}" for name in names]
             writer.writerow(["index", "path", "label", "predicted_class", "probability", *of_classes])
             for row in rows:
                 best = int(row.probabilities.argmax())
                 shown = [f"{float(value):.6f}" for value in row.probabilities]
-                label = "" if row.label is None else class_name(names, row.label)
+                label = ";".join(class_name(names, each) for each in row.labels)
+                said = [names[each] for each in (row.probabilities >= 0.5).nonzero().flatten().tolist()]
+                all_said = [spreadsheet_cell(";".join(said))] * several
                 words = [str(sample_path(data_sets[row.loader], row.index) or ""), label, names[best]]
-                writer.writerow([row.index, *map(spreadsheet_cell, words), shown[best], *shown])
+                writer.writerow([row.index, *map(spreadsheet_cell, words), shown[best], *all_said, *shown])
         print(f"\npredictions {path}", flush=True)
 
 
@@ -83,7 +91,7 @@ class _Row:
     loader: int
     index: int
     probabilities: Tensor
-    label: int | None
+    labels: list[int]
 
 
 def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any], labels: Sequence[Tensor | None]) -> Iterator[_Row]:
@@ -93,9 +101,8 @@ def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any], labels: Sequ
     for loader, (batches, indices_of_batches) in enumerate(zip(of_loaders, batch_indices, strict=True)):
         for probabilities, indices in zip(batches, indices_of_batches, strict=True):
             of_batch = next(of_batches, None)
-            known = [None] * len(indices) if of_batch is None else of_batch.tolist()
-            for index, each, label in zip(indices, probabilities.cpu(), known, strict=True):
-                yield _Row(loader, index, each, label)
+            for place, (index, each) in enumerate(zip(indices, probabilities.cpu(), strict=True)):
+                yield _Row(loader, index, each, classes_of(of_batch, place) or [])
 
 
 def _as_list(loaders: Any) -> list[Any]:

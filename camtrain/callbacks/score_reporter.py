@@ -27,6 +27,8 @@ _STAGES = ("train", "val", "test")
 _ROWS = (
     ("accuracy", "accuracy", True),
     ("accuracy_top5", "top-5 accuracy", True),
+    ("mean_average_precision", "mean average precision", True),
+    ("f1", "F1", True),
     ("accuracy_worst_group", "worst-group accuracy", True),
     ("loss", "loss L", False),
     ("loss_classification", "classification L_C", False),

@@ -12,6 +12,7 @@ from camtrain.cams.normalize import normalize
 from camtrain.cams.perturbation_cam import PerturbationCAM, strongest_channels
 from camtrain.cams.resize import resize
 from camtrain.gradients import ClassIndex, class_score, fixed_class, selected_class
+from camtrain.probabilities import class_probabilities
 
 Variant = Literal["class_probability", "algorithm_1"]
 Masking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -148,4 +149,4 @@ class ScoreCAM(PerturbationCAM):
 
     def _scores(self, logits: Tensor, class_idx: ClassIndex) -> Tensor:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return class_score(logits.softmax(dim=1) if self.variant == "class_probability" else logits, class_idx)
+        return class_score(class_probabilities(logits) if self.variant == "class_probability" else logits, class_idx)

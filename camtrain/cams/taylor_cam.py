@@ -12,6 +12,7 @@ from camtrain.batch import check_images
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found
 from camtrain.gradients.not_inference import not_inference
+from camtrain.probabilities import class_probabilities, with_both_classes
 
 Score = Literal["probability", "log_probability", "logit"]
 """The score that is differentiated twice: the class probability, its logarithm, or the logit."""
@@ -199,9 +200,9 @@ class TaylorCAM(BaseCAM):
     def _scores(self, logits: Tensor) -> Tensor:
         match self.score:
             case "probability":
-                return logits.softmax(dim=1)
+                return class_probabilities(logits)
             case "log_probability":
-                return logits.log_softmax(dim=1)
+                return with_both_classes(logits).log_softmax(dim=1)
             case "logit":
                 return logits
 

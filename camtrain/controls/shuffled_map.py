@@ -11,7 +11,7 @@ from camtrain.attributions import BaseAttribution
 from camtrain.cams import BaseCAM
 from camtrain.controls.base_control import BaseControl
 from camtrain.controls.donors import donors
-from camtrain.gradients import Against, ClassIndex, Contrast, left_as_found
+from camtrain.gradients import Against, ClassIndex, Contrast, fixed_class, left_as_found
 from camtrain.messages import checked_seed
 
 _Shuffled: TypeAlias = BaseCAM | BaseAttribution
@@ -68,6 +68,5 @@ class ShuffledMap(BaseControl):
         chosen = class_idx.class_idx if isinstance(class_idx, Contrast | Against) else class_idx
         if chosen is None:
             with torch.no_grad(), left_as_found(self.network, images.device):
-                predicted: Tensor = self.network(images).argmax(dim=1)
-            return predicted
+                return fixed_class(self.network(images))  # type: ignore[return-value]  # no Contrast was asked for
         return torch.as_tensor(chosen, device=images.device).expand(len(images))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from torch import Tensor
 from torch.utils.data import Subset
 
 from camtrain.data.annotated_samples import AnnotatedSamples
@@ -68,13 +70,22 @@ def split_counts(samples: Samples, annotated: Collection[int] | None = None) -> 
     if isinstance(whole, ImageFileSamples):
         return _of_files(whole, [whole.files[place] for place in places], [whole.files[place] for place in shown])
     known = getattr(whole, "labels", None)
-    of_class = None if known is None else dict(sorted(Counter(int(known[place]) for place in places).items()))
+    of_class = None if known is None else _of_labels([known[place] for place in places])
     if isinstance(whole, WSOLSamples):
         return SplitCounts(len(samples), of_class, masked=sum(bool(whole.images[place].masks) for place in shown))
     if not isinstance(whole, InMemorySamples):
         return SplitCounts(len(samples), of_class)
     boxed, masked = (None if part is None else len(shown) for part in (whole.boxes, whole.masks))
     return SplitCounts(len(samples), of_class, boxed, boxed, masked)
+
+
+def _of_labels(labels: Sequence[Any]) -> dict[int, int]:
+    """The number of images that show each class, from class indices, or from numbers (K,), 1 for what is shown."""
+    shown = (
+        (label >= 0.5).nonzero().flatten().tolist() if isinstance(label, Tensor) and label.dim() else [int(label)]
+        for label in labels
+    )
+    return dict(sorted(Counter(index for of_image in shown for index in of_image).items()))
 
 
 def _of_files(samples: ImageFileSamples, files: Sequence[ImageFile], shown: Sequence[ImageFile]) -> SplitCounts:

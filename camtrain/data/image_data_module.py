@@ -17,7 +17,7 @@ from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.balanced_sampler import balanced_sampler
 from camtrain.data.data_summary import SplitCounts, split_counts, summary_table
 from camtrain.data.dilated_boxes import DilatedBoxes
-from camtrain.data.sample_labels import sample_labels
+from camtrain.data.sample_labels import sample_labels, strata
 from camtrain.data.transformed_samples import Samples, TransformedSamples
 from camtrain.messages import checked_fraction, checked_integer, checked_number, positive_integer
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_std
@@ -168,6 +168,23 @@ class ImageDataModule(LightningDataModule, ABC):
         """The number of classes."""
         return len(self.class_names)
 
+    def class_frequencies(self) -> Tensor:
+        """The fraction of the training images that show each class, (K,), as they are drawn.
+
+        Balanced weights of a classification loss are computed from it.
+
+        Example:
+            >>> from camtrain.data import DecoyDigits
+            >>> DecoyDigits().class_frequencies().sum()
+            tensor(1.0000, dtype=torch.float64)
+        """
+        labels = sample_labels(self.data_set("train"), of_all_classes=True)
+        shown = [index for label in labels for index in (label if isinstance(label, tuple) else (label,))]
+        counts = torch.bincount(torch.tensor(shown, dtype=torch.long), minlength=self.num_classes).double()
+        if self.balanced_classes:
+            return (counts > 0) / (counts > 0).sum()
+        return counts / len(labels)
+
     def summary(self, splits: Sequence[Split] = ("train", "val", "test")) -> str:
         """A table of how many images, classes, boxes and masks splits have, as far as known without reading an image.
 
@@ -275,7 +292,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if not training or self.annotated_fraction == 1:
             return transformed
         # Last, so that it also hides the masks that transforms add.
-        chosen = annotated_indices(sample_labels(samples), self.annotated_fraction, self.seed)
+        chosen = annotated_indices(strata(sample_labels(samples)), self.annotated_fraction, self.seed)
         return AnnotatedSamples(transformed, chosen)
 
     def _loader(self, split: Split, training: bool = False) -> DataLoader[Batch]:
@@ -284,7 +301,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self.data_set(split),  # type: ignore[arg-type]  # typed by its items, not by what `collate` makes of them
             batch_size=self.batch_size,
             shuffle=training and not balanced,
-            sampler=balanced_sampler(sample_labels(self.data_set(split))) if balanced else None,
+            sampler=balanced_sampler(sample_labels(self.data_set(split), of_all_classes=True)) if balanced else None,
             drop_last=training,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -93,6 +93,13 @@ class ImageFileSamples(Dataset[Sample]):
         """The class index of each sample; of an image with several classes, that of its largest object."""
         return [file.label for file in self.files]
 
+    @property
+    def shown_classes(self) -> list[tuple[int, ...]] | None:
+        """The indices of the classes of each sample; `None` if each sample has one label."""
+        if self.num_classes is None:
+            return None
+        return [tuple(sorted(set(file.classes or (file.label,)))) for file in self.files]
+
     def __getitem__(self, index: int) -> Sample:
         file = self.files[index]
         image = rgb_image(file.path)

@@ -14,7 +14,7 @@ class InMemorySamples(Dataset[Sample]):
 
     Args:
         images: The images, (N, 3, H, W) uint8.
-        labels: The class indices, (N,) int64.
+        labels: The class indices, (N,) int64; or (N, K) float, 1 for the classes that an image shows.
         boxes: One box per image in half-open xyxy pixels, (N, 4) float32; `None` if unknown.
         masks: True on the object, (N, H, W) bool; `None` if unknown.
 
@@ -47,7 +47,8 @@ class InMemorySamples(Dataset[Sample]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        sample: Sample = {"image": tv_tensors.Image(self.images[index]), "label": int(self.labels[index])}
+        label = int(self.labels[index]) if self.labels.dim() == 1 else self.labels[index]
+        sample: Sample = {"image": tv_tensors.Image(self.images[index]), "label": label}
         if self.boxes is not None:
             size = (int(self.images.shape[-2]), int(self.images.shape[-1]))
             sample["boxes"] = tv_tensors.BoundingBoxes(self.boxes[index, None], format="XYXY", canvas_size=size)

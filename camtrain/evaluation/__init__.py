@@ -14,7 +14,7 @@ from camtrain.evaluation.evaluate import PreparedEvaluation, compare, evaluate
 from camtrain.evaluation.evaluation import BeyondControl, Evaluation
 from camtrain.evaluation.evaluation_folder import OtherEvaluationError, evaluation_files
 from camtrain.evaluation.evaluation_plan import EvaluationPlan
-from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.evaluation_settings import ClassOf, EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 from camtrain.evaluation.gallery import Gallery, name_in, outline_in, read_gallery
 from camtrain.evaluation.image_source import NoImagesError
@@ -28,6 +28,7 @@ __all__ = [
     "METRICS",
     "NETWORK",
     "BeyondControl",
+    "ClassOf",
     "ClassProbabilities",
     "Comparison",
     "ComparisonNeed",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from camtrain.gradients.checked_logits import checked_logits
 from camtrain.messages import positive_integer
+from camtrain.probabilities import class_probabilities
 
 
 class ClassProbabilities:
@@ -21,8 +22,10 @@ class ClassProbabilities:
     Args:
         network: A network from (N, 3, H, W) images to (N, K) logits, in evaluation mode.
         max_batch: The largest number of images in one forward pass; bounds the memory.
+        independent: Whether an image may show several classes, so that each has a probability of its own.
 
     Attributes:
+        independent: The same; it may be changed.
         images_run: The number of images that went through the network so far.
 
     Raises:
@@ -38,8 +41,9 @@ class ClassProbabilities:
         4
     """
 
-    def __init__(self, network: nn.Module, max_batch: int = 64) -> None:
+    def __init__(self, network: nn.Module, max_batch: int = 64, *, independent: bool = False) -> None:
         self.network = network
+        self.independent = independent
         self.max_batch = positive_integer("max_batch", max_batch)
         self.images_run = 0
 
@@ -61,7 +65,7 @@ class ClassProbabilities:
             yield from self.of_all(images).gather(1, classes).view(len(group), len(class_idx))
 
     def of_all(self, images: Tensor) -> Tensor:
-        """The probabilities of all classes, (N, K), in float32 or wider, without a graph.
+        """The probabilities of all classes, (N, K), of a single logit (N, 2), in float32 or wider, without a graph.
 
         Raises:
             ValueError: If the output of the network is anything but (N, K) logits.
@@ -69,7 +73,8 @@ class ClassProbabilities:
         self.images_run += len(images)
         with torch.no_grad():
             logits = torch.cat([self._logits(chunk) for chunk in torch.split(images, self.max_batch)])
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return class_probabilities(wide, independent=self.independent)
 
     def _logits(self, images: Tensor) -> Tensor:
         return checked_logits(self.network(images), len(images))

@@ -60,6 +60,7 @@ def evaluate(
         network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
         data: The images, normalized as the network expects: a Lightning data module; a `DataLoader`, whose data set is
             read by index; or an iterable of batches, each a `camtrain.batch.Batch`, a pair (images, labels), or images.
+            Images that show several classes have labels (N, K), 1 for these and 0 for the others.
         methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
             network has an attention head.
         metrics: Names of metrics or of groups of them, separated by commas or as a list. The groups are faithfulness,
@@ -251,6 +252,7 @@ class PreparedEvaluation:
             raise ValueError("`write_maps`: expected a `folder` to write the maps to, got none")
         where = None if folder is None else local_folder(folder, "folder")
         loaded = LoadedNetwork.of(network)
+        several = loaded.several_labels
         images = image_source(data, plan.split, plan.num_images, plan.batch_size)
         if loaded.num_classes is None:
             loaded = replace(loaded, num_classes=_num_classes(loaded, images))
@@ -264,12 +266,15 @@ class PreparedEvaluation:
         made = methods_named(plan.methods, loaded.network, plan.target_layer, **options)
         names = control_names(plan.controls or (), list(made))
         controls = methods_named(names, loaded.network, plan.target_layer, **options) if names else {}
-        evaluator = Evaluator(loaded.network, made, plan.metrics, protocol, plan.max_batch, controls)
+        evaluator = Evaluator(
+            loaded.network, made, plan.metrics, protocol, plan.max_batch, controls, several_labels=several
+        )
         identity = {
             "weights": weights_hash(loaded.network),
             "methods": list(made),
             # Without controls the identity is that of an evaluation from before there were any.
             **({"controls": names} if names else {}),
+            **({"several_labels": True} if several else {}),
             "metrics": list(plan.metrics),
             "target_layer": plan.target_layer,
             "channels": plan.num_channels,
@@ -349,7 +354,9 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:
     """The settings with the number of classes of the labels; that of the network where the images do not say it."""
     of_images, of_network = images.num_classes, network.num_classes
-    if settings.class_of == "label" and None not in (of_images, of_network) and of_images != of_network:
+    if of_images == 1 and of_network == 2:  # a single class is the question of a single logit, which has two answers
+        of_images = 2
+    if settings.class_of != "prediction" and None not in (of_images, of_network) and of_images != of_network:
         raise ValueError(
             f'`class_of`: expected "prediction", since the network has {of_network} classes and the images {of_images}'
         )

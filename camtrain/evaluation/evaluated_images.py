@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from camtrain.evaluation.evaluator import IMAGE, Evaluated, Rows
+from camtrain.evaluation.evaluator import IMAGE, NO_CLASS, Evaluated, Rows
+from camtrain.label_scores import StageScores
 
 _SMALL_MAP = 64  # pixels of the shorter side of the maps that are kept for the panels
 
@@ -21,7 +22,7 @@ class EvaluatedImages:
 
     Attributes:
         indices: The indices of the images in their data set.
-        labels: (N,); -1 where they are unknown.
+        labels: (N,); -1 where they are unknown, or images show several classes.
         predictions: (N,) predicted classes; -1 for an image that is left out of every score.
         class_idx: (N,) explained classes.
         scores: (N,) probabilities of the explained classes; NaN for an image that is left out of every score.
@@ -33,6 +34,8 @@ class EvaluatedImages:
         left_out: The indices of the images that are not counted, by the keys of `reasons`.
         flat: (N,) int8 by method: 1 if the map is flat, 0 if it is not, -1 if there is none. A method that is not here
             was scored by an earlier version, which did not say it.
+        shown: (N, K) bool, the classes that each image shows; `None` unless there may be several.
+        probabilities: (N, K), those of all classes; `None` unless images may show several classes.
     """
 
     indices: list[int]
@@ -47,20 +50,43 @@ class EvaluatedImages:
     annotated: dict[str, Tensor] = field(default_factory=dict)
     left_out: dict[str, list[int]] = field(default_factory=dict)
     flat: dict[str, Tensor] = field(default_factory=dict)
+    shown: Tensor | None = None
+    probabilities: Tensor | None = None
 
     @property
     def is_right(self) -> Tensor:
         """(N,) float64: 1 for an image that is classified rightly, 0 for another; NaN where no label is known.
 
-        Images that are left out of every score are left out here too.
+        If images may show several classes, the fraction of the classes of which it is said rightly whether the image
+        shows them: with a probability of at least 1/2. Images that are left out of every score are left out here too.
         """
+        if self.shown is not None and self.probabilities is not None:
+            shares = ((self.probabilities >= 0.5) == self.shown).double().mean(dim=1)
+            return torch.where(self.predictions >= 0, shares, torch.nan)
         known = (self.labels >= 0) & (self.predictions >= 0)
         return torch.where(known, (self.predictions == self.labels).double(), torch.nan)
+
+    @property
+    def of_several(self) -> dict[str, float]:
+        """Mean average precision and F1 score over the classes; empty unless images may show several classes."""
+        if self.shown is None or self.probabilities is None:
+            return {}
+        answered = self.predictions >= 0
+        scores = StageScores(self.shown.shape[1], "images")
+        scores.add(self.probabilities[answered], self.shown[answered])
+        found = scores.pop()
+        return {name: float(found[f"images/{name}"]) for name in ("mean_average_precision", "f1") if found}
 
     @property
     def accuracy(self) -> float | None:
         """The fraction of the images with a label that are classified rightly; `None` where no label is known."""
         return _mean_of_known(self.is_right)
+
+    def has_labels_of(self, other: EvaluatedImages) -> bool:
+        """Whether the labels are those of another evaluation."""
+        if self.shown is None or other.shown is None:
+            return self.shown is other.shown and torch.equal(self.labels, other.labels)
+        return torch.equal(self.shown, other.shown)
 
     def is_flat(self, method: str) -> Tensor:
         """(N,) float64: 1 for an image whose map is flat, 0 for another; NaN where there is no map."""
@@ -87,7 +113,7 @@ def flat_maps(found: Evaluated, methods: Sequence[str]) -> dict[str, Tensor]:
         if method in found.cams:
             state = (found.cams[method].flatten(1).amax(dim=1) <= 0).to("cpu", torch.int8)
         # What is left out has zeros in the place of its map.
-        for name in (method, IMAGE):
+        for name in (method, IMAGE, NO_CLASS):
             state = torch.where(found.left_out.get(name, torch.zeros_like(state, dtype=torch.bool)), -1, state)
         states[method] = state.to(torch.int8)
     return states
@@ -120,6 +146,8 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
     def together(name: str) -> Tensor:
         return torch.cat([part[name] for part in parts])
 
+    several = all("shown" in part for part in parts)
+
     return EvaluatedImages(
         [index for part in parts for index in part["indices"]],
         together("labels"),
@@ -137,6 +165,8 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
             for method in parts[0].get("flat", {})
             if all(method in part.get("flat", {}) for part in parts)
         },
+        shown=together("shown") if several else None,
+        probabilities=together("probabilities") if several else None,
     )
 
 

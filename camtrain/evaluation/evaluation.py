@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DEFAULT_PANEL_MAPS = 3
+_OF_SEVERAL = {"mean_average_precision": "mean average precision", "f1": "F1"}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -77,7 +78,10 @@ class Evaluation(ScoreTable):
 
     @property
     def accuracy(self) -> float | None:
-        """The fraction of the labeled images that the network classifies rightly; `None` without labels."""
+        """The fraction of the labeled images that the network classifies rightly; `None` without labels.
+
+        If images may show several classes, the fraction of right answers over all images and classes.
+        """
         return self.found.accuracy
 
     def summary(self) -> str:
@@ -86,6 +90,7 @@ class Evaluation(ScoreTable):
         A flat map is the same everywhere and shows nothing.
         """
         parts = [] if self.accuracy is None else [f"accuracy {100 * self.accuracy:.1f} %"]
+        parts += [f"{_OF_SEVERAL[name]} {100 * value:.1f} %" for name, value in self.found.of_several.items()]
         shares = [f"{method_title(method)} {100 * share:.1f} %" for method, share in self.found.flat_maps.items()]
         return "; ".join([*parts, *([f"flat maps: {', '.join(shares)}"] if shares else [])])
 
@@ -204,7 +209,7 @@ class Evaluation(ScoreTable):
             ValueError: If it is not.
         """
         mine, theirs = self.found, other.found
-        if mine.indices != theirs.indices or not torch.equal(mine.labels, theirs.labels):
+        if mine.indices != theirs.indices or not mine.has_labels_of(theirs):
             raise ValueError("`other`: expected an evaluation of the same images, got other ones")
         if self.evaluator.settings != other.evaluator.settings:
             raise ValueError(
@@ -320,6 +325,7 @@ class Evaluation(ScoreTable):
         about = {"network": self.title, "data": self.images.title, "images": len(self.found.indices)}
         found: dict[str, Any] = {
             "accuracy": self.accuracy,
+            **{name: None if math.isnan(value) else value for name, value in self.found.of_several.items()},
             "flat_maps": self.found.flat_maps,
             "passes": self.found.passes,
             "reasons": self.found.reasons,

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camtrain.batch import Batch
 from camtrain.evaluation.evaluated_images import EvaluatedImages, flat_maps, joined, small_maps
 from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
-from camtrain.evaluation.evaluator import IMAGE, Evaluator
+from camtrain.evaluation.evaluator import IMAGE, Evaluated, Evaluator
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
 from camtrain.evaluation.score_map_files import ScoreMapWriter
 from camtrain.files import DamagedFileError, said_aside, whole_file
@@ -105,7 +106,7 @@ def _evaluated(
         warnings.warn(f"images {indices[0]} to {indices[-1]}: {message}", CamtrainWarning, stacklevel=6)
     return {
         "indices": list(indices),
-        "labels": torch.full((len(batch),), -1) if batch.labels is None else batch.labels.cpu(),
+        **_labels_of(batch, found),
         "predictions": found.predictions.cpu(),
         "class_idx": found.class_idx.cpu(),
         "scores": found.scores.cpu(),
@@ -120,6 +121,18 @@ def _evaluated(
         },
         "reasons": {name: why for name, why in evaluator.reasons.items() if name not in reasons},
     }
+
+
+def _labels_of(batch: Batch, found: Evaluated) -> dict[str, Tensor]:
+    """The label of each image; what it shows, and all probabilities, if it may show several classes."""
+    if batch.labels is None:
+        return {"labels": torch.full((len(batch),), -1)}
+    if batch.labels.dim() == 1:
+        return {"labels": batch.labels.cpu()}
+    if batch.labels.shape[1] == 1:
+        return {"labels": batch.labels.squeeze(1).long().cpu()}
+    shown = (batch.labels == 1).cpu()
+    return {"labels": torch.full((len(batch),), -1), "shown": shown, "probabilities": found.probabilities.cpu()}
 
 
 def _keep(part: dict[str, Any], path: Path, settings: str | None) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from camtrain.messages import checked_number, checked_numbers, checked_seed, positive_integer
 
+ClassOf = Literal["prediction", "label", "every_label"]
+"""The class of an image that is explained: the predicted class, its label, or each of its labels."""
+
 Substrate = Literal["blur", "zeros"]
 """The images without content that replace pixels: the blurred image, or zeros."""
-
-
-ClassOf = Literal["prediction", "label"]
-"""The class that a map explains."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,8 @@ class EvaluationSettings:
 
     Args:
         class_of: The class of each image that its map explains and whose probability is measured: the predicted class,
-            as the faithfulness metrics are defined, or the label.
+            as the faithfulness metrics are defined, or the label. If images show several classes, `label` is one of
+            them, drawn at random with the seed, and `every_label` takes the map of each of them, with equal weights.
         annotation: What maps are compared with: boxes, masks, or any, which means the mask of an image that has one and
             the boxes of the other images. With boxes, an image that has only a mask gets the tight box around it.
         num_steps: The number of steps of insertion and deletion. RISE takes as many as the image is high; fewer are
@@ -56,8 +56,8 @@ class EvaluationSettings:
     box_threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if self.class_of not in ("prediction", "label"):
-            raise ValueError(f'`class_of`: expected "prediction" or "label", got {self.class_of!r}')
+        if self.class_of not in get_args(ClassOf):
+            raise ValueError(f'`class_of`: expected "prediction", "label" or "every_label", got {self.class_of!r}')
         if self.annotation not in ("boxes", "masks", "any"):
             raise ValueError(f'`annotation`: expected "boxes", "masks" or "any", got {self.annotation!r}')
         for name in ("insertion_start", "deletion_end"):

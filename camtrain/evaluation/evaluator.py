@@ -20,13 +20,18 @@ from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.measured import ExplainedBatch, Measured, Measurements
 from camtrain.evaluation.metric_specs import METRICS, metric_names, needs_by_name
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
+from camtrain.evaluation.several_labels import checked_shown, drawn_class, joined_rounds, rounds_of
 from camtrain.gradients import evaluation_mode, fixed_class, gradients_enabled, left_as_found
 from camtrain.methods import SHUFFLED, Method, is_normalized, method_title, resized_maps
 from camtrain.metrics import AdditiveScore
+from camtrain.probabilities import log_probabilities, with_both_classes
 from camtrain.regions import regions
 
 NETWORK = "network"
 """The key of the scores of the network itself, in the place of a method."""
+
+NO_CLASS = "class"
+"""The key of images that show none of the classes, so that there is no class whose map could be made."""
 
 IMAGE = "image"
 """The key of images that are not finite, or of which the network says nothing finite, in `Evaluator.reasons`."""
@@ -50,6 +55,7 @@ class Evaluated:
         class_idx: (N,) explained classes.
         scores: (N,) probabilities of the explained classes; NaN for an image that is left out of every score.
         predictions: (N,) predicted classes; -1 for an image that is left out of every score.
+        probabilities: (N, K) probabilities of all classes.
         annotated: (N,) bool: the images with annotation, by what maps are compared with (see `Evaluator.truths`).
         left_out: (N,) bool: the images that are not counted, by the keys of `Evaluator.reasons`.
     """
@@ -59,6 +65,7 @@ class Evaluated:
     class_idx: Tensor
     scores: Tensor
     predictions: Tensor
+    probabilities: Tensor
     annotated: dict[str, Tensor]
     left_out: dict[str, Tensor]
 
@@ -82,6 +89,8 @@ def what_is_missing(name: str, which: str = "some images") -> str:
 def _sentence(name: str) -> str:
     if name == NETWORK:
         return "gradients of the network are missing for some images, which are not counted"
+    if name == NO_CLASS:
+        return "some images show none of the classes, and have no map that could be scored"
     if name == IMAGE:
         return "the network says nothing of some images, which are no part of any score"
     method, _, need = name.partition("/")
@@ -117,6 +126,8 @@ class Evaluator:
         settings: The choices that change the numbers; `None` takes the defaults.
         max_batch: The largest number of images in one forward pass; bounds the memory.
         controls: Controls to score beside the methods, by name; `None` scores none.
+        several_labels: Whether the network was trained with images that show several classes: the probability of a
+            class is then the sigmoid of its logit. Labels (N, K) of a batch say so, too.
 
     Attributes:
         methods: The methods, by name.
@@ -161,6 +172,8 @@ class Evaluator:
         settings: EvaluationSettings | None = None,
         max_batch: int = 64,
         controls: Mapping[str, Method] | None = None,
+        *,
+        several_labels: bool = False,
     ) -> None:
         if not methods:
             raise ValueError("`methods`: expected at least one, got none")
@@ -169,7 +182,7 @@ class Evaluator:
         self.controls = {name: control for name, control in (controls or {}).items() if name not in self.methods}
         self.settings = settings or EvaluationSettings()
         self.metrics = metric_names(metrics, self.settings.class_of)
-        self.probabilities = ClassProbabilities(network, max_batch)
+        self.probabilities = ClassProbabilities(network, max_batch, independent=several_labels)
         self.reasons: dict[str, str] = {}
         self.passes: Counter[str] = Counter()
         self.images = 0
@@ -220,10 +233,38 @@ class Evaluator:
             ValueError: If labels are needed and unknown or out of range, or the annotation is malformed.
         """
         with gradients_enabled(), evaluation_mode(self.network), left_as_found(self.network, batch.images.device):
-            return _OneBatch(self, self._explained(batch)).evaluated()
+            explained, answered = self._explained(batch)
+            if self.settings.class_of != "every_label" or explained.shown is None:
+                found = _OneBatch(self, explained).evaluated()
+            else:
+                found = self._of_every_label(explained, explained.shown)
+            return self._with_answers(found, explained, answered)
 
-    def _explained(self, batch: Batch) -> ExplainedBatch:
-        """Classify the images and choose the classes to explain."""
+    def _of_every_label(self, explained: ExplainedBatch, shown: Tensor) -> Evaluated:
+        """The evaluation of all maps of the images, class by class: in each round, an image occurs once."""
+        known = dict(self.reasons)
+        found = [
+            (images, _OneBatch(self, explained.subset(images, classes)).evaluated())
+            for images, classes in rounds_of(shown, explained.probabilities)
+        ]
+        rows, left_out = joined_rounds(found, lambda name, rows: self.metric(name).image_scores(rows).isfinite())
+        # An image that has another map which counts is not left out.
+        self.reasons = {name: why for name, why in self.reasons.items() if name in known or name in left_out}
+        return replace(found[0][1], rows=rows, left_out=left_out)
+
+    def _with_answers(self, found: Evaluated, explained: ExplainedBatch, answered: Tensor) -> Evaluated:
+        """The evaluation with what the network says of images that show no class, and why these have no map."""
+        if bool((answered == explained.usable).all()):
+            return found
+        predictions = torch.where(answered, explained.probabilities.argmax(dim=1), -1)
+        without = (answered & ~explained.usable).cpu()
+        self.note(NO_CLASS, ValueError("none of their labels is 1"))
+        left_out = {name: which & ~without for name, which in found.left_out.items()}
+        left_out = {name: which for name, which in left_out.items() if bool(which.any())} | {NO_CLASS: without}
+        return replace(found, predictions=predictions, left_out=left_out)
+
+    def _explained(self, batch: Batch) -> tuple[ExplainedBatch, Tensor]:
+        """Classify the images and choose the classes to explain; (N,) bool, of which the network says anything."""
         # A tensor from an inference-mode loop cannot enter a graph; its clone can.
         images = batch.images.detach().clone()
         usable = torch.ones(len(batch), dtype=torch.bool, device=images.device)
@@ -231,7 +272,7 @@ class Evaluator:
             usable = finite_images(images)
             self.note(IMAGE, ValueError("the image holds NaN or infinity"))
             images[~usable] = 0.0  # so that it cannot spread to other images of the batch
-        batch = replace(batch, images=images)
+        batch = replace(batch, images=images, labels=self._checked_labels(batch.labels))
         probabilities = self.probabilities.of_all(images)
         answered = finite_images(probabilities)
         if not bool((answered | ~usable).all()):
@@ -241,24 +282,46 @@ class Evaluator:
         self.passes["image"] += len(batch)
         self.images += len(batch)
         self._check_labels(batch.labels, probabilities.shape[1])
-        class_idx = self._explained_classes(batch.labels, probabilities)
-        return ExplainedBatch(batch, self.network, self.settings, probabilities, class_idx, usable)
+        class_idx = self._explained_classes(batch, probabilities)
+        answered = usable
+        if self.settings.class_of != "prediction" and batch.labels is not None and batch.labels.dim() == 2:
+            usable = usable & (batch.labels == 1).any(dim=1)
+        return ExplainedBatch(batch, self.network, self.settings, probabilities, class_idx, usable), answered
+
+    def _checked_labels(self, labels: Tensor | None) -> Tensor | None:
+        """Labels as they are scored: (N,), or (N, K) of zeros and ones, which say that classes are independent."""
+        if labels is None or labels.dim() != 2:
+            return labels
+        shown = checked_shown(labels)
+        if labels.shape[1] == 1:
+            return shown.squeeze(1).long()
+        self.probabilities.independent = True
+        return labels
 
     def _check_labels(self, labels: Tensor | None, num_logits: int) -> None:
         of_data = self.settings.num_classes if "pointing_game" in self.metrics else None
-        classes = [of_data, num_logits if self.settings.class_of == "label" else None]
+        classes = [of_data, num_logits if self.settings.class_of != "prediction" else None]
         count = min((each for each in classes if each is not None), default=None)
+        if labels is not None and labels.dim() == 2:
+            if labels.shape[1] != num_logits:
+                raise ValueError(f"`labels`: expected those of {num_logits} classes, got {labels.shape[1]}")
+            return
         if labels is None or count is None:
             return
         bad = labels[(labels < 0) | (labels >= count)]
         if len(bad):
             raise ValueError(f"`labels`: expected classes from 0 to {count - 1}, got {int(bad[0])}")
 
-    def _explained_classes(self, labels: Tensor | None, probabilities: Tensor) -> Tensor:
+    def _explained_classes(self, batch: Batch, probabilities: Tensor) -> Tensor:
+        labels = batch.labels
         if self.settings.class_of == "prediction":
             return probabilities.argmax(dim=1)
         if labels is None:
-            raise ValueError('`class_of`: expected "prediction" where labels are unknown, got "label"')
+            raise ValueError(
+                f'`class_of`: expected "prediction" where labels are unknown, got "{self.settings.class_of}"'
+            )
+        if labels.dim() == 2:
+            return drawn_class(batch.images, labels == 1, self.settings.seed)
         return fixed_class(probabilities, labels)  # type: ignore[return-value]  # labels are no Contrast
 
     def _kinds_of_truth(self) -> list[Literal["boxes", "masks", "any"]]:
@@ -310,6 +373,7 @@ class _OneBatch:
             self.batch.class_idx,
             torch.where(usable, self.batch.scores, torch.nan),
             torch.where(usable, self.batch.probabilities.argmax(dim=1), -1),
+            self.batch.probabilities,
             self._annotated(),
             {name: which.cpu() for name, which in self.left_out.items()},
         )
@@ -434,7 +498,11 @@ class _OneBatch:
         if not needs:
             return
         images = self.batch.images.detach().requires_grad_()
-        loss = F.cross_entropy(self.evaluator.network(images).float(), self.batch.class_idx, reduction="sum")
+        logits = with_both_classes(self.evaluator.network(images).float())
+        if self.evaluator.probabilities.independent:
+            loss = -log_probabilities(logits, self.batch.class_idx, independent=True).sum()
+        else:
+            loss = F.cross_entropy(logits, self.batch.class_idx, reduction="sum")
         for need in needs:
             try:
                 gradient = need.gradient(loss, images).detach()

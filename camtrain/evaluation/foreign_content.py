@@ -45,7 +45,7 @@ def other_images(class_idx: Tensor, labels: Tensor | None, seed: int = 0) -> tup
 
     Args:
         class_idx: (N,) explained classes.
-        labels: (N,) labels; `None` where they are unknown.
+        labels: (N,) labels, or (N, K), 1 for the classes that an image shows; `None` where they are unknown.
         seed: The seed of the choice; see `camtrain.controls.donors`.
 
     Returns:
@@ -64,7 +64,8 @@ def other_images(class_idx: Tensor, labels: Tensor | None, seed: int = 0) -> tup
     others = donors(class_idx, seed)
     foreign = class_idx[others] != class_idx
     if labels is not None:
-        foreign = foreign & (labels[others] != class_idx)
+        is_other = labels[others] != class_idx if labels.dim() == 1 else labels[others, class_idx] == 0
+        foreign = foreign & is_other
     return others, foreign
 
 

@@ -17,7 +17,7 @@ from camtrain.evaluation.image_source import ImageSource
 from camtrain.evaluation.shown_image import ShownImage
 from camtrain.files import DamagedFileError, whole_file
 from camtrain.messages import printable
-from camtrain.pictures import ObjectOutline
+from camtrain.pictures import ObjectOutline, class_name
 
 Gallery = dict[str, "np.ndarray[Any, Any]"]
 """The arrays of a `gallery.npz`."""
@@ -39,8 +39,8 @@ def write_gallery(
 
     The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities`, `names` (of files), (K,) each;
     `pictures`, (K, H, W, 3) uint8; for each method `cam/<method>`, (K, h, w) uint8; and where they are known
-    `class_names`, `boxes`, (K, M, 4) xyxy as fractions of width and height, NaN where an image has fewer than M, and
-    `masks`, (K, H, W) bool.
+    `class_names`, `label_names`, (K,), all classes that an image shows, if there may be several, `boxes`, (K, M, 4)
+    xyxy as fractions of width and height, NaN where an image has fewer than M, and `masks`, (K, H, W) bool.
 
     Args:
         found: The evaluated images, with small maps.
@@ -49,14 +49,13 @@ def write_gallery(
         path: The `.npz` file.
         class_names: The names of all classes of the network.
     """
-    answered = (found.predictions >= 0).nonzero().flatten().tolist()
+    answered = ((found.predictions >= 0) & found.scores.isfinite()).nonzero().flatten().tolist()
     places = [answered[place] for place in evenly_spaced(len(answered), count)]
     shown = [each.reduced(GALLERY_SIDE) for each in images.shown([found.indices[place] for place in places])]
     pictures = torch.stack([each.picture for each in shown])
     arrays = {
         "indices": np.array([found.indices[place] for place in places]),
-        "labels": found.labels[places].numpy(),
-        "predictions": found.predictions[places].numpy(),
+        **_answers(found, places, class_names),
         "probabilities": found.scores[places].float().numpy(),
         "names": np.array([each.name for each in shown], dtype=str),
         "pictures": (255 * pictures).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(),
@@ -68,6 +67,23 @@ def write_gallery(
     with whole_file(path) as unfinished:
         np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type, unused-ignore]
     return path
+
+
+def _answers(found: EvaluatedImages, places: Sequence[int], class_names: Sequence[str] | None) -> Gallery:
+    """The label and the prediction of images; if they may show several classes, both are about the explained one."""
+    rows = list(places)
+    if found.shown is None:
+        return {"labels": found.labels[rows].numpy(), "predictions": found.predictions[rows].numpy()}
+    shown, explained = found.shown[rows], found.class_idx[rows]
+    # The explained class is right if the image shows it.
+    is_right = shown.gather(1, explained.unsqueeze(1)).squeeze(1)
+    other = torch.where(shown.any(dim=1), shown.int().argmax(dim=1), -1)
+    names = [", ".join(class_name(class_names, index) for index in each.nonzero().flatten().tolist()) for each in shown]
+    return {
+        "labels": torch.where(is_right, explained, other).numpy(),
+        "predictions": explained.numpy(),
+        "label_names": np.array(names, dtype=str),
+    }
 
 
 def _outlines(shown: Sequence[ShownImage]) -> Gallery:
@@ -168,9 +184,11 @@ def _objection(found: Mapping[str, Any]) -> str | None:
 
 def _objection_to_truth(found: Mapping[str, Any], count: Any, shape: Any) -> str | None:
     """Why names, boxes and masks, which a gallery may have, cannot be those of its images; `None` if they can."""
-    names, boxes, masks = (found.get(name) for name in ("names", "boxes", "masks"))
-    if names is not None and (names.dtype.kind != "U" or names.shape != count):
-        return f"expected a text for each image in names, got {_shown(names)}"
+    boxes, masks = (found.get(name) for name in ("boxes", "masks"))
+    for name in ("names", "label_names"):
+        texts = found.get(name)
+        if texts is not None and (texts.dtype.kind != "U" or texts.shape != count):
+            return f"expected a text for each image in {name}, got {_shown(texts)}"
     if boxes is not None and (boxes.dtype.kind != "f" or boxes.ndim != 3 or boxes.shape[::2] != (*count, 4)):
         return f"expected boxes (K, M, 4), got {_shown(boxes)}"
     if boxes is not None and (boxes.shape[1] > _MOST_BOXES or not (np.isnan(boxes) | (np.abs(boxes) <= 2)).all()):

@@ -286,13 +286,22 @@ def _checked(item: Any) -> Batch:
             f"{images.dtype} {tuple(images.shape)}"
         )
     labels = batch.labels
-    if labels is not None and (labels.dim() != 1 or labels.is_floating_point() or labels.is_complex()):
-        raise ValueError(f"`data`: expected integer labels (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
+    if labels is not None and not _are_labels(labels):
+        raise ValueError(
+            "`data`: expected integer labels (N,), or floating point labels (N, K), 1 for the classes that an image "
+            f"shows, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
     for name in ("labels", "boxes", "masks", "ignored"):
         known = getattr(batch, name)
         if known is not None and len(known) != len(images):
             raise ValueError(f"`data`: expected {name} of {len(images)} images, got those of {len(known)}")
     return batch
+
+
+def _are_labels(labels: Tensor) -> bool:
+    if labels.dim() == 2:
+        return labels.is_floating_point()
+    return labels.dim() == 1 and not labels.is_floating_point() and not labels.is_complex()
 
 
 def content_hash(batch: Batch) -> str:

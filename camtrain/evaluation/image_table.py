@@ -39,6 +39,9 @@ def image_table(
         found: The evaluated images.
         paths: The file of each image; empty where it is not known.
         class_names: The names of all classes, or `None`, which leaves their cells empty.
+
+    If images may show several classes, the label is a list of those that the image shows, separated by semicolons, and
+    the predicted class the most probable one.
     """
     of_maps = [name for name in evaluator.metrics if not METRICS[name].of_network]
     of_network = [name for name in evaluator.metrics if METRICS[name].of_network]
@@ -62,11 +65,24 @@ def _classes(found: EvaluatedImages, row: int, class_names: Sequence[str] | None
 
     Empty where there is no label, or no answer.
     """
-    label, predicted = int(found.labels[row]), int(found.predictions[row])
+    predicted = int(found.predictions[row])
+    if found.shown is None:
+        label = _named(int(found.labels[row]), class_names)
+    else:
+        label = _all_named(found.shown[row].nonzero().flatten().tolist(), class_names)
     if predicted < 0:
-        return [*_named(label, class_names), "", "", "", "", ""]
+        return [*label, "", "", "", "", ""]
     explained, probability = int(found.class_idx[row]), f"{float(found.scores[row]):.6g}"
-    return [*_named(label, class_names), *_named(predicted, class_names), *_named(explained, class_names), probability]
+    if math.isnan(float(found.scores[row])):  # it shows no class that could be explained
+        return [*label, *_named(predicted, class_names), "", "", ""]
+    return [*label, *_named(predicted, class_names), *_named(explained, class_names), probability]
+
+
+def _all_named(indices: Sequence[int], class_names: Sequence[str] | None) -> list[Any]:
+    numbers = ";".join(map(str, indices))
+    if class_names is None:
+        return [numbers, ""]
+    return [numbers, spreadsheet_cell(";".join(class_name(class_names, index) for index in indices))]
 
 
 def _named(index: int, class_names: Sequence[str] | None) -> list[Any]:

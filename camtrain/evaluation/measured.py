@@ -29,7 +29,8 @@ class ExplainedBatch:
         settings: The settings of the evaluation.
         probabilities: (N, K) probabilities of all classes; for an unusable image, equal ones.
         class_idx: (N,) explained classes.
-        usable: (N,) bool: the images whose values and probabilities are finite. The others are no part of any score.
+        usable: (N,) bool: the images whose values and probabilities are finite and of which a class is explained. The
+            others are no part of any score of maps.
     """
 
     batch: Batch
@@ -38,6 +39,23 @@ class ExplainedBatch:
     probabilities: Tensor
     class_idx: Tensor
     usable: Tensor
+
+    def subset(self, images: Tensor, class_idx: Tensor) -> ExplainedBatch:
+        """Some of the images, explained for other classes.
+
+        Args:
+            images: (M,) indices.
+            class_idx: (M,) classes.
+        """
+        part = self.batch.subset(images.tolist())
+        chosen = self.probabilities[images], class_idx, self.usable[images]
+        return ExplainedBatch(part, self.network, self.settings, *chosen)
+
+    @property
+    def shown(self) -> Tensor | None:
+        """(N, K) bool, the classes that each image shows; `None` if each image has one label, or labels are unknown."""
+        labels = self.batch.labels
+        return None if labels is None or labels.dim() == 1 else labels == 1
 
     @property
     def images(self) -> Tensor:
@@ -63,8 +81,10 @@ class ExplainedBatch:
 
     @cached_property
     def labels(self) -> Tensor:
-        """(N,) labels; zeros if they are unknown."""
+        """(N,) labels; zeros if they are unknown; if images show several classes, the explained one."""
         labels = self.batch.labels
+        if labels is not None and labels.dim() == 2:
+            return self.class_idx
         return torch.zeros_like(self.class_idx) if labels is None else labels
 
     @cached_property
@@ -81,7 +101,7 @@ class ExplainedBatch:
     def labeled_boxes(self) -> tuple[list[Tensor], Tensor, Tensor]:
         """The boxes of images whose labels are known and explained, with (N, K) probabilities and (N,) labels."""
         boxes = self.boxes
-        if self.batch.labels is None or self.settings.class_of != "label":
+        if self.batch.labels is None or self.settings.class_of == "prediction":
             boxes = [of_image[:0] for of_image in boxes]
         return boxes, self.probabilities, self.labels
 

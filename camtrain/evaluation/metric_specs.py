@@ -305,14 +305,14 @@ def metric_names(names: str | Sequence[str], class_of: ClassOf | None = None) ->
     chosen: list[str] = []
     for name in listed_names("metrics", names):
         if name in METRICS:
-            if METRICS[name].of_label and class_of not in ("label", None):
+            if METRICS[name].of_label and class_of == "prediction":
                 raise ValueError(
                     f'`class_of`: expected "label", since {name} is about the map of the label, got {class_of!r}'
                 )
             chosen.append(name)
         elif name in groups:
             meant = [other for other, each in METRICS.items() if _belongs(each, name)]
-            chosen += [other for other in meant if class_of == "label" or not METRICS[other].of_label]
+            chosen += [other for other in meant if class_of in ("label", "every_label") or not METRICS[other].of_label]
         else:
             raise ValueError(f"`metrics`: none is called {name!r}; {nearest_names(name, [*groups, *METRICS])}")
     return list(dict.fromkeys(chosen))

@@ -21,6 +21,7 @@ from camtrain.evaluation.metric_specs import METRICS, metric_names, named_metric
 from camtrain.evaluation.score import Score, ScoreTable
 from camtrain.evaluation.score_map_files import read_score_map
 from camtrain.files import local_folder
+from camtrain.label_scores import class_indices
 from camtrain.metrics import AdditiveScore, LocalizationAccuracy
 
 
@@ -125,6 +126,6 @@ def _measured(batch: Batch, cams: Tensor, settings: EvaluationSettings) -> Measu
     labels = torch.zeros(count, dtype=torch.int64) if batch.labels is None else batch.labels
     usable = torch.ones(count, dtype=torch.bool)
     explained = ExplainedBatch(
-        replace(batch, labels=labels), nn.Identity(), settings, torch.ones(count, 1), labels, usable
+        replace(batch, labels=labels), nn.Identity(), settings, torch.ones(count, 1), class_indices(labels), usable
     )
     return Measured(batch=explained, usable=usable, raw_cams=cams, is_normalized=True)

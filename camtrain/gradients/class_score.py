@@ -12,6 +12,7 @@ from torch import Tensor
 
 from camtrain.gradients.checked_logits import checked_logits
 from camtrain.gradients.not_inference import not_inference
+from camtrain.probabilities import with_both_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,9 @@ def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
 
     If `class_idx` contains no `None`, the score is linear in `logits`, and class probabilities can be given instead.
 
+    A network of a single logit z has two classes: the score of class 1 is z, and that of class 0 is -z. The predicted
+    class is 1 where z is positive.
+
     Args:
         logits: (N, K).
         class_idx: One class for all images, or (N,) integers. `None` takes the predicted class of each image. For other
@@ -77,8 +81,8 @@ def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
         (N,), in the graph of `logits`.
 
     Raises:
-        ValueError: If `logits` are not (N, K), a class is not in [0, K), `class_idx` is not one integer per image, or a
-            runner-up is needed and there is only one class.
+        ValueError: If `logits` are not (N, K), a class is not one of the K (of a single logit, 0 or 1), or `class_idx`
+            is not one integer per image.
         TypeError: If `class_idx` has another type.
 
     Example:
@@ -86,6 +90,8 @@ def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
         tensor([2., 4.])
         >>> class_score(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), 0)
         tensor([1., 4.])
+        >>> class_score(torch.tensor([[2.0], [-3.0]])), class_score(torch.tensor([[2.0], [-3.0]]), 1)
+        (tensor([2., 3.]), tensor([ 2., -3.]))
     """
     match fixed_class(logits, class_idx):
         case Contrast(class_idx=index, against=against):
@@ -176,14 +182,16 @@ def selected_class(class_idx: ClassIndex, images: Tensor | slice) -> ClassIndex:
 def _logit(logits: Tensor, index: int | Tensor | None) -> Tensor:
     """The logit of each image's class, (N,); the classes are fixed."""
     assert isinstance(index, Tensor)
+    if logits.shape[1] == 1:
+        return torch.where(index == 1, logits.squeeze(1), -logits.squeeze(1))
     return logits.gather(1, index.unsqueeze(1)).squeeze(1)
 
 
 def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
     """Checked classes, (N,) integers; the predicted classes for `None`."""
-    images, classes = logits.shape
+    images, classes = len(logits), max(2, logits.shape[1])
     if class_idx is None:
-        return logits.detach().argmax(dim=1)
+        return with_both_classes(logits.detach()).argmax(dim=1)
     # A part of the images is chosen from a tensor only: a list would be taken for one class of all of them.
     if not isinstance(class_idx, (Tensor, Real)):
         raise TypeError(f"`class_idx`: expected an integer, a tensor of integers (N,), or None, got {class_idx!r}")
@@ -203,12 +211,10 @@ def _index(logits: Tensor, class_idx: int | Tensor | None) -> Tensor:
 
 def _runner_up(logits: Tensor, index: Tensor) -> Tensor:
     """The class with the highest logit other than `index`, (N,)."""
-    if logits.shape[1] < 2:
-        raise ValueError("`class_idx`: Contrast needs a second class, and the network has only one")
-    others = logits.detach().clone().scatter_(1, index.unsqueeze(1), -torch.inf)
-    runner_up = others.argmax(dim=1)
+    both = with_both_classes(logits.detach())
+    runner_up = both.scatter(1, index.unsqueeze(1), -torch.inf).argmax(dim=1)
     # If all other logits are minus infinity, `argmax` may return the class itself.
-    return torch.where(runner_up == index, (index + 1) % logits.shape[1], runner_up)
+    return torch.where(runner_up == index, (index + 1) % both.shape[1], runner_up)
 
 
 def _changed(class_idx: ClassIndex, change: Callable[[Tensor], Tensor]) -> ClassIndex:

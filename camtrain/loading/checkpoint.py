@@ -59,6 +59,7 @@ def classifier_in(
         network = _network(path, settings, make_network, config)
         classifier = Classifier(network, settings["num_classes"], **_stem(settings))
         classifier.network.load_state_dict(weights)
+        classifier.several_labels = content.get("several_labels") is True
     except (ArgumentError, ImportError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         if str(error).startswith(("`name`", "`checkpoint`")):
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from camtrain.data import CIFAR10, CIFAR100, ImageDataModule
+from camtrain.label_scores import answer_names
 from camtrain.loading.data_configuration import configured_data_class, made_data
 from camtrain.loading.weights_preprocessing import Prepared
 from camtrain.networks.preprocessing import (
@@ -69,7 +70,7 @@ def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing
         transform = central_square(size or USUAL_SIZE)
     preprocessing = transform_preprocessing(transform, **normalization, remarks=remarks, given=given)
     names = getattr(data, "class_names", None)
-    return replace(preprocessing, assumed=assumed), None if names is None else list(names)
+    return replace(preprocessing, assumed=assumed), answer_names(names)
 
 
 def _assumed(data: Any, lacking: str, value: str, remedy: str) -> str:

@@ -131,4 +131,4 @@ def _from_checkpoint(
         prepared = plain_preprocessing(given, remarks=assumptions(given)), None
     else:
         prepared = data_preprocessing(config, given)  # type: ignore[assignment]
-    return LoadedNetwork(classifier.network.eval(), str(path), *prepared)
+    return LoadedNetwork(classifier.network.eval(), str(path), *prepared, several_labels=classifier.several_labels)

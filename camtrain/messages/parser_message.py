@@ -120,6 +120,11 @@ def _wrong_value(key: str, message: str, classes: Callable[[str], Iterable[str]]
         known = list(classes(key))
         if found[1].startswith(("{", "[")):
             return f"{prefix}{key}: expected a class, got {_short(found[1])}, which is no YAML or has a key twice"
+        if names := _literals(message):
+            near = nearest_names(found[1], names)
+            return f"{prefix}{key}: expected {_either(names)}, or a class, got {_short(found[1])}" + (
+                f"; {near}" if near.startswith("did you mean") else ""
+            )
         return f"{prefix}{key}: no class is called {_short(found[1])}" + (
             f"; {nearest_names(found[1], known)}" if known else "; name one by its module, as in package.module.Class"
         )
@@ -134,8 +139,7 @@ def _wrong_value(key: str, message: str, classes: Callable[[str], Iterable[str]]
         return f"{prefix}{key}: {found[1]} has no class {found[2]!r}; {nearest_names(found[2], known)}"
     if found := re.search(r"No module named '([\w.]+)'", message):
         return f"{prefix}{key}: no module is called {found[1]!r}, which {_short(owner or _given(message))} needs"
-    if choices := re.findall(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value|$)", message, flags=re.MULTILINE):
-        names = list(dict.fromkeys(name.strip("'\"") for choice in choices for name in choice.split(", ")))
+    if names := _literals(message):
         near = nearest_names(_given(message), names)
         meant = f"; {near}" if near.startswith("did you mean") else ""
         return f"{prefix}{key}: expected {_either(names)}, got {_short(_given(message))}{meant}"
@@ -144,6 +148,12 @@ def _wrong_value(key: str, message: str, classes: Callable[[str], Iterable[str]]
     if kinds and kinds != ["null"] and "Problem with given class_path" not in message.rpartition("Parser key")[2]:
         return f"{prefix}{key}: expected {_either(kinds)}, got {_short(_given(message))}"
     return f"{prefix}{key}: {_without_types(message)}"
+
+
+def _literals(message: str) -> list[str]:
+    """The words that a message expects; empty if it expects something else."""
+    choices = re.findall(r"Expected a typing\.Literal\[(.*?)\](?:\. Got value|$)", message, flags=re.MULTILINE)
+    return list(dict.fromkeys(name.strip("'\"") for choice in choices for name in choice.split(", ")))
 
 
 _KINDS = {

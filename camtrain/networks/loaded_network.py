@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from camtrain.messages import CamtrainWarning
 from camtrain.networks.preprocessing import Preprocessing, plain_preprocessing
+from camtrain.probabilities import class_probabilities
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class LoadedNetwork:
         preprocessing: How photographs become its input.
         class_names: The names of all classes; `None` where they are not known.
         device: The device of the network.
-        num_classes: The number of classes K; `None` before the network was run.
+        num_classes: The number of classes K, 2 for a network of a single logit; `None` before the network was run.
         remarks: What a user should know about the network.
+        several_labels: Whether an image may show several of the classes. Their probabilities are then the sigmoids of
+            the logits, each by itself, in the place of a softmax.
 
     Example:
         >>> from camtrain.networks import CIFARResNet
@@ -41,6 +44,7 @@ class LoadedNetwork:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     num_classes: int | None = None
     remarks: Sequence[str] = ()
+    several_labels: bool = False
 
     @classmethod
     def of(cls, network: LoadedNetwork | nn.Module) -> LoadedNetwork:
@@ -79,6 +83,8 @@ class LoadedNetwork:
     def probabilities(self, image: Tensor) -> Tensor:
         """(K,) class probabilities of one image, (1, 3, H, W), in evaluation mode, on the CPU.
 
+        Those of a network with a single logit are two: of class 0, no, and of class 1, yes.
+
         Raises:
             ValueError: If the network cannot be run on it, or does not put out logits.
         """
@@ -98,7 +104,7 @@ class LoadedNetwork:
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"`network`: expected (1, K) logits of one image from {self.title}, got {got}")
-        return logits[0].float().softmax(dim=0).cpu()
+        return class_probabilities(logits.float(), independent=self.several_labels)[0].cpu()
 
     def on(self, device: torch.device | str) -> LoadedNetwork:
         """The same network moved to a device, after a first pass that finds the number of its classes.

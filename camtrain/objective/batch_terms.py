@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from camtrain.batch import Batch
 from camtrain.gradients import InputGradientPenalty, TermOfPass, class_score, guided_gradient, input_gradient
 from camtrain.gradients.randomness import Randomness
+from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.in_float64 import in_float64
+from camtrain.probabilities import total_log_probability
 from camtrain.regularizers import (
     ExplainedScalar,
     InputGradientRegularizer,
@@ -53,6 +55,8 @@ class BatchTerms:
         terms: The active terms, at least one.
         network: From (N, 3, H, W) to (N, K) logits.
         batch: The images with labels, boxes and masks.
+        loss: L_C of the batch.
+        shown: (N, K) bool, the classes that each image shows; `None` if each image has one label.
         found: The penalty of each term by its name, without a graph; filled as penalties are computed.
         means: L_R of each term by its name, 0-dim, without a graph; filled likewise.
     """
@@ -60,10 +64,14 @@ class BatchTerms:
     terms: list[ActiveTerm]
     network: nn.Module
     batch: Batch
+    loss: BatchLoss
+    shown: Tensor | None = None
     found: dict[str, Penalty] = field(default_factory=dict)
     means: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Drawn once, before any pass, so that a pass that is repeated is about the same classes.
+        self._class_indices = self._classes()
         self._on_gradient: dict[ExplainedScalar, list[tuple[ActiveTerm, InputGradientRegularizer]]] = {}
         self._of_pass: list[tuple[ActiveTerm, PassRegularizer]] = []
         for term in self.terms:
@@ -113,7 +121,7 @@ class BatchTerms:
             for (term, regularizer), of_term in zip(self._of_pass, captured, strict=True):
                 training_pass = TrainingPass(
                     self.network, images, self._class_indices, logits, of_term, randomness[0],
-                    self.batch.boxes, self.batch.masks,
+                    self.batch.boxes, self.batch.masks, self.shown, self.loss.of_images,
                 )  # fmt: skip
                 parts.append(term.weight * self._mean(term, regularizer.penalty(training_pass)))
             return torch.stack([part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts]).sum()
@@ -131,15 +139,20 @@ class BatchTerms:
             case "loss":
                 return None
             case "log_probabilities":
-                return in_float64(lambda logits: logits.log_softmax(dim=1).sum(dim=1).mean())
+                independent = self.shown is not None
+                return in_float64(lambda logits: total_log_probability(logits, independent=independent).mean())
             case "class_score":
                 return in_float64(lambda logits: class_score(logits, self._class_indices).mean())
 
-    @property
-    def _class_indices(self) -> Tensor:
+    def _classes(self) -> Tensor:
+        """The class of each image that penalties are about, (N,)."""
         labels = self.batch.labels
         assert labels is not None  # checked_batch has been given them
-        return labels if labels.dim() == 1 else labels.argmax(dim=1)
+        if labels.dim() == 1:
+            return labels
+        if labels.shape[1] == 1:  # of a single logit
+            return (labels.squeeze(1) >= 0.5).long()
+        return labels.argmax(dim=1) if self.shown is None else drawn_classes(self.shown)
 
     def _weighted(
         self,
@@ -172,7 +185,7 @@ class BatchTerms:
         return self._values(term, penalty).mean()
 
     def _values(self, term: ActiveTerm, penalty: Tensor | Penalty) -> Tensor:
-        found = as_penalty(penalty)
+        found = self._of_shown(term.regularizer, as_penalty(penalty))
         if found.values.shape != (len(self.batch),):
             raise ValueError(
                 f"`regularizer`: expected a penalty for each of {len(self.batch)} images from "
@@ -182,3 +195,30 @@ class BatchTerms:
         self.found[term.name] = Penalty(found.values.detach(), found.counted, found.flat)
         self.means[term.name] = values.detach().mean()
         return values
+
+    def _of_shown(self, regularizer: Regularizer, penalty: Penalty) -> Penalty:
+        """The penalty without images that show no class, if it is about a class of each image."""
+        if self.shown is None or not regularizer.needs_class or penalty.counted.shape != (len(self.batch),):
+            return penalty
+        counted = penalty.counted & self.shown.any(dim=1)
+        return Penalty(penalty.values, counted, None if penalty.flat is None else penalty.flat & counted)
+
+
+def drawn_classes(shown: Tensor) -> Tensor:
+    """One class of each image, drawn at random among those that it shows, (N,); 0 where it shows none.
+
+    Random numbers come from torch's global generator on the device.
+
+    Args:
+        shown: (N, K) bool.
+
+    Source:
+        Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023, arXiv
+        2303.11932, which draws one class of each image in each step.
+
+    Example:
+        >>> drawn_classes(torch.tensor([[False, True, False], [False, False, False]]))
+        tensor([1, 0])
+    """
+    keys = torch.rand(shown.shape, device=shown.device)
+    return keys.masked_fill(~shown, -1.0).argmax(dim=1)

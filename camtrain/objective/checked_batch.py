@@ -14,14 +14,15 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
 
     Args:
         images: (N, 3, H, W), floating point.
-        labels: (N,) class indices, or (N, K) probabilities. The loss checks them, because it knows K.
+        labels: (N,) class indices, or (N, K). The loss checks them, because it knows K.
         boxes: One (M_i, 4) tensor for each image, or `None`.
         masks: (N, H, W) bool, or `None`.
 
     Raises:
         TypeError: If the images are no floating-point tensor, or labels or masks no tensor.
-        ValueError: If the images are not (N, 3, H, W), `boxes` or `masks` are of another number of images (a list of
-            length 1 would otherwise be broadcast over the batch), or `masks` are not bool or of another size.
+        ValueError: If the images are not (N, 3, H, W), labels neither (N,) nor (N, K), `boxes` or `masks` are of
+            another number of images (a list of length 1 would otherwise be broadcast over the batch), or `masks` are
+            not bool or of another size.
         DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.
 
     Example:
@@ -33,6 +34,11 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
     check_images(images)
     if not isinstance(labels, Tensor):
         raise TypeError(f"`labels`: expected class indices (N,) or probabilities (N, K), got {type(labels).__name__}")
+    if labels.dim() not in (1, 2):
+        raise ValueError(
+            f"`labels`: expected ({len(images)},) class indices or ({len(images)}, K) numbers in [0, 1], got shape "
+            f"{tuple(labels.shape)}"
+        )
     # On an accelerator this check would stop the queue at every step. There, `Classifier` looks at the images when the
     # loss is not finite.
     if images.device.type == "cpu":

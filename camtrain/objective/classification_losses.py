@@ -1,80 +1,97 @@
-"""What L_C can be: cross-entropy, or binary cross-entropy of each class for itself."""
+"""The classification losses by their names, and what else may be one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from camtrain.objective.check_labels import check_labels
+from camtrain.messages import checked_fraction, nearest_names
+from camtrain.objective.binary_cross_entropy import BinaryCrossEntropy
+from camtrain.objective.classification_loss import ClassificationLoss
+from camtrain.objective.cross_entropy import CrossEntropy
+from camtrain.objective.focal_loss import FocalLoss
 
-LossName = Literal["cross_entropy", "binary_cross_entropy"]
-"""`"cross_entropy"`: the classes of an image compete. `"binary_cross_entropy"`: each class is a question of its own."""
+LossName = Literal["cross_entropy", "binary_cross_entropy", "focal"]
+"""`"cross_entropy"` and `"focal"`: the classes of an image compete. `"binary_cross_entropy"`: each is a question of its
+own."""
 
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""From logits (N, K) and labels to L_C, the mean over the images, 0-dim."""
 
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean over the images of −Σ_k t_k log softmax(z)_k, 0-dim.
-
-    Args:
-        logits: z, (N, K).
-        labels: (N,) class indices, or (N, K) probabilities t.
-        label_smoothing: ε, in [0, 1]; t becomes (1 − ε) t + ε / K.
-
-    Raises:
-        ValueError: If the shapes do not fit, or a label is not in [0, K).
-
-    Example:
-        >>> import torch
-        >>> cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
-        tensor(0.6931)
-    """
-    check_labels(logits, labels)
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-
-
-def binary_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean over the images of −Σ_k [t_k log σ(z_k) + (1 − t_k) log(1 − σ(z_k))], 0-dim.
-
-    Cross-entropy sees only differences of logits, so it can raise the label's logit by lowering all others, with
-    evidence that says nothing about the label. Here each logit is right or wrong by itself. "How to Probe" reports that
-    a linear head trained so has maps that are more specific to their class, on the same frozen backbone.
-
-    The loss is a sum over the classes. Its derivative with respect to a logit is σ(z_k) − t_k, of the same form as that
-    of the cross-entropy, softmax(z)_k − t_k. It begins higher: at z = 0 it is K log 2, where the cross-entropy is
-    log K, and the norm of its derivative is √K / 2, where that of the cross-entropy is below 1. With many classes,
-    lower the learning rate and choose λ again.
-
-    Departures: the official code takes the mean over the classes, a K-th of this loss, and trains the head with Adam,
-    or with SGD at a learning rate of 30 without weight decay. Divide such a learning rate by K. For images with one
-    label it also sets the targets of the other classes to 1/K instead of 0; pass (N, K) labels to do the same.
-
-    Args:
-        logits: z, (N, K).
-        labels: (N,) class indices, or (N, K) numbers t in [0, 1], which need not sum to one.
-        label_smoothing: ε, in [0, 1]; t becomes (1 − ε) t + ε / K.
-
-    Raises:
-        ValueError: If the shapes do not fit, or a label is not in [0, K).
-
-    Source:
-        Gairola et al., How to Probe: Simple Yet Effective Techniques for Improving Post-hoc Explanations, ICLR 2025,
-        arXiv 2503.00641; github.com/sidgairo18/how-to-probe.
-
-    Example:
-        >>> import torch
-        >>> binary_cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
-        tensor(1.3863)
-    """
-    check_labels(logits, labels)
-    num_classes = logits.shape[1]
-    targets = F.one_hot(labels, num_classes) if labels.dim() == 1 else labels
-    targets = (1 - label_smoothing) * targets.to(logits.dtype) + label_smoothing / num_classes
-    return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
-
-
-CLASSIFICATION_LOSSES: dict[LossName, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "cross_entropy": cross_entropy,
-    "binary_cross_entropy": binary_cross_entropy,
+CLASSIFICATION_LOSSES: dict[str, type[ClassificationLoss]] = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "focal": FocalLoss,
 }
+
+
+def classification_loss_of(given: LossName | LossFunction, label_smoothing: float = 0.0) -> LossFunction:
+    """The loss that a user means.
+
+    Args:
+        given: A name, a `ClassificationLoss`, or another function from (logits, labels) to the mean over the images.
+        label_smoothing: The label smoothing of a loss that is given by its name.
+
+    Raises:
+        TypeError: If it is none of these, or a class in the place of an object.
+        ValueError: If there is no loss of that name, or label smoothing is given with a loss that has none, or that
+            has its own.
+
+    Example:
+        >>> classification_loss_of("cross_entropy", 0.1).label_smoothing
+        0.1
+    """
+    smoothing = checked_fraction("label_smoothing", label_smoothing)
+    if isinstance(given, str):
+        if given not in CLASSIFICATION_LOSSES:
+            near = nearest_names(given, list(CLASSIFICATION_LOSSES))
+            raise ValueError(f"`classification_loss`: no loss is called {given!r}; {near}")
+        if smoothing and given == "focal":
+            raise ValueError(f"`label_smoothing`: expected 0 for the focal loss, which has none, got {smoothing}")
+        loss = CLASSIFICATION_LOSSES[given]
+        return loss(label_smoothing=smoothing) if smoothing else loss()
+    if isinstance(given, type) or not callable(given):
+        raise TypeError(
+            "`classification_loss`: expected a name, a loss such as CrossEntropy(), or a function from (logits, "
+            f"labels) to their mean loss, got {given!r}"
+        )
+    if smoothing:
+        raise ValueError(
+            f"`label_smoothing`: expected 0 beside a `classification_loss` that is not a name, got {smoothing}; give "
+            "it to the loss itself"
+        )
+    return given
+
+
+def called_in_precision_of(loss: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss of logits and labels; a module's own parameters and buffers, such as weights, follow logits in float64.
+
+    Args:
+        loss: The loss.
+        logits: (N, K).
+        labels: (N,) or (N, K).
+
+    Raises:
+        TypeError: If the result is no tensor.
+        ValueError: If it is not a mean, 0-dim.
+
+    Example:
+        >>> loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))
+        >>> called_in_precision_of(loss, torch.zeros(1, 2, dtype=torch.float64), torch.tensor([1]))
+        tensor(0.6931, dtype=torch.float64)
+    """
+    if isinstance(loss, nn.Module) and logits.dtype == torch.float64:
+        own = dict(loss.named_parameters()) | dict(loss.named_buffers())
+        double = {name: value.double() for name, value in own.items() if value.is_floating_point()}
+        found = torch.func.functional_call(loss, double, (logits, labels)) if double else loss(logits, labels)
+    else:
+        found = loss(logits, labels)
+    expected = "`classification_loss`: expected a function from (logits, labels) to their mean loss, 0-dim"
+    if not isinstance(found, Tensor):
+        raise TypeError(f"{expected}, got {found!r}")
+    if found.dim() != 0:
+        raise ValueError(f"{expected}, got shape {tuple(found.shape)}")
+    return found

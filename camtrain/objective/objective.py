@@ -15,7 +15,14 @@ from camtrain.networks import module_of
 from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.batch_terms import ActiveTerm, BatchTerms
 from camtrain.objective.checked_batch import checked_batch, outside_inference
-from camtrain.objective.classification_losses import CLASSIFICATION_LOSSES, LossName
+from camtrain.objective.classification_loss import ClassificationLoss
+from camtrain.objective.classification_losses import (
+    CLASSIFICATION_LOSSES,
+    LossFunction,
+    LossName,
+    called_in_precision_of,
+    classification_loss_of,
+)
 from camtrain.objective.gradient_share import gradient_share
 from camtrain.objective.losses import Losses, losses_with_terms, measure_terms, plain_losses
 from camtrain.objective.needed_annotation import check_annotation, has_annotated_image
@@ -26,17 +33,20 @@ from camtrain.regularizers.sum import named_terms
 
 
 class Objective(nn.Module):
-    """The interpretable gradient loss and its relatives: L = L_C + λ L_R, with L_C a cross-entropy.
+    """The interpretable gradient loss and its relatives: L = L_C + λ L_R, with L_C a cross-entropy or another loss.
 
     With λ = 0, or without a regularizer, it is plain training: the same numbers, bit for bit, at the same cost.
 
-    For any other L_C, override `classification_loss` in a subclass.
+    If labels are (N, K) and the classes independent, as with binary cross-entropy, an image may show several classes. A
+    penalty that is about one class, such as that of a map, then takes one of those that the image shows, drawn at
+    random in each step; `class_of` of a map's penalty can ask for all of them. Images that show none do not count.
+    Boxes and masks are those of an image, whatever its classes: they are where any of its objects are.
 
     Args:
         regularizer: What L_R penalizes; `None` is plain training.
         weight: λ, at least 0; `None` is the regularizer's `default_weight`.
         engine: How the gradient of L_R reaches the parameters; `None` is `FrozenGates()`, the fast one.
-        label_smoothing: The label smoothing of L_C, in [0, 1].
+        label_smoothing: The label smoothing of an L_C that is given by its name, in [0, 1].
         every_n_steps: k. Lazy regularization applies k·λ·L_R in every k-th call, beginning with the first, and is plain
             training in between (StyleGAN2, arXiv 1912.04958, appendix B). The phase is part of the state dict.
         balance_steps: The number of steps over which balancing takes the sizes of L_C and L_R at the start of training.
@@ -44,6 +54,13 @@ class Objective(nn.Module):
             regularizers (the rule of thumb of Ross et al., arXiv 1703.03717). Steps in which a term has no penalty do
             not count. Each of these steps costs a measurement. The sizes are part of the state dict. 0 does not
             balance.
+        classification_loss: L_C. `cross_entropy`, `binary_cross_entropy` or `focal`; a loss with settings, such as
+            `CrossEntropy(class_weights=[1, 4])`; or any function from (logits, labels) to the mean over the images, to
+            which each image adds what depends on its own logits alone. Where L_R penalizes the gradient of L_C at the
+            input, it is called with float64 logits, and with float64 labels if they are (N, K). The parameters and
+            buffers of a module follow; a function of another kind has to bring its own tensors to `logits.dtype`. An
+            attribute `independent_classes` of the function says whether labels (N, K) are those of images that show
+            several classes, true if it has none. Instead, a subclass may override the method of this name.
 
     Attributes:
         epoch: The current epoch, which may be fractional, for terms of a `Sum` that have a schedule. Set it before each
@@ -52,9 +69,10 @@ class Objective(nn.Module):
             not known.
 
     Raises:
-        TypeError: If `regularizer` or `engine` is something else.
+        TypeError: If `regularizer`, `engine` or `classification_loss` is something else.
         ValueError: If λ is negative, not finite, or given without a regularizer, `label_smoothing` is not in [0, 1],
-            `every_n_steps` is below 1, `balance_steps` is below 0, or no loss is called `classification_loss`.
+            `every_n_steps` is below 1, `balance_steps` is below 0, no loss is called `classification_loss`, or label
+            smoothing is given beside a loss with settings.
 
     Source:
         Torres Figueroa et al., A Learning Paradigm for Interpretable Gradients, VISAPP 2024, Algorithm 1.
@@ -78,7 +96,7 @@ class Objective(nn.Module):
         label_smoothing: float = 0.0,
         every_n_steps: int = 1,
         balance_steps: int = 0,
-        classification_loss: LossName = "cross_entropy",
+        classification_loss: LossName | LossFunction = "cross_entropy",
     ) -> None:
         super().__init__()
         if not (regularizer is None or isinstance(regularizer, (InputGradientRegularizer, PassRegularizer, Sum))):
@@ -90,21 +108,17 @@ class Objective(nn.Module):
             raise TypeError(f"`engine`: expected an Engine or None, got {engine!r}")
         if regularizer is None and weight:
             raise ValueError(f"`weight`: expected 0 or None without a regularizer, got {weight}")
-        if classification_loss not in list(CLASSIFICATION_LOSSES):
-            names = " or ".join(map(repr, CLASSIFICATION_LOSSES))
-            raise ValueError(f"`classification_loss`: expected {names}, got {classification_loss!r}")
         self.regularizer = regularizer
         self.terms: dict[str, Term] = {} if regularizer is None else named_terms(regularizer)
         self.records = nn.ModuleDict({name: TermRecord() for name in self.terms})
-        self.register_load_state_dict_pre_hook(_records_that_fit)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_state_that_fits)  # type: ignore[no-untyped-call]
         self.balance_steps = checked_integer("balance_steps", balance_steps, at_least=0)
         self.epoch: float | None = None
         self.num_epochs: float | None = None
         self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = positive_integer("every_n_steps", every_n_steps)
         self._phase = 0
-        self.loss_name: LossName = classification_loss
-        self.label_smoothing = checked_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
+        self.loss_function = classification_loss_of(classification_loss, label_smoothing)
         if weight is None:
             weight = 0.0 if regularizer is None else regularizer.default_weight
         self.weight = weight
@@ -133,7 +147,8 @@ class Objective(nn.Module):
         Args:
             network: From (N, 3, H, W) to (N, K) logits, in the mode to train in.
             images: (N, 3, H, W), floating point.
-            labels: (N,) class indices, or (N, K) probabilities (mixup, distillation).
+            labels: (N,) class indices, or (N, K): probabilities (mixup, distillation), or, where classes are
+                independent, 1 for the classes that an image shows and 0 for the others.
             boxes: One (M_i, 4) tensor for each image, for regularizers that need boxes.
             masks: (N, H, W) bool, for regularizers that need masks.
             measure_gradient_share: Whether to measure `Step.gradient_share`; this costs two more backward passes.
@@ -144,7 +159,7 @@ class Objective(nn.Module):
         """
         network = module_of(network)
         batch = checked_batch(images, labels, boxes, masks)
-        loss = BatchLoss(self.classification_loss, labels)
+        loss = self._loss_of(labels)
         weights = self._weights_of_step(batch)
         left_out = self._left_out(weights, batch)
         active = {name: weight for name, weight in weights.items() if name not in left_out}
@@ -184,7 +199,7 @@ class Objective(nn.Module):
         batch = checked_batch(images, labels, boxes, masks)
         if self.regularizer is None:
             with torch.no_grad():
-                return Step.of(plain_losses(network, images, BatchLoss(self.classification_loss, labels)), {})
+                return Step.of(plain_losses(network, images, self._loss_of(labels)), {})
         epoch = math.inf if self.epoch is None else self.epoch
         weights = {name: term.weight_at(epoch, self.num_epochs) for name, term in self.terms.items()}
         classification, logits, terms = self._measured(network, batch, weights)
@@ -195,17 +210,15 @@ class Objective(nn.Module):
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_C, the mean over the images, 0-dim.
 
-        A subclass may override it; every step and measurement uses it. It has to be a mean over the images to which
-        each image adds what depends on its own logits alone. Where L_R penalizes the gradient of L_C at the input, it
-        is called with float64 logits, and with float64 labels if they are (N, K) probabilities. Bring other tensors,
-        such as class weights, to `logits.dtype`.
+        A subclass may override it instead of passing `classification_loss`, of which the same is expected; every step
+        and measurement uses it.
 
         Args:
             logits: (N, K).
             labels: (N,) or (N, K).
 
         Raises:
-            ValueError: If the shapes do not fit, or a label is not in [0, K).
+            ValueError: If the shapes do not fit, a label is not in [0, K), or the result is not a mean, 0-dim.
 
         Example:
             >>> import torch.nn.functional as F
@@ -216,7 +229,44 @@ class Objective(nn.Module):
             >>> Focal().classification_loss(torch.zeros(1, 2), torch.tensor([1]))
             tensor(0.1733)
         """
-        return CLASSIFICATION_LOSSES[self.loss_name](logits, labels, self.label_smoothing)
+        return called_in_precision_of(self.loss_function, logits, labels)
+
+    @property
+    def loss_name(self) -> str:
+        """The name of L_C: that by which it can be given, or that of its class or function."""
+        if self._is_overridden:
+            return type(self).__name__
+        kind = type(self.loss_function)
+        known = [name for name, loss in CLASSIFICATION_LOSSES.items() if loss is kind]
+        return known[0] if known else str(getattr(self.loss_function, "__name__", kind.__name__))
+
+    @property
+    def independent_classes(self) -> bool:
+        """Whether labels (N, K) say of each class by itself whether an image shows it.
+
+        They do unless L_C is known to be a loss in which classes compete, such as cross-entropy.
+        """
+        return self._is_overridden or bool(getattr(self.loss_function, "independent_classes", True))
+
+    def shown_classes(self, labels: Tensor) -> Tensor | None:
+        """(N, K) bool, the classes that each image shows; `None` if each image has one label.
+
+        Args:
+            labels: (N,) or (N, K). A number of at least 1/2 says that the image shows the class.
+        """
+        if not self.independent_classes or labels.dim() != 2 or labels.shape[1] == 1:
+            return None
+        return labels >= 0.5
+
+    @property
+    def _is_overridden(self) -> bool:
+        return type(self).classification_loss is not Objective.classification_loss
+
+    def _loss_of(self, labels: Tensor) -> BatchLoss:
+        of_images = None
+        if isinstance(self.loss_function, ClassificationLoss) and not self._is_overridden:
+            of_images = self.loss_function.of_images
+        return BatchLoss(self.classification_loss, labels, of_images)
 
     def _weights_of_step(self, batch: Batch) -> dict[str, float]:
         """The weight of each term that is to be trained in this step, by its name; moves the phase on."""
@@ -256,7 +306,8 @@ class Objective(nn.Module):
             )
             for name, weight in weights.items()
         ]
-        return BatchTerms(terms, network, batch)
+        assert batch.labels is not None  # checked_batch
+        return BatchTerms(terms, network, batch, self._loss_of(batch.labels), self.shown_classes(batch.labels))
 
     def _measured(self, network: nn.Module, batch: Batch, names: Iterable[str]) -> tuple[Tensor, Tensor, BatchTerms]:
         """L_C, logits, and the named terms as values: means over the images of this batch that count."""
@@ -264,8 +315,8 @@ class Objective(nn.Module):
         with gradients_enabled(), left_as_found(network, batch.images.device):
             batch = outside_inference(batch)
             assert batch.labels is not None
-            found = BatchTerms(terms, network, batch)
-            classification, logits = measure_terms(network, found, BatchLoss(self.classification_loss, batch.labels))
+            found = BatchTerms(terms, network, batch, self._loss_of(batch.labels), self.shown_classes(batch.labels))
+            classification, logits = measure_terms(network, found, found.loss)
         return classification, logits, found
 
     def _balance(self, network: nn.Module, batch: Batch, names: Iterable[str]) -> None:
@@ -305,17 +356,20 @@ class Objective(nn.Module):
         """Settings, for printing."""
         return (
             f"weight={self.weight}, engine={self.engine}, classification_loss={self.loss_name}, "
-            f"label_smoothing={self.label_smoothing}, every_n_steps={self.every_n_steps}, "
+            f"every_n_steps={self.every_n_steps}, "
             f"balance_steps={self.balance_steps}"
         )
 
 
-def _records_that_fit(
+def _state_that_fits(
     objective: Objective, state: dict[str, Tensor], prefix: str, *_strictness_and_messages: object
 ) -> None:
-    """Make a state dict fit: drop records of unknown regularizers, and add new ones where they are missing."""
-    ours = {f"{prefix}records.{key}": value for key, value in objective.records.state_dict().items()}
-    for key in [key for key in state if key.startswith(f"{prefix}records.") and key not in ours]:
-        del state[key]
-    for key, value in ours.items():
-        state.setdefault(key, value)
+    """Make a state dict fit: drop what unknown regularizers and losses recorded, and add what new ones begin with."""
+    parts = {"records": objective.records, "loss_function": objective.loss_function}
+    for name, part in parts.items():
+        own = part.state_dict() if isinstance(part, nn.Module) else {}
+        ours = {f"{prefix}{name}.{key}": value for key, value in own.items()}
+        for key in [key for key in state if key.startswith(f"{prefix}{name}.") and key not in ours]:
+            del state[key]
+        for key, value in ours.items():
+            state.setdefault(key, value)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camtrain.networks import AttentionOutput, attention_heads
@@ -16,9 +15,10 @@ from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 class AttentionBranchLoss(PassRegularizer):
     """Trains the attention branch of a network such as `AttentionBranch` to classify by itself.
 
-        E_i = CE(logits of the branch, label)
+        E_i = ℓ_i(logits of the branch)
 
-    so that L = L_per + λ L_att, with λ = 1 as in the paper. Needs no annotation.
+    with ℓ_i the loss of image i, whose mean over the images is L_C: the cross-entropy with the label, unless
+    `classification_loss` is another. So L = L_per + λ L_att, with λ = 1 as in the paper. Needs no annotation.
 
     Raises:
         ValueError: In the first step, if the network has no `AttentionHead` whose output has logits.
@@ -26,6 +26,11 @@ class AttentionBranchLoss(PassRegularizer):
     Source:
         Fukui et al., Attention Branch Network, CVPR 2019, arXiv 1812.10025, eq. 3.
     """
+
+    @property
+    def needs_class(self) -> bool:
+        """False: the loss is that of all classes."""
+        return False
 
     def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
         """Captures the output of the attention head."""
@@ -39,7 +44,8 @@ class AttentionBranchLoss(PassRegularizer):
                 "`network`: AttentionBranchLoss needs an attention head with its own logits, as AttentionBranch has, "
                 f"got {type(training_pass.network).__name__} without one"
             )
-        return F.cross_entropy(logits.float(), training_pass.labels, reduction="none")
+        assert training_pass.losses is not None  # the objective has one
+        return training_pass.losses(logits.float())
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from camtrain.messages import checked_number
+from camtrain.probabilities import class_probabilities
 from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
@@ -38,9 +39,10 @@ class AttentionMining(CAMRegularizer):
         E_i = p_label(erased(x_i)) + w · [annotated] · 1/(HW) Σ (Â - M)²,    Â = A⁺ / max A⁺
 
     Erased pixels are zero after normalization, which is the mean color. A map without a positive value does not count.
-    The second term is a mean over all images: where few are annotated, it is small. Departures from the paper: the
-    softmax probability of the label replaces the sigmoid of each class in the image, and the map is divided by its
-    largest value.
+    The second term is a mean over all images: where few are annotated, it is small. Departures from the paper: if
+    an image has one label, its softmax probability replaces the sigmoid; if it has several, p is the sigmoid of one of
+    them, drawn at random in each step, in the place of the mean over all of them. The map is divided by its largest
+    value.
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`.
@@ -91,7 +93,7 @@ class AttentionMining(CAMRegularizer):
         images = training_pass.images.detach()
         left = erased(images, maps.to(images.dtype), self.sharpness, self.threshold)
         logits = training_pass.again(left)
-        probabilities = logits.to(maps.dtype).softmax(dim=1)
+        probabilities = class_probabilities(logits.to(maps.dtype), independent=training_pass.independent)
         values = probabilities.gather(1, training_pass.labels.unsqueeze(1)).squeeze(1)
         if self.mask_weight:
             regions = regions_like(maps, training_pass.boxes, training_pass.masks, self.annotation)

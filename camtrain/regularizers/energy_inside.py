@@ -46,7 +46,8 @@ class EnergyInside(MapRegularizer):
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
         annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
-        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
+        class_of: The class whose map is penalized: `label`; `every_label`, each class that the image shows, if there
+            may be several; or `random`, drawn for each image in each step.
 
     Source:
         Rao et al., Studying How to Efficiently and Effectively Guide Models with Explanations, ICCV 2023,

@@ -11,7 +11,10 @@ from camtrain.gradients import BatchNormStatistics
 from camtrain.regularizers.regularizer import Penalty, Regularizer
 
 ExplainedScalar = Literal["loss", "log_probabilities", "class_score"]
-"""The scalar that δ_i is the gradient of: the loss of image i, Σ_k log p_k, or the logit of its label."""
+"""The scalar that δ_i is the gradient of: the loss of image i, Σ_k log p_k, or the logit of its label.
+
+Of images that show several classes, Σ_k log p_k is Σ_k [log p_k + log(1 - p_k)], and the label is one of them, drawn at
+random."""
 
 
 class InputGradientRegularizer(Regularizer):
@@ -41,6 +44,11 @@ class InputGradientRegularizer(Regularizer):
                 f"got {batch_norm_statistics!r}"
             )
         self.batch_norm_statistics: BatchNormStatistics = batch_norm_statistics
+
+    @property
+    def needs_class(self) -> bool:
+        """Whether δ_i is the gradient of the logit of a class that the image shows."""
+        return self.explained == "class_score"
 
     @abstractmethod
     def forward(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camtrain.blurred import blurred
 from camtrain.messages import checked_fraction, checked_number, checked_numbers
+from camtrain.probabilities import class_probabilities, log_odds, with_both_classes
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
@@ -44,31 +45,6 @@ def top_pixels(maps: Tensor, fractions: Tensor, sharpness: float) -> Tensor:
     selected = (fractions * num_pixels).round().long().clamp(1, num_pixels - 1).unsqueeze(1)
     thresholds = (ranked.gather(1, selected - 1) + ranked.gather(1, selected)) / 2
     return torch.sigmoid(sharpness * (maps - thresholds.unsqueeze(2)))
-
-
-def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
-    """The log-odds of each label, log p - log(1 - p) = y_label - log Σ_others exp y, finite also where p rounds to 1.
-
-    With o the log-odds, -log p = softplus(-o) and -log(1 - p) = softplus(o), whose slopes are at most 1.
-
-    Args:
-        logits: (N, K), of at least two classes.
-        labels: (N,) class indices.
-
-    Returns:
-        (N,).
-
-    Raises:
-        ValueError: If there is only one class.
-
-    Example:
-        >>> log_odds(torch.tensor([[500.0, 0.0, 0.0]]), torch.tensor([0]))
-        tensor([499.3069])
-    """
-    if logits.shape[1] < 2:
-        raise ValueError(f"`network`: expected logits of at least 2 classes, got {logits.shape[1]}")
-    index = labels.unsqueeze(1)
-    return logits.gather(1, index).squeeze(1) - logits.scatter(1, index, -torch.inf).logsumexp(dim=1)
 
 
 def other_images(usable: Tensor, keys: Tensor) -> Tensor:
@@ -232,12 +208,10 @@ class MapFaithfulness(CAMRegularizer):
             choices = self._choices(alive)
             masked = self._masked(training_pass.images.detach(), maps, choices)
         logits = training_pass.again(masked).to(maps.dtype)
-        odds = log_odds(logits, training_pass.labels)
+        odds = log_odds(logits, training_pass.labels, independent=training_pass.independent)
         sufficiency = F.softplus(-odds)
         if self.sufficiency_target == "prediction":
-            sufficiency = F.cross_entropy(
-                logits, training_pass.logits.detach().to(maps.dtype).softmax(dim=1), reduction="none"
-            )
+            sufficiency = _cross_entropy_with_prediction(logits, training_pass)
         either = torch.where(choices.sufficiency, sufficiency, F.softplus(odds))
         return Penalty((self.sufficiency_weight + self.necessity_weight) * either, alive)
 
@@ -277,6 +251,14 @@ class MapFaithfulness(CAMRegularizer):
             f"necessity_weight={self.necessity_weight}, sufficiency_target={self.sufficiency_target!r}, "
             f"swapped={self.swapped}, differentiable={self.differentiable}"
         )
+
+
+def _cross_entropy_with_prediction(logits: Tensor, training_pass: TrainingPass) -> Tensor:
+    """How far the probabilities of changed images are from those of the images themselves, (N,)."""
+    own = training_pass.logits.detach().to(logits.dtype)
+    if training_pass.independent:
+        return F.binary_cross_entropy_with_logits(logits, own.sigmoid(), reduction="none").sum(dim=1)
+    return F.cross_entropy(with_both_classes(logits), class_probabilities(own), reduction="none")
 
 
 def _rising(name: str, bounds: object) -> tuple[float, float]:

@@ -23,7 +23,8 @@ class MapOutside(MapRegularizer):
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
         annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
-        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
+        class_of: The class whose map is penalized: `label`; `every_label`, each class that the image shows, if there
+            may be several; or `random`, drawn for each image in each step.
 
     Source:
         Rao et al., ICCV 2023, arXiv 2303.11932, section 3.2, after Ross et al., IJCAI 2017, arXiv 1703.03717.

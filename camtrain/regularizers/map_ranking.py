@@ -59,7 +59,8 @@ class MapRanking(MapRegularizer):
         method: The method that makes the map, such as `hi_res_cam` or `grad_cam`; or `input_gradient`.
         target_layer: The layer of the map, by its dotted name; null is the last layer with pixels or tokens.
         annotation: Where the object is: `masks`, `boxes`, or `any`: masks where an image has one, otherwise its boxes.
-        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
+        class_of: The class whose map is penalized: `label`; `every_label`, each class that the image shows, if there
+            may be several; or `random`, drawn for each image in each step.
         grid: g, the number of rows and columns of regions, at least 2. 6 makes 36 regions, as many as the object
             proposals of the paper's network.
 

@@ -16,7 +16,7 @@ from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, In
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty, as_penalty
 
-ClassOf = Literal["label", "random"]
+ClassOf = Literal["label", "every_label", "random"]
 
 
 class MapRegularizer(CAMRegularizer):
@@ -40,11 +40,13 @@ class MapRegularizer(CAMRegularizer):
             has one, otherwise its boxes. Several boxes count as their union.
         class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
             Pixels outside the object can speak for the label by speaking against all other classes. The label's own map
-            does not show that; the maps of other classes do.
+            does not show that; the maps of other classes do. If images show several classes, `label` draws one of them
+            for each image in each step, and `every_label` penalizes the map of each of them, and takes the mean over
+            those that count; a step then costs as many maps as an image shows classes at most.
 
     Raises:
         ValueError: If there is no such method, it cannot be trained through, `annotation` or `class_of` has no such
-            value, an annotation is chosen for a penalty that needs none, or `class_of` is random for the input
+            value, an annotation is chosen for a penalty that needs none, or `class_of` is not label for the input
             gradient.
     """
 
@@ -66,8 +68,10 @@ class MapRegularizer(CAMRegularizer):
             )
         if class_of not in get_args(ClassOf):
             raise ValueError(f"`class_of`: expected one of {get_args(ClassOf)}, got {class_of!r}")
-        if class_of == "random" and method == "input_gradient":
-            raise ValueError("`class_of`: expected label for the input gradient, got random; see RightForRightReasons")
+        if class_of != "label" and method == "input_gradient":
+            raise ValueError(
+                f"`class_of`: expected label for the input gradient, got {class_of}; see RightForRightReasons"
+            )
         self.annotation: AnnotationKind = annotation
         self.class_of: ClassOf = class_of
 
@@ -85,16 +89,43 @@ class MapRegularizer(CAMRegularizer):
         """
 
     @property
+    def needs_class(self) -> bool:
+        """See `Regularizer`."""
+        return self.class_of != "random"
+
+    @property
     def looks_at(self) -> AnnotationKind | None:
         """See `Regularizer`."""
         return self.annotation if self.needs_annotation else None
 
     def penalty(self, training_pass: TrainingPass) -> Tensor | Penalty:
         """The penalty of the maps of the training pass."""
+        if self.class_of == "every_label" and training_pass.shown is not None:
+            return self._of_every_label(training_pass, training_pass.shown)
         classes = training_pass.labels
         if self.class_of == "random":
-            classes = torch.randint_like(classes, training_pass.logits.shape[1])
+            classes = torch.randint_like(classes, max(2, training_pass.logits.shape[1]))
+        return self._of_classes(training_pass, classes)
+
+    def _of_classes(self, training_pass: TrainingPass, classes: Tensor) -> Penalty:
         return self.of_cams(self.cams(training_pass, classes), training_pass.boxes, training_pass.masks)
+
+    def _of_every_label(self, training_pass: TrainingPass, shown: Tensor) -> Penalty:
+        """The mean penalty of each image over the maps of the classes that it shows."""
+        # The classes of each image that it shows come first. At least one map, so that there is a penalty with a graph.
+        ranked = shown.int().argsort(dim=1, descending=True, stable=True)
+        rounds = max(1, int(shown.sum(dim=1).max()))
+        found = [
+            (self._of_classes(training_pass, ranked[:, place]), shown.gather(1, ranked[:, [place]]).squeeze(1))
+            for place in range(rounds)
+        ]
+        values = torch.stack([penalty.values for penalty, _ in found])
+        counted = torch.stack([penalty.counted & is_shown for penalty, is_shown in found])
+        total = torch.where(counted, values, torch.zeros_like(values)).sum(dim=0)
+        number = counted.sum(dim=0)
+        flats = [penalty.flat & is_shown for penalty, is_shown in found if penalty.flat is not None]
+        flat = torch.stack(flats).any(dim=0) if flats else None
+        return Penalty(total / number.clamp(min=1), number > 0, flat)
 
     def of_cams(self, cams: Tensor, boxes: list[Tensor] | None, masks: Tensor | None) -> Penalty:
         """The penalty of maps, (N, H, W), with the boxes and masks of the batch.

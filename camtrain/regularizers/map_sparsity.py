@@ -20,7 +20,8 @@ class MapSparsity(MapRegularizer):
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.
         target_layer: The layer of the map, by its dotted name; null is the last spatial layer.
         annotation: Always `any`; this penalty ignores annotation.
-        class_of: The class whose map is penalized: `label`, or `random`, drawn for each image in each step.
+        class_of: The class whose map is penalized: `label`; `every_label`, each class that the image shows, if there
+            may be several; or `random`, drawn for each image in each step.
 
     Source:
         The area of a mask in Fong and Vedaldi, ICCV 2017, arXiv 1704.03296, eq. 3.

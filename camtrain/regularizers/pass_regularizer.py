@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,12 +22,15 @@ class TrainingPass:
     Attributes:
         network: The network, from (N, 3, H, W) to (N, K) logits.
         images: (N, 3, H, W).
-        labels: (N,) class indices; for soft labels the most probable class.
+        labels: (N,) class indices; for soft labels the most probable class. If images have several labels, one class of
+            each image, drawn at random among those that it shows; where it shows none, 0, and the image does not count.
         logits: (N, K).
         captured: The object that the regularizer's own `watching` yielded.
         randomness: The random state of the pass, which `again` replays.
         boxes: One (M_i, 4) tensor for each image, xyxy pixels; `None` if the batch has none.
         masks: (N, H, W) bool; `None` if the batch has none.
+        shown: (N, K) bool, the classes that each image shows; `None` if each image has one label.
+        losses: From logits (N, K) to the loss of each image, (N,), whose mean over the images is L_C.
     """
 
     network: nn.Module
@@ -37,6 +41,13 @@ class TrainingPass:
     randomness: Randomness
     boxes: list[Tensor] | None = None
     masks: Tensor | None = None
+    shown: Tensor | None = None
+    losses: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether images have several labels, so that the probability of a class is the sigmoid of its logit."""
+        return self.shown is not None
 
     def again(self, images: Tensor) -> Tensor:
         """The logits of other images, (N, K), with the same dropout masks and without updating BatchNorm statistics.

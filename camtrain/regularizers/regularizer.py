@@ -52,6 +52,11 @@ class Regularizer(nn.Module, ABC):
         return self.default_start * (num_epochs or 0.0)
 
     @property
+    def needs_class(self) -> bool:
+        """Whether the penalty is about a class that the image shows; an image that shows none does not count."""
+        return True
+
+    @property
     def looks_at(self) -> AnnotationKind | None:
         """The annotation that the regularizer needs; `None` if it needs none."""
         return "any" if self.needs_annotation else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camtrain.gradients import input_gradient
 from camtrain.gradients.composed_batch_norm import ComposedBatchNorm
 from camtrain.gradients.scaled_gradients import scaled_gradients
+from camtrain.probabilities import total_log_probability
 from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -22,11 +22,11 @@ class RightForBetterReasons(PassRegularizer):
 
         E_i = Σ_d (A_d ι_id δ_id)²,    ι_i = ∂/∂x_i Σ_θ ∂ℓ_i/∂θ,    δ_i = ∂/∂x_i Σ_k log p_ik
 
-    ℓ_i = -log p_label(x_i) is the loss of the image, the sum runs over all trained parameters, and A is 1 outside the
-    object and 0 on it. The influence of an image on the parameters is -H⁻¹ ∂ℓ_i/∂θ. With the identity in place of the
-    inverse Hessian H⁻¹, ι_i is, but for its sign, the gradient of this influence at the image, summed over the
-    parameters. A linear head does not contribute: its gradients add up to 0 over the classes. ι_i is multiplied by the
-    gradient δ_i that `RightForRightReasons` penalizes.
+    ℓ_i is the loss of the image, -log p_label(x_i) unless `classification_loss` is another; the sum runs over all
+    trained parameters, and A is 1 outside the object and 0 on it. The influence of an image on the parameters is
+    -H⁻¹ ∂ℓ_i/∂θ. With the identity in place of the inverse Hessian H⁻¹, ι_i is, but for its sign, the gradient of this
+    influence at the image, summed over the parameters. With cross-entropy, a linear head does not contribute: its
+    gradients add up to 0 over the classes. ι_i is multiplied by the gradient δ_i that `RightForRightReasons` penalizes.
 
     E_i is a product of fourth order in gradients, whose size depends on the network, its number of parameters and how
     confident it is. Choose λ with `regularizer_balance_steps`.
@@ -71,6 +71,11 @@ class RightForBetterReasons(PassRegularizer):
         self.annotation: AnnotationKind = annotation
 
     @property
+    def needs_class(self) -> bool:
+        """False: both gradients are those of all classes."""
+        return False
+
+    @property
     def looks_at(self) -> AnnotationKind | None:
         """See `Regularizer`."""
         return self.annotation
@@ -83,10 +88,10 @@ class RightForBetterReasons(PassRegularizer):
             logits = training_pass.again(images)
         # In float64, as where other losses are differentiated by the images; Apple's accelerator has none.
         logits = logits.to(torch.float32 if images.device.type == "mps" else torch.float64)
-        log_probabilities = logits.log_softmax(dim=1)
-        loss = F.nll_loss(log_probabilities, training_pass.labels, reduction="sum")
-        influence = _influence_gradient(training_pass.network, loss, images)
-        product = influence * input_gradient(log_probabilities.sum(), images, create_graph=True)
+        assert training_pass.losses is not None  # the objective has one
+        influence = _influence_gradient(training_pass.network, training_pass.losses(logits).sum(), images)
+        explained = total_log_probability(logits, independent=training_pass.independent).sum()
+        product = influence * input_gradient(explained, images, create_graph=True)
         regions = regions_like(product, training_pass.boxes, training_pass.masks, self.annotation)
         outside = product.masked_fill(regions.unsqueeze(1), 0).square().flatten(1).sum(dim=1)
         return Penalty(outside, regions.flatten(1).any(dim=1))

@@ -11,6 +11,7 @@ from torch import Tensor
 from camtrain.attributions.saliency_map import saliency_map
 from camtrain.gradients import class_score, input_gradient
 from camtrain.messages import checked_fraction
+from camtrain.probabilities import with_both_classes
 from camtrain.regularizers.pass_regularizer import PassRegularizer, TrainingPass
 
 
@@ -73,9 +74,19 @@ class SaliencyGuided(PassRegularizer):
         images = training_pass.images.detach()
         masked = without_least_salient(images, saliency, self.share, torch.rand_like(images))
         logits = training_pass.logits, training_pass.again(masked)
-        first, second = (each.to(saliency.dtype).log_softmax(dim=1) for each in logits)
-        return F.kl_div(second, first, reduction="none", log_target=True).sum(dim=1)
+        first, second = (each.to(saliency.dtype) for each in logits)
+        return _divergence(first, second, independent=training_pass.independent)
 
     def extra_repr(self) -> str:
         """Settings, for printing."""
         return f"share={self.share}"
+
+
+def _divergence(first: Tensor, second: Tensor, *, independent: bool) -> Tensor:
+    """KL(p of the first logits ‖ p of the second logits), (N,); summed over the classes if they are independent."""
+    if independent:
+        # Of each class, the two outcomes.
+        pairs = ((F.logsigmoid(sign * first), F.logsigmoid(sign * second)) for sign in (1, -1))
+        return torch.stack([F.kl_div(q, p, reduction="none", log_target=True) for p, q in pairs]).sum(dim=(0, 2))
+    first, second = (with_both_classes(each).log_softmax(dim=1) for each in (first, second))
+    return F.kl_div(second, first, reduction="none", log_target=True).sum(dim=1)

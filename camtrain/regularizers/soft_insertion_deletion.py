@@ -10,8 +10,9 @@ from torch import Tensor
 
 from camtrain.blurred import blurred
 from camtrain.messages import checked_fraction, checked_number, positive_integer
+from camtrain.probabilities import log_odds, log_probabilities
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
-from camtrain.regularizers.map_faithfulness import log_odds, top_pixels
+from camtrain.regularizers.map_faithfulness import top_pixels
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty
@@ -48,8 +49,7 @@ class SoftInsertionDeletion(CAMRegularizer):
         deletion: The form of D_i: `ratio`, the one above, or `complement`, -1/M Σ_m log(1 - p), which is at least 0.
 
     Raises:
-        ValueError: If a setting is out of its range, or as in `CAMRegularizer`. In the first step, if `deletion` is
-            `complement` and the network has only one class.
+        ValueError: If a setting is out of its range, or as in `CAMRegularizer`.
 
     Cost:
         A second-order backward pass to the target layer, and M forward and backward passes for each of the two terms
@@ -130,7 +130,7 @@ class SoftInsertionDeletion(CAMRegularizer):
         """D_i, (N,)."""
         of_masks = self._logits(training_pass, [1 - mask for mask in masks])
         if self.deletion == "complement":
-            odds = torch.stack([log_odds(logits, training_pass.labels) for logits in of_masks])
+            odds = torch.stack([_log_odds(logits, training_pass) for logits in of_masks])
             return F.softplus(odds).mean(dim=0)
         own = _log_probabilities(training_pass.logits.to(masks[0].dtype), training_pass)
         return torch.stack([_log_probabilities(logits, training_pass) for logits in of_masks]).mean(dim=0) - own
@@ -157,4 +157,9 @@ class SoftInsertionDeletion(CAMRegularizer):
 
 def _log_probabilities(logits: Tensor, training_pass: TrainingPass) -> Tensor:
     """The log-probability of the label of each image, (N,)."""
-    return -F.cross_entropy(logits, training_pass.labels, reduction="none")
+    return log_probabilities(logits, training_pass.labels, independent=training_pass.independent)
+
+
+def _log_odds(logits: Tensor, training_pass: TrainingPass) -> Tensor:
+    """The log-odds of the label of each image, (N,)."""
+    return log_odds(logits, training_pass.labels, independent=training_pass.independent)

@@ -9,6 +9,7 @@ from functools import cached_property
 from markupsafe import escape
 
 from camtrain.messages import checked_number, folded
+from camtrain.report.accuracies import ACCURACIES, accuracy_name
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
 from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
@@ -16,9 +17,6 @@ from camtrain.report.sentences import Margins, answer_sentence, rule_sentence
 from camtrain.report.table import Table
 from camtrain.report.tables import choice_table, points_table
 from camtrain.study import EVALUATED, VALIDATED, Study
-
-# By the planned split. A study may train without a test; then accuracy is that of validation.
-_ACCURACIES = {"test": ("test/accuracy", "val/accuracy"), "val": ("val/accuracy",)}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,8 @@ class Answer:
             validation images chose does not gain on test images.
         compared: All points with a finished run, each against its baseline.
         scores: The scores whose mean is the gain.
-        accuracy: Column of the accuracy, such as `test/accuracy`; empty if no run has one.
+        accuracy: Column of the accuracy, such as `test/accuracy`, or of the mean average precision, if images may show
+            several classes; empty if no run has one.
         sentence: The answer in words.
         rule: The rule in words.
         on_validation: Whether the point was chosen by validation images, and `compared` is of test images.
@@ -117,9 +116,9 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     Raises:
         ValueError: If the study does not have the score that the rule names, or `split` is another word.
     """
-    if split not in _ACCURACIES:
-        raise ValueError(f"`split`: expected {' or '.join(_ACCURACIES)}, got {split!r}")
-    accuracy = _accuracy(points, _ACCURACIES[split])
+    if split not in ACCURACIES:
+        raise ValueError(f"`split`: expected {' or '.join(ACCURACIES)}, got {split!r}")
+    accuracy = _accuracy(points, ACCURACIES[split])
     scores = gaining_scores(points, rule.score)
     compared = _compared(points, scores, accuracy, EVALUATED)
     # The images that choose must not be those that judge.
@@ -130,8 +129,9 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     chosen = max((each for each in others if each.gain.mean > 0), key=lambda each: each.gain.mean, default=None)
     best = next((each for each in compared if chosen is not None and each.runs is chosen.runs), None)
     leaks = any(each.leakage.count for each in choosing)
-    margins = Margins(rule.margin, rule.leakage_margin if leaks else None, selected is not None)
-    accuracy_of_choice = _accuracy(points, _ACCURACIES["val"])
+    leakage_margin = rule.leakage_margin if leaks else None
+    margins = Margins(rule.margin, leakage_margin, selected is not None, accuracy_name(accuracy))
+    accuracy_of_choice = _accuracy(points, ACCURACIES["val"])
     return Answer(
         best if best is not None and best.gain.mean > 0 else None,
         compared,
@@ -170,7 +170,7 @@ def _selection(
         scores = gaining_scores(points, rule.score, VALIDATED)
     except ValueError:
         return None
-    accuracy = _accuracy(points, _ACCURACIES["val"])
+    accuracy = _accuracy(points, ACCURACIES["val"])
     found = _compared(points, scores, accuracy, VALIDATED)
     is_whole = all(not mine.obstacle or theirs.obstacle for mine, theirs in zip(found, reported, strict=True))
     return found if scores and is_whole else None

@@ -162,7 +162,8 @@ def _row(place: int, method: str, galleries: Sequence[tuple[str, Gallery]]) -> P
     first = galleries[0][1]
     picture = torch.from_numpy(first["pictures"][place]).permute(2, 0, 1).float() / 255
     label, outline = int(first["labels"][place]), outline_in(first, place)
-    words = [name_in(first, place), "" if label < 0 else _named(first, label)]
+    truth = "" if label < 0 else _named(first, label)
+    words = [name_in(first, place), printable(str(first["label_names"][place])) if "label_names" in first else truth]
     image = Tile("image", picture, "\n".join(filter(None, words)), outline=outline)
     maps = [_tile(name, image, label, method, place, gallery) for name, gallery in galleries]
     return Panel([image, *maps], caption=": ".join(filter(None, words)) or f"image {int(first['indices'][place])}")

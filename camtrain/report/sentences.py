@@ -18,11 +18,13 @@ class Margins:
         accuracy: How much accuracy, as a fraction.
         leakage: How much more its maps may leak, as a fraction; `None` if leakage was not scored.
         on_validation: True if the point is chosen by validation images, and its figures are of test images.
+        name: What the accuracy is called.
     """
 
     accuracy: float
     leakage: float | None = None
     on_validation: bool = False
+    name: str = "accuracy"
 
     def refuses(self, each: PointComparison) -> bool:
         """Whether a point keeps its accuracy and leaks too much."""
@@ -43,7 +45,7 @@ def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str |
         chosen: The score that the rule names, if it names one.
     """
     what = _what(len(scores), len(scores), chosen)
-    limits = f"whose accuracy is at most {_points(margins.accuracy)} below the baseline's"
+    limits = f"whose {margins.name} is at most {_points(margins.accuracy)} below the baseline's"
     meaning = ""
     if margins.leakage is not None:
         limits += f" and whose maps leak at most {_points(margins.leakage)} more than the baseline's"
@@ -135,11 +137,11 @@ def _told_of_none(
         return _told_of_lost_accuracy(others, margins)
     within = [each for each in within if not margins.refuses(each)]
     if not within:
-        return f"No point keeps its accuracy within {_points(margin)} of the baseline's without leaking too much."
+        return f"No point keeps its {margins.name} within {_points(margin)} of the baseline's without leaking too much."
     nearest = max(within, key=lambda each: each.gain.mean)
     what = _what(nearest.scores, len(scores), chosen)
     return (
-        f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its accuracy the best, "
+        f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its {margins.name} the best, "
         f"{nearest.runs.label}, changes {what} by {in_points(nearest.gain)}{margins.images}."
     )
 
@@ -147,15 +149,15 @@ def _told_of_none(
 def _told_of_lost_accuracy(others: Sequence[PointComparison], margins: Margins) -> str:
     """The sentence where all points lose more accuracy than the margin on the mean."""
     margin = margins.accuracy
-    told = f"No point keeps its accuracy within {_points(margin)} of the baseline's"
+    told = f"No point keeps its {margins.name} within {_points(margin)} of the baseline's"
     open_ones = [each for each in others if each.accuracy_verdict(margin) == "open" and each.accuracy.interval]
     if not open_ones:
         is_alone = any(each.accuracy.count == 1 for each in others)
         return f"{told}{' with one seed, which has no spread to judge by' * is_alone}."
     nearest = max(open_ones, key=lambda each: each.accuracy.mean)
     return (
-        f"{told} on the mean over seeds. The nearest that may still do so is {nearest.runs.label}: accuracy changes by "
-        f"{in_points(nearest.accuracy)}{margins.images}, and {_cannot_tell(nearest.accuracy, -margin)}."
+        f"{told} on the mean over seeds. The nearest that may still do so is {nearest.runs.label}: {margins.name} "
+        f"changes by {in_points(nearest.accuracy)}{margins.images}, and {_cannot_tell(nearest.accuracy, -margin)}."
     )
 
 
@@ -165,13 +167,13 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     if best.gain.mean <= 0:
         return (
             f"{best.runs.label} is best on validation images, and no better than {best.baseline.label} on test images: "
-            f"there {what} changes by {in_points(best.gain)}. {_told_of_accuracy(best, margins.accuracy)}"
+            f"there {what} changes by {in_points(best.gain)}. {_told_of_accuracy(best, margins)}"
         )
     is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
     chosen_by, on_test = (", chosen by validation images,", "on test images ") if margins.on_validation else ("", "")
     leads = "is best" if is_certain else "leads, but may do so by chance"
     told = [f"{best.runs.label}{chosen_by} {leads}: {on_test}{_gains(best, what)} against {best.baseline.label}."]
-    told.append(_told_of_accuracy(best, margins.accuracy))
+    told.append(_told_of_accuracy(best, margins))
     if best.beyond.count:
         told.append(f"Beyond the scores of control maps, the gain is {in_points(best.beyond)}.")
     if best.leakage.count:
@@ -196,9 +198,10 @@ def _gains(best: PointComparison, what: str) -> str:
     )
 
 
-def _told_of_accuracy(best: PointComparison, margin: float) -> str:
+def _told_of_accuracy(best: PointComparison, margins: Margins) -> str:
     """What happens to the accuracy, and whether the seeds can tell that it stays within the margin."""
-    told = f"Accuracy changes by {in_points(best.accuracy)}"
+    margin = margins.accuracy
+    told = f"{margins.name.capitalize()} changes by {in_points(best.accuracy)}"
     verdict = best.accuracy_verdict(margin)
     if verdict == "kept":
         return f"{told}, within the margin of {_points(margin)}."

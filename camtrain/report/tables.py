@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from camtrain.report.accuracies import accuracy_name
 from camtrain.report.costs import MEMORY, cost_with_unit, time_column, time_title
 from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import Estimate, PointRuns
@@ -28,7 +29,7 @@ def points_table(
         accuracy: Column of the accuracy; the losses are those of the same split.
         best: The point that the answer names, if it names one.
     """
-    headings = ["point", "seeds", "accuracy, %", "L_C", "L_R"]
+    headings = ["point", "seeds", f"{accuracy_name(accuracy)}, %", "L_C", "L_R"]
     headings += ["gain of the maps, points", "95 % interval"] if scores else []
     has_control = any(each.beyond.count for each in compared)
     headings += ["gain beyond control, points"] if has_control else []
@@ -58,7 +59,8 @@ def choice_table(selected: Sequence[PointComparison], accuracy: str, chosen: Poi
         accuracy: Column of the accuracy.
         chosen: The point that was chosen, if one was.
     """
-    headings = ["point", "accuracy, %", "change of accuracy, points", "gain of the maps, points", "95 % interval"]
+    name = accuracy_name(accuracy)
+    headings = ["point", f"{name}, %", f"change of {name}, points", "gain of the maps, points", "95 % interval"]
     has_leakage = any(each.leakage.count for each in selected)
     headings += ["leakage, points"] if has_leakage else []
     rows = []

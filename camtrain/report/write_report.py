@@ -12,6 +12,7 @@ from camtrain.files import check_inside, write_whole
 from camtrain.messages import folded, printable
 from camtrain.methods import method_title
 from camtrain.pictures import MAP_COLORS, OUTLINES
+from camtrain.report.accuracies import accuracy_name
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.costs import time_column, time_note
@@ -100,16 +101,17 @@ def _sections(
         _, svg = write_figure(figure, folder / name)
         return [PageFigure(svg, caption, title, svg_of(narrow, f"{name}_narrow"))]
 
+    name = accuracy_name(answer.accuracy)
     curves = drawn(
         "score_curves",
         lambda is_narrow: score_curves(points, answer, is_narrow=is_narrow),
-        "Accuracy and scores of the maps over the values of the grid",
+        f"{name.capitalize()} and scores of the maps over the values of the grid",
         "Mean over the seeds; bars are one standard deviation. Arrows in the titles point in the better direction.",
     )
     plane = drawn(
         "pareto_plane",
         lambda is_narrow: pareto_plane(answer, is_narrow=is_narrow),
-        "Accuracy against the gain of the maps, with the Pareto front",
+        f"{name.capitalize()} against the gain of the maps, with the Pareto front",
         "Both are differences to the baseline, seed by seed; bars are one standard deviation. Up and right is better.",
     )
     ways = drawn(
@@ -126,8 +128,8 @@ def _sections(
     )
     maps = [PageMaps(_maps_of(method), rows) for method, rows in sheets.rows.items()]
     return [
-        Section("Accuracy and maps over the grid", curves),
-        Section("What accuracy the maps cost", plane),
+        Section(f"{name.capitalize()} and maps over the grid", curves),
+        Section(f"What {name} the maps cost", plane),
         Section("The same images, point by point", maps=maps, words=_words_on_maps(sheets)),
         Section("Insertion and deletion", ways),
         Section("Cost", cost),

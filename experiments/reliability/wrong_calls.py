@@ -202,7 +202,7 @@ def _training() -> Iterator[Target]:
         "label_smoothing": numbers(0, 1),
         "every_n_steps": integers(1),
         "balance_steps": integers(0),
-        "classification_loss": one_of(["cross_entropy", "binary_cross_entropy"]),
+        "classification_loss": one_of(["cross_entropy", "binary_cross_entropy", "focal"]),
         "network": objects("a network"),
         "images": IMAGES,
         "labels": LABELS,
@@ -231,7 +231,7 @@ def _training() -> Iterator[Target]:
         "engine": objects("an engine"),
         "optimizer": given((7, "no function"), ("SGD", "text"), (None, "nothing")),
         "lr_scheduler_interval": one_of(["epoch", "step"]),
-        "classification_loss": one_of(["cross_entropy", "binary_cross_entropy"]),
+        "classification_loss": one_of(["cross_entropy", "binary_cross_entropy", "focal"]),
         "label_smoothing": numbers(0, 1),
         "gradient_share_every_n_steps": integers(0),
     }

@@ -107,7 +107,7 @@ FIT_OPTIONS: dict[str, Domain] = {
     "model.optimizer.weight_decay": numbers(0),
     "model.lr_scheduler": classes(["CosineAnnealingLR", "StepLR"]),
     "model.lr_scheduler_interval": one_of(["epoch", "step"]),
-    "model.classification_loss": one_of(["cross_entropy", "binary_cross_entropy"]),
+    "model.classification_loss": one_of(["cross_entropy", "binary_cross_entropy", "focal"]),
     "model.label_smoothing": _FRACTION,
     "model.gradient_share_every_n_steps": integers(0),
     "data": classes(["DecoyDigits", "ImageFolderData"]),

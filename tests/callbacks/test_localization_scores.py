@@ -310,7 +310,7 @@ def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
         LocalizationScores([])
     with pytest.raises(ValueError, match="`every_n_epochs`"):
         LocalizationScores(every_n_epochs=0)
-    with pytest.raises(ValueError, match='`class_of`: expected "prediction" or "label", got \'true\''):
+    with pytest.raises(ValueError, match='`class_of`: expected "prediction", "label" or "every_label", got \'true\''):
         LocalizationScores(class_of="true")
     with pytest.raises(ValueError, match="`annotation`"):
         LocalizationScores(annotation="mask")

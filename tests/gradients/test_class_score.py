@@ -164,6 +164,15 @@ def test_no_logits():
         fixed_class((torch.zeros(3, 2),))
 
 
-def test_a_contrast_needs_two_classes():
-    with pytest.raises(ValueError, match="`class_idx`: Contrast needs a second class"):
-        class_score(torch.zeros(2, 1), Contrast())
+def test_a_single_logit_is_the_score_of_yes_and_its_negative_that_of_no():
+    logits = torch.tensor([[2.0], [-3.0], [0.5]], requires_grad=True)
+    assert fixed_class(logits).tolist() == [1, 0, 1]
+    assert class_score(logits).tolist() == [2.0, 3.0, 0.5]
+    assert class_score(logits, 1).tolist() == [2.0, -3.0, 0.5]
+    assert class_score(logits, torch.tensor([0, 0, 1])).tolist() == [-2.0, 3.0, 0.5]
+    assert class_score(logits, Against()).tolist() == [-2.0, -3.0, -0.5]
+    assert class_score(logits, Contrast()).tolist() == [4.0, 6.0, 1.0]  # yes rather than no, and no rather than yes
+    (gradient,) = torch.autograd.grad(class_score(logits).sum(), logits)
+    assert gradient.flatten().tolist() == [1.0, -1.0, 1.0]
+    with pytest.raises(ValueError, match="`class_idx`: expected classes from 0 to 1, got 2"):
+        class_score(logits, 2)

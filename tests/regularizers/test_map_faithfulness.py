@@ -15,7 +15,7 @@ from camtrain.blurred import blurred
 from camtrain.cams import EigenCAM, GradCAM, HiResCAM, LayerCAM, resize
 from camtrain.gradients.randomness import Randomness
 from camtrain.regularizers import GradientNorm, MapFaithfulness, Sum, Term
-from camtrain.regularizers.map_faithfulness import MaskChoices, log_odds, other_images, top_pixels
+from camtrain.regularizers.map_faithfulness import MaskChoices, other_images, top_pixels
 from camtrain.regularizers.normalized_maps import positive_by_maximum
 from tests.regularizers.smooth_network import smooth_network
 
@@ -67,31 +67,6 @@ def test_the_top_of_a_map_by_hand():
     torch.testing.assert_close(top_pixels(maps, torch.tensor([0.5]), 8.0), sigmoid)
     tied = top_pixels(maps, torch.tensor([0.75]), 8.0)
     assert tied[0, 1].tolist() == [0.5, 0.5]
-
-
-def test_log_odds_are_those_of_the_probabilities():
-    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    labels = torch.tensor([0, 4, 2, 2, 1, 3])
-    probabilities = logits.softmax(1).gather(1, labels[:, None])[:, 0]
-    odds = log_odds(logits, labels)
-    torch.testing.assert_close(odds, (probabilities / (1 - probabilities)).log())
-    torch.testing.assert_close(F.softplus(odds), -(1 - probabilities).log())
-    torch.testing.assert_close(F.softplus(-odds), -probabilities.log())
-
-
-def test_necessity_is_finite_where_the_probability_rounds_to_one():
-    logits = torch.tensor([[200.0, 0.0, 1.0], [-90.0, 0.0, 1.0]], requires_grad=True)
-    labels = torch.tensor([0, 0])
-    assert logits.softmax(1)[0, 0] == 1
-    values = F.softplus(log_odds(logits, labels))
-    values.sum().backward()
-    others = math.log(1 + math.e)
-    torch.testing.assert_close(values[0].item(), 200 - others, rtol=1e-6, atol=0)
-    torch.testing.assert_close(values[1].item(), math.exp(-90 - others), rtol=1e-5, atol=0)
-    assert logits.grad[0, 0].item() == pytest.approx(1)
-    assert logits.grad[0, 1:].tolist() == pytest.approx([-1 / (1 + math.e), -math.e / (1 + math.e)])
-    with pytest.raises(ValueError, match="`network`: expected logits of at least 2 classes, got 1"):
-        log_odds(torch.zeros(2, 1), labels)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])

@@ -228,6 +228,21 @@ def test_validation_stands_in_for_a_test_that_was_not_run_but_not_the_other_way_
     assert answered(points, Rule(), "val").accuracy == ""
 
 
+def test_images_of_several_labels_are_judged_by_their_mean_average_precision(tmp_path):
+    """λ = 0.1 loses it, while its accuracy, of which most answers are no, rises."""
+    rows = [
+        simple(0, 0, 0.9, 0.5, 0.6, **{"test/mean_average_precision": 0.8}),
+        simple(0.1, 0, 0.95, 0.2, 0.6, **{"test/mean_average_precision": 0.7}),
+        simple(1, 0, 0.85, 0.4, 0.6, **{"test/mean_average_precision": 0.798}),
+    ]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert (answer.accuracy, answer.best.runs.label) == ("test/mean_average_precision", "λ = 1")
+    assert "Mean average precision changes by -0.2" in answer.sentence.replace("−", "-")
+    assert "whose mean average precision is at most 1 point below" in answer.rule
+    assert answer.table.headings[2] == "mean average precision, %"
+    assert "ccuracy" not in answer.sentence + answer.rule
+
+
 @pytest.mark.parametrize(("margin", "got"), [(-0.01, "-0.01"), (1, "1"), (float("nan"), "nan"), (float("inf"), "inf")])
 def test_a_margin_is_a_fraction(margin, got):
     expected = re.escape(f"`margin`: expected a fraction in [0, 1) such as 0.01, got {got}")
