@@ -25,10 +25,10 @@ def files(tmp_path):
     """Five files of three classes."""
     for number, name in enumerate(("a", "a", "=b", "c", "c")):
         for split in ("train", "val", "test"):
-            path = tmp_path / split / name / f"{number}.png"
+            path = tmp_path / "images" / split / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (16, 16), (50 * number, 0, 0)).save(path)
-    return ImageFolderData(str(tmp_path), image_size=16, batch_size=2)
+    return ImageFolderData(str(tmp_path / "images"), image_size=16, batch_size=2)
 
 
 def test_paths_and_names_of_classes_of_files(files, tiny_module, tiny_trainer, tmp_path):
