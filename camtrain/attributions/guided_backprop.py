@@ -66,7 +66,8 @@ class GuidedBackprop(BaseAttribution):
         >>> from torch import nn
         >>> network = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3, 1, bias=False))
         >>> _ = network[2].weight.data.copy_(torch.tensor([[1.0, 2.0, -3.0]]))
-        >>> GuidedBackprop(network)(torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1)).flatten()
+        >>> image = torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1)
+        >>> GuidedBackprop(network)(image, 1).flatten()  # class 1, the yes of a single logit
         tensor([0., 2., 0.])
     """
 

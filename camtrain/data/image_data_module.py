@@ -175,8 +175,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
         Example:
             >>> from camtrain.data import DecoyDigits
-            >>> DecoyDigits().class_frequencies().sum()
-            tensor(1.0000, dtype=torch.float64)
+            >>> round(float(DecoyDigits().class_frequencies().sum()), 6)
+            1.0
         """
         labels = sample_labels(self.data_set("train"), of_all_classes=True)
         shown = [index for label in labels for index in (label if isinstance(label, tuple) else (label,))]
