@@ -62,8 +62,8 @@ def warn_of_unfinished(study: Study) -> None:
     missing = [name for trial in study.trials if (name := study.folder_of(trial).name) not in finished]
     if finished and missing:
         _warn(
-            f"{len(missing)} of {len(study.trials)} trials are left out, since they have no row.json yet: "
-            f"{', '.join(missing)}; `camtrain ablate` with the words of the study runs them"
+            f"left out for lack of a row.json: {', '.join(missing)} ({len(missing)} of {len(study.trials)} trials); "
+            f"`camtrain ablate` with the words of the study runs them"
         )
 
 

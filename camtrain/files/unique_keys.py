@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from camtrain.files.yaml_nodes import yaml_nodes
 
 
 class DuplicateKeyError(yaml.YAMLError):  # type: ignore[misc, unused-ignore]
@@ -29,11 +29,7 @@ def check_unique_keys(text: str) -> None:
         Traceback (most recent call last):
         camtrain.files.unique_keys.DuplicateKeyError: expected each key once, got `a.b` in lines 2 and 3
     """
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-    except RecursionError as error:
-        raise yaml.YAMLError("it is nested too deeply") from error
-    waiting: list[tuple[Any, str]] = [(node, "")]
+    waiting: list[tuple[Any, str]] = [(yaml_nodes(text), "")]
     seen: set[int] = set()  # an anchor's node can have many aliases
     while waiting:
         node, path = waiting.pop()

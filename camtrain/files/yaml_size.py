@@ -6,9 +6,10 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
+from camtrain.files.yaml_nodes import yaml_nodes
+
 MOST_NODES = 10_000
 """The limit of OmegaConf, which reads configurations too."""
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def check_yaml_size(text: str) -> None:
@@ -27,8 +28,8 @@ def check_yaml_size(text: str) -> None:
         Traceback (most recent call last):
         yaml.error.YAMLError: an alias stands for what it is a part of
     """
+    root = yaml_nodes(text)
     try:
-        root = yaml.compose(text, Loader=_Loader)
         number = _num_nodes(root, {}) if root is not None else 0
     except RecursionError as error:
         raise yaml.YAMLError("it is nested too deeply") from error

@@ -297,7 +297,7 @@ def test_a_lost_configuration_is_not_run(study):
 def test_a_trial_without_its_entry_is_said_to_be_left_out(study):
     lost = study.folder_of(study.trials[1])
     (lost / "row.json").unlink()
-    message = f"1 of 4 trials are left out, since they have no row.json yet: {lost.name}; `camtrain ablate`"
+    message = f"left out for lack of a row.json: {lost.name} (1 of 4 trials); `camtrain ablate`"
     with pytest.warns(CamtrainWarning, match=re.escape(message)):
         assert len(Ablation.opened(study.folder).rows) == 3
     with warnings.catch_warnings():
