@@ -139,7 +139,7 @@ def test_validation_is_held_out_where_there_is_none(tmp_path):
 @pytest.mark.parametrize("split", [True, False])
 def test_a_test_is_held_out_where_there_is_none(tmp_path, split):
     """From a `train` folder, and from a tree of classes alone."""
-    make_image_folder(tmp_path, images_per_class=20, splits=("train",))
+    make_image_folder(tmp_path, images_per_class=40, splits=("train",))
     fractions = {"test_fraction": 0.2}
     if not split:
         for of_class in (tmp_path / "images" / "train").iterdir():
@@ -148,9 +148,9 @@ def test_a_test_is_held_out_where_there_is_none(tmp_path, split):
         fractions = {}  # the default
     data = folder(tmp_path, **fractions)
     found = {part: names(data, part) for part in ("train", "val", "test")}
-    assert len({name for part in found.values() for name in part}) == 40
+    assert len({name for part in found.values() for name in part}) == 80
     counts = {part: Counter(file.label for file in data.samples(part).files) for part in found}
-    assert counts == {"train": {0: 14, 1: 14}, "val": {0: 2, 1: 2}, "test": {0: 4, 1: 4}}
+    assert counts == {"train": {0: 28, 1: 28}, "val": {0: 4, 1: 4}, "test": {0: 8, 1: 8}}
     assert names(folder(tmp_path, **fractions, seed=1), "test") != found["test"]
     some = folder(tmp_path, **fractions, classes=["square"])
     assert names(some, "test") == [name for name in found["test"] if "square" in name]
