@@ -562,3 +562,46 @@ def test_flat_maps_are_logged_and_said(tmp_path):
     flat = (GradCAM(module.network, "4")(images, labels).flatten(1).amax(1) == 0).float().mean()
     assert flat >= 1 / 3
     assert float(run.callback_metrics["train/flat_maps/energy_inside"]) == pytest.approx(float(flat))
+
+
+def test_numbers_of_a_training_are_logged_once_in_an_epoch(tmp_path):
+    """Lightning's `log` takes longer than a small network for an image."""
+    logged = []
+
+    class Noted(Classifier):
+        def log(self, name, *args, **kwargs):
+            logged.append((self.current_epoch, name))
+            super().log(name, *args, **kwargs)
+
+    fitting = trainer(tmp_path, max_epochs=2)
+    fitting.fit(
+        Noted(small_network(), CLASSES, regularizer=InterpretableGradient(), gradient_share_every_n_steps=1), loader()
+    )
+    assert len(set(logged)) == len(logged)
+    names = {name for epoch, name in logged if epoch == 1}
+    assert {"train/loss", "train/accuracy", "train/gradient_share", "train/regularizer_weight"} <= names
+
+
+def test_each_epoch_has_means_of_its_own(tmp_path):
+    means, losses = [], []
+
+    class Noted(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            losses.append(float(loss.detach()))
+            return loss
+
+        def on_train_epoch_end(self):
+            super().on_train_epoch_end()
+            means.append(sum(losses) / len(losses))
+            losses.clear()
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            seen.append(float(trainer.callback_metrics.get("train/loss", math.nan)))
+
+    seen: list[float] = []
+    torch.manual_seed(0)
+    fitting = trainer(tmp_path, max_epochs=3, callbacks=[Note()])
+    fitting.fit(Noted(small_network(), CLASSES), loader(), loader())
+    assert [*seen[1:], float(fitting.callback_metrics["train/loss"])] == pytest.approx(means, rel=1e-5)
