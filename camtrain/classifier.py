@@ -453,14 +453,21 @@ class Classifier(pl.LightningModule):
         self._log_training()
         self._log_counts()
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log the epoch with its last batch, so that callbacks find it at the epoch's end."""
+        if self.trainer.is_last_batch:
+            self._log_training()
+
     def _log_training(self) -> None:
+        """Log the means of the epoch, unless that is done: an epoch that is stopped has no last batch."""
         # Once in an epoch: logging in each step takes Lightning as long as a small network takes for an image.
-        shown_in_bar = ("train/loss", "train/loss_classification")
-        for name, value in self._training_means.own_values().items():
-            self.log(name, value, prog_bar=name in shown_in_bar)
+        once: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": 1}
+        values, self._training_means = self._training_means.own_values(), WeightedMeans([])
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name in ("train/loss", "train/loss_classification"), **once)
         for metric in (self.train_accuracy, self.train_accuracy_of_several):
-            if metric.update_called:
-                self.log("train/accuracy", metric)
+            if metric.update_called and values:
+                self.log("train/accuracy", metric, **once)
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: StageScores) -> None:
         if len(batch) == 0:

@@ -582,8 +582,10 @@ def test_numbers_of_a_training_are_logged_once_in_an_epoch(tmp_path):
     assert {"train/loss", "train/accuracy", "train/gradient_share", "train/regularizer_weight"} <= names
 
 
-def test_each_epoch_has_means_of_its_own(tmp_path):
-    means, losses = [], []
+@pytest.mark.parametrize("settings", [{}, {"limit_train_batches": 2}, {"max_steps": 4}, {"val_check_interval": 2}])
+def test_callbacks_find_the_numbers_of_an_epoch_at_its_end(tmp_path, settings):
+    """Also of one that is stopped in its middle, of which the checkpoint and the table find them."""
+    means, found, losses = [], [], []
 
     class Noted(Classifier):
         def training_step(self, batch, batch_idx):
@@ -591,17 +593,16 @@ def test_each_epoch_has_means_of_its_own(tmp_path):
             losses.append(float(loss.detach()))
             return loss
 
-        def on_train_epoch_end(self):
-            super().on_train_epoch_end()
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            found.append(dict(trainer.callback_metrics))
             means.append(sum(losses) / len(losses))
             losses.clear()
 
-    class Note(pl.Callback):
-        def on_train_epoch_end(self, trainer, pl_module):
-            seen.append(float(trainer.callback_metrics.get("train/loss", math.nan)))
-
-    seen: list[float] = []
     torch.manual_seed(0)
-    fitting = trainer(tmp_path, max_epochs=3, callbacks=[Note()])
+    fitting = trainer(tmp_path, max_epochs=2, callbacks=[Note()], **settings)
     fitting.fit(Noted(small_network(), CLASSES), loader(), loader())
-    assert [*seen[1:], float(fitting.callback_metrics["train/loss"])] == pytest.approx(means, rel=1e-5)
+    is_cut = "max_steps" in settings
+    found = [*found[:-1], dict(fitting.callback_metrics)] if is_cut else found
+    assert [float(each["train/loss"]) for each in found] == pytest.approx(means, rel=1e-5)
+    assert all(0 <= each["train/accuracy"] <= 1 for each in found)
