@@ -185,7 +185,7 @@ def moved_batch(batch: Batch, moves: Sequence[BatchMove], device: torch.device |
     Afterwards, boxes are cut at the border of the image, and those of which less than one pixel is left are dropped.
 
     Args:
-        batch: Images of any type.
+        batch: Images of any type; boxes are moved on the CPU, where draws are made.
         moves: What is done, in its order.
         device: Where images and masks are moved; `None` leaves them where they are.
 
@@ -195,11 +195,15 @@ def moved_batch(batch: Batch, moves: Sequence[BatchMove], device: torch.device |
         >>> flipped.images.tolist(), flipped.boxes
         ([[[[2, 1]]]], [tensor([[1., 0., 2., 1.]])])
     """
-    boxes = None if batch.boxes is None else _moved_boxes(batch.boxes, moves, _size_of(batch.images))
-    ready = replace(batch, boxes=boxes)
-    ready = ready if device is None else ready.to(device)
+    device = batch.images.device if device is None else device
+    boxes = None if batch.boxes is None else _moved_boxes(batch.boxes, moves, _size_of(batch.images), device)
+    ready = replace(batch, boxes=None)
+    if device.type == "cuda" and batch.images.device.type == "cpu":
+        ready = ready.pin_memory()  # the GPU would be waited for otherwise
+    ready = ready.to(device)
     return replace(
         ready,
+        boxes=boxes,
         images=_moved_pixels(ready.images, moves),
         masks=None if ready.masks is None else _moved_pixels(ready.masks[:, None], moves)[:, 0],
         ignored=None if ready.ignored is None else _moved_pixels(ready.ignored[:, None], moves)[:, 0],
@@ -213,8 +217,9 @@ def _moved_pixels(pixels: Tensor, moves: Sequence[BatchMove]) -> Tensor:
     return moved
 
 
-def _moved_boxes(boxes: Sequence[Tensor], moves: Sequence[BatchMove], size: Size) -> list[Tensor]:
-    moved = torch.cat([each.as_subclass(Tensor) for each in boxes])
+def _moved_boxes(boxes: Sequence[Tensor], moves: Sequence[BatchMove], size: Size, device: torch.device) -> list[Tensor]:
+    """The boxes of each image after the moves, which are computed on the CPU and copied at once."""
+    moved = torch.cat([each.as_subclass(Tensor).cpu() for each in boxes])
     image_of = torch.arange(len(boxes)).repeat_interleave(torch.tensor([len(each) for each in boxes]))
     for move in moves:
         moved = move.boxes(moved, image_of, size)
@@ -222,7 +227,7 @@ def _moved_boxes(boxes: Sequence[Tensor], moves: Sequence[BatchMove], size: Size
     moved = _inside(moved, size)
     is_seen = (moved[:, 2:] - moved[:, :2] >= 1).all(dim=1)
     counts = torch.bincount(image_of[is_seen], minlength=len(boxes))
-    return list(moved[is_seen].split(counts.tolist()))
+    return list(torch.split(_on(device, moved[is_seen]), counts.tolist()))
 
 
 def _inside(boxes: Tensor, size: Size) -> Tensor:

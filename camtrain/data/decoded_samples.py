@@ -83,7 +83,7 @@ class DecodedSamples(Dataset[Sample]):
     def _all_read(self) -> Batch | list[Sample]:
         images: Tensor | None = None
         kept: list[Sample] = []
-        is_quiet = None if rank_zero_only.rank == 0 else True  # None: unless there is a terminal
+        is_quiet = True if getattr(rank_zero_only, "rank", 0) else None  # None: unless there is a terminal
         places = range(len(self))
         for index in ProgressBar(
             places, "reading images", unit="image", leave=False, delay=_SECONDS_WITHOUT_BAR, disable=is_quiet
