@@ -74,12 +74,12 @@ class ImageDataModule(LightningDataModule, ABC):
         balanced_classes: Whether the images of an epoch are drawn so that each class is equally frequent, as often as
             there are images, with repetition: an image of a rare class occurs several times, and not all of a frequent
             class occur.
-        in_memory: Whether images are read once, before the first batch, and kept in memory, with a byte for each
-            channel of each pixel. Resizing and center crops at the beginning of the transforms run once. Random crops
-            and flips, where nothing but these follows, and the normalization are applied to whole training batches on
-            the device that trains, each image with draws of its own, which small networks would otherwise wait for.
-            With other transforms, each image of a batch is transformed by itself. The order of images and the
-            distribution of batches are unchanged.
+        in_memory: Whether images are read once, before the first batch, and kept in memory, where each channel of a
+            pixel takes a byte, or four of a floating-point image. It is for small images. `Resize`, `CenterCrop` and
+            the like at the beginning of the transforms run once. If only random crops and flips follow, these and the
+            normalization are applied to whole batches, each image with a draw of its own, and in training on the
+            device that trains. With any other transform, each image of a batch is transformed by itself. Which images
+            a batch has, and the distribution of crops and flips, do not change.
 
     Raises:
         ValueError: If an argument is out of range, or, when a data set is made, if `annotated_fraction` or

@@ -90,9 +90,9 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
     """Raw images as a network expects them: float32 in [0, 1], and then `(image - mean) / std`.
 
     Args:
-        images: (3, H, W) or (N, 3, H, W), uint8.
-        mean: The mean of each RGB channel, in [0, 1].
-        std: The standard deviation of each RGB channel, in [0, 1].
+        images: (C, H, W) or (N, C, H, W), uint8 or in [0, 1].
+        mean: The mean of each channel, in [0, 1].
+        std: The standard deviation of each channel, in [0, 1].
 
     Example:
         >>> normalized(torch.full((3, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.25,) * 3).flatten()

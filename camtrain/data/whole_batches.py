@@ -26,8 +26,8 @@ class WholeBatches(Dataset[Sample]):
         samples: The samples after all transforms, one by one: what is read by an index.
         decoded: The same samples in memory, before `transform`.
         transform: The transforms of a decoded sample; may be empty.
-        mean: The mean of each RGB channel, in [0, 1].
-        std: The standard deviation of each RGB channel, in [0, 1].
+        mean: The mean of each channel, in [0, 1].
+        std: The standard deviation of each channel, in [0, 1].
         annotated: The indices of the samples that keep their boxes and masks; `None` if all do.
         device: Where batches are made; `None` is the CPU.
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields
+from functools import partial
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
-from torch import Tensor
+from pytorch_lightning.utilities.data import _update_dataloader
+from torch import nn
+from torch.utils.data import DistributedSampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from camtrain import Classifier
 from camtrain.batch import Batch
+from camtrain.callbacks import TrainingRandomness
 from camtrain.data import CIFAR10, DecoyDigits, ImageDataModule, ImageFolderData, OxfordPet, PlantDecoy
 from camtrain.data.decoded_samples import DecodedSamples, fixed_beginning
 from camtrain.messages import DataError
@@ -224,8 +230,6 @@ def test_a_transform_of_ones_own_is_not_run_once():
 
 
 def test_batches_are_made_where_the_training_is(monkeypatch):
-    moved: list[Tensor] = []
-
     class Trainer:
         class strategy:  # noqa: N801
             root_device = torch.device("meta")
@@ -236,3 +240,40 @@ def test_batches_are_made_where_the_training_is(monkeypatch):
     moved = [batch.images, batch.masks, batch.labels, *batch.boxes]
     assert {each.device.type for each in moved} == {"meta"}
     assert next(iter(data.val_dataloader())).images.device.type == "cpu"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_distributed_sampler_divides_the_images(in_memory):
+    """As Lightning puts one into the loaders of several processes."""
+
+    def labels(split, rank):
+        data = Places(batch_size=10, in_memory=in_memory)
+        loader = data.train_dataloader() if split == "train" else data.val_dataloader()
+        sampler = DistributedSampler(loader.dataset, num_replicas=2, rank=rank, shuffle=split == "train")
+        batches = list(_update_dataloader(loader, sampler))
+        assert [len(batch) for batch in batches] == [10, 10, 10]
+        return [round(float(value) * 255) for batch in batches for value in batch.images[:, 2].amax((1, 2))]
+
+    for split in ("train", "val"):
+        both = labels(split, 0) + labels(split, 1)
+        assert sorted(both) == list(range(1, 61))
+    assert labels("val", 1) == list(range(2, 62, 2))
+
+
+@pytest.mark.parametrize("settings", [{}, {"balanced_classes": True}])
+def test_a_resumed_training_goes_on_as_if_it_had_not_been_stopped(tmp_path, settings):
+    def trained(epochs, **fit):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 36, 2))
+        module = Classifier(network, 2, optimizer=partial(torch.optim.SGD, lr=0.1))
+        trainer = pl.Trainer(
+            accelerator="cpu", max_epochs=epochs, callbacks=[TrainingRandomness()], logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(module, datamodule=Places(batch_size=20, in_memory=True, **settings), weights_only=True, **fit)
+        trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return network[1].weight
+
+    trained(1)
+    assert torch.equal(trained(3), trained(3, ckpt_path=tmp_path / "1.ckpt"))
+    assert not torch.equal(trained(3), trained(2))
