@@ -61,7 +61,8 @@ def parsed() -> argparse.Namespace:
     settings = parser.parse_args()
     if settings.quick:
         settings.images, settings.batch_size, settings.rounds = 64, 16, 2
-        settings.results = Path(tempfile.mkdtemp()) / "results.csv"
+        if settings.results == RESULTS:
+            settings.results = Path(tempfile.mkdtemp()) / "results.csv"
     return settings
 
 
