@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from camtrain import export, load_network
+from camtrain import export, load_data, load_network
 from tests.exporting.trained import CIFAR, trained
 from tests.faults.checkpoints import Code
 
@@ -82,6 +82,17 @@ def test_a_configuration_is_data(kind, good, tmp_path, monkeypatch):
         load_network(folder)
     assert str(caught.value).startswith("`checkpoint`: ")
     assert "evil_code" not in sys.modules
+
+
+@pytest.mark.parametrize("named", ["", "model.safetensors"])
+def test_a_configuration_beside_the_folder_is_not_taken_for_its_own(named, good, tmp_path, monkeypatch):
+    folder = shutil.copytree(good, tmp_path / "out")
+    (tmp_path / "evil_code.py").write_text("raise SystemError('imported')")
+    (tmp_path / "config.yaml").write_text("data: {class_path: evil_code.Data}")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_network(folder / named, device="cpu").num_classes == 10
+    with pytest.raises(FileNotFoundError, match="`config`: expected "):
+        load_data(folder / named)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[1]", "null"])
