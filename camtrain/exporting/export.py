@@ -130,7 +130,10 @@ def export(
     preprocessing = described_preprocessing(loaded.preprocessing)
     with TemporaryDirectory() as made:  # what can be refused is made before anything is replaced
         if onnx:
-            write_onnx(loaded.network, _size(loaded), Path(made, ONNX), cam, target_layer)
+            try:
+                write_onnx(loaded.network, _size(loaded), Path(made, ONNX), cam, target_layer)
+            except ValueError as error:
+                raise ValueError(str(error).replace("`method`", "`cam`")) from error
         written = _write(
             where,
             _Sources(loaded, settings, preprocessing, facts, None if no_pictures else facts.picture, Path(made)),

@@ -93,6 +93,11 @@ def _check(network: nn.Module, images: Tensor, path: Path, method: str | None, t
     options = runtime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    if isinstance(session.get_inputs()[0].shape[0], int):  # PyTorch falls back to it where it finds no other way
+        raise ValueError(
+            "`onnx`: PyTorch can write this network only for a fixed number of images, since a size of its tensors is "
+            "a number in its code, such as `len(images)`; use `images.shape[0]` there"
+        )
     found = [torch.from_numpy(each) for each in session.run(None, {IMAGES: images.numpy()})]
     with torch.no_grad():
         logits = network(images)

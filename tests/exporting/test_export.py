@@ -208,8 +208,8 @@ def test_wrong_arguments_are_named_and_nothing_is_written(exported, tmp_path, mo
         ({"public": True}, "`public`: expected `push` beside it"),
         ({"push": "../../x"}, "`push`: expected a repository such as ann/digits"),
         ({"checkpoint": folder}, "`checkpoint`: expected a checkpoint or the folder of a run, got .* is exported"),
-        ({"onnx": True, "cam": "score_cam"}, "`method`: Score-CAM cannot be a part of an ONNX file"),
-        ({"onnx": True, "cam": "scorecam"}, "`method`: none is called 'scorecam'; did you mean 'score_cam'"),
+        ({"onnx": True, "cam": "score_cam"}, "`cam`: Score-CAM cannot be a part of an ONNX file"),
+        ({"onnx": True, "cam": "scorecam"}, "`cam`: none is called 'scorecam'; did you mean 'score_cam'"),
     ]:
         with pytest.raises(ValueError, match=message):
             export(**{"checkpoint": run, "folder": tmp_path / "out", **options})

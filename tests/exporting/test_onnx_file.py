@@ -41,6 +41,7 @@ def test_an_attention_map_is_put_out():
     torch.testing.assert_close(maps, image_maps(network, images, "attention_map"))
 
 
+@pytest.mark.slow
 def test_channels_may_be_last():
     network = build_network("swin_t", 4).eval()
     images = torch.randn(2, 3, 64, 64)
@@ -128,4 +129,15 @@ def test_what_pytorch_cannot_write_is_said(tmp_path):
 
     with pytest.raises(ValueError, match="`onnx`: PyTorch cannot write Surprising as ONNX: "):
         write_onnx(Surprising(), (4, 4), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_file_for_one_number_of_images_is_not_kept(tmp_path):
+    class Counting(nn.Module):
+        def forward(self, images):
+            return images.reshape(len(images), -1)
+
+    with pytest.raises(ValueError, match="`onnx`: PyTorch can write this network only for a fixed number of images"):
+        write_onnx(Counting(), (4, 4), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
