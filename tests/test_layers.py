@@ -15,7 +15,7 @@ import camtrain
 ROWS = [
     {"cli"},
     {"ablation"},
-    {"report"},
+    {"report", "exporting"},
     {"loading", "runs"},
     {"explanation", "study"},
     {"classifier", "callbacks", "data"},

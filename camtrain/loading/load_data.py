@@ -13,6 +13,7 @@ import torch
 from camtrain.files import local_path
 from camtrain.loading.checkpoint import config_of
 from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
+from camtrain.loading.exported_folder import exported_folder
 from camtrain.messages import CamtrainWarning
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
@@ -85,6 +86,20 @@ def configuration_in(path: Path) -> Path:
     if found is None:
         raise FileNotFoundError(f"`config`: expected the configuration of a run beside {path}, found none")
     return found
+
+
+def config_beside(checkpoint: str | Path) -> Path | None:
+    """The configuration of the run that made a checkpoint; `None` where there is none.
+
+    Args:
+        checkpoint: As `load_network` takes it. A folder of `camtrain export` has none.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: As for `load_network`.
+    """
+    path = local_path(checkpoint, "checkpoint")
+    return None if exported_folder(path) is not None else config_of(checkpoint_in(path))
 
 
 def _made(config: Path, kind: type[LightningDataModule], settings: dict[str, Any]) -> LightningDataModule:

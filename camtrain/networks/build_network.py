@@ -22,7 +22,7 @@ Stem = Literal["imagenet", "small"]
 OWN_NETWORKS = {f"cifar_resnet{depth}": depth for depth in (8, 14, 20, 32, 44, 56)}
 TIMM = "timm:"
 # With their auxiliary heads, the output would be a tuple in training mode.
-_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
 def build_network(
@@ -75,12 +75,12 @@ def build_network(
     if name in OWN_NETWORKS:
         # Its stem is always the small one.
         return CIFARResNet(OWN_NETWORKS[name], **classes)
-    options: dict[str, Any] = {"aux_logits": False} if name in _WITH_AUXILIARY_HEADS else {}
+    options: dict[str, Any] = {"aux_logits": False} if name in WITH_AUXILIARY_HEADS else {}
     if weights is not None:
         _check_weights(name, weights)
         network: nn.Module = models.get_model(name, weights=weights, **options)
         return network if num_classes is None else _with_head(network, num_classes)
-    if name in _WITH_AUXILIARY_HEADS:
+    if name in WITH_AUXILIARY_HEADS:
         options["init_weights"] = True
     network = models.get_model(name, weights=None, **classes, **options)
     return with_small_image_stem(network) if stem == "small" else network

@@ -99,7 +99,7 @@ class CrossAttentionStream(AttentionHead):
             images: (N, 3, H, W).
         """
         *earlier, last = features
-        query = self.token.expand(len(last), -1)
+        query = self.token.expand(last.shape[0], -1)
         for of_stage, projection in zip(earlier, self.projections, strict=False):
             query = projection(attention_pooling(of_stage, cross_attention(of_stage, query)))
         return AttentionOutput(cross_attention(last, query), None)

@@ -37,6 +37,7 @@ from camtrain.callbacks.run_folder import run_folder
 from camtrain.classifier import Classifier
 from camtrain.files import write_whole
 from camtrain.messages import DEBUG_HELP, error_message
+from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
 from camtrain.runs.failed_run import existing_folders, failed_run
@@ -270,9 +271,10 @@ class TrainingCLI(LightningCLI):
         self._reporter.print_table = not self._ends_with_a_test
 
     def after_fit(self) -> None:
-        """Scores of the best checkpoint on the test images."""
+        """The best checkpoint for W&B if it is asked for, and its scores on the test images."""
         if self.trainer.received_sigterm:  # after the last step
             raise SIGTERMException
+        log_best_checkpoint(self.trainer, self._settings.wandb_checkpoint, self._settings.name or self._name)
         if not self._ends_with_a_test:
             return
         checkpoint: Any = self.trainer.checkpoint_callback
