@@ -122,6 +122,5 @@ def _tifffile() -> Any:
         if error.name != "tifffile":
             raise
         raise ModuleNotFoundError(
-            "a TIFF file with a stated number of channels needs tifffile; pip install 'camtrain[tiff]'",
-            name="tifffile",
+            "`channels`: TIFF files with all their channels need `pip install 'camtrain[tiff]'`"
         ) from error

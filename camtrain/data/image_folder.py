@@ -167,7 +167,9 @@ class ImageFolderData(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         self.pixel_format = _pixel_format(channels, pixel_type, value_range, channels_first)
-        super().__init__(**_normalized_as_usual(kwargs, channels))
+        if channels is not None:
+            self.default_mean, self.default_std = usual_normalization(channels)
+        super().__init__(**kwargs)
         if channels is not None and self.num_channels != channels:
             raise ValueError(f"`mean`: expected {channels} numbers, one for each channel, got {self.num_channels}")
         if shown_channels is not None:
@@ -410,14 +412,6 @@ def _pixel_format(
         if value != default:
             raise ValueError(f"`{name}`: expected the default without `channels`, the number of channels, got {value}")
     return None
-
-
-def _normalized_as_usual(settings: dict[str, Any], channels: int | None) -> dict[str, Any]:
-    """The settings with mean and std for the number of channels where they are not given."""
-    if channels is None:
-        return settings
-    usual = dict(zip(("mean", "std"), usual_normalization(channels), strict=True))
-    return settings | {name: value for name, value in usual.items() if settings.get(name) is None}
 
 
 def _folders(folder: Path) -> list[str]:

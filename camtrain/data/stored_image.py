@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision import tv_tensors
-from torchvision.io import ImageReadMode, decode_png, read_file
 
 from camtrain.data.array_file import is_array_file
 from camtrain.data.image_file import load_pixels, opened_array, opened_image
-from camtrain.data.sixteen_bits import check_eight_bits, dropped_bits
+from camtrain.data.sixteen_bits import dropped_bits
 from camtrain.data.upright import turn_to_do, upright_pixels
 from camtrain.pixel_format import PixelFormat
 
@@ -44,7 +42,7 @@ def stored_image(path: Path, pixel_format: PixelFormat) -> tv_tensors.Image:
     else:
         with opened_image(path, eight_bits=False) as image:
             orientation = turn_to_do(image)
-            pixels = pixel_format.scaled(_png_of_16_bits(path) if _is_png_of_16_bits(image) else _numbers(image))
+            pixels = pixel_format.scaled(_numbers(image))
     return tv_tensors.Image(upright_pixels(pixels, orientation))
 
 
@@ -60,22 +58,13 @@ def stored_picture(picture: Image.Image, pixel_format: PixelFormat) -> tv_tensor
 
 def _numbers(image: Image.Image) -> NDArray[Any]:
     """The numbers of an image, (C, H, W), the colors of a palette in their place."""
-    check_eight_bits(image)
+    if bits := dropped_bits(image):
+        raise ValueError(f"it has {bits} bits per channel, of which Pillow reads 8; save it as TIFF or as a .npy array")
+    is_png = image.format == "PNG"
     load_pixels(image)
     if image.mode in _NO_COLORS:
         image = image.convert("L" if image.mode == "1" else "RGBA" if image.has_transparency_data else "RGB")
     numbers = np.asarray(image)
-    numbers = numbers.astype(numbers.dtype.newbyteorder("="))
+    # Pillow says 32 bits of some PNG files, which have no more than 16.
+    numbers = numbers.astype(np.uint16 if is_png and image.mode == "I" else numbers.dtype.newbyteorder("="))
     return numbers[None] if numbers.ndim == 2 else np.moveaxis(numbers, -1, 0)
-
-
-def _is_png_of_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow would drop the lower bits, or says that they are 32."""
-    return image.format == "PNG" and (dropped_bits(image) is not None or image.mode.startswith("I"))
-
-
-def _png_of_16_bits(path: Path) -> NDArray[Any]:
-    decoded = decode_png(read_file(str(path)), ImageReadMode.UNCHANGED)
-    assert decoded.dtype == torch.uint16
-    numbers: NDArray[Any] = decoded.numpy()
-    return numbers

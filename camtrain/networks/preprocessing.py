@@ -167,6 +167,11 @@ def usual_normalization(channels: int) -> tuple[tuple[float, ...], tuple[float, 
     return (0.5,) * channels, (0.5,) * channels
 
 
+def normalization_title(channels: int) -> str:
+    """What `usual_normalization` is, in words."""
+    return "ImageNet's mean and std" if channels == len(IMAGENET_MEAN) else "a mean and std of 0.5"
+
+
 def plain_preprocessing(
     given: GivenPreprocessing | None = None,
     size: int = USUAL_SIZE,

@@ -26,6 +26,7 @@ def shown_colors(images: Tensor, channels: Sequence[int] | None = None) -> Tenso
         ValueError: If `channels` are not those of the images.
 
     Example:
+        >>> import torch
         >>> image = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(4, 1, 1)
         >>> shown_colors(image).flatten(), shown_colors(image, [3, 1, 0]).flatten()
         (tensor([0.1000, 0.2000, 0.3000]), tensor([0.4000, 0.2000, 0.1000]))
