@@ -46,7 +46,7 @@ def with_input_channels(network: nn.Module, channels: int, *, pretrained: bool =
 
     New weights are drawn from a normal distribution with the standard deviation of the former ones. Pretrained ones are
     kept as timm does: of one channel they are the sum over the colors; of several, those of red, green and blue are
-    repeated and multiplied by 3/C, so that an image with equal channels is seen as before.
+    repeated and multiplied by 3/C.
 
     Args:
         network: The network. It is changed in place.
