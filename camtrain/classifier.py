@@ -577,7 +577,9 @@ class Classifier(pl.LightningModule):
             remark = channels_remark(self.network, images) if "channels" in str(error) else ""
             if not remark:
                 raise
-            raise ValueError(f"`network`: {type(self.network).__name__} cannot be trained: {remark}: {error}") from error
+            raise ValueError(
+                f"`network`: {type(self.network).__name__} cannot be trained: {remark}: {error}"
+            ) from error
 
     def _check_finite(self, step: Step, batch: Batch, stage: Stage, batch_idx: int) -> None:
         if bool(torch.isfinite(step.loss.detach())):

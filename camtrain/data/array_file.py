@@ -90,8 +90,9 @@ def _npy(path: Path, pixel_format: PixelFormat) -> Iterator[ArrayFile]:
             f"`channels_first`: expected an array {layout} of {pixel_format.channels} channels, got one of shape "
             f"{array.shape}; set `channels_first: {str(not pixel_format.channels_first).lower()}` if all files are so"
         )
+    channels, height, width = first.shape
     native = first.dtype.newbyteorder("=")
-    yield ArrayFile(*first.shape, first.dtype.name, 1, lambda: np.array(first, dtype=native))
+    yield ArrayFile(channels, height, width, first.dtype.name, 1, lambda: np.array(first, dtype=native))
 
 
 @contextmanager
@@ -103,13 +104,16 @@ def _tiff(path: Path, _pixel_format: PixelFormat) -> Iterator[ArrayFile]:
         places = picture.axes.index("Y"), picture.axes.index("X")
         rest = [length for place, length in enumerate(picture.shape) if place not in places]
         if sum(length > 1 for length in rest) > 1:
-            raise ValueError(f"expected one picture, got an array of shape {picture.shape} with the axes {picture.axes}")
+            raise ValueError(
+                f"expected one picture, got an array of shape {picture.shape} with the axes {picture.axes}"
+            )
         height, width = (picture.shape[place] for place in places)
         tag = page.tags.get(_ORIENTATION)
         orientation = 1 if tag is None or not 1 <= int(tag.value) <= 8 else int(tag.value)
 
         def read() -> NDArray[Any]:
-            return np.moveaxis(picture.asarray(), places, (-2, -1)).reshape(-1, height, width)
+            numbers: NDArray[Any] = np.moveaxis(picture.asarray(), places, (-2, -1)).reshape(-1, height, width)
+            return numbers
 
         channels = int(np.prod(rest, dtype=np.int64))
         yield ArrayFile(channels, height, width, np.dtype(picture.dtype).name, orientation, read)

@@ -134,6 +134,9 @@ class ImageFileSamples(Dataset[Sample]):
         """The orientation by which boxes and masks are to be turned."""
         return image_orientation(file.path, self.pixel_format) if self.annotation_pixels == "stored" else 1
 
+    def _other_pixels(self, file: ImageFile) -> str:
+        return other_pixels(file.path, self.annotation_pixels, self.pixel_format)
+
     def boxes_of(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
         """The boxes of a file on the image as it is shown, (M, 4) float32 xyxy; they may leave it by a pixel.
 
@@ -151,7 +154,7 @@ class ImageFileSamples(Dataset[Sample]):
             wrong = boxes[outside.any(dim=1)][0].tolist()
             raise DataError(
                 f"a box of {file.path} is not inside the image of {width}x{height} pixels (width x height): "
-                f"({', '.join(f'{edge:g}' for edge in wrong)}){other_pixels(file.path, self.annotation_pixels, self.pixel_format)}"
+                f"({', '.join(f'{edge:g}' for edge in wrong)}){self._other_pixels(file)}"
             )
         return boxes
 
@@ -174,7 +177,7 @@ class ImageFileSamples(Dataset[Sample]):
             raise DataError(
                 f"the mask {file.mask} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), "
                 f"but its image {file.path} is {size[1]}x{size[0]}"
-                f"{other_pixels(file.path, self.annotation_pixels, self.pixel_format)}"
+                f"{self._other_pixels(file)}"
             )
         return mask
 

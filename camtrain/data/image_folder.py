@@ -326,7 +326,11 @@ class ImageFolderData(ImageDataModule):
             beside = folders_beside(self.root, [*folders, *self._annotation_in(self.root)])
             meant = "rename them to train, val or test if they are splits"
             warn_of_unread("root", "folders beside the splits", beside, meant)
-        bare = [path for folder in dict.fromkeys([self.root, *folders]) for path in images_directly_in(folder, self._has_arrays)]
+        bare = [
+            path
+            for folder in dict.fromkeys([self.root, *folders])
+            for path in images_directly_in(folder, self._has_arrays)
+        ]
         warn_of_unread("root", "images in no folder of a class", bare, "move them into the folder of their class")
         classes = [folder / name for folder in folders for name in self._all_class_names if (folder / name).is_dir()]
         linked = [path for folder in classes for path in linked_folders(folder)]

@@ -348,7 +348,10 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
     try:
         return len(network.probabilities(image))
     except ValueError as error:  # which names the size of photographs, and there are none
-        raise ValueError(str(error).replace("`size`", "`data`")) from error
+        message = str(error).replace("`size`", "`data`")
+        if " cannot be run" in message:
+            message = message.replace("`network`", "`data`", 1)
+        raise ValueError(message) from error
 
 
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:

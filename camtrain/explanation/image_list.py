@@ -20,9 +20,12 @@ from camtrain.data.upright import opaque_rgb, turn_to_do, turned
 from camtrain.explanation.known_objects import KnownObject, KnownObjects
 from camtrain.explanation.photo_view import PhotoView
 from camtrain.explanation.photographs import photograph_paths, unique_names
+from camtrain.networks.input_channels import channels_remark
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.seen_part import Part, seen_part
 from camtrain.pictures import ObjectOutline, denormalized, shown_colors
+
+_OF_PHOTOGRAPHS = 3  # channels
 
 
 @dataclass(frozen=True)
@@ -128,14 +131,13 @@ def _of_photographs(reader: _Reader, given: list[str | Path | Image.Image], left
 def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
     preprocessing = network.preprocessing
     is_known = not preprocessing.assumed and not preprocessing.remarks
-    fits = images.dim() in (3, 4) and (images.shape[-3] == preprocessing.channels or not is_known)
-    if not fits or not images.is_floating_point():
-        shapes = " or ".join(f"({n}{preprocessing.channels if is_known else 'C'}, H, W)" for n in ("N, ", ""))
-        raise ValueError(
-            f"`images`: expected a floating point tensor, {shapes}, normalized as the network expects, "
-            f"got {images.dtype} of shape {tuple(images.shape)}"
-        )
     batch = images.unsqueeze(0) if images.dim() == 3 else images
+    if batch.dim() != 4 or not _have_channels(network, batch, is_known) or not images.is_floating_point():
+        channels = preprocessing.channels
+        raise ValueError(
+            f"`images`: expected a floating point tensor, (N, {channels}, H, W) or ({channels}, H, W), normalized as "
+            f"the network expects, got {images.dtype} of shape {tuple(images.shape)}"
+        )
 
     def read(number: int) -> ReadImage:
         image = batch[number : number + 1].detach()
@@ -147,6 +149,14 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
         for number in range(len(batch))
     ]
     return ImageList(listed, are_photographs=False)
+
+
+def _have_channels(network: LoadedNetwork, batch: Tensor, is_known: bool) -> bool:
+    """Whether images (N, C, H, W) have the channels of the network, as far as these are known."""
+    if is_known:
+        return batch.shape[1] == network.preprocessing.channels
+    # Of a network that takes photographs in its own way, convolutions say something else.
+    return batch.shape[1] == _OF_PHOTOGRAPHS or not channels_remark(network.network, batch)
 
 
 class _Reader:
@@ -200,12 +210,13 @@ class _Reader:
         part = self._parts[size]
         if part is None:  # it cannot be told where the map belongs
             return ReadImage(image, picture, PhotoView.of_input(picture))
-        pixels = photograph if isinstance(photograph, Tensor) else pil_to_tensor(photograph)
-        shown = shown_colors(to_dtype_image(pixels, torch.float32, scale=True).clamp(0, 1), preprocessing.shown_channels)
+        stored = photograph if isinstance(photograph, Tensor) else pil_to_tensor(photograph)
+        pixels = to_dtype_image(stored, torch.float32, scale=True).clamp(0, 1)
+        shown = shown_colors(pixels, preprocessing.shown_channels)
         return ReadImage(image, picture, PhotoView.of_photograph(shown, part))
 
     def _outline(self, size: tuple[int, int], known: KnownObject) -> ObjectOutline | None:
-        """Boxes and mask of a photograph of a height and width; `None` where it is not known how it was cut, so that it is not shown."""
+        """Boxes and mask of a photograph, by its height and width; `None` where it is not known how it was cut."""
         if (known.boxes is None and known.mask is None) or self._parts[size] is None:
             return None
         return ObjectOutline.of(torch.empty(3, *size), known.boxes, known.mask)

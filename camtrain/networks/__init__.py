@@ -9,8 +9,8 @@ from camtrain.networks.backbone import backbone
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.ca_stream import CAStream, CrossAttentionStream
 from camtrain.networks.cifar_resnet import CIFARResNet
-from camtrain.networks.input_channels import input_channels, with_input_channels
 from camtrain.networks.initial_weights import load_initial_weights
+from camtrain.networks.input_channels import input_channels, with_input_channels
 from camtrain.networks.last_linear import last_linear
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.loaded_network import LoadedNetwork

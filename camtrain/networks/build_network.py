@@ -104,9 +104,7 @@ def build_network(
     return with_input_channels(network, in_channels)
 
 
-def _timm_network(
-    name: str, num_classes: int | None, stem: Stem, weights: str | None, in_channels: int
-) -> nn.Module:
+def _timm_network(name: str, num_classes: int | None, stem: Stem, weights: str | None, in_channels: int) -> nn.Module:
     try:
         timm: Any = importlib.import_module("timm")
     except ModuleNotFoundError as error:
@@ -127,8 +125,9 @@ def _timm_network(
         raise ValueError(f"`weights`: timm's {architecture!r} has none called {weights!r}; {_known(weights, tags)}")
     if weights is not None and weights != "DEFAULT":
         name = f"{architecture}.{weights}"
-    classes = {} if num_classes is None else {"num_classes": num_classes}
-    network: nn.Module = timm.create_model(name, pretrained=weights is not None, in_chans=in_channels, **classes)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    options |= {} if in_channels == 3 else {"in_chans": in_channels}
+    network: nn.Module = timm.create_model(name, pretrained=weights is not None, **options)
     return network
 
 

@@ -20,12 +20,20 @@ def input_channels(network: nn.Module) -> int:
         >>> input_channels(nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 16, 3))), input_channels(nn.Linear(5, 2))
         (4, 3)
     """
+    taken = _taken(network)
+    return _USUAL if not taken or _USUAL in taken else taken[0]
+
+
+def _taken(network: nn.Module) -> list[int]:
+    """The number of channels that each convolution takes; those of lazy ones are not known."""
     taken = [module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)]
-    return _USUAL if not any(taken) or _USUAL in taken else taken[0]
+    return [channels for channels in taken if channels > 0]
 
 
 def channels_remark(network: nn.Module, images: Tensor) -> str:
-    """Why a network may have failed on images (N, C, H, W): a sentence, empty if it takes so many channels.
+    """Why a network may have failed on images (N, C, H, W): a clause, empty if they have the channels that it takes.
+
+    It is empty, too, of a network without convolutions.
 
     Example:
         >>> channels_remark(nn.Conv2d(3, 8, 3), torch.zeros(1, 4, 8, 8))
@@ -33,7 +41,7 @@ def channels_remark(network: nn.Module, images: Tensor) -> str:
         for others by the setting `in_channels` of camtrain.networks.build_network'
     """
     taken, given = input_channels(network), images.shape[-3] if images.dim() == 4 else 0
-    if taken == given or given == 0:
+    if taken == given or given == 0 or not _taken(network):
         return ""
     return (
         f"it seems to take images of {taken} channels, and these have {given}; networks of camtrain, torchvision and "

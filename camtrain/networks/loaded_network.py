@@ -66,9 +66,10 @@ class LoadedNetwork:
             )
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
         channels = input_channels(network)
+        assumed = f"224 pixels and {normalization_title(channels)} are assumed"
         remark = (
-            f"nothing says how photographs are prepared for the network: 224 pixels and {normalization_title(channels)} "
-            "are assumed; pass a tensor, or a network from camtrain.load_network"
+            f"nothing says how photographs are prepared for the network: {assumed}; pass a tensor, or a network from "
+            "camtrain.load_network"
         )
         prepared = plain_preprocessing(remarks=[remark], channels=channels)
         return cls(network, type(network).__name__, prepared, device=device)

@@ -27,9 +27,7 @@ def without_added_settings(settings: Any) -> Any:
     kept = {key: without_added_settings(value) for key, value in settings.items()}
     if isinstance(kept.get("class_path"), str) and isinstance(kept.get("init_args"), dict):
         added = _added_settings(kept["class_path"])
-        init_args = {
-            key: value for key, value in kept["init_args"].items() if key not in added or value != added[key]
-        }
+        init_args = {key: value for key, value in kept["init_args"].items() if key not in added or value != added[key]}
         return kept | {"init_args": init_args}
     return kept
 

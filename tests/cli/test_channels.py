@@ -111,9 +111,10 @@ def test_the_images_need_not_be_there(folder, tmp_path, monkeypatch):
     """The settings of the run say what its files hold."""
     config = CONFIG | {"data": {"class_path": "camtrain.data.ImageFolderData", "init_args": DATA | {"root": "gone"}}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    network = load_network(checkpoint(folder), config=tmp_path / "config.yaml", device="cpu")
     with pytest.warns(UserWarning, match="cannot be made"):
-        network = load_network(checkpoint(folder), config=tmp_path / "config.yaml", device="cpu")
-        (explanation,) = explain(network, "tiles/dry/0.npy", progress=False)
+        explanations = explain(network, "tiles/dry/0.npy", progress=False)
+    (explanation,) = explanations
     stored = np.load("tiles/dry/0.npy")
     torch.testing.assert_close(explanation.picture[0], torch.from_numpy(stored[..., 3] / np.float32(10000)))
 
@@ -142,5 +143,5 @@ def test_other_errors_of_a_network_are_its_own(folder):
     trainer = pl.Trainer(
         fast_dev_run=1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
     )
-    with pytest.raises(RuntimeError, match="^out of luck$"):
+    with pytest.raises(RuntimeError, match=r"^out of luck$"):
         trainer.fit(Classifier(Broken(), 2), datamodule=ImageFolderData(**DATA))

@@ -338,9 +338,9 @@ def test_a_tile_of_other_channels_is_named(tmp_path):
     make_tiles(tmp_path)
     np.save(tmp_path / "wet" / "7.npy", np.zeros((12, 12, 3), dtype=np.uint16))
     data = tiles(tmp_path, val_fraction=0.4)
+    samples = [data.samples(split) for split in ("train", "val", "test")]
     with pytest.raises(DataError, match=r"wet/7.npy: `channels`: expected 4 channels of uint16, got a file with 3"):
-        for split in ("train", "val", "test"):
-            list(data.samples(split))
+        [list(each) for each in samples]
 
 
 def test_boxes_and_masks_of_arrays(tmp_path):
@@ -375,7 +375,10 @@ def test_three_channels_are_read_as_they_are_shown_or_as_they_are_stored(fake_im
     [
         ({"mean": (0.5,) * 3, "std": (0.5,) * 3}, "`mean`: expected 4 numbers, one for each channel, got 3"),
         ({"mean": (0.5,) * 3}, "`std`: expected as many numbers as `mean` has, 3, got 4"),
-        ({"shown_channels": [0, 4, 1]}, r"`shown_channels`: expected one or three numbers from 0 to 3, got \[0, 4, 1\]"),
+        (
+            {"shown_channels": [0, 4, 1]},
+            r"`shown_channels`: expected one or three numbers from 0 to 3, got \[0, 4, 1\]",
+        ),
         ({"shown_channels": [0, 1]}, r"`shown_channels`: expected one or three numbers from 0 to 3, got \[0, 1\]"),
         ({"shown_channels": []}, r"`shown_channels`: expected one or three numbers from 0 to 3, got \[\]"),
         ({"value_range": None}, "`value_range`: expected the numbers of uint16"),

@@ -146,7 +146,7 @@ def test_large_files_are_refused_by_their_header(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", np.zeros((8, 8), dtype=np.uint8))
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     for name in ("a.npy", "a.png"):
-        with pytest.raises(DataError, match="it has 8x8 pixels .*, more than 63"):
+        with pytest.raises(DataError, match=r"it has 8x8 pixels .*, more than 63"):
             stored_image(tmp_path / name, PixelFormat(1))
 
 

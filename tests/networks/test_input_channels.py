@@ -28,7 +28,9 @@ ATTENDED = {
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 13])
-@pytest.mark.parametrize(("name", "stem"), [("cifar_resnet8", "imagenet"), ("resnet18", "small"), ("vgg11", "imagenet")])
+@pytest.mark.parametrize(
+    ("name", "stem"), [("cifar_resnet8", "imagenet"), ("resnet18", "small"), ("vgg11", "imagenet")]
+)
 def test_networks_by_name(name, stem, channels):
     with torch.device("meta"):
         network = build_network(name, 2, stem=stem, in_channels=channels)
@@ -105,6 +107,7 @@ def test_channels_where_convolutions_do_not_say_them():
     late = nn.ModuleDict({"late": nn.Conv2d(64, 8, 1), "early": nn.Conv2d(3, 64, 3)})
     assert input_channels(late) == 3
     assert channels_remark(late, torch.zeros(1, 3, 8, 8)) == ""
+    assert channels_remark(nn.Linear(4, 2), torch.zeros(1, 4, 8, 8)) == ""
 
 
 def test_a_network_of_four_channels_and_nothing_else():
@@ -118,5 +121,5 @@ def test_a_network_of_four_channels_and_nothing_else():
 
 def test_what_is_said_of_images_of_other_channels():
     loaded = LoadedNetwork.of(CIFARResNet(depth=8, num_classes=3))
-    with pytest.raises(ValueError, match="it seems to take images of 3 channels, and these have 4; .*`in_channels`"):
+    with pytest.raises(ValueError, match=r"it seems to take images of 3 channels, and these have 4; .*`in_channels`"):
         loaded.probabilities(torch.zeros(1, 4, 16, 16))
