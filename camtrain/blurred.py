@@ -39,7 +39,7 @@ def blurred(images: Tensor) -> Tensor:
 def _blur_of(size: int, like: Tensor) -> Tensor:
     """The matrix, (size, size), that blurs `size` pixels in one direction.
 
-    A product with it is several times as fast as a convolution of three channels, in training above all.
+    A product with it is several times as fast as a convolution, in training above all.
     """
     kernel = torch.from_numpy(_kernel()).to(like)
     place = torch.arange(size, device=like.device)

@@ -328,7 +328,7 @@ def image_maps(
         class_idx: The class to explain: one for all images, or (N,) integers. `None` explains the predicted class of
             each image. See also `camtrain.gradients.Contrast` and `Against`.
         target_layer: The target layer of a method at a layer; see `BaseCAM`. `None` finds the last spatial layer.
-        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        reduction: How the channels of an attribution become one; see `saliency_map`.
         max_batch: The largest number of images in one forward pass; bounds the memory.
         options: Options of the method, such as `num_samples`, `seed`, `progress` or `differentiable`. With
             `differentiable=True` the maps stay in the graph.
@@ -383,7 +383,7 @@ def normalized_maps(
         method: A method, built for a network.
         images: The images, (N, 3, H, W), in one batch.
         class_idx: The class to explain, as for the call of the method.
-        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        reduction: How the channels of an attribution become one; see `saliency_map`.
 
     Returns:
         (N, H, W) in [0, 1], at least float32; zeros where a map is flat.
@@ -421,7 +421,7 @@ def resized_maps(
         method: A method, built for a network.
         images: The images, (N, 3, H, W), in one batch.
         class_idx: The class to explain, as for the call of the method.
-        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        reduction: How the channels of an attribution become one; see `saliency_map`.
 
     Returns:
         (N, H, W), at least float32.

@@ -88,7 +88,7 @@ class LoadedNetwork:
             raise ValueError(f"a photograph of {size} pixels cannot be prepared: {error}") from error
 
     def probabilities(self, image: Tensor) -> Tensor:
-        """(K,) class probabilities of one image, (1, 3, H, W), in evaluation mode, on the CPU.
+        """(K,) class probabilities of one image, (1, C, H, W), in evaluation mode, on the CPU.
 
         Those of a network with a single logit are two: of class 0, no, and of class 1, yes.
 

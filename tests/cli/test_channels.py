@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from camtrain import Classifier, explain, load_data, load_network
 from camtrain.cli import main
 from camtrain.data import ImageFolderData
 from camtrain.messages import DataError
+from camtrain.pixel_format import PixelFormat
 from tests.data.raster_files import make_tiles
 
 DATA = {
@@ -98,6 +100,17 @@ def test_a_tile_of_other_channels_is_refused_by_its_name(folder, tmp_path):
     np.save(tmp_path / "three.npy", np.zeros((12, 12, 3), dtype=np.uint16))
     with pytest.raises(DataError, match=r"three.npy: `channels`: expected 4 channels of uint16, got a file with 3"):
         list(explain(load_network(checkpoint(folder), device="cpu"), tmp_path / "three.npy", progress=False))
+
+
+def test_pictures_in_memory_have_the_channels_of_the_network(folder):
+    network = load_network(checkpoint(folder), device="cpu")
+    prepared = replace(network.preprocessing, pixel_format=PixelFormat(4))
+    in_bytes = replace(network, preprocessing=prepared)
+    picture = Image.new("RGBA", (12, 12), (0, 51, 102, 255))
+    (explanation,) = explain(in_bytes, picture, progress=False)
+    torch.testing.assert_close(explanation.picture[:, 0, 0], torch.tensor([1.0, 0.2, 0.0]))
+    with pytest.raises(ValueError, match="`images`: a picture cannot be explained: `channels`: expected 4 channels of"):
+        list(explain(in_bytes, picture.convert("RGB"), progress=False))
 
 
 def test_tensors_have_the_channels_of_the_network(folder):

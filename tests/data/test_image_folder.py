@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from camtrain import Classifier
 from camtrain.data import ImageFolderData
 from camtrain.messages import DataError
 from camtrain.metrics.tight_box import tight_box
+from camtrain.networks import CIFARResNet
 from camtrain.pictures import denormalized
 from tests.data.fake_data import make_image_folder
-from tests.data.raster_files import make_tiles
+from tests.data.raster_files import make_tiles, write_png_of_16_bits
 
 
 @pytest.fixture
@@ -390,3 +392,26 @@ def test_wrong_channels(tmp_path, arguments, message):
     make_tiles(tmp_path, per_class=1)
     with pytest.raises(ValueError, match=message):
         tiles(tmp_path, **arguments)
+
+
+def test_x_rays_of_one_channel(tmp_path):
+    for name in ("ill", "well"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            numbers = np.full((9, 9), 1000 * number, dtype=np.uint16)
+            write_png_of_16_bits(tmp_path / name / f"{number}.png", numbers[..., None])
+    stated = {
+        "channels": 1,
+        "pixel_type": "uint16",
+        "value_range": (0, 4000),
+        "image_size": 9,
+        "val_fraction": 0.3,
+        "batch_size": 2,
+    }
+    data = ImageFolderData(str(tmp_path), **stated)
+    (batch,) = data.val_dataloader()
+    number = int(data.samples("val").files[0].path.stem)
+    assert batch.images.shape == (2, 1, 9, 9)
+    torch.testing.assert_close(batch.images[0, 0, 0, 0], torch.tensor(number / 4 - 0.5) / 0.5)
+    assert denormalized(batch.images, data).shape == (2, 3, 9, 9)
+    assert Classifier(CIFARResNet(depth=8, num_classes=2, in_channels=1), 2)(batch.images).shape == (2, 2)
