@@ -400,16 +400,9 @@ def test_x_rays_of_one_channel(tmp_path):
         for number in range(4):
             numbers = np.full((9, 9), 1000 * number, dtype=np.uint16)
             write_png_of_16_bits(tmp_path / name / f"{number}.png", numbers[..., None])
-    stated = {
-        "channels": 1,
-        "pixel_type": "uint16",
-        "value_range": (0, 4000),
-        "image_size": 9,
-        "val_fraction": 0.3,
-        "batch_size": 2,
-    }
-    data = ImageFolderData(str(tmp_path), **stated)
-    (batch,) = data.val_dataloader()
+    stated = {"channels": 1, "pixel_type": "uint16", "value_range": (0, 4000)}
+    data = ImageFolderData(str(tmp_path), image_size=9, val_fraction=0.3, batch_size=2, **stated)
+    batch = next(iter(data.val_dataloader()))
     number = int(data.samples("val").files[0].path.stem)
     assert batch.images.shape == (2, 1, 9, 9)
     torch.testing.assert_close(batch.images[0, 0, 0, 0], torch.tensor(number / 4 - 0.5) / 0.5)
