@@ -19,10 +19,10 @@ def blurred(images: Tensor) -> Tensor:
     nearly flat, and the image is padded with zeros.
 
     Args:
-        images: (N, 3, H, W) images, normalized.
+        images: (N, C, H, W) images, normalized.
 
     Returns:
-        (N, 3, H, W) images.
+        (N, C, H, W) images.
 
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2; the size and σ are those of its code.

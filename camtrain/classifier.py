@@ -80,8 +80,8 @@ class Classifier(pl.LightningModule):
 
     Args:
         network: A torchvision name such as `resnet18`, a timm name such as `timm:convnext_nano`, one of camtrain's
-            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, 3, H, W) images to (N, K) logits, in a config by
-            its `class_path`.
+            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, C, H, W) images to (N, K) logits, in a config by
+            its `class_path`. `camtrain.networks.build_network` is one for images of other channels than three.
         num_classes: K, the number of classes; the command line takes it from the data. A network of two classes may
             have a single logit, whose sigmoid is the probability of class 1; `classification_loss` is then
             `binary_cross_entropy`. 1 gives a network by name a single logit.
@@ -279,7 +279,7 @@ class Classifier(pl.LightningModule):
         return super().load_from_checkpoint(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits (N, K) of images (N, 3, H, W)."""
+        """The logits (N, K) of images (N, C, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 

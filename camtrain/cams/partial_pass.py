@@ -51,7 +51,7 @@ class PartialPass:
     the output of the layer replaced, which is correct but slow.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits. If a part of it was compiled, use this inside
+        network: A network from (N, C, H, W) to (N, K) logits. If a part of it was compiled, use this inside
             `uncompiled`.
         layer: A module of the network that runs once.
         image: One image, (1, C, H, W).

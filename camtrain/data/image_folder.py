@@ -83,8 +83,9 @@ class ImageFolderData(ImageDataModule):
     NumPy's `.npy` are images too, and TIFF files may have any number of channels (`pip install 'camtrain[tiff]'`).
     The network has to take as many channels: `CIFARResNet` and `build_network` have the setting `in_channels`.
 
-        --data ImageFolderData --data.root tiles --data.channels 4 --data.pixel_type uint16
-        --data.value_range [0,10000] --data.shown_channels [2,1,0]
+        --data ImageFolderData --data.root tiles --data.channels 4
+        --data.pixel_type uint16 --data.value_range [0,10000]
+        --data.shown_channels [2,1,0]
 
     Photographs in `photos/<class>`, with masks of the same names in `masks/<class>`, with boxes exported for COCO or
     for YOLO, or with a table of your own:

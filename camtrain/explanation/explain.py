@@ -43,7 +43,7 @@ def explain(
     run in evaluation mode and left as found.
 
     Args:
-        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        network: What `load_network` returns, or any `nn.Module` from (N, C, H, W) to (N, K) logits.
         images: The images: paths of files; paths of folders, with all image files in them; `PIL.Image`s; or a tensor,
             (N, C, H, W) or (C, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
             orientation says. Where the data of the network's run says what image files hold, they are read so, and

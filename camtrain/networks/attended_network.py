@@ -32,7 +32,7 @@ class AttendedNetwork(nn.Module):
     A subclass creates the head and passes it to `attend`.
 
     Args:
-        backbone: A name that `build_network` knows, or any module from (N, 3, H, W) to (N, K) logits.
+        backbone: A name that `build_network` knows, or any module from (N, C, H, W) to (N, K) logits.
         num_classes: K.
         layer: The dotted name of the module of the backbone whose output is attended. It must run once and put out
             (N, C, h, w), (N, h, w, C) or tokens (see `map_layout`). `None` takes the layer that `find_layer` finds.
@@ -77,7 +77,7 @@ class AttendedNetwork(nn.Module):
         self.attention_head = head.to(device=like.device, dtype=like.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, K) logits of the backbone.
+        """From (N, C, H, W) to (N, K) logits of the backbone.
 
         Raises:
             ValueError: If the layer does not run exactly once.
@@ -152,7 +152,7 @@ def probed(
     """Passes of a copy of the backbone, without a graph, to find out about its layers.
 
     Args:
-        backbone: From (N, 3, H, W) to (N, K) logits.
+        backbone: From (N, C, H, W) to (N, K) logits.
         num_classes: K.
         size: The height and width of the image.
         argument: What errors name that leave the context and name `target_layer`.

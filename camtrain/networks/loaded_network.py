@@ -21,7 +21,7 @@ class LoadedNetwork:
     """A network, with all that it takes to run it on a photograph.
 
     Attributes:
-        network: From (N, 3, H, W) to (N, K) logits.
+        network: From (N, C, H, W) to (N, K) logits.
         title: The title of the network in tables and pictures.
         preprocessing: How photographs become its input.
         class_names: The names of all classes; `None` where they are not known.

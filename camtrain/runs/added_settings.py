@@ -9,8 +9,9 @@ from typing import Any
 def without_added_settings(settings: Any) -> Any:
     """A resolved configuration without the added settings that have their defaults.
 
-    A class names them in `added_settings`, with their defaults. So the hash of a study's trial does not change when a
-    class gets a setting that the study does not use, and a run that was begun before can be resumed.
+    A class names its own in `added_settings`, with their defaults; those of its base classes count too. So the hash of
+    a study's trial does not change when a class gets a setting that the study does not use, and a run that was begun
+    before can be resumed.
 
     Args:
         settings: Plain containers; a class is a mapping of `class_path` and `init_args`.
@@ -35,6 +36,10 @@ def without_added_settings(settings: Any) -> Any:
 def _added_settings(class_path: str) -> dict[str, Any]:
     module, _, name = class_path.rpartition(".")
     try:
-        return getattr(getattr(importlib.import_module(module), name), "added_settings", {})
+        made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):  # no class: the parser says so
         return {}
+    added: dict[str, Any] = {}
+    for kind in reversed(getattr(made, "__mro__", ())):
+        added |= vars(kind).get("added_settings", {})
+    return added

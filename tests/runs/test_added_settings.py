@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
+from types import SimpleNamespace
+
 import pytest
 import yaml
 
@@ -48,11 +52,20 @@ def test_only_another_value_is_another_run(resolver):
 
 
 def test_the_defaults_are_those_of_the_constructors():
-    import inspect
-
     for kind in (CIFARResNet, ImageFolderData):
         parameters = inspect.signature(kind).parameters
         assert {name: parameters[name].default for name in kind.added_settings} == kind.added_settings
+
+
+class Narrow(CIFARResNet):
+    added_settings = {"shape": "round"}  # noqa: RUF012
+
+
+def test_settings_of_base_classes_count():
+    settings = {"class_path": f"{__name__}.Narrow", "init_args": {"shape": "round", "in_channels": 3, "width": 4}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, __name__, SimpleNamespace(Narrow=Narrow))
+        assert without_added_settings(settings)["init_args"] == {"width": 4}
 
 
 @pytest.mark.parametrize(
