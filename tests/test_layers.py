@@ -27,7 +27,7 @@ ROWS = [
     {"cams"},
     {"gradients", "networks"},
     {"unrepeated", "label_scores"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "pixel_format", "probabilities"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

@@ -53,7 +53,7 @@ class CAM(BaseCAM):
     VGG, DenseNets (a ReLU follows `features`) and vision transformers do not: use `GradCAM`.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer before the average pooling; see `BaseCAM`. Only one.
         differentiable: Whether the map stays in the graph; see `BaseCAM`.
 

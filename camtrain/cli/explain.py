@@ -35,6 +35,9 @@ explanations.csv with the path, the label, the prediction and the files of each 
 data of the network's run (or of --config), its boxes and mask are drawn, and its label is named. With --arrays, the
 maps themselves are beside their pictures, as .npy.
 
+Images of other channels than red, green and blue are read as the data module of the network's run says (or that of
+--config), .npy files too.
+
 An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
 
 exit status: 0; 1 if an image could not be read or no method could be used; 2 if an argument is wrong.

@@ -16,7 +16,7 @@ from camtrain.messages import DataError, sample_name
 
 
 class Samples(Protocol):
-    """Anything with a length and an index that yields raw samples: uint8 RGB images, boxes and masks."""
+    """Anything with a length and an index that yields raw samples: images, boxes and masks."""
 
     def __len__(self) -> int: ...
 
@@ -31,16 +31,16 @@ class TransformedSamples(Dataset[Sample]):
     `(image - mean) / std`.
 
     Args:
-        samples: The raw samples, with images (3, H, W) uint8.
+        samples: The raw samples, with images (C, H, W), uint8 or floating-point numbers that are meant for [0, 1].
         transform: Transforms of `torchvision.transforms.v2`; may be empty.
-        mean: The mean of each RGB channel, in [0, 1].
-        std: The standard deviation of each RGB channel, in [0, 1].
+        mean: The mean of each channel, in [0, 1].
+        std: The standard deviation of each channel, in [0, 1].
 
     Raises:
         TypeError: If a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
             masks.
         DataError: On access, with the file's name where it is known, if a transform fails, or leaves NaN or infinity in
-            the image; it is a `ValueError`.
+            the image, or another number of channels than `mean` has; it is a `ValueError`.
 
     Example:
         >>> image = tv_tensors.Image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
@@ -77,6 +77,7 @@ class TransformedSamples(Dataset[Sample]):
             sample = cast(Sample, self.transform(stored))
             if "boxes" in sample:
                 sample["boxes"] = _visible_boxes(sample["boxes"])
+            _check_channels(sample["image"], len(self.mean))
             is_computed = sample["image"].is_floating_point()  # pixels of 8 bits are finite, and stay so
             sample["image"] = self._normalized(sample["image"])
         except (ValueError, RuntimeError) as error:
@@ -90,6 +91,11 @@ class TransformedSamples(Dataset[Sample]):
         scaled = v2.functional.to_dtype_image(image.as_subclass(Tensor), torch.float32, scale=True)
         normalized: Tensor = tv_tensors.Image(v2.functional.normalize_image(scaled, self.mean, self.std))
         return normalized
+
+
+def _check_channels(image: Tensor, expected: int) -> None:
+    if image.shape[-3] != expected:  # a mean of one number would fit any image
+        raise ValueError(f"it has {image.shape[-3]} channels, and `mean` and `std` are those of {expected}")
 
 
 def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:

@@ -131,5 +131,5 @@ def _check_own_normalization(data: Any, fixed: Sequence[str], network: Preproces
 
 
 def _same(own: Any, wanted: Sequence[float]) -> bool:
-    values = torch.as_tensor(own, dtype=torch.float64).flatten()
-    return len(values) in (1, 3) and torch.allclose(values.expand(3), torch.tensor(wanted, dtype=torch.float64))
+    values, expected = (torch.as_tensor(each, dtype=torch.float64).flatten() for each in (own, wanted))
+    return len(values) in (1, len(expected)) and torch.allclose(values.expand(len(expected)), expected)

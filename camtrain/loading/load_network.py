@@ -16,11 +16,11 @@ from camtrain.loading.exported_folder import CONFIG, exported_folder, read_expor
 from camtrain.loading.load_data import configuration_in
 from camtrain.loading.named_network import is_own, named_network
 from camtrain.loading.preprocessing_steps import preprocessing_of
-from camtrain.loading.weights_preprocessing import assumptions, weights_preprocessing
+from camtrain.loading.weights_preprocessing import assumed_preprocessing, assumptions, weights_preprocessing
 from camtrain.messages import CamtrainWarning, checked_seed
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
-from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
+from camtrain.networks.preprocessing import GivenPreprocessing
 
 
 def load_network(
@@ -52,8 +52,9 @@ def load_network(
             images are prepared. The default is the `config.yaml` of the checkpoint's run.
         size: Height and width in pixels that images are scaled and cropped to, at the center. The default is the
             network's.
-        mean: Mean of images in [0, 1] by which they are normalized, for R, G and B. The default is the network's.
-        std: Standard deviation of images in [0, 1], for R, G and B. The default is the network's.
+        mean: Mean of images in [0, 1] by which they are normalized, a number for each channel. The default is the
+            network's.
+        std: Standard deviation of images in [0, 1], a number for each channel. The default is the network's.
         device: Where the network is put: `auto` (a GPU if there is one), `cpu`, `cuda`, ...
         seed: The seed of random weights and, in commands, of noise and of the bootstrap.
 
@@ -133,7 +134,7 @@ def _from_checkpoint(
     classifier = classifier_in(path, make_network, config)
     config = config or config_of(path)
     if config is None:
-        prepared = plain_preprocessing(given, remarks=assumptions(given)), None
+        prepared = assumed_preprocessing(classifier.network, given), None
     else:
         prepared = data_preprocessing(config, given)  # type: ignore[assignment]
     return LoadedNetwork(classifier.network.eval(), str(path), *prepared, several_labels=classifier.several_labels)
@@ -145,10 +146,10 @@ def _from_exported(
     if config is not None:
         raise ValueError(f"`config`: expected none beside {folder}, whose {CONFIG} says how images are prepared")
     exported = read_exported(folder)
+    classifier = exported.classifier(make_network)
     try:
-        preprocessing = preprocessing_of(exported.preprocessing, given, assumptions(given))
+        preprocessing = preprocessing_of(exported.preprocessing, given, assumptions(classifier.network, given))
     except ValueError as error:
         raise ValueError(f"`checkpoint`: {folder / CONFIG}: {error}") from error
-    classifier = exported.classifier(make_network)
     rest = {"class_names": exported.class_names, "several_labels": classifier.several_labels}
     return LoadedNetwork(classifier.network.eval(), str(folder), preprocessing, **rest)  # type: ignore[arg-type]

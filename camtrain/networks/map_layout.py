@@ -83,7 +83,7 @@ def map_layout(output: Tensor, layer: nn.Module, images: Tensor, network: nn.Mod
     Args:
         output: The output of the layer.
         layer: The layer.
-        images: The images that the network was run on, (N, 3, H, W). Only their shape is used.
+        images: The images that the network was run on, (N, C, H, W). Only their shape is used.
         network: The network that the layer belongs to.
 
     Returns:

@@ -37,6 +37,7 @@ from camtrain.callbacks.run_folder import run_folder
 from camtrain.classifier import Classifier
 from camtrain.files import write_whole
 from camtrain.messages import DEBUG_HELP, error_message
+from camtrain.runs.added_settings import without_added_settings
 from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
@@ -222,7 +223,8 @@ class TrainingCLI(LightningCLI):
             return
         asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
         for key in COMPARED if resumed.config is not None else ():
-            if asked.get(key) != resumed.config.get(key):  # type: ignore[union-attr]
+            begun: Any = resumed.config.get(key)  # type: ignore[union-attr]
+            if without_added_settings(asked.get(key)) != without_added_settings(begun):
                 self._parser(self.subcommand).error(
                     f"`run.resume`: {resumed.folder} is a run with another `{key}` in its config.yaml; choose "
                     "another --run.name, or leave out --run.resume"
