@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -106,6 +106,7 @@ class ImageDataModule(LightningDataModule, ABC):
     default_std: tuple[float, ...] = IMAGENET_STD
     shown_channels: Sequence[int] | None = None
     """The channels that pictures show; see `camtrain.pictures.shown_colors`."""
+    added_settings: ClassVar[dict[str, Any]] = {"in_memory": False}
 
     def __init__(
         self,

@@ -77,7 +77,6 @@ class TransformedSamples(Dataset[Sample]):
             sample = cast(Sample, self.transform(stored))
             if "boxes" in sample:
                 sample["boxes"] = _visible_boxes(sample["boxes"])
-            _check_channels(sample["image"], len(self.mean))
             is_computed = sample["image"].is_floating_point()  # pixels of 8 bits are finite, and stay so
             sample["image"] = tv_tensors.Image(normalized(sample["image"], self.mean, self.std))
         except (ValueError, RuntimeError) as error:
@@ -95,19 +94,19 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
         mean: The mean of each channel, in [0, 1].
         std: The standard deviation of each channel, in [0, 1].
 
+    Raises:
+        ValueError: If the images have another number of channels.
+
     Example:
         >>> normalized(torch.full((3, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.25,) * 3).flatten()
         tensor([2., 2., 2.])
     """
+    if images.shape[-3] != len(mean):  # a mean of one number would fit any image
+        raise ValueError(f"it has {images.shape[-3]} channels, and `mean` and `std` are those of {len(mean)}")
     # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
     scaled = v2.functional.to_dtype_image(images.as_subclass(Tensor), torch.float32, scale=True)
     found: Tensor = v2.functional.normalize_image(scaled, mean, std)
     return found
-
-
-def _check_channels(image: Tensor, expected: int) -> None:
-    if image.shape[-3] != expected:  # a mean of one number would fit any image
-        raise ValueError(f"it has {image.shape[-3]} channels, and `mean` and `std` are those of {expected}")
 
 
 def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:

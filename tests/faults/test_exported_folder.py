@@ -52,7 +52,7 @@ CHANGES = {
     "no preprocessing": (_own(preprocessing=None), "expected `preprocessing` with `steps`"),
     "std": (
         lambda content: content["camtrain"]["preprocessing"].update(std=[0, 1, 1]),
-        "`std`: expected three positive",
+        "`std`: expected positive, finite",
     ),
     "a step": (_steps({"system": {"size": [3]}}), "expected steps that are resize or center_crop"),
     "two steps": (_steps({"resize": {}, "center_crop": {}}), "expected steps that are resize or center_crop"),
