@@ -15,7 +15,7 @@ from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import AdamW, Optimizer
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MultilabelAccuracy
 
@@ -106,7 +106,8 @@ class Classifier(pl.LightningModule):
             does not balance.
         engine: How the gradient of L_R reaches the parameters; null is `FrozenGates`.
         optimizer: A function from the parameters to an optimizer; in a config the `class_path` and `init_args` of a
-            torch optimizer.
+            torch optimizer. The default, AdamW with a learning rate of 3e-4, is safe for small data and pretrained
+            weights; see experiments/default_optimizer.
         lr_scheduler: A function from the optimizer to a schedule; in a config the `class_path` and `init_args` of a
             torch scheduler.
         lr_scheduler_interval: Whether the schedule advances every `epoch` or every `step`.
@@ -147,7 +148,7 @@ class Classifier(pl.LightningModule):
         regularizer_every_n_steps: int = 1,
         regularizer_balance_steps: int = 0,
         engine: Engine | None = None,
-        optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
+        optimizer: Callable[[Iterable], Optimizer] = lambda parameters: AdamW(parameters, lr=3e-4),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
         classification_loss: LossName | nn.Module | LossFunction = "cross_entropy",
