@@ -19,8 +19,8 @@ from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
 from camtrain.evaluation.evaluation_rows import evaluated_images, weights_hash
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
-from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.explained_target import ExplainedTarget, explained_by
+from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.metric_specs import METRICS, named_metrics
 from camtrain.evaluation.score_map_files import MAPS, ScoreMapWriter
 from camtrain.files import CannotWriteError, local_folder

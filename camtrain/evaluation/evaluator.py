@@ -16,8 +16,8 @@ from camtrain.cams import normalize
 from camtrain.controls import ShuffledMap, donors
 from camtrain.evaluation.annotated_boxes import annotation_of
 from camtrain.evaluation.class_probabilities import ClassProbabilities
-from camtrain.evaluation.explained_target import ExplainedTarget
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.explained_target import ExplainedTarget
 from camtrain.evaluation.measured import ExplainedBatch, Measured, Measurements
 from camtrain.evaluation.metric_specs import METRICS, metric_names, needs_by_name
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
