@@ -100,10 +100,9 @@ class DeepLift(BaseAttribution):
         incomplete = int((errors > self.tolerance).sum())
         if incomplete:
             warnings.warn(
-                f"DeepLift: the attributions of {incomplete} of {len(errors)} images do not add up to the difference of "
-                f"the scores, the worst by {float(errors.amax()):.1e} of it; captum sees nonlinearities that are "
-                "modules, not calls of functions such as F.relu, and average pooling of squares or attention has no "
-                "rule",
+                f"DeepLift: the attributions of {incomplete} of {len(errors)} images do not add up to the difference "
+                f"of the scores, the worst by {float(errors.amax()):.1e} of it; captum sees nonlinearities that are "
+                "modules, and not calls of functions such as F.relu",
                 CamtrainWarning,
                 stacklevel=5,
             )
