@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import re
@@ -45,7 +46,7 @@ from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
 from camtrain.controls import BaseControl, CenterMap, RandomMap, ShuffledMap, UniformMap, donors
-from camtrain.gradients import Against, ClassIndex, Contrast, as_target, evaluation_mode
+from camtrain.gradients import Against, ClassIndex, Contrast, NoisyImages, as_target, evaluation_mode
 from camtrain.interop import is_foreign, method_of
 from camtrain.messages import checked_seed, listed_names, nearest_names, positive_integer
 from camtrain.networks import attention_heads
@@ -498,14 +499,34 @@ def _as_built(found: Any, network: nn.Module, name: str) -> Method:
 
 
 def method_description(method: Method) -> str:
-    """A line that tells a built method from others of the same name, by its class and its settings.
+    """A line that tells a built method from others of the same name, by its class, its layers and its settings.
 
     Example:
-        >>> method_description(GuidedBackprop(nn.Identity()))
-        'GuidedBackprop(differentiable=False)'
+        >>> method_description(SmoothGrad(nn.Identity(), seed=3, num_samples=5))
+        "SmoothGrad(differentiable=False, max_batch=64, noisy=NoisyImages(...), statistic='mean')"
     """
-    own = {name: value for name, value in vars(method).items() if isinstance(value, bool | int | float | str)}
-    return f"{type(method).__name__}({', '.join(f'{name}={value!r}' for name, value in sorted(own.items()))})"
+    own = {name: value for name, value in vars(method).items() if name != "network" and not name.startswith("_")}
+    if isinstance(method, BaseCAM):
+        chosen = method.chosen_layers or []
+        own["layers"] = [name for name, module in method.network.named_modules() if any(module is it for it in chosen)]
+    return f"{type(method).__name__}({', '.join(f'{name}={_described(own[name])}' for name in sorted(own))})"
+
+
+def _described(value: Any) -> str:
+    """A setting in a word that is the same in another process; of an object that is no setting, its class."""
+    if isinstance(value, Tensor):
+        plain = value.detach().cpu().contiguous()
+        digest = hashlib.sha256(plain.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+        return f"{tuple(plain.shape)} {plain.dtype} {digest[:16]}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_described(each)}' for key, each in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_described, value))}]"
+    if isinstance(value, bool | int | float | str | None):
+        return repr(value)
+    if isinstance(value, NoisyImages):
+        return f"NoisyImages({', '.join(f'{name}={_described(each)}' for name, each in sorted(vars(value).items()))})"
+    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def is_differentiable(name: str) -> bool:
@@ -681,12 +702,10 @@ def _of_part(class_idx: ClassIndex, part: slice) -> ClassIndex:
             return Contrast(_index_of_part(class_idx.class_idx, part), _index_of_part(class_idx.against, part))
         case Against():
             return Against(_index_of_part(class_idx.class_idx, part))
-        case Tensor() | int() | None:
-            return _index_of_part(class_idx, part)
         case _ if callable(class_idx):
             return as_target(class_idx).changed(lambda rows: rows[part])
-        case _:  # another type, which the method refuses
-            return class_idx
+        case _:
+            return _index_of_part(class_idx, part)
 
 
 def _index_of_part(index: int | Tensor | None, part: slice) -> int | Tensor | None:

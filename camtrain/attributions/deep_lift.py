@@ -29,6 +29,7 @@ class DeepLift(BaseAttribution):
 
     captum sees nonlinearities that are modules. Where the network calls functions, such as
     `torch.nn.functional.relu`, their plain gradient is taken, the sum is not complete, and a warning gives the error.
+    captum's rule of max pooling is exact for a baseline of zero and may not be for others.
 
     Args:
         network: A network from (N, 3, H, W) to (N, K) logits.
@@ -102,7 +103,7 @@ class DeepLift(BaseAttribution):
             warnings.warn(
                 f"DeepLift: the attributions of {incomplete} of {len(errors)} images do not add up to the difference "
                 f"of the scores, the worst by {float(errors.amax()):.1e} of it; captum sees nonlinearities that are "
-                "modules, and not calls of functions such as F.relu",
+                "modules, and not calls of functions such as F.relu, and its rule of max pooling is not always exact",
                 CamtrainWarning,
                 stacklevel=5,
             )

@@ -93,7 +93,7 @@ class Occlusion(BaseAttribution):
                 )
             )
         torch.clear_autocast_cache()
-        return found
+        return found.to(images.dtype)
 
     def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         window = self.window or (-(-size[0] // 8), -(-size[1] // 8))

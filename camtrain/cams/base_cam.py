@@ -91,6 +91,11 @@ class BaseCAM(ABC):
             cams = self.maps(images, class_idx)
         return cams if self.differentiable else cams.detach()
 
+    @property
+    def chosen_layers(self) -> list[nn.Module] | None:
+        """The target layers, as far as they are known; `None` where they are found at the first call."""
+        return self._target_layers
+
     @abstractmethod
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """The maps of a batch, (N, h, w). Called with gradients enabled; the caller restores the network."""

@@ -52,8 +52,8 @@ class EigenSmoothed(BaseCAM):
     def _weighted(self, activations: Tensor, gradients: Tensor) -> Tensor:
         """The map of each channel alone, (N, C, h, w)."""
         alone = self.method.combine(activations.flatten(0, 1).unsqueeze(1), gradients.flatten(0, 1).unsqueeze(1))
-        found = alone.view(activations.shape)
-        whole = self.method.combine(activations, gradients)
+        found = alone.view(activations.shape).detach()
+        whole = self.method.combine(activations, gradients).detach()
         if not torch.allclose(found.sum(dim=1), whole, rtol=_TOLERANCE, atol=_TOLERANCE * float(whole.abs().max())):
             raise ValueError(f"`eigen_smooth`: the map of {type(self.method).__name__} is no sum over the channels")
         return found

@@ -46,7 +46,7 @@ class ReshapedLayout:
                 "`reshape_transform`: a method that changes the maps of a layer cannot be used with it, since there is "
                 "no way back; leave it out: how tokens make a map is found without it"
             )
-        return _Unchanged.apply(maps, output, self.reshape)  # type: ignore[no-any-return, no-untyped-call]
+        return _Unchanged.apply(maps, output, self.reshape)  # type: ignore[no-any-return]
 
 
 class _Unchanged(torch.autograd.Function):

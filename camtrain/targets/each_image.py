@@ -33,9 +33,7 @@ class EachImage(Target):
         self.functions = list(functions)
         for function in self.functions:
             if not callable(function):
-                raise TypeError(
-                    f"`targets`: expected functions from the output of an image, got {function!r} among them"
-                )
+                raise TypeError(f"`targets`: expected functions of the output of an image, got {function!r} among them")
 
     def __call__(self, output: Any) -> Tensor:
         """The number of each image, (N,).
