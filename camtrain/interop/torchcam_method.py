@@ -61,5 +61,5 @@ class TorchcamMethod(BaseCAM):
             scores = self.network(images.detach().clone().requires_grad_())
             found = self.extractor(**chosen, scores=scores, normalized=self.normalized, **self.options)
             inner.reset_hooks()
-        maps = found[0] if len(found) == 1 else inner.fuse_cams(found)
+        maps = found[0] if len(found) == 1 else self.extractor.fuse_cams(found)
         return maps.to(images.device)  # type: ignore[no-any-return]
