@@ -32,26 +32,21 @@ def captum_attr(method: str) -> Any:
 class ExplainedScores(nn.Module):
     """A network whose output is the explained score of each image, (N,), as captum differentiates it.
 
-    captum runs variants of a batch side by side, in the order of `Tensor.repeat`, or image by image.
+    captum runs variants of a batch one after the other, in the order of `Tensor.repeat`.
 
     Args:
         network: The network.
         class_idx: What is explained of the images, without `None` (see `fixed_class`).
         num_images: The number of images in the batch.
-        interleaved: Whether the variants of an image are next to each other.
     """
 
-    def __init__(
-        self, network: nn.Module, class_idx: ClassIndex, num_images: int, *, interleaved: bool = False
-    ) -> None:
+    def __init__(self, network: nn.Module, class_idx: ClassIndex, num_images: int) -> None:
         super().__init__()
         self.network = network
         self._class_idx = class_idx
         self._images = torch.arange(num_images)
-        self._interleaved = interleaved
 
     def forward(self, images: Tensor) -> Tensor:
         """The score of each image, whose number is a multiple of that of the batch."""
-        repeats = len(images) // max(1, len(self._images))
-        rows = self._images.repeat_interleave(repeats) if self._interleaved else self._images.repeat(repeats)
+        rows = self._images.repeat(len(images) // max(1, len(self._images)))
         return class_score(self.network(images), selected_class(self._class_idx, rows))
