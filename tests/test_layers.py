@@ -15,7 +15,7 @@ import camtrain
 ROWS = [
     {"cli"},
     {"ablation"},
-    {"report"},
+    {"report", "exporting"},
     {"loading", "runs"},
     {"explanation", "study"},
     {"classifier", "callbacks", "data"},
@@ -29,7 +29,7 @@ ROWS = [
     {"targets"},
     {"gradients", "networks"},
     {"unrepeated", "label_scores"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "pixel_format", "probabilities"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

@@ -32,7 +32,7 @@ class DeepLift(BaseAttribution):
     captum's rule of max pooling is exact for a baseline of zero and may not be for others.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         baseline: The baseline x', as the network would get it; see `IntegratedGradients`.
         tolerance: The relative error of the sum above which a warning is given; `None` never warns.
         max_batch: The largest number of images in one forward pass, which has each image and its baseline; bounds the

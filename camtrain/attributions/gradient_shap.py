@@ -24,8 +24,8 @@ class GradientSHAP(BaseAttribution):
     random numbers, so that the attributions of an image depend neither on its neighbors nor on `max_batch`.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
-        baselines: The baselines x', from which one is drawn for each sample: (B, 3, H, W), such as a few images of the
+        network: A network from (N, C, H, W) to (N, K) logits.
+        baselines: The baselines x', from which one is drawn for each sample: (B, C, H, W), such as a few images of the
             data; or a single one, as for `IntegratedGradients`.
         num_samples: n, the number of samples for each image.
         noise: σ, the standard deviation of the noise, in the units of the images.

@@ -20,10 +20,10 @@ class Occlusion(BaseAttribution):
 
         a_ij = mean over the windows W that cover (i, j) of y(x) − y(x with W replaced by the baseline)
 
-    All three channels of a window are hidden together, so each of them has this attribution. It is computed by captum.
+    All channels of a window are hidden together, so each of them has this attribution. It is computed by captum.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         window: The height and width of the window in pixels, or one number for both. `None` takes an eighth of the
             image's sides, rounded up.
         stride: The distance of neighboring windows in pixels, down and across, or one number for both; at most the

@@ -83,12 +83,12 @@ class RISE(BaseAttribution):
     It needs no gradient and no layer, and its scores are those of deletion and insertion: it is the slow, honest answer
     to what the network needs to see. Masked pixels become 0, the mean color of normalized images. As in the paper, y is
     a probability, and a `Contrast` or an `Against` combines probabilities; a target is taken as it is. All images of a
-    batch get the same masks. Each of the three channels has the value of the pixel.
+    batch get the same masks. Each of the channels has the value of the pixel.
 
     captum has no RISE.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         num_samples: n, the number of masks. The paper takes 4000 to 8000 for 224 pixels.
         cells: s, the number of cells along a side of a mask.
         shown: p, the probability that a cell is shown.

@@ -80,7 +80,7 @@ class GradCAMInterface:
         """Make the maps of a batch.
 
         Args:
-            input_tensor: The images, (N, 3, H, W). They are moved to the device of the network.
+            input_tensor: The images, (N, C, H, W). They are moved to the device of the network.
             targets: A function for each image, from the output for this image to a number, such as a
                 `ClassifierOutputTarget`. `None` explains the predicted class of each image; with `aug_smooth`, that of
                 the image as it is.

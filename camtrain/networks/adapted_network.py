@@ -26,7 +26,7 @@ class AdaptedNetwork(nn.Module):
         scores: From the output of the network to its logits, (N, K), or to one number for each image, (N,), which
             becomes a single logit. A target of `camtrain.targets` whose number is a fraction p becomes the logit
             log p − log(1 − p), so that its probability is p. `None` takes the output as it is.
-        inputs: From images, (N, 3, H, W), to the inputs of the network: a tuple for several, a dictionary for named
+        inputs: From images, (N, C, H, W), to the inputs of the network: a tuple for several, a dictionary for named
             ones. It is called with other images, and with more or fewer of them, than those that are explained, so that
             further inputs must be made for `len(images)` images. `None` gives the images alone.
 
