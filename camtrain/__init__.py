@@ -30,7 +30,7 @@ if _TYPE_CHECKING:
     from camtrain.exporting import Exported, export
     from camtrain.loading import load_data, load_network
     from camtrain.messages import CamtrainWarning
-    from camtrain.methods import METHODS, image_maps
+    from camtrain.methods import METHODS, image_maps, register_method
     from camtrain.networks import LoadedNetwork
     from camtrain.objective import Objective
     from camtrain.pictures import overlay
@@ -62,6 +62,7 @@ __all__ = [
     "load_network",
     "overlay",
     "read_score_map",
+    "register_method",
     "score_maps",
     "write_score_map",
 ]
@@ -86,12 +87,24 @@ _HOMES = {
     "explanation": ("Explanation", "Explanations", "explain"),
     "exporting": ("Exported", "export"),
     "loading": ("load_data", "load_network"),
-    "methods": ("METHODS", "image_maps"),
+    "methods": ("METHODS", "image_maps", "register_method"),
     "networks": ("LoadedNetwork",),
     "objective": ("Objective",),
     "pictures": ("overlay",),
 }
-_PACKAGES = {*_HOMES, "attributions", "callbacks", "cams", "data", "gradients", "metrics", "regularizers", "report"}
+_PACKAGES = {
+    *_HOMES,
+    "attributions",
+    "callbacks",
+    "cams",
+    "data",
+    "gradients",
+    "interop",
+    "metrics",
+    "regularizers",
+    "report",
+    "targets",
+}
 
 
 def __getattr__(name: str) -> object:

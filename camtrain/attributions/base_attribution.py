@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from camtrain.attributions.saliency_map import ChannelReduction
 from camtrain.batch import check_images
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, input_gradient, left_as_found
 from camtrain.gradients.not_inference import not_inference
@@ -27,7 +28,12 @@ class BaseAttribution(ABC):
         network: A network from (N, C, H, W) to (N, K) logits.
         differentiable: Whether the attributions stay in the graph, through the weights and through images that require
             grad, so that a penalty on them can be trained. The network must then be twice differentiable.
+
+    Attributes:
+        reduction: How the channels become one where nobody says it; see `saliency_map`.
     """
+
+    reduction: ChannelReduction = "max"
 
     def __init__(self, network: nn.Module, *, differentiable: bool = False) -> None:
         self.network = module_of(network)

@@ -44,6 +44,9 @@ class BaseCAM(ABC):
         differentiable: Whether the map stays in the graph, through the activations and through the weights, so that a
             penalty on it can be trained.
 
+    Attributes:
+        layout_of_output: The function that finds the maps in the output of a layer; `None` finds them from the shapes.
+
     Raises:
         ValueError: If no module has that name (the message suggests the nearest ones), the module is not in the
             network, a layer is named twice, or the sequence of layers is empty.
@@ -59,6 +62,7 @@ class BaseCAM(ABC):
     ) -> None:
         self.network = module_of(network)
         self.differentiable = differentiable
+        self.layout_of_output: LayoutOf | None = None
         self._target_layers = None if target_layer is None else _modules_of(self.network, target_layer)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
@@ -86,6 +90,11 @@ class BaseCAM(ABC):
             images = not_inference(images)
             cams = self.maps(images, class_idx)
         return cams if self.differentiable else cams.detach()
+
+    @property
+    def chosen_layers(self) -> list[nn.Module] | None:
+        """The target layers, as far as they are known; `None` where they are found at the first call."""
+        return self._target_layers
 
     @abstractmethod
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
@@ -133,7 +142,7 @@ class BaseCAM(ABC):
 
     def layout_of(self, images: Tensor) -> LayoutOf:
         """The function that finds the layout of a layer's output for these images, which converts to maps and back."""
-        return partial(map_layout, images=images, network=self.network)
+        return self.layout_of_output or partial(map_layout, images=images, network=self.network)
 
     def activations_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The output of the target layer, (N, C, h, w), and the logits, (N, K), both without a graph.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, class_score
+from camtrain.gradients.checked_logits import checked_logits
 
 _TOLERANCE = 1e-3  # relative to the sum of the magnitudes of a logit's terms; about the precision of TF32
 
@@ -92,7 +93,7 @@ class CAM(BaseCAM):
         """The activations of the target layer, the logits, and the head."""
         self.layer(images)
         with self.captured(images, gradients=self.differentiable) as captured, _linear_outputs(self.network) as outputs:
-            logits = self.network(images)
+            logits = checked_logits(self.network(images))
         activations = captured.activations
         return activations, logits, _head(self.network, outputs, activations.detach(), logits.detach())
 

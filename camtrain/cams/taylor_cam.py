@@ -187,7 +187,7 @@ class TaylorCAM(BaseCAM):
         with self.captured(images) as captured, sdpa_kernel(SDPBackend.MATH):
             logits = self.network(images)
         activations = captured.activations
-        score = class_score(self._scores(logits), class_idx).sum()
+        score = class_score(logits if callable(class_idx) else self._scores(logits), class_idx).sum()
         gradients = None
         if score.requires_grad:
             (gradients,) = torch.autograd.grad(score, activations, create_graph=True, allow_unused=True)

@@ -18,7 +18,7 @@ from camtrain.files import path_from_here
 from camtrain.loading import checkpoint_in, config_beside, load_data, load_network
 from camtrain.loading.exported_folder import exported_folder
 from camtrain.messages import folded
-from camtrain.methods import METHODS
+from camtrain.methods import FURTHER_METHODS, METHODS
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.checkpoint_file import checkpoint_content
 
@@ -27,7 +27,7 @@ PROTOCOL = (
     "box_threshold",
 )  # fmt: skip
 _EXAMPLES = f"""
-{fill(f"methods: {', '.join(METHODS)}", 120)}
+{fill(f"methods: {', '.join(METHODS)}; and, not part of `all`: {', '.join(FURTHER_METHODS)}", 120)}
 {fill(f"metrics: {', '.join(METRICS)}", 120)}
 
 examples:

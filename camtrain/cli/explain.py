@@ -15,11 +15,11 @@ from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
 from camtrain.loading import config_beside, load_data, load_network
-from camtrain.methods import METHODS, method_title
+from camtrain.methods import FURTHER_METHODS, METHODS, method_title
 
 NETWORK_OPTIONS = ("checkpoint", ("name", "--network"), "weights", "config", "size", "mean", "std")
 _EXAMPLES = f"""
-{fill(f"methods: {', '.join(METHODS)}", 120)}
+{fill(f"methods: {', '.join(METHODS)}; and, not part of `all`: {', '.join(FURTHER_METHODS)}", 120)}
 
 examples:
   camtrain explain --images photo.jpg --network resnet50 --weights DEFAULT

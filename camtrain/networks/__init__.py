@@ -1,5 +1,6 @@
 """Networks by name, networks with an attention head, and the layer that is explained."""
 
+from camtrain.networks.adapted_network import AdaptedNetwork
 from camtrain.networks.attended_layer import layer_before_last_stage
 from camtrain.networks.attended_network import AttendedNetwork
 from camtrain.networks.attention_branch import AttentionBranch, AttentionBranchHead
@@ -22,6 +23,7 @@ from camtrain.networks.target_layer import last_spatial_layer
 
 __all__ = [
     "LFICAM",
+    "AdaptedNetwork",
     "AttendedNetwork",
     "AttentionBranch",
     "AttentionBranchHead",

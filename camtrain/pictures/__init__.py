@@ -4,7 +4,7 @@ from camtrain.pictures.contact_sheet import GAP, contact_sheet, reduced, shown_p
 from camtrain.pictures.denormalized import denormalized
 from camtrain.pictures.gradient_picture import gradient_picture
 from camtrain.pictures.object_outline import OUTLINES, ObjectOutline, outlined
-from camtrain.pictures.overlay import MAP_COLORS, overlay
+from camtrain.pictures.overlay import MAP_COLORS, overlay, overlay_figure, pil_image
 from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_tile, note_tile, title_of
 from camtrain.pictures.pixels import Pixels, figure_pixels
 from camtrain.pictures.png import write_png
@@ -31,6 +31,8 @@ __all__ = [
     "note_tile",
     "outlined",
     "overlay",
+    "overlay_figure",
+    "pil_image",
     "reduced",
     "show_pixels",
     "shown_colors",
