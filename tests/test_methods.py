@@ -248,7 +248,7 @@ def test_differentiable_maps_of_one_call_can_be_trained(network, name):
     ("arguments", "error", "message"),
     [
         ({"network": "resnet18"}, TypeError, "`network`: expected an nn.Module, or an object .*, got str"),
-        ({"images": [[1.0]]}, TypeError, r"`images`: expected floating-point images \(N, 3, H, W\), got list"),
+        ({"images": [[1.0]]}, TypeError, r"`images`: expected floating-point images \(N, C, H, W\), got list"),
         ({"images": torch.zeros(3, 8, 8)}, ValueError, r"`images`: .*, got torch.float32 of shape \(3, 8, 8\)"),
         ({"images": torch.zeros(1, 3, 8, 8).int()}, TypeError, "`images`: expected floating-point .*, got torch.int"),
         ({"method": "gradcam"}, ValueError, "`method`: none is called 'gradcam'; did you mean"),
