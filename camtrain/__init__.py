@@ -27,9 +27,10 @@ if _TYPE_CHECKING:
         write_score_map,
     )
     from camtrain.explanation import Explanation, Explanations, explain
+    from camtrain.exporting import Exported, export
     from camtrain.loading import load_data, load_network
     from camtrain.messages import CamtrainWarning
-    from camtrain.methods import METHODS, image_maps
+    from camtrain.methods import METHODS, image_maps, register_method
     from camtrain.networks import LoadedNetwork
     from camtrain.objective import Objective
     from camtrain.pictures import overlay
@@ -48,17 +49,20 @@ __all__ = [
     "EvaluationSettings",
     "Explanation",
     "Explanations",
+    "Exported",
     "LoadedNetwork",
     "Objective",
     "ablate",
     "compare",
     "evaluate",
     "explain",
+    "export",
     "image_maps",
     "load_data",
     "load_network",
     "overlay",
     "read_score_map",
+    "register_method",
     "score_maps",
     "write_score_map",
 ]
@@ -81,13 +85,26 @@ _HOMES = {
         "write_score_map",
     ),
     "explanation": ("Explanation", "Explanations", "explain"),
+    "exporting": ("Exported", "export"),
     "loading": ("load_data", "load_network"),
-    "methods": ("METHODS", "image_maps"),
+    "methods": ("METHODS", "image_maps", "register_method"),
     "networks": ("LoadedNetwork",),
     "objective": ("Objective",),
     "pictures": ("overlay",),
 }
-_PACKAGES = {*_HOMES, "attributions", "callbacks", "cams", "data", "gradients", "metrics", "regularizers", "report"}
+_PACKAGES = {
+    *_HOMES,
+    "attributions",
+    "callbacks",
+    "cams",
+    "data",
+    "gradients",
+    "interop",
+    "metrics",
+    "regularizers",
+    "report",
+    "targets",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -37,7 +37,7 @@ class Batch:
     """A batch of N images with their labels and, where known, where their objects are.
 
     Attributes:
-        images: (N, 3, H, W) float, normalized as the network expects.
+        images: (N, C, H, W) float, normalized as the network expects.
         labels: (N,) int64 class indices; or (N, K) float, 1 for the classes that an image shows and 0 for the others;
             `None` where they are unknown (prediction).
         boxes: one (M_i, 4) tensor per image, xyxy pixels, half-open; M_i = 0 says that the image has no known box.
@@ -194,9 +194,9 @@ def check_images(images: object) -> None:
     Example:
         >>> check_images(torch.rand(3, 8, 8))
         Traceback (most recent call last):
-        ValueError: `images`: expected floating-point images (N, 3, H, W), got torch.float32 of shape (3, 8, 8)
+        ValueError: `images`: expected floating-point images (N, C, H, W), got torch.float32 of shape (3, 8, 8)
     """
-    expected = "`images`: expected floating-point images (N, 3, H, W)"
+    expected = "`images`: expected floating-point images (N, C, H, W)"
     if not isinstance(images, Tensor):
         raise TypeError(f"{expected}, got {type(images).__name__}")
     got = f"got {images.dtype} of shape {tuple(images.shape)}"

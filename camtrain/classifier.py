@@ -15,7 +15,7 @@ from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import AdamW, Optimizer
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MultilabelAccuracy
 
@@ -25,6 +25,7 @@ from camtrain.gradients import Engine
 from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
+from camtrain.networks.input_channels import channels_remark
 from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.objective.group_accuracies import GroupAccuracies
@@ -79,8 +80,8 @@ class Classifier(pl.LightningModule):
 
     Args:
         network: A torchvision name such as `resnet18`, a timm name such as `timm:convnext_nano`, one of camtrain's
-            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, 3, H, W) images to (N, K) logits, in a config by
-            its `class_path`.
+            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, C, H, W) images to (N, K) logits, in a config by
+            its `class_path`. `camtrain.networks.build_network` is one for images of other channels than three.
         num_classes: K, the number of classes; the command line takes it from the data. A network of two classes may
             have a single logit, whose sigmoid is the probability of class 1; `classification_loss` is then
             `binary_cross_entropy`. 1 gives a network by name a single logit.
@@ -105,7 +106,8 @@ class Classifier(pl.LightningModule):
             does not balance.
         engine: How the gradient of L_R reaches the parameters; null is `FrozenGates`.
         optimizer: A function from the parameters to an optimizer; in a config the `class_path` and `init_args` of a
-            torch optimizer.
+            torch optimizer. The default, AdamW with a learning rate of 3e-4, is safe for small data and pretrained
+            weights; see experiments/default_optimizer.
         lr_scheduler: A function from the optimizer to a schedule; in a config the `class_path` and `init_args` of a
             torch scheduler.
         lr_scheduler_interval: Whether the schedule advances every `epoch` or every `step`.
@@ -146,7 +148,7 @@ class Classifier(pl.LightningModule):
         regularizer_every_n_steps: int = 1,
         regularizer_balance_steps: int = 0,
         engine: Engine | None = None,
-        optimizer: Callable[[Iterable], Optimizer] = lambda parameters: SGD(parameters, lr=0.1, momentum=0.9),  # type: ignore[type-arg]
+        optimizer: Callable[[Iterable], Optimizer] = lambda parameters: AdamW(parameters, lr=3e-4),  # type: ignore[type-arg]
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_scheduler_interval: Literal["epoch", "step"] = "epoch",
         classification_loss: LossName | nn.Module | LossFunction = "cross_entropy",
@@ -280,7 +282,7 @@ class Classifier(pl.LightningModule):
         return super().load_from_checkpoint(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits (N, K) of images (N, 3, H, W)."""
+        """The logits (N, K) of images (N, C, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
@@ -355,7 +357,7 @@ class Classifier(pl.LightningModule):
         self.objective.weight = self._full_weight * risen_fraction(
             self.objective.epoch, self._start_epoch, self._warmup_epochs
         )
-        with self._naming_batch("train", batch_idx):
+        with self._naming_batch("train", batch_idx, batch.images):
             step: Step = self.objective(
                 self.network,
                 batch.images,
@@ -405,11 +407,12 @@ class Classifier(pl.LightningModule):
         If images may show several classes, the sigmoid of each logit; of a single logit, (N, 2), of no and of yes.
         """
         labeled = Batch.of(batch)
-        with self._naming_batch("predict", batch_idx):
+        with self._naming_batch("predict", batch_idx, labeled.images):
             check_finite_images(labeled.images)
+            logits = self(labeled.images)
         if labeled.labels is not None:
             self._shown_classes(labeled.labels)
-        return class_probabilities(self(labeled.images), independent=self.several_labels)
+        return class_probabilities(logits, independent=self.several_labels)
 
     def on_validation_epoch_start(self) -> None:
         """Begin the means of the losses."""
@@ -476,7 +479,7 @@ class Classifier(pl.LightningModule):
         epoch = self.objective.epoch
         has_started = epoch is None or epoch >= self._start_epoch
         self.objective.weight = self._full_weight if has_started else 0.0
-        with self._naming_batch(stage, batch_idx):
+        with self._naming_batch(stage, batch_idx, batch.images):
             step = self.objective.measure(
                 self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks
             )
@@ -578,12 +581,19 @@ class Classifier(pl.LightningModule):
             )
 
     @contextmanager
-    def _naming_batch(self, stage: str, batch_idx: int) -> Iterator[None]:
-        """Say of which batch an error in the images is."""
+    def _naming_batch(self, stage: str, batch_idx: int, images: Tensor) -> Iterator[None]:
+        """Say of which batch an error in the images is, and that the network is for images of other channels."""
         try:
             yield
         except DataError as error:
             raise DataError(f"{stage} batch {batch_idx} of epoch {self.current_epoch}: {error}") from error
+        except RuntimeError as error:
+            remark = channels_remark(self.network, images) if "channels" in str(error) else ""
+            if not remark:
+                raise
+            raise ValueError(
+                f"`network`: {type(self.network).__name__} cannot be trained: {remark}: {error}"
+            ) from error
 
     def _check_finite(self, step: Step, batch: Batch, stage: Stage, batch_idx: int) -> None:
         if bool(torch.isfinite(step.loss.detach())):

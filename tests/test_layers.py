@@ -15,19 +15,21 @@ import camtrain
 ROWS = [
     {"cli"},
     {"ablation"},
-    {"report"},
+    {"report", "exporting"},
     {"loading", "runs"},
     {"explanation", "study"},
     {"classifier", "callbacks", "data"},
     {"objective", "evaluation"},
     {"regularizers", "metrics"},
     {"methods"},
+    {"interop"},
     {"controls"},
     {"attributions"},
     {"cams"},
+    {"targets"},
     {"gradients", "networks"},
     {"unrepeated", "label_scores"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "pixel_format", "probabilities"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

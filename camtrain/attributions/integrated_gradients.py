@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.attributions.baseline import Baseline, baseline_of, checked_baseline
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
@@ -25,12 +26,12 @@ def integrated_gradients(images: Tensor, baseline: Tensor, mean_gradients: Tenso
     The attributions of an image add up to y(x) - y(x') (completeness), to the precision of the mean.
 
     Args:
-        images: The images x, (N, 3, H, W).
+        images: The images x, (N, C, H, W).
         baseline: The baseline x', which broadcasts to the images.
-        mean_gradients: The integral, (N, 3, H, W).
+        mean_gradients: The integral, (N, C, H, W).
 
     Returns:
-        (N, 3, H, W). Differentiable in all arguments.
+        (N, C, H, W). Differentiable in all arguments.
 
     Source:
         Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, eq. 1, arXiv 1703.01365.
@@ -48,7 +49,7 @@ def completeness_error(attributions: Tensor, scores: Tensor, baseline_scores: Te
         |Σ a - (y(x) - y(x'))| / |y(x) - y(x')|
 
     Args:
-        attributions: The attributions a, (N, 3, H, W).
+        attributions: The attributions a, (N, C, H, W).
         scores: The score y(x) of each image, (N,).
         baseline_scores: The score y(x') of each baseline, (N,).
 
@@ -86,7 +87,7 @@ class IntegratedGradients(BaseAttribution):
     computes the error of any attributions. Nothing is kept between calls.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         baseline: The baseline x', as the network would get it: a number, one number for each channel, or a tensor that
             broadcasts to the images. For normalized images, the default of zero is the mean color of the data set;
             black is -mean/std of each channel.
@@ -124,7 +125,7 @@ class IntegratedGradients(BaseAttribution):
     def __init__(
         self,
         network: nn.Module,
-        baseline: float | Sequence[float] | Tensor = 0.0,
+        baseline: Baseline = 0.0,
         num_steps: int = 50,
         *,
         tolerance: float | None = 1e-3,
@@ -140,13 +141,12 @@ class IntegratedGradients(BaseAttribution):
         if tolerance is not None and max_steps < num_steps:
             raise ValueError(f"`max_steps`: expected at least `num_steps`, {num_steps}, got {max_steps}")
         super().__init__(network, differentiable=differentiable)
-        self.baseline = baseline
-        _check_baseline(baseline)
+        self.baseline = checked_baseline(baseline)
         self.tolerance = tolerance
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""
-        baseline = self._baseline(images)
+        baseline = baseline_of(self.baseline, images)
         logits = self.logits(images)
         class_idx = fixed_class(logits, class_idx)
         means = self._mean_gradients(images, baseline, class_idx, _midpoints(self.num_steps))
@@ -159,8 +159,8 @@ class IntegratedGradients(BaseAttribution):
         """The relative completeness error of attributions made by this method; see the function of that name.
 
         Args:
-            attributions: The attributions of these images for this class, (N, 3, H, W).
-            images: The images, (N, 3, H, W).
+            attributions: The attributions of these images for this class, (N, C, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The class to explain, as for the call.
 
         Returns:
@@ -173,7 +173,7 @@ class IntegratedGradients(BaseAttribution):
             images = not_inference(images)
             logits = self.logits(images)
             class_idx = fixed_class(logits, class_idx)
-            baseline_logits = self.logits(self._baseline(images))
+            baseline_logits = self.logits(baseline_of(self.baseline, images))
         scores = class_score(logits, class_idx), class_score(baseline_logits, class_idx)
         return completeness_error(attributions.detach(), *scores)
 
@@ -220,29 +220,6 @@ class IntegratedGradients(BaseAttribution):
             start=torch.zeros((), device=images.device),
         )
         return total / len(way)
-
-    def _baseline(self, images: Tensor) -> Tensor:
-        baseline = not_inference(torch.as_tensor(self.baseline, dtype=images.dtype, device=images.device))
-        try:
-            if baseline.dim() == 1:  # one for each channel, also where there is only one
-                return baseline.view(images.shape[1], 1, 1).expand_as(images)
-            return baseline.expand_as(images)
-        except RuntimeError as error:
-            raise ValueError(
-                f"`baseline`: expected a number, one for each channel, or a tensor that broadcasts to the images, "
-                f"{tuple(images.shape)}, got {tuple(baseline.shape)}"
-            ) from error
-
-
-def _check_baseline(baseline: object) -> None:
-    try:
-        values = torch.as_tensor(baseline)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"`baseline`: expected a number, one for each channel, or a tensor, got {baseline!r}"
-        ) from error
-    if not bool(values.isfinite().all()):
-        raise ValueError(f"`baseline`: expected finite values, got {baseline}")
 
 
 def _midpoints(steps: int) -> list[float]:

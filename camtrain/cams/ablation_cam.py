@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
@@ -11,7 +9,6 @@ from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 from camtrain.cams.partial_pass import PartialPass
 from camtrain.cams.perturbation_cam import PerturbationCAM, strongest_channels
 from camtrain.gradients import ClassIndex, class_score, fixed_class, repeated_class, selected_class
-from camtrain.networks.map_layout import map_layout
 
 
 def ablation_weights(scores: Tensor, ablated_scores: Tensor) -> Tensor:
@@ -91,7 +88,7 @@ class AblationCAM(PerturbationCAM):
             self.layer(images),
             image,
             self.max_batch,
-            partial(map_layout, images=image, network=self.network),
+            self.layout_of(image),
         )
         # The classes are fixed as if all images were this one: a choice that contains `None` cannot be split.
         classes = fixed_class(behind.logits.expand(len(images), -1), class_idx)

@@ -37,12 +37,15 @@ class BaseCAM(ABC):
     random generators, modes, gradients and hooks. A compiled network is run uncompiled.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module, or several layers for a method that fuses their
             maps. Its output is (N, C, h, w), (N, h, w, C) as in a Swin transformer, or tokens (N, L, C) as in a vision
             transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer at the first call.
         differentiable: Whether the map stays in the graph, through the activations and through the weights, so that a
             penalty on it can be trained.
+
+    Attributes:
+        layout_of_output: The function that finds the maps in the output of a layer; `None` finds them from the shapes.
 
     Raises:
         ValueError: If no module has that name (the message suggests the nearest ones), the module is not in the
@@ -59,13 +62,14 @@ class BaseCAM(ABC):
     ) -> None:
         self.network = module_of(network)
         self.differentiable = differentiable
+        self.layout_of_output: LayoutOf | None = None
         self._target_layers = None if target_layer is None else _modules_of(self.network, target_layer)
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch.
 
         Args:
-            images: The images, (N, 3, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The class to explain: one for all images, or (N,) integers; `None` explains the predicted class
                 of each image. A `Contrast` shows why one class rather than another, an `Against` what speaks against a
                 class.
@@ -75,7 +79,7 @@ class BaseCAM(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, 3, H, W), a class is out of range, a target layer does not run once
+            ValueError: If the images are not (N, C, H, W), a class is out of range, a target layer does not run once
                 and return maps or tokens, or the logits do not depend on it.
         """
         check_images(images)
@@ -86,6 +90,11 @@ class BaseCAM(ABC):
             images = not_inference(images)
             cams = self.maps(images, class_idx)
         return cams if self.differentiable else cams.detach()
+
+    @property
+    def chosen_layers(self) -> list[nn.Module] | None:
+        """The target layers, as far as they are known; `None` where they are found at the first call."""
+        return self._target_layers
 
     @abstractmethod
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
@@ -115,7 +124,7 @@ class BaseCAM(ABC):
         """Capture the outputs of the target layers in one pass of the network.
 
         Args:
-            images: The images that the network is run on, (N, 3, H, W).
+            images: The images that the network is run on, (N, C, H, W).
             gradients: Whether gradients are needed. If not, the pass is run without a graph.
             differentiable: Whether the graph also contains the layers before the target layers; `None` takes the
                 setting of the method.
@@ -133,7 +142,7 @@ class BaseCAM(ABC):
 
     def layout_of(self, images: Tensor) -> LayoutOf:
         """The function that finds the layout of a layer's output for these images, which converts to maps and back."""
-        return partial(map_layout, images=images, network=self.network)
+        return self.layout_of_output or partial(map_layout, images=images, network=self.network)
 
     def activations_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The output of the target layer, (N, C, h, w), and the logits, (N, K), both without a graph.

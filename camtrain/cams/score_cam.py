@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from camtrain.cams.normalize import normalize
 from camtrain.cams.perturbation_cam import PerturbationCAM, strongest_channels
 from camtrain.cams.resize import resize
-from camtrain.gradients import ClassIndex, class_score, fixed_class, selected_class
+from camtrain.gradients import ClassIndex, Target, class_score, fixed_class, selected_class
 from camtrain.probabilities import class_probabilities
 
 Variant = Literal["class_probability", "algorithm_1"]
 Masking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Masks images: from images (m, 3, H, W), masks (m, 1, H, W), indices of channels (m,) and of samples (m,)."""
+"""Masks images: from images (m, C, H, W), masks (m, 1, H, W), indices of channels (m,) and of samples (m,)."""
 
 
 def channel_masks(channels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,7 +61,7 @@ class ScoreCAM(PerturbationCAM):
     the channels that are kept.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
             call.
         variant: The kind of weights, `class_probability` or `algorithm_1`.
@@ -121,8 +121,11 @@ class ScoreCAM(PerturbationCAM):
         scores = self._scores_of_channels(images, activations, classes, needed)
         if self.variant == "class_probability" or not len(images):
             return activations, scores
-        baseline: Tensor = self.network(torch.zeros_like(images[:1]))
-        increases = scores - self._scores(baseline.expand_as(logits), classes).unsqueeze(1)
+        # A class is read from the same row for every image; a target may compute anything from the whole output.
+        zeros = torch.zeros_like(images if isinstance(classes, Target) else images[:1])
+        baseline: Tensor = self.network(zeros)
+        baseline = baseline if isinstance(classes, Target) else baseline.expand_as(logits)
+        increases = scores - self._scores(baseline, classes).unsqueeze(1)
         return activations, torch.where(needed, increases, 0.0).masked_fill(~kept, -torch.inf).softmax(dim=1)
 
     def masking(self, channels: int) -> Masking:
@@ -148,5 +151,7 @@ class ScoreCAM(PerturbationCAM):
         return total / self.num_samples
 
     def _scores(self, logits: Tensor, class_idx: ClassIndex) -> Tensor:
+        if isinstance(class_idx, Target):
+            return class_score(logits, class_idx)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return class_score(class_probabilities(logits) if self.variant == "class_probability" else logits, class_idx)

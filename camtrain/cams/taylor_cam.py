@@ -115,7 +115,7 @@ class TaylorCAM(BaseCAM):
     diagonal to zero before they rank pairs, and `pairs` keeps it.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module; only one. `None` finds the last spatial layer at the
             first call.
         score: The score that is differentiated twice.
@@ -164,7 +164,7 @@ class TaylorCAM(BaseCAM):
         """Make the map of pairs: how strongly each pair of positions acts together; see `taylor_cam`.
 
         Args:
-            images: The images, (N, 3, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The class to explain, as for the call.
 
         Returns:
@@ -187,7 +187,7 @@ class TaylorCAM(BaseCAM):
         with self.captured(images) as captured, sdpa_kernel(SDPBackend.MATH):
             logits = self.network(images)
         activations = captured.activations
-        score = class_score(self._scores(logits), class_idx).sum()
+        score = class_score(logits if callable(class_idx) else self._scores(logits), class_idx).sum()
         gradients = None
         if score.requires_grad:
             (gradients,) = torch.autograd.grad(score, activations, create_graph=True, allow_unused=True)

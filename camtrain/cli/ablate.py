@@ -30,7 +30,7 @@ from camtrain.cli.report import add_rule, rule_of
 from camtrain.cli.sigterm import TerminatedError, sigterm_as_interrupt
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
 from camtrain.files import CannotWriteError
-from camtrain.methods import METHODS
+from camtrain.methods import FURTHER_METHODS, METHODS
 from camtrain.report import Rule
 from camtrain.study import Axis, Study, Trial
 
@@ -168,7 +168,8 @@ def ablate_parser() -> CommandParser:
     )
     rest = ("max_batch", "batch_size", "num_resamples")
     defaults = {name: {"type": str, "default": ",".join(getattr(DEFAULT_EVALUATION, name))} for name in scores[:3]}
-    defaults["methods"]["help"] = f"Names of methods, separated by commas, or `all`: {', '.join(METHODS)}."
+    all_of_them = f"{', '.join(METHODS)}; and, not part of `all`, {', '.join(FURTHER_METHODS)}"
+    defaults["methods"]["help"] = f"Names of methods, separated by commas, or `all`: {all_of_them}."
     defaults["metrics"]["help"] = "Names of metrics or of groups of them, separated by commas; `none` scores no maps."
     defaults["split"] = {"help": (
         "The images that points are compared on. With test, validation images choose the best point; with val, "

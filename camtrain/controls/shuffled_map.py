@@ -58,14 +58,16 @@ class ShuffledMap(BaseControl):
         """Make the maps of a batch; see the method's own call.
 
         Returns:
-            (N, h, w), or (N, 3, H, W) from an attribution.
+            (N, h, w), or (N, C, H, W) from an attribution.
         """
         others = donors(self.classes(images, class_idx), self.seed)
         return self.method(images, class_idx)[others]
 
     def classes(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
-        """The (N,) classes that the maps explain; the first class of a `Contrast`."""
+        """The (N,) classes that the maps explain; the first class of a `Contrast`, and 0 for a target."""
         chosen = class_idx.class_idx if isinstance(class_idx, Contrast | Against) else class_idx
+        if callable(chosen):
+            return torch.zeros(len(images), dtype=torch.long, device=images.device)
         if chosen is None:
             with torch.no_grad(), left_as_found(self.network, images.device):
                 return fixed_class(self.network(images))  # type: ignore[return-value]  # no Contrast was asked for

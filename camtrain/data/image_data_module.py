@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -43,6 +43,8 @@ class ImageDataModule(LightningDataModule, ABC):
     normalization. `has_boxes` and `has_masks` say what its samples have; `batches_have_masks(split)` also includes the
     masks that a transform adds. If samples have a `group`, `group_names` names the groups.
 
+    Images have any number of channels, that of `mean` and `std`. `shown_channels` says which of them pictures show.
+
     `predict` uses the test images. Training batches are shuffled by PyTorch's global generator. The last batch is
     dropped unless it is full, since BatchNorm cannot train on a single image.
 
@@ -57,9 +59,9 @@ class ImageDataModule(LightningDataModule, ABC):
             normalization. An empty list means none; null means the data module's own. Your own transform derives from
             `torchvision.transforms.v2.Transform`.
         eval_transform: The same for validation and test images.
-        mean: The mean of each RGB channel, in [0, 1], which is subtracted from images; null is the data module's own.
-        std: The standard deviation of each RGB channel, in [0, 1], by which images are divided; null is the data
-            module's own.
+        mean: The mean of each channel, in [0, 1], which is subtracted from images; null is the data module's own.
+        std: The standard deviation of each channel, in [0, 1], by which images are divided; null is the data module's
+            own.
         extra_train_transform: Transforms of training images that run after `train_transform` or the data module's own,
             such as `camtrain.data.PlantDecoy`. They belong to the data and not to the preprocessing: your own photos
             do not go through them when they are explained.
@@ -100,8 +102,11 @@ class ImageDataModule(LightningDataModule, ABC):
         (tensor([-1.,  1.]), tensor([0, 1]), 2)
     """
 
-    default_mean: tuple[float, float, float] = IMAGENET_MEAN
-    default_std: tuple[float, float, float] = IMAGENET_STD
+    default_mean: tuple[float, ...] = IMAGENET_MEAN
+    default_std: tuple[float, ...] = IMAGENET_STD
+    shown_channels: Sequence[int] | None = None
+    """The channels that pictures show; see `camtrain.pictures.shown_colors`."""
+    added_settings: ClassVar[dict[str, Any]] = {"in_memory": False}
 
     def __init__(
         self,
@@ -110,8 +115,8 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: int = 0,
         train_transform: list[v2.Transform] | None = None,
         eval_transform: list[v2.Transform] | None = None,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
         extra_train_transform: list[v2.Transform] | None = None,
         extra_eval_transform: list[v2.Transform] | None = None,
         annotated_fraction: float = 1.0,
@@ -126,7 +131,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.mean = self.default_mean if mean is None else mean
         self.std = self.default_std if std is None else std
         check_mean(self.mean)
-        check_std(self.std)
+        check_std(self.std, self.mean)
         self._train_transform = train_transform
         self._eval_transform = eval_transform
         self._extra_train_transform = extra_train_transform or []
@@ -149,7 +154,10 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def samples(self, split: Split) -> Samples:
-        """The raw samples of a split: images (3, H, W) uint8, boxes and masks before any transform."""
+        """The raw samples of a split before any transform: images (C, H, W), boxes and masks.
+
+        Images are uint8, or floating-point numbers in [0, 1].
+        """
 
     @property
     def has_boxes(self) -> bool:
@@ -182,6 +190,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def num_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def num_channels(self) -> int:
+        """C, the number of channels of the images."""
+        return len(self.mean)
 
     def class_frequencies(self) -> Tensor:
         """The fraction of the training images that show each class, (K,), as they are drawn.
@@ -268,10 +281,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """Undo the normalization: `image · std + mean`, clamped to [0, 1].
 
         Args:
-            images: Normalized images, (N, 3, H, W) or (3, H, W).
+            images: Normalized images, (N, C, H, W) or (C, H, W).
 
         Returns:
-            RGB in [0, 1], in the same shape.
+            All channels in [0, 1], in the same shape; `camtrain.pictures.shown_colors` makes a picture of them.
         """
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)[:, None, None]
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)[:, None, None]

@@ -16,7 +16,7 @@ from camtrain.messages import DataError, sample_name
 
 
 class Samples(Protocol):
-    """Anything with a length and an index that yields raw samples: uint8 RGB images, boxes and masks."""
+    """Anything with a length and an index that yields raw samples: images, boxes and masks."""
 
     def __len__(self) -> int: ...
 
@@ -31,16 +31,16 @@ class TransformedSamples(Dataset[Sample]):
     `(image - mean) / std`.
 
     Args:
-        samples: The raw samples, with images (3, H, W) uint8.
+        samples: The raw samples, with images (C, H, W), uint8 or floating-point numbers that are meant for [0, 1].
         transform: Transforms of `torchvision.transforms.v2`; may be empty.
-        mean: The mean of each RGB channel, in [0, 1].
-        std: The standard deviation of each RGB channel, in [0, 1].
+        mean: The mean of each channel, in [0, 1].
+        std: The standard deviation of each channel, in [0, 1].
 
     Raises:
         TypeError: If a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
             masks.
         DataError: On access, with the file's name where it is known, if a transform fails, or leaves NaN or infinity in
-            the image; it is a `ValueError`.
+            the image, or another number of channels than `mean` has; it is a `ValueError`.
 
     Example:
         >>> image = tv_tensors.Image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
@@ -94,10 +94,15 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
         mean: The mean of each channel, in [0, 1].
         std: The standard deviation of each channel, in [0, 1].
 
+    Raises:
+        ValueError: If the images have another number of channels.
+
     Example:
         >>> normalized(torch.full((3, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.25,) * 3).flatten()
         tensor([2., 2., 2.])
     """
+    if images.shape[-3] != len(mean):  # a mean of one number would fit any image
+        raise ValueError(f"it has {images.shape[-3]} channels, and `mean` and `std` are those of {len(mean)}")
     # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
     scaled = v2.functional.to_dtype_image(images.as_subclass(Tensor), torch.float32, scale=True)
     found: Tensor = v2.functional.normalize_image(scaled, mean, std)

@@ -13,6 +13,7 @@ from camtrain.batch import Batch, Sample, collate
 from camtrain.data.batch_transforms import drawn_moves, moved_batch
 from camtrain.data.decoded_samples import DecodedSamples
 from camtrain.data.transformed_samples import Samples, normalized
+from camtrain.messages import DataError, sample_name
 
 
 class WholeBatches(Dataset[Sample]):
@@ -82,7 +83,10 @@ class WholeBatches(Dataset[Sample]):
         moves = drawn_moves(self.transform, len(raw), size)
         assert moves is not None  # as above
         moved = moved_batch(raw, moves, self.device)
-        return replace(moved, images=normalized(moved.images, *self._normalization))
+        try:
+            return replace(moved, images=normalized(moved.images, *self._normalization))
+        except ValueError as error:
+            raise DataError(f"{sample_name(self.samples, indices[0])} cannot be normalized: {error}") from error
 
     def _hidden(self, batch: Batch, indices: Sequence[int]) -> Batch:
         """The batch without the annotation that is not used."""

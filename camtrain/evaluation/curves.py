@@ -16,7 +16,7 @@ from camtrain.evaluation.evaluator import Evaluator
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import whole_file, write_whole
 from camtrain.messages import printable
-from camtrain.methods import TITLES, is_control, method_title
+from camtrain.methods import is_control, method_title
 from camtrain.metrics import ROAD, DeletionAUC, InsertionAUC
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def compared_curves_figure(both: Sequence[Curves], titles: Sequence[str], settin
 
     pairs = [pair for pair in both[0] if pair in both[1] and (not is_control(pair[0]) or pair[0] == "uniform")]
     ways, methods = (list(dict.fromkeys(words)) for words in ([way for _, way in pairs], [name for name, _ in pairs]))
-    colors = {method: _color(number) for number, method in enumerate(method for method in methods if method in TITLES)}
+    colors = {
+        method: _color(number) for number, method in enumerate(method for method in methods if not is_control(method))
+    }
     figure = Figure(figsize=(4.2 * len(ways) + 2.4, 4.0), dpi=100, layout="constrained")
     for axes, way in zip(figure.subplots(1, len(ways), squeeze=False)[0], ways, strict=True):
         for curves, style in zip(both, _STYLES, strict=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from camtrain.evaluation.comparison import Comparison
 from camtrain.evaluation.evaluation import Evaluation
@@ -19,12 +19,22 @@ from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
 from camtrain.evaluation.evaluation_rows import evaluated_images, weights_hash
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
+from camtrain.evaluation.explained_target import ExplainedTarget, explained_by
 from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.metric_specs import METRICS, named_metrics
 from camtrain.evaluation.score_map_files import MAPS, ScoreMapWriter
 from camtrain.files import CannotWriteError, local_folder
 from camtrain.messages import CamtrainWarning, nearest_names
-from camtrain.methods import SHUFFLED, control_names, methods_named
+from camtrain.methods import (
+    SHUFFLED,
+    Method,
+    Methods,
+    control_names,
+    given_methods,
+    is_registered,
+    method_description,
+    methods_named,
+)
 from camtrain.networks.loaded_network import LoadedNetwork
 
 _NAMED = 5  # the number of images that a warning names
@@ -33,9 +43,10 @@ _NAMED = 5  # the number of images that a warning names
 def evaluate(
     network: LoadedNetwork | nn.Module,
     data: Any,
-    methods: str | Sequence[str] = "grad_cam",
+    methods: Methods = "grad_cam",
     metrics: str | Sequence[str] = "fast",
     *,
+    target: Callable[[Any], Tensor] | None = None,
     split: Split = "test",
     num_images: int | None = None,
     settings: EvaluationSettings | None = None,
@@ -57,14 +68,20 @@ def evaluate(
     The network is run in evaluation mode and left as found. The same call gives the same numbers.
 
     Args:
-        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        network: What `load_network` returns, or any `nn.Module` from (N, C, H, W) to (N, K) logits.
         data: The images, normalized as the network expects: a Lightning data module; a `DataLoader`, whose data set is
             read by index; or an iterable of batches, each a `camtrain.batch.Batch`, a pair (images, labels), or images.
             Images that show several classes have labels (N, K), 1 for these and 0 for the others.
         methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
-            network has an attention head.
+            network has an attention head. In the place of a name there can be a method that was built for this network,
+            also one of captum, pytorch-grad-cam or torchcam; a mapping gives them names of your choice (see
+            `camtrain.methods.given_methods`).
         metrics: Names of metrics or of groups of them, separated by commas or as a list. The groups are faithfulness,
             localization, sanity, gradient, `all`, and `fast`, which is all but `road` and `parameter_randomization`.
+        target: What is explained in place of a class: a function from the output of the network to one number for each
+            image, (N,), for any images. What the metrics measure is its sigmoid, or the number itself of a target of
+            `camtrain.targets` that is a fraction. Every map explains why the number is high. Methods are given by their
+            names.
         split: The images of a data module that are evaluated.
         num_images: The number of images, evenly spaced over the data set; the first ones of an iterable. The default is
             all.
@@ -109,32 +126,39 @@ def evaluate(
         >>> scores.score("grad_cam", "average_drop").num_images
         8
     """
-    plan = EvaluationPlan(
-        methods,
-        metrics,
-        split,
-        num_images,
-        EvaluationSettings() if settings is None else settings,
-        target_layer,
-        num_channels,
-        max_batch,
-        batch_size,
-        num_resamples,
-        num_panel_maps,
-        num_gallery_images,
-        controls,
-    )
-    how: Any = {"fresh": fresh, "progress": progress, "named": named_metrics(metrics), "write_maps": write_maps}
-    prepared = PreparedEvaluation.of(network, data, plan, folder, **how)
-    prepared.claim()
-    return prepared.run()
+    if target is not None:
+        if settings is not None and settings.class_of != "prediction":
+            raise ValueError(
+                f'`class_of`: expected "prediction" beside a `target`, which is no class, got "{settings.class_of}"'
+            )
+        network, target_layer = explained_by(target, network, target_layer)
+    with given_methods(methods) as names:
+        plan = EvaluationPlan(
+            names,
+            metrics,
+            split,
+            num_images,
+            EvaluationSettings() if settings is None else settings,
+            target_layer,
+            num_channels,
+            max_batch,
+            batch_size,
+            num_resamples,
+            num_panel_maps,
+            num_gallery_images,
+            controls,
+        )
+        how: Any = {"fresh": fresh, "progress": progress, "named": named_metrics(metrics), "write_maps": write_maps}
+        prepared = PreparedEvaluation.of(network, data, plan, folder, **how)
+        prepared.claim()
+        return prepared.run()
 
 
 def compare(
     network: LoadedNetwork | nn.Module,
     other: LoadedNetwork | nn.Module,
     data: Any,
-    methods: str | Sequence[str] = "grad_cam",
+    methods: Methods = "grad_cam",
     metrics: str | Sequence[str] = "fast",
     *,
     other_data: Any = None,
@@ -158,7 +182,8 @@ def compare(
         network: The first network.
         other: The second network.
         data: The images, as `evaluate` takes them.
-        methods: As for `evaluate`.
+        methods: As for `evaluate`; in the place of built methods, functions that build one for each network, as in
+            `{"occlusion_8": lambda network: Occlusion(network, window=8)}`.
         metrics: As for `evaluate`.
         other_data: The same images as the second network expects them, if that is different.
         folder: The folder for all files; the second network's are in `<folder>/compared`. `differences.csv` has the
@@ -182,27 +207,28 @@ def compare(
     beyond_of = [SHUFFLED] if plan.get("controls") is None else None
     if plan.get("controls") is None:
         plan["controls"] = (SHUFFLED, "uniform")
-    asked = EvaluationPlan(methods, metrics, **plan)
-    how: Any = {"fresh": fresh, "progress": progress, "named": named_metrics(metrics), "write_maps": write_maps}
-    first = PreparedEvaluation.of(network, data, asked, folder, **how)
-    second_data = first.images if other_data is None else other_data
-    try:
-        second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"`other`: {error}") from error
-    for prepared in (first, second):
-        prepared.claim()
-    found, others = first.run(), second.run()
-    differences = others.minus(found)
-    beyond = {
-        control: others.beyond(control).minus(found.beyond(control))
-        for control in (asked.controls or () if beyond_of is None else beyond_of)
-        if found.controls_of(control)
-    }
-    comparison = Comparison(found, others, differences, beyond)
-    if folder is not None:
-        comparison.write(folder)
-    return comparison
+    with given_methods(methods) as names:
+        asked = EvaluationPlan(names, metrics, **plan)
+        how: Any = {"fresh": fresh, "progress": progress, "named": named_metrics(metrics), "write_maps": write_maps}
+        first = PreparedEvaluation.of(network, data, asked, folder, **how)
+        second_data = first.images if other_data is None else other_data
+        try:
+            second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"`other`: {error}") from error
+        for prepared in (first, second):
+            prepared.claim()
+        found, others = first.run(), second.run()
+        differences = others.minus(found)
+        beyond = {
+            control: others.beyond(control).minus(found.beyond(control))
+            for control in (asked.controls or () if beyond_of is None else beyond_of)
+            if found.controls_of(control)
+        }
+        comparison = Comparison(found, others, differences, beyond)
+        if folder is not None:
+            comparison.write(folder)
+        return comparison
 
 
 @dataclass(frozen=True)
@@ -275,6 +301,7 @@ class PreparedEvaluation:
             # Without controls the identity is that of an evaluation from before there were any.
             **({"controls": names} if names else {}),
             **({"several_labels": True} if several else {}),
+            **_of_given(made, loaded.network),
             "metrics": list(plan.metrics),
             "target_layer": plan.target_layer,
             "channels": plan.num_channels,
@@ -339,6 +366,13 @@ class PreparedEvaluation:
         return evaluation
 
 
+def _of_given(methods: dict[str, Method], network: nn.Module) -> dict[str, Any]:
+    """What tells an evaluation of given methods, or of a target, from others; nothing where there is neither."""
+    given = {name: method_description(method) for name, method in methods.items() if is_registered(name)}
+    target = {"target": network.description} if isinstance(network, ExplainedTarget) else {}
+    return ({"given": given} if given else {}) | target
+
+
 def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
     """The number of classes of a network that was not run before, found with the first image."""
     first = next(images.parts(), None)
@@ -348,7 +382,10 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
     try:
         return len(network.probabilities(image))
     except ValueError as error:  # which names the size of photographs, and there are none
-        raise ValueError(str(error).replace("`size`", "`data`")) from error
+        message = str(error).replace("`size`", "`data`")
+        if " cannot be run" in message:
+            message = message.replace("`network`", "`data`", 1)
+        raise ValueError(message) from error
 
 
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:

@@ -25,7 +25,7 @@ from camtrain.files import (
     write_sealed,
 )
 from camtrain.messages import CamtrainWarning
-from camtrain.methods import CONTROLS, METHODS, SHUFFLED
+from camtrain.methods import CONTROLS, FURTHER_METHODS, METHOD_NAME, METHODS, SHUFFLED
 
 COMPARED = "compared"
 """The folder of the second network, in that of the first."""
@@ -189,12 +189,23 @@ def _forget(folder: Path) -> None:
         return
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
+    methods = {*METHODS, *FURTHER_METHODS, *_registered_in(folder / "rows")}
     shutil.rmtree(folder / "rows")
-    for method in METHODS:
+    for method in methods:
         shutil.rmtree(folder / MAPS / method, ignore_errors=True)
     for path in (folder / MAPS, folder / "panels", folder):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
+
+
+def _registered_in(rows: Path) -> list[str]:
+    """The names of the methods that an evaluation was given, or that were registered; none where it does not say."""
+    try:
+        found = read_sealed(rows / _SETTINGS).get("given", {})
+    except (OSError, DamagedFileError):
+        return []
+    # They become names of folders, so that a file from elsewhere must not say anything else.
+    return [name for name in found if re.fullmatch(METHOD_NAME, name)]
 
 
 def _short(value: Any) -> str:

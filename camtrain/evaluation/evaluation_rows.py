@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from camtrain.batch import Batch
 from camtrain.evaluation.evaluated_images import EvaluatedImages, flat_maps, joined, small_maps
 from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
 from camtrain.evaluation.evaluator import IMAGE, Evaluated, Evaluator
+from camtrain.evaluation.explained_target import ExplainedTarget
 from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
 from camtrain.evaluation.score_map_files import ScoreMapWriter
 from camtrain.files import DamagedFileError, said_aside, whole_file
@@ -91,6 +93,8 @@ def _evaluated(
     passes, reasons = evaluator.passes.copy(), evaluator.reasons.copy()
     indices = part.indices
     batch = part.read()
+    if isinstance(evaluator.network, ExplainedTarget):
+        batch = replace(batch, labels=None)  # they are labels of classes, and no class is explained
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

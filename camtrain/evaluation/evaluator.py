@@ -17,6 +17,7 @@ from camtrain.controls import ShuffledMap, donors
 from camtrain.evaluation.annotated_boxes import annotation_of
 from camtrain.evaluation.class_probabilities import ClassProbabilities
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
+from camtrain.evaluation.explained_target import ExplainedTarget
 from camtrain.evaluation.measured import ExplainedBatch, Measured, Measurements
 from camtrain.evaluation.metric_specs import METRICS, metric_names, needs_by_name
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
@@ -120,7 +121,7 @@ class Evaluator:
     takes the method's own: only the map that is scored is another image's.
 
     Args:
-        network: A network from (N, 3, H, W) images to (N, K) logits.
+        network: A network from (N, C, H, W) images to (N, K) logits.
         methods: The methods to score, by name; each explains this network.
         metrics: Names of metrics, or of groups of metrics (see `metric_names`).
         settings: The choices that change the numbers; `None` takes the defaults.
@@ -281,7 +282,8 @@ class Evaluator:
         probabilities = torch.where(usable.unsqueeze(1), probabilities, 1 / probabilities.shape[1])
         self.passes["image"] += len(batch)
         self.images += len(batch)
-        self._check_labels(batch.labels, probabilities.shape[1])
+        if not isinstance(self.network, ExplainedTarget):
+            self._check_labels(batch.labels, probabilities.shape[1])
         class_idx = self._explained_classes(batch, probabilities)
         answered = usable
         if self.settings.class_of != "prediction" and batch.labels is not None and batch.labels.dim() == 2:
@@ -314,6 +316,8 @@ class Evaluator:
 
     def _explained_classes(self, batch: Batch, probabilities: Tensor) -> Tensor:
         labels = batch.labels
+        if isinstance(self.network, ExplainedTarget):  # no class: why the number is high
+            return torch.ones(len(batch), dtype=torch.long, device=probabilities.device)
         if self.settings.class_of == "prediction":
             return probabilities.argmax(dim=1)
         if labels is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +15,14 @@ from camtrain.explanation.image_list import image_list
 from camtrain.explanation.known_objects import KnownObjects
 from camtrain.explanation.questions import RUNNER_UP, Questions, check_top_k, class_index
 from camtrain.messages import positive_integer
-from camtrain.methods import methods_named
+from camtrain.methods import Methods, given_methods, methods_named
 from camtrain.networks.loaded_network import LoadedNetwork
 
 
 def explain(
     network: LoadedNetwork | nn.Module,
     images: str | Path | Image.Image | Tensor | Iterable[str | Path | Image.Image],
-    methods: str | Sequence[str] = "grad_cam",
+    methods: Methods = "grad_cam",
     *,
     class_: str | int | None = None,
     top_k: int = 1,
@@ -43,12 +43,15 @@ def explain(
     run in evaluation mode and left as found.
 
     Args:
-        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        network: What `load_network` returns, or any `nn.Module` from (N, C, H, W) to (N, K) logits.
         images: The images: paths of files; paths of folders, with all image files in them; `PIL.Image`s; or a tensor,
-            (N, 3, H, W) or (3, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
-            orientation says.
+            (N, C, H, W) or (C, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
+            orientation says. Where the data of the network's run says what image files hold, they are read so, and
+            arrays in `.npy` are images too.
         methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
-            network has an attention head.
+            network has an attention head. In the place of a name there can be a method that was built for this network,
+            also one of captum, pytorch-grad-cam or torchcam; a mapping gives them names of your choice (see
+            `camtrain.methods.given_methods`).
         class_: The name or number of the class to explain. The default is the predicted class of each image.
         top_k: Explain this number of most probable classes, at most all of them.
         counterfactual: Also show what speaks against the class.
@@ -97,13 +100,14 @@ def explain(
     is_runner_up = contrast is True or contrast == RUNNER_UP
     other = RUNNER_UP if is_runner_up else index("contrast", None if contrast is False else contrast)
     questions = Questions(index("class_", class_), top_k, counterfactual, other)
-    made = methods_named(
-        methods,
-        loaded.network,
-        target_layer,
-        max_batch=max_batch,
-        num_channels=num_channels,
-        seed=seed,
-        progress=progress and sys.stderr.isatty(),
-    )
+    with given_methods(methods) as names:
+        made = methods_named(
+            names,
+            loaded.network,
+            target_layer,
+            max_batch=max_batch,
+            num_channels=num_channels,
+            seed=seed,
+            progress=progress and sys.stderr.isatty(),
+        )
     return Explanations(loaded, made, questions, listed, on_error=on_error, progress=progress)

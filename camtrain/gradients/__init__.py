@@ -19,6 +19,7 @@ from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.input_gradient import input_gradient
 from camtrain.gradients.left_as_found import evaluation_mode, left_as_found
 from camtrain.gradients.noisy_images import NoisyImages
+from camtrain.gradients.target import FunctionTarget, Target, as_target
 
 __all__ = [
     "Against",
@@ -30,9 +31,12 @@ __all__ = [
     "Engine",
     "EngineOutput",
     "FrozenGates",
+    "FunctionTarget",
     "InputGradientPenalty",
     "NoisyImages",
+    "Target",
     "TermOfPass",
+    "as_target",
     "captured_activations",
     "class_score",
     "evaluation_mode",

@@ -1,17 +1,18 @@
-"""The score of an image that is explained: a class, one class rather than another, or the evidence against one."""
+"""The score of an image that is explained: a class, one class rather than another, the evidence against, a target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from camtrain.gradients.checked_logits import checked_logits
 from camtrain.gradients.not_inference import not_inference
+from camtrain.gradients.target import Target, as_target, target_score
 from camtrain.probabilities import with_both_classes
 
 
@@ -60,29 +61,31 @@ class Against:
     class_idx: int | Tensor | None = None
 
 
-ClassIndex: TypeAlias = int | Tensor | Contrast | Against | None
-"""What is explained: one class for all images, (N,) integers, the predicted class (`None`), or one of the above."""
+ClassIndex: TypeAlias = int | Tensor | Contrast | Against | Target | Callable[[Any], Tensor] | None
+"""What is explained: one class for all images, (N,) integers, the predicted class (`None`), one of the above, or any
+number of each image, as a `Target` or a function from the output of the network to (N,) numbers."""
 
 
 def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
-    """The explained score of each image: a logit, the difference of two logits, or the negative of a logit.
+    """The explained score of each image: a logit, the difference of two logits, the negative of a logit, or a target's.
 
-    If `class_idx` contains no `None`, the score is linear in `logits`, and class probabilities can be given instead.
+    If `class_idx` is no target and contains no `None`, the score is linear in `logits`, and class probabilities can be
+    given instead.
 
     A network of a single logit z has two classes: the score of class 1 is z, and that of class 0 is -z. The predicted
     class is 1 where z is positive.
 
     Args:
-        logits: (N, K).
+        logits: (N, K). For a target, whatever the network puts out.
         class_idx: One class for all images, or (N,) integers. `None` takes the predicted class of each image. For other
-            scores, a `Contrast` or an `Against`.
+            scores, a `Contrast`, an `Against`, a `Target`, or a function from the output to (N,) numbers.
 
     Returns:
         (N,), in the graph of `logits`.
 
     Raises:
         ValueError: If `logits` are not (N, K), a class is not one of the K (of a single logit, 0 or 1), or `class_idx`
-            is not one integer per image.
+            is not one integer per image, or a target returns anything but (N,) numbers.
         TypeError: If `class_idx` has another type.
 
     Example:
@@ -94,6 +97,8 @@ def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
         (tensor([2., 3.]), tensor([ 2., -3.]))
     """
     match fixed_class(logits, class_idx):
+        case Target() as target:
+            return target_score(target, logits)
         case Contrast(class_idx=index, against=against):
             return _logit(logits, index) - _logit(logits, against)
         case Against(class_idx=index):
@@ -102,7 +107,7 @@ def class_score(logits: Tensor, class_idx: ClassIndex = None) -> Tensor:
             return _logit(logits, index)
 
 
-def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contrast | Against:
+def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contrast | Against | Target:
     """The same choice, with every `None` replaced by the classes that these logits predict.
 
     A further pass, on changed images, then explains the same class as before.
@@ -112,7 +117,7 @@ def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contra
         class_idx: As in `class_score`.
 
     Returns:
-        (N,) integers, or a `Contrast` or an `Against` of such integers.
+        (N,) integers, a `Contrast` or an `Against` of such integers, or a `Target`.
 
     Raises:
         ValueError: As in `class_score`.
@@ -125,6 +130,8 @@ def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contra
         >>> fixed_class(logits, Contrast(1))
         Contrast(class_idx=tensor([1, 1]), against=tensor([2, 0]))
     """
+    if callable(class_idx):
+        return as_target(class_idx).fixed(logits)
     logits = checked_logits(logits)
     match class_idx:
         case Contrast():
@@ -140,7 +147,7 @@ def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contra
 def repeated_class(class_idx: ClassIndex, repeats: int) -> ClassIndex:
     """The choice for a batch of `repeats` variants of each image, with the variants of an image side by side.
 
-    `variants.flatten(0, 1)` makes such a batch of (N, repeats, 3, H, W).
+    `variants.flatten(0, 1)` makes such a batch of (N, repeats, C, H, W).
 
     Args:
         class_idx: A choice without `None`, as `fixed_class` returns it.
@@ -156,7 +163,7 @@ def repeated_class(class_idx: ClassIndex, repeats: int) -> ClassIndex:
         >>> repeated_class(torch.tensor([2, 0]), 3)
         tensor([2, 2, 2, 0, 0, 0])
     """
-    return _changed(class_idx, lambda index: index.repeat_interleave(repeats))
+    return changed_class(class_idx, lambda index: index.repeat_interleave(repeats))
 
 
 def selected_class(class_idx: ClassIndex, images: Tensor | slice) -> ClassIndex:
@@ -176,7 +183,9 @@ def selected_class(class_idx: ClassIndex, images: Tensor | slice) -> ClassIndex:
         >>> selected_class(Against(torch.tensor([2, 0, 1])), slice(1, 3))
         Against(class_idx=tensor([0, 1]))
     """
-    return _changed(class_idx, lambda index: index[images.to(index.device) if isinstance(images, Tensor) else images])
+    return changed_class(
+        class_idx, lambda index: index[images.to(index.device) if isinstance(images, Tensor) else images]
+    )
 
 
 def _logit(logits: Tensor, index: int | Tensor | None) -> Tensor:
@@ -217,7 +226,14 @@ def _runner_up(logits: Tensor, index: Tensor) -> Tensor:
     return torch.where(runner_up == index, (index + 1) % both.shape[1], runner_up)
 
 
-def _changed(class_idx: ClassIndex, change: Callable[[Tensor], Tensor]) -> ClassIndex:
+def changed_class(class_idx: ClassIndex, change: Callable[[Tensor], Tensor]) -> ClassIndex:
+    """The choice for other images than before; see `Target.changed`.
+
+    Raises:
+        ValueError: If there is a `None`.
+    """
+    if callable(class_idx):
+        return as_target(class_idx).changed(change)
     match class_idx:
         case Contrast():
             return Contrast(_changed_index(class_idx.class_idx, change), _changed_index(class_idx.against, change))

@@ -273,7 +273,7 @@ def _all_gradients(
 
 
 def _penalties_and_directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[Tensor, Tensor]:
-    """The penalty E_i of each image, (N,), and its derivative u_i at the image's gradient, (N, 3, H, W)."""
+    """The penalty E_i of each image, (N,), and its derivative u_i at the image's gradient, (N, C, H, W)."""
     gradients = found.gradients.detach().requires_grad_()
     each = penalties(penalty, InputGradients(gradients, found.guided_gradients))
     (directions,) = torch.autograd.grad(each.sum(), gradients)

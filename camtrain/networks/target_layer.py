@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from camtrain.messages import nearest_names
 from camtrain.networks.attention_head import AttentionHead, attention_heads
 from camtrain.networks.map_layout import MapLayout, map_layout
+from camtrain.networks.output_values import output_values
 from camtrain.networks.uncompiled import uncompiled
 
 
@@ -59,7 +60,7 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
     Args:
         network: The network. It is run on the first image; call this function inside `left_as_found` and in evaluation
             mode.
-        images: (N, 3, H, W), N ≥ 1.
+        images: (N, C, H, W), N ≥ 1.
 
     Raises:
         ValueError: If no layer that runs once puts out more than one pixel or token, tokens that fit no map of the
@@ -180,7 +181,7 @@ def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
     try:
         with uncompiled(), torch.inference_mode(False), torch.enable_grad():
             leaf = image.clone().requires_grad_()
-            logits = network(leaf)
+            logits = output_values(network(leaf))
             if not logits.requires_grad:
                 return False
             (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
@@ -225,7 +226,7 @@ def _with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> l
     with torch.inference_mode(False), torch.enable_grad():
         leaf = image.clone().requires_grad_()
         with _hooked(network.named_modules(), note):
-            logits = network(leaf)
+            logits = output_values(network(leaf))
         tracked = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
         for end in (logits, *reversed(into_heads)):
             gradients = _gradients(end, tracked)

@@ -79,16 +79,34 @@ def outlined(pixels: Pixels, outline: ObjectOutline | None) -> Pixels:
     if outline is None:
         return pixels
     height, width = pixels.shape[:2]
-    line = max(1, round(min(height, width) / _PER_LINE))
+    line = line_width(height, width)
+    edges = outline_edges(outline, height, width, line)
+    drawn = pixels.copy()
+    drawn[grown(edges, line)] = 0
+    drawn[edges] = OUTLINE_COLOR
+    return drawn
+
+
+def line_width(height: int, width: int) -> int:
+    """The width of lines on a picture of a size, in pixels."""
+    return max(1, round(min(height, width) / _PER_LINE))
+
+
+def outline_edges(outline: ObjectOutline, height: int, width: int, line: int) -> Any:
+    """(H, W) bool of a picture of a size, true on the edges of boxes and of the mask.
+
+    Args:
+        outline: The objects.
+        height: The height of the picture in pixels.
+        width: Its width.
+        line: The width of the lines.
+    """
     edges = np.zeros((height, width), dtype=bool)
     for box in outline.boxes_at(height, width).round().int().tolist():
         edges |= _frame(box, line, height, width)
     if outline.mask is not None:
-        edges |= _mask_edge(outline.mask, line, height, width)
-    drawn = pixels.copy()
-    drawn[_grown(edges, line)] = 0
-    drawn[edges] = OUTLINE_COLOR
-    return drawn
+        edges |= mask_edge(outline.mask, line, height, width)
+    return edges
 
 
 def _frame(box: list[int], line: int, height: int, width: int) -> Any:
@@ -102,13 +120,13 @@ def _frame(box: list[int], line: int, height: int, width: int) -> Any:
     return inside(0) & ~inside(line)
 
 
-def _mask_edge(mask: Tensor, line: int, height: int, width: int) -> Any:
+def mask_edge(mask: Tensor, line: int, height: int, width: int) -> Any:
     """(H, W) bool, true on the pixels of the mask that are next to other ones."""
     shown = F.interpolate(mask[None, None].float(), size=(height, width), mode="nearest")[0, 0].numpy() > 0
-    return shown & _grown(~shown, line)
+    return shown & grown(~shown, line)
 
 
-def _grown(where: Any, by: int) -> Any:
+def grown(where: Any, by: int) -> Any:
     """(H, W) bool, true on all pixels that are at most so many pixels away from a true one."""
     values = torch.from_numpy(where)[None].float()
     return F.max_pool2d(values, 2 * by + 1, stride=1, padding=by)[0].numpy() > 0

@@ -14,7 +14,7 @@ REVIVAL = 10.0
 """The size of the gradient that raises a flat map, for a penalty whose usual value is about a half, as the energy loss.
 
 The energy loss is blind to the size of a map: its own gradient grows as a map fades, and can switch the map off in one
-step. A smaller size leaves some maps flat at λ = 1; see experiments/attention_pets.
+step. What raises the map again has to be stronger than an ordinary gradient; see experiments/attention_pets.
 """
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from camtrain.evaluation import METRICS, EvaluationSettings
 from camtrain.messages import nearest_names
-from camtrain.methods import CONTROLS, SHUFFLED, TITLES, control_of, is_control, method_title
+from camtrain.methods import CONTROLS, FURTHER_METHODS, SHUFFLED, TITLES, control_of, is_control, method_title
 from camtrain.report.points import PointRuns, number
 from camtrain.study import EVALUATED
 
@@ -86,15 +86,21 @@ def score_columns(points: Sequence[PointRuns], prefix: str = EVALUATED) -> list[
         for column in row
         if column.startswith(prefix) and number(row, column) is not None
     }
-    methods = ["", *TITLES]
-    methods += [*CONTROLS, *(control_of(SHUFFLED, method) for method in TITLES)]
     found = []
     for column in present:
         metric, _, method = column.removeprefix(prefix).partition("/")
-        if metric in METRICS and method in methods:  # of a version that has others, these are left out
+        if metric in METRICS:  # of a version that has others, these are left out
             found.append(ScoreColumn(metric, method, prefix))
-    order = list(METRICS)
+    order, methods = list(METRICS), _in_order({score.method for score in found})
     return sorted(found, key=lambda score: (order.index(score.metric), methods.index(score.method)))
+
+
+def _in_order(methods: Iterable[str]) -> list[str]:
+    """The network, the methods, those that were registered where the study ran, and controls."""
+    known = ["", *TITLES, *FURTHER_METHODS]
+    others = sorted(method for method in methods if method not in known and not is_control(method))
+    known += others
+    return [*known, *CONTROLS, *(control_of(SHUFFLED, method) for method in known if method)]
 
 
 def gaining_scores(points: Sequence[PointRuns], chosen: str | None, prefix: str = EVALUATED) -> list[ScoreColumn]:

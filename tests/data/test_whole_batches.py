@@ -21,6 +21,7 @@ from camtrain.batch import Batch
 from camtrain.callbacks import TrainingRandomness
 from camtrain.data import CIFAR10, DecoyDigits, ImageDataModule, ImageFolderData, OxfordPet, PlantDecoy
 from camtrain.data.decoded_samples import DecodedSamples, fixed_beginning
+from camtrain.data.whole_batches import WholeBatches
 from camtrain.messages import DataError
 
 
@@ -277,3 +278,9 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_been_stopped(tmp_path, sett
     trained(1)
     assert torch.equal(trained(3), trained(3, ckpt_path=tmp_path / "1.ckpt"))
     assert not torch.equal(trained(3), trained(2))
+
+
+def test_other_channels_than_those_of_the_mean_are_refused():
+    decoded = DecodedSamples([{"image": tv_tensors.Image(torch.zeros(4, 6, 6, dtype=torch.uint8)), "label": 0}])
+    with pytest.raises(DataError, match="it has 4 channels, and `mean` and `std` are those of 1"):
+        WholeBatches(decoded, decoded, [], (0.5,), (0.5,)).__getitems__([0])
