@@ -40,7 +40,8 @@ class BaseCAM(ABC):
         network: A network from (N, 3, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module, or several layers for a method that fuses their
             maps. Its output is (N, C, h, w), (N, h, w, C) as in a Swin transformer, or tokens (N, L, C) as in a vision
-            transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer at the first call.
+            transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer, at the first call
+            for each size of images.
         differentiable: Whether the map stays in the graph, through the activations and through the weights, so that a
             penalty on it can be trained.
 
@@ -60,6 +61,7 @@ class BaseCAM(ABC):
         self.network = module_of(network)
         self.differentiable = differentiable
         self._target_layers = None if target_layer is None else _modules_of(self.network, target_layer)
+        self._found: dict[tuple[int, int], nn.Module] = {}
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch.
@@ -92,11 +94,14 @@ class BaseCAM(ABC):
         """The maps of a batch, (N, h, w). Called with gradients enabled; the caller restores the network."""
 
     def layers(self, images: Tensor) -> list[nn.Module]:
-        """The target layers. If none was named, the last spatial layer, found with these images."""
-        if self._target_layers is None:
+        """The target layers. If none was named, the last spatial layer for images of this size."""
+        if self._target_layers is not None:
+            return self._target_layers
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        if size not in self._found:
             with evaluation_mode(self.network):
-                self._target_layers = [target_layer_of(self.network, last_spatial_layer(self.network, images))]
-        return self._target_layers
+                self._found[size] = target_layer_of(self.network, last_spatial_layer(self.network, images))
+        return [self._found[size]]
 
     def layer(self, images: Tensor) -> nn.Module:
         """The target layer, for a method that works on a single one.
