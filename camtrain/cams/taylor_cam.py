@@ -12,6 +12,7 @@ from camtrain.batch import check_images
 from camtrain.cams.base_cam import BaseCAM
 from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found
 from camtrain.gradients.not_inference import not_inference
+from camtrain.networks.uncompiled import uncompiled
 from camtrain.probabilities import class_probabilities, with_both_classes
 
 Score = Literal["probability", "log_probability", "logit"]
@@ -175,7 +176,7 @@ class TaylorCAM(BaseCAM):
             ValueError: As for the call.
         """
         check_images(images)
-        with gradients_enabled(), left_as_found(self.network, images.device):
+        with gradients_enabled(), left_as_found(self.network, images.device), uncompiled():
             # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)
             pairs = self._pairs(images, class_idx)

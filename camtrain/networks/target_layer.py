@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from camtrain.messages import nearest_names
 from camtrain.networks.attention_head import AttentionHead, attention_heads
 from camtrain.networks.map_layout import MapLayout, map_layout
-from camtrain.networks.uncompiled import uncompiled
+from camtrain.networks.uncompiled import COMPILED, uncompiled
 
 
 def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer") -> nn.Module:
@@ -21,7 +21,7 @@ def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer
 
     Args:
         network: The network.
-        name: The dotted name.
+        name: The dotted name. The `_orig_mod` that `torch.compile` puts into the names of modules may be left out.
         argument: The name of the argument that holds it, for the message.
 
     Raises:
@@ -36,6 +36,9 @@ def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer
     modules: dict[str, nn.Module] = dict(network.named_modules())
     if not isinstance(name, str):
         raise TypeError(f"`{argument}`: expected the dotted name of a module, got {name!r}")
+    before_compiling = {known.replace(COMPILED, ""): module for known, module in modules.items()}
+    if name in before_compiling:
+        modules = before_compiling
     if not name or name not in modules:
         raise ValueError(f"`{argument}`: no module is called {name!r}; {nearest_names(name, filter(None, modules))}")
     return modules[name]
