@@ -27,7 +27,7 @@ ROWS = [
     {"cams"},
     {"gradients", "networks"},
     {"unrepeated", "label_scores"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities"},
+    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities", "checked_logits"},
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

@@ -10,7 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camtrain.batch import check_images
+from camtrain.batch import check_finite_images, check_images
 from camtrain.gradients import (
     CapturedActivations,
     ClassIndex,
@@ -77,10 +77,11 @@ class BaseCAM(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, 3, H, W), a class is out of range, a target layer does not run once
+            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, a target layer does not run once
                 and return maps or tokens, or the logits do not depend on it.
         """
         check_images(images)
+        check_finite_images(images)
         # The fused attention kernels have no second derivative; the plain one does.
         attention = sdpa_kernel(SDPBackend.MATH) if self.differentiable else nullcontext()
         with gradients_enabled(), left_as_found(self.network, images.device), uncompiled(), attention:

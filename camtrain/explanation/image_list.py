@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from camtrain.batch import check_images
 from camtrain.data.image_file import rgb_picture
 from camtrain.data.pixel_limit import check_pixels, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
@@ -131,6 +132,7 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
             f"got {images.dtype} of shape {tuple(images.shape)}"
         )
     batch = images.unsqueeze(0) if images.dim() == 3 else images
+    check_images(batch, at_least_one=True)
     preprocessing = network.preprocessing
     is_known = not preprocessing.assumed and not preprocessing.remarks
 

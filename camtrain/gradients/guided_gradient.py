@@ -48,6 +48,7 @@ def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
         (N, 3, H, W), detached.
 
     Raises:
+        TypeError: If `loss` or `images` is no tensor.
         ValueError: If the graph has no ReLU-like node, or hides its nodes (`torch.compile`, reentrant checkpointing, a
             ReLU that works in place on a view).
 

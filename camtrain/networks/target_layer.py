@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from camtrain.batch import check_images
+from camtrain.checked_logits import checked_logits
 from camtrain.messages import nearest_names
 from camtrain.networks.attention_head import AttentionHead, attention_heads
 from camtrain.networks.map_layout import MapLayout, map_layout
@@ -65,7 +67,7 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
         images: (N, 3, H, W), N ≥ 1.
 
     Raises:
-        ValueError: If no layer that runs once puts out more than one pixel or token, tokens that fit no map of the
+        ValueError: If there is no image, no layer that runs once puts out more than one pixel or token, tokens that fit no map of the
             image follow the last such layer, or the logits depend on none of these layers.
 
     Cost:
@@ -119,6 +121,7 @@ class _Output:
 
 def _outputs(network: nn.Module, image: Tensor) -> list[_Output]:
     """The outputs of the modules that run once, in the order in which they end: a block after its children."""
+    check_images(image, at_least_one=True)
     inside_attention = _inside_attention(network)
     outputs: list[_Output] = []
 
@@ -183,7 +186,7 @@ def _is_bypassed(network: nn.Module, image: Tensor, name: str) -> bool:
     try:
         with uncompiled(), torch.inference_mode(False), torch.enable_grad():
             leaf = image.clone().requires_grad_()
-            logits = network(leaf)
+            logits = checked_logits(network(leaf))
             if not logits.requires_grad:
                 return False
             (gradient,) = torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
@@ -228,7 +231,7 @@ def _with_gradient(network: nn.Module, image: Tensor, found: list[_Output]) -> l
     with torch.inference_mode(False), torch.enable_grad():
         leaf = image.clone().requires_grad_()
         with _hooked(network.named_modules(), note):
-            logits = network(leaf)
+            logits = checked_logits(network(leaf))
         tracked = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
         for end in (logits, *reversed(into_heads)):
             gradients = _gradients(end, tracked)

@@ -184,5 +184,5 @@ def test_layers_go_by_their_names_before_compiling():
     network[0] = torch.compile(network[0], backend="eager")
     outer = torch.compile(network, backend="eager")
     assert target_layer_of(outer, "0.0") is target_layer_of(outer, "_orig_mod.0._orig_mod.0") is inner
-    with pytest.raises(ValueError, match="no module is called '0.1'"):
+    with pytest.raises(ValueError, match=r"no module is called '0\.1'"):
         target_layer_of(outer, "0.1")
