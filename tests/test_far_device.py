@@ -137,16 +137,23 @@ def test_two_terms(training):
     assert_as_on_the_cpu(ALL["gradient_norm"], lambda: FrozenGates(one_term_limit=1e-9), "boxes", False, training)
 
 
+# A class that the network does not predict, also as a tensor that the caller has not moved.
+CLASSES = {"the predicted class": None, "a number": 1, "a tensor": torch.tensor([1, 2])}
+METHODS_AND_CLASSES = [(name, "a number") for name in sorted(set(METHODS) - {"attention_map"})] + [
+    (name, kind) for name in ("grad_cam", "input_gradient", "score_cam") for kind in CLASSES if kind != "a number"
+]
+
+
 @pytest.mark.filterwarnings("ignore:Integrated Gradients")
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"attention_map"}))
-def test_each_method(name):
+@pytest.mark.parametrize(("name", "kind"), METHODS_AND_CLASSES)
+def test_each_method(name, kind):
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3, padding=1),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3),
     ).double()  # fmt: skip
     images, _, _ = batch()
-    options = {"target_layer": "4"} if "cam" in name else {}
+    options = {"class_idx": CLASSES[kind]} | ({"target_layer": "4"} if "cam" in name else {})
     torch.manual_seed(2)
     expected = image_maps(network, images[:2], name, **options)
     with far_device():

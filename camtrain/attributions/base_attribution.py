@@ -47,8 +47,8 @@ class BaseAttribution(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, or the logits do not depend on the
-                images.
+            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, or the logits do not
+                depend on the images.
         """
         check_images(images)
         check_finite_images(images)

@@ -77,8 +77,8 @@ class BaseCAM(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, a target layer does not run once
-                and return maps or tokens, or the logits do not depend on it.
+            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, a target layer does
+                not run once and return maps or tokens, or the logits do not depend on it.
         """
         check_images(images)
         check_finite_images(images)

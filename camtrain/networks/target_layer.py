@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from camtrain.batch import check_images
 from camtrain.checked_logits import checked_logits
@@ -62,19 +63,20 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
     normalization at the beginning of the last block.
 
     Args:
-        network: The network. It is run on the first image; call this function inside `left_as_found` and in evaluation
-            mode.
+        network: The network. It is run on the first image, or on the first two if it normalizes by the batch in
+            evaluation mode, too; call this function inside `left_as_found` and in evaluation mode.
         images: (N, 3, H, W), N ≥ 1.
 
     Raises:
-        ValueError: If there is no image, no layer that runs once puts out more than one pixel or token, tokens that fit no map of the
-            image follow the last such layer, or the logits depend on none of these layers.
+        ValueError: If there is no image, no layer that runs once puts out more than one pixel or token, tokens that fit
+            no map of the image follow the last such layer, the logits depend on none of these layers, or the network
+            does not put out (N, K) logits.
 
     Cost:
         Two forward passes of one image, and one more for each output with a skip connection around it. In a network
         that works on tokens, two forward passes and a few backward passes.
     """
-    image = images[:1]
+    image = images[: _enough_images(network)]
     outputs = _outputs(network, image)
     found = [output for output in outputs if output.cells > 1]
     if not found:
@@ -94,6 +96,12 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
         if found[-1].is_tokens
         else _last_without_bypass(network, image, found)
     )
+
+
+def _enough_images(network: nn.Module) -> int:
+    """How many images a pass needs: a layer without running statistics cannot normalize one pixel of one image."""
+    layers = (module for module in network.modules() if isinstance(module, _BatchNorm))
+    return 2 if any(layer.running_mean is None for layer in layers) else 1
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
 
     Raises:
         TypeError: If the images are no floating-point tensor, or labels or masks no tensor.
-        ValueError: If the images are not (N, 3, H, W), there are none, labels neither (N,) nor (N, K), `boxes` or `masks` are of
-            another number of images (a list of length 1 would otherwise be broadcast over the batch), or `masks` are
-            not bool or of another size.
+        ValueError: If the images are not (N, 3, H, W), there are none, labels neither (N,) nor (N, K), `boxes` or
+            `masks` are of another number of images (a list of length 1 would otherwise be broadcast over the batch), or
+            `masks` are not bool or of another size.
         DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.
 
     Example:

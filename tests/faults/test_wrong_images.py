@@ -85,14 +85,14 @@ def test_a_layer_is_found_with_an_image(network):
     for find in (lambda: last_spatial_layer(network, images), lambda: GradCAM(network)(images)):
         with pytest.raises(ValueError, match=f"^`images`: {message}"):
             find()
-    with pytest.raises(ValueError, match="^`images`: expected at least one image"):
+    with pytest.raises(ValueError, match=r"^`images`: expected at least one image"):
         camtrain.explain(network, images)
 
 
 @pytest.mark.parametrize("gradient", [input_gradient, guided_gradient])
 def test_a_gradient_is_taken_of_and_at_tensors(gradient):
     images = torch.rand(1, 3, 2, 2, requires_grad=True)
-    with pytest.raises(TypeError, match="^`images`: expected a tensor, got ndarray"):
+    with pytest.raises(TypeError, match=r"^`images`: expected a tensor, got ndarray"):
         gradient(images.relu().sum(), np.zeros((1, 3, 2, 2)))
-    with pytest.raises(TypeError, match="^`loss`: expected a tensor, got float"):
+    with pytest.raises(TypeError, match=r"^`loss`: expected a tensor, got float"):
         gradient(1.0, images)

@@ -117,7 +117,7 @@ def test_an_output_without_logits(part, output, message, images):
 
 
 def test_wrong_arguments():
-    with pytest.raises(TypeError, match="`network`: expected an nn.Module"):
+    with pytest.raises(TypeError, match=r"`network`: expected an nn\.Module"):
         LogitsOf("resnet18")
     for part in (1.5, True, ["logits"]):
         with pytest.raises(TypeError, match="`part`: expected an attribute, a key, a place or None, got"):

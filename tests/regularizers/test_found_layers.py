@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -24,11 +25,12 @@ def test_each_size_of_images_has_its_own_layer():
     assert network.training
 
 
-def test_a_training_on_small_images_with_batch_norm_over_one_pixel():
-    """The search runs a single image, whose one pixel has no statistics of its own."""
+@pytest.mark.parametrize("tracks", [True, False])
+def test_a_training_on_small_images_with_batch_norm_over_one_pixel(tracks):
+    """The search runs a single image, whose one pixel has no statistics of its own; two if no layer has others."""
     torch.manual_seed(0)
     network = CIFARResNet(8, num_classes=3)
-    network.layer3.append(nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.BatchNorm2d(64)))
+    network.layer3.append(nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.BatchNorm2d(64, track_running_stats=tracks)))
     images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
     losses = [
         Objective(MapSparsity(target_layer=layer), 1.0)(network, images, labels).loss for layer in (None, "layer3.0")
