@@ -27,6 +27,7 @@ if _TYPE_CHECKING:
         write_score_map,
     )
     from camtrain.explanation import Explanation, Explanations, explain
+    from camtrain.exporting import Exported, export
     from camtrain.loading import load_data, load_network
     from camtrain.messages import CamtrainWarning
     from camtrain.methods import METHODS, image_maps
@@ -48,12 +49,14 @@ __all__ = [
     "EvaluationSettings",
     "Explanation",
     "Explanations",
+    "Exported",
     "LoadedNetwork",
     "Objective",
     "ablate",
     "compare",
     "evaluate",
     "explain",
+    "export",
     "image_maps",
     "load_data",
     "load_network",
@@ -81,6 +84,7 @@ _HOMES = {
         "write_score_map",
     ),
     "explanation": ("Explanation", "Explanations", "explain"),
+    "exporting": ("Exported", "export"),
     "loading": ("load_data", "load_network"),
     "methods": ("METHODS", "image_maps"),
     "networks": ("LoadedNetwork",),

@@ -19,10 +19,10 @@ def blurred(images: Tensor) -> Tensor:
     nearly flat, and the image is padded with zeros.
 
     Args:
-        images: (N, 3, H, W) images, normalized.
+        images: (N, C, H, W) images, normalized.
 
     Returns:
-        (N, 3, H, W) images.
+        (N, C, H, W) images.
 
     Source:
         Petsiuk et al., RISE, BMVC 2018, arXiv 1806.07421, section 4.2; the size and σ are those of its code.
@@ -39,7 +39,7 @@ def blurred(images: Tensor) -> Tensor:
 def _blur_of(size: int, like: Tensor) -> Tensor:
     """The matrix, (size, size), that blurs `size` pixels in one direction.
 
-    A product with it is several times as fast as a convolution of three channels, in training above all.
+    A product with it is several times as fast as a convolution, in training above all.
     """
     kernel = torch.from_numpy(_kernel()).to(like)
     place = torch.arange(size, device=like.device)

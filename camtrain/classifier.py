@@ -25,6 +25,7 @@ from camtrain.gradients import Engine
 from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
+from camtrain.networks.input_channels import channels_remark
 from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.objective.group_accuracies import GroupAccuracies
@@ -79,8 +80,8 @@ class Classifier(pl.LightningModule):
 
     Args:
         network: A torchvision name such as `resnet18`, a timm name such as `timm:convnext_nano`, one of camtrain's
-            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, 3, H, W) images to (N, K) logits, in a config by
-            its `class_path`.
+            `cifar_resnet8` to `cifar_resnet56`, or any module from (N, C, H, W) images to (N, K) logits, in a config by
+            its `class_path`. `camtrain.networks.build_network` is one for images of other channels than three.
         num_classes: K, the number of classes; the command line takes it from the data. A network of two classes may
             have a single logit, whose sigmoid is the probability of class 1; `classification_loss` is then
             `binary_cross_entropy`. 1 gives a network by name a single logit.
@@ -215,11 +216,13 @@ class Classifier(pl.LightningModule):
         self._lr_scheduler_interval = lr_scheduler_interval
         self._share_every = gradient_share_every_n_steps
         self._epoch_counts = EpochCounts()
+        self._training_means = WeightedMeans([])
         self._warned: set[tuple[str, str]] = set()
         self.several_labels = False
         num_answers = max(2, num_classes)  # a single logit answers yes or no
-        self.train_accuracy = MulticlassAccuracy(num_answers, average="micro")
-        self.train_accuracy_of_several = MultilabelAccuracy(num_answers, average="micro")
+        # The loss has checked the labels before them.
+        self.train_accuracy = MulticlassAccuracy(num_answers, average="micro", validate_args=False)
+        self.train_accuracy_of_several = MultilabelAccuracy(num_answers, average="micro", validate_args=False)
         self.val_metrics = StageScores(num_answers, "val")
         self.test_metrics = StageScores(num_answers, "test")
 
@@ -278,7 +281,7 @@ class Classifier(pl.LightningModule):
         return super().load_from_checkpoint(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits (N, K) of images (N, 3, H, W)."""
+        """The logits (N, K) of images (N, C, H, W)."""
         logits: Tensor = self.network(images)
         return logits
 
@@ -353,7 +356,7 @@ class Classifier(pl.LightningModule):
         self.objective.weight = self._full_weight * risen_fraction(
             self.objective.epoch, self._start_epoch, self._warmup_epochs
         )
-        with self._naming_batch("train", batch_idx):
+        with self._naming_batch("train", batch_idx, batch.images):
             step: Step = self.objective(
                 self.network,
                 batch.images,
@@ -364,23 +367,22 @@ class Classifier(pl.LightningModule):
             )
             self._check_classes(step)
             self._check_finite(step, batch, "train", batch_idx)
-        self._log_losses(step, "train", len(batch))
+        self._add_losses(self._training_means, step, "train", len(batch))
         self._epoch_counts.add(step.terms, len(batch))
-        self.log("train/regularizer_weight", self.objective.weight, on_step=False, on_epoch=True, batch_size=1)
+        self._training_means.add("train/regularizer_weight", self.objective.weight, 1)
         # The plain steps of lazy regularization have no L_R whose share could be measured.
         if step.gradient_share is not None and (step.regularized or self.objective.every_n_steps == 1):
-            self.log("train/gradient_share", step.gradient_share, on_step=False, on_epoch=True, batch_size=1)
+            self._training_means.add("train/gradient_share", step.gradient_share, 1)
         for name, note in step.notes.items():
-            self.log(f"train/engine/{name}", note, on_step=False, on_epoch=True, batch_size=1)
-        self._log_training_accuracy(step.logits, batch.labels)
+            self._training_means.add(f"train/engine/{name}", note, 1)
+        self._add_training_answers(step.logits, batch.labels)
         return step.loss
 
-    def _log_training_accuracy(self, logits: Tensor, labels: Tensor | None) -> None:
+    def _add_training_answers(self, logits: Tensor, labels: Tensor | None) -> None:
         assert labels is not None  # _labeled
         shown = self._shown_classes(labels)
         metric: Metric = self.train_accuracy if shown is None else self.train_accuracy_of_several
-        metric(*_answers(logits, labels, shown))
-        self.log("train/accuracy", metric, on_step=False, on_epoch=True)
+        metric.update(*_answers(logits, labels, shown))
 
     def _shown_classes(self, labels: Tensor) -> Tensor | None:
         """(N, K) bool, the classes that images show, if they may show several; remembered for their probabilities."""
@@ -404,11 +406,12 @@ class Classifier(pl.LightningModule):
         If images may show several classes, the sigmoid of each logit; of a single logit, (N, 2), of no and of yes.
         """
         labeled = Batch.of(batch)
-        with self._naming_batch("predict", batch_idx):
+        with self._naming_batch("predict", batch_idx, labeled.images):
             check_finite_images(labeled.images)
+            logits = self(labeled.images)
         if labeled.labels is not None:
             self._shown_classes(labeled.labels)
-        return class_probabilities(self(labeled.images), independent=self.several_labels)
+        return class_probabilities(logits, independent=self.several_labels)
 
     def on_validation_epoch_start(self) -> None:
         """Begin the means of the losses."""
@@ -431,7 +434,10 @@ class Classifier(pl.LightningModule):
         self._log_groups("test")
 
     def on_train_epoch_start(self) -> None:
-        """Log the learning rate of each group of parameters."""
+        """Begin the means of the epoch, and log the learning rate of each group of parameters."""
+        self._training_means = WeightedMeans([])
+        for metric in (self.train_accuracy, self.train_accuracy_of_several):
+            metric.reset()
         optimizers: Any = self.optimizers(use_pl_optimizer=False)
         groups = optimizers.param_groups
         for index, group in enumerate(groups):
@@ -444,9 +450,26 @@ class Classifier(pl.LightningModule):
         self._balance_classes()
 
     def on_train_epoch_end(self) -> None:
-        """Stop before a checkpoint of a broken network is written; say if a regularizer does not act."""
+        """Stop before a checkpoint of a broken network is written; log the epoch; say if a regularizer does not act."""
         self._check_parameters()
+        self._log_training()
         self._log_counts()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log the epoch with its last batch, so that callbacks find it at the epoch's end."""
+        if self.trainer.is_last_batch:
+            self._log_training()
+
+    def _log_training(self) -> None:
+        """Log the means of the epoch, unless that is done: an epoch that is stopped has no last batch."""
+        # Once in an epoch: logging in each step takes Lightning as long as a small network takes for an image.
+        once: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": 1}
+        values, self._training_means = self._training_means.own_values(), WeightedMeans([])
+        for name, value in values.items():
+            self.log(name, value, prog_bar=name in ("train/loss", "train/loss_classification"), **once)
+        for metric in (self.train_accuracy, self.train_accuracy_of_several):
+            if metric.update_called and values:
+                self.log("train/accuracy", metric, **once)
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: StageScores) -> None:
         if len(batch) == 0:
@@ -455,13 +478,13 @@ class Classifier(pl.LightningModule):
         epoch = self.objective.epoch
         has_started = epoch is None or epoch >= self._start_epoch
         self.objective.weight = self._full_weight if has_started else 0.0
-        with self._naming_batch(stage, batch_idx):
+        with self._naming_batch(stage, batch_idx, batch.images):
             step = self.objective.measure(
                 self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks
             )
             self._check_classes(step)
             self._check_finite(step, batch, stage, batch_idx)
-        self._log_losses(step, stage, len(batch))
+        self._add_losses(self._means, step, stage, len(batch))
         shown = self._shown_classes(batch.labels)
         metrics.add(*_answers(step.logits, batch.labels, shown))
         if batch.groups is not None and shown is None:
@@ -485,10 +508,10 @@ class Classifier(pl.LightningModule):
         # All processes hold the same values. Averaging them changes nothing, but Lightning warns without it.
         self.log_dict(self._means.values(self.device), sync_dist=True, batch_size=1)
 
-    def _log_losses(self, step: Step, stage: Stage, batch_size: int) -> None:
+    def _add_losses(self, means: WeightedMeans, step: Step, stage: Stage, batch_size: int) -> None:
         for name, value in (("loss", step.loss), ("loss_classification", step.classification)):
-            self._log_loss(f"{stage}/{name}", value.detach(), stage, batch_size, prog_bar=True)
-        self._log_terms(step, stage, batch_size)
+            means.add(f"{stage}/{name}", value, batch_size)
+        self._add_terms(means, step, stage, batch_size)
 
     def _log_counts(self) -> None:
         """Log the fraction of flat maps, and warn once of each regularizer that does not act as it should."""
@@ -501,8 +524,8 @@ class Classifier(pl.LightningModule):
                 rank_zero_warn(f"in epoch {self.current_epoch} {message}", category=CamtrainWarning)
         self._epoch_counts.clear()
 
-    def _log_terms(self, step: Step, stage: Stage, batch_size: int) -> None:
-        """Log L_R and its terms.
+    def _add_terms(self, means: WeightedMeans, step: Step, stage: Stage, batch_size: int) -> None:
+        """Add L_R and its terms.
 
         In training a term is the mean over all images of a batch, divided by the running fraction of images that count,
         and is weighted by the batch size. In evaluation it is the mean over the images that count, weighted by their
@@ -511,22 +534,14 @@ class Classifier(pl.LightningModule):
         several = len(self.objective.terms) > 1
         for name, term in step.terms.items():
             counted = batch_size if stage == "train" else int(term.counted)
-            self._log_loss(f"{stage}/loss_regularizer" + several * f"/{name}", term.value, stage, counted)
+            means.add(f"{stage}/loss_regularizer" + several * f"/{name}", term.value, counted)
             if stage == "train":
                 share = term.counted.float() / batch_size
-                self._log_loss(f"train/regularizer_counted/{name}", share, stage, batch_size)
+                means.add(f"train/regularizer_counted/{name}", share, batch_size)
                 if self.objective.balance_steps:
-                    self._log_loss(f"train/regularizer_scale/{name}", term.scale, stage, 1)
+                    means.add(f"train/regularizer_scale/{name}", term.scale, 1)
         if several and step.terms:
-            self._log_loss(f"{stage}/loss_regularizer", step.regularization, stage, batch_size)
-
-    def _log_loss(
-        self, key: str, value: Tensor | float, stage: Stage, batch_size: int, *, prog_bar: bool = False
-    ) -> None:
-        if stage == "train":
-            self.log(key, value, on_step=False, on_epoch=True, batch_size=batch_size, prog_bar=prog_bar)
-        else:
-            self._means.add(key, torch.as_tensor(value), batch_size)
+            means.add(f"{stage}/loss_regularizer", step.regularization, batch_size)
 
     def _log_accuracies(self, metrics: StageScores) -> None:
         for name, value in metrics.pop().items():
@@ -565,12 +580,19 @@ class Classifier(pl.LightningModule):
             )
 
     @contextmanager
-    def _naming_batch(self, stage: str, batch_idx: int) -> Iterator[None]:
-        """Say of which batch an error in the images is."""
+    def _naming_batch(self, stage: str, batch_idx: int, images: Tensor) -> Iterator[None]:
+        """Say of which batch an error in the images is, and that the network is for images of other channels."""
         try:
             yield
         except DataError as error:
             raise DataError(f"{stage} batch {batch_idx} of epoch {self.current_epoch}: {error}") from error
+        except RuntimeError as error:
+            remark = channels_remark(self.network, images) if "channels" in str(error) else ""
+            if not remark:
+                raise
+            raise ValueError(
+                f"`network`: {type(self.network).__name__} cannot be trained: {remark}: {error}"
+            ) from error
 
     def _check_finite(self, step: Step, batch: Batch, stage: Stage, batch_idx: int) -> None:
         if bool(torch.isfinite(step.loss.detach())):

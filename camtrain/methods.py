@@ -41,7 +41,7 @@ from camtrain.networks import attention_heads
 from camtrain.networks.module_of import module_of
 
 Method: TypeAlias = BaseCAM | BaseAttribution | BaseControl
-"""A method or a control: called with images and a class, it returns maps (N, h, w), or attributions (N, 3, H, W)."""
+"""A method or a control: called with images and a class, it returns maps (N, h, w), or attributions (N, C, H, W)."""
 
 _METHODS: tuple[tuple[str, str, type[BaseCAM | BaseAttribution]], ...] = (
     ("cam", "CAM", CAM),
@@ -212,7 +212,7 @@ def method_named(name: str, network: nn.Module, target_layer: Any = None, **opti
 
     Args:
         name: One of `METHODS`, one of `CONTROLS`, or `shuffled_` and one of `METHODS`.
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The target layer of the methods that have one; see `BaseCAM`.
         options: Options of the constructors, such as `max_batch`, `seed` or `progress`.
 
@@ -250,7 +250,7 @@ def methods_named(
 
     Args:
         names: As a sequence or separated by commas. `all` is all methods but those that want a network built for them.
-        network: From (N, 3, H, W) to (N, K) logits.
+        network: From (N, C, H, W) to (N, K) logits.
         target_layer: The dotted name of a layer; several names are separated by commas.
         options: As for `method_named`; those that are `None` are left out.
 
@@ -321,14 +321,14 @@ def image_maps(
     The network is run in evaluation mode and left as found.
 
     Args:
-        network: An `nn.Module` from (N, 3, H, W) to (N, K) logits, or an object whose attribute `network` is one.
-        images: The images, (N, 3, H, W), normalized as the network expects them.
+        network: An `nn.Module` from (N, C, H, W) to (N, K) logits, or an object whose attribute `network` is one.
+        images: The images, (N, C, H, W), normalized as the network expects them.
         method: The name of a method or control (see `method_named`), or a method that was built for this network. The
             maps of `shuffled_...` are shuffled over all images of the call.
         class_idx: The class to explain: one for all images, or (N,) integers. `None` explains the predicted class of
             each image. See also `camtrain.gradients.Contrast` and `Against`.
         target_layer: The target layer of a method at a layer; see `BaseCAM`. `None` finds the last spatial layer.
-        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        reduction: How the channels of an attribution become one; see `saliency_map`.
         max_batch: The largest number of images in one forward pass; bounds the memory.
         options: Options of the method, such as `num_samples`, `seed`, `progress` or `differentiable`. With
             `differentiable=True` the maps stay in the graph.
@@ -382,9 +382,9 @@ def normalized_maps(
 
     Args:
         method: A method, built for a network.
-        images: The images, (N, 3, H, W), in one batch.
+        images: The images, (N, C, H, W), in one batch.
         class_idx: The class to explain, as for the call of the method.
-        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        reduction: How the channels of an attribution become one; see `saliency_map`.
 
     Returns:
         (N, H, W) in [0, 1], at least float32; zeros where a map is flat.
@@ -420,9 +420,9 @@ def resized_maps(
 
     Args:
         method: A method, built for a network.
-        images: The images, (N, 3, H, W), in one batch.
+        images: The images, (N, C, H, W), in one batch.
         class_idx: The class to explain, as for the call of the method.
-        reduction: How the three channels of an attribution become one; see `saliency_map`.
+        reduction: How the channels of an attribution become one; see `saliency_map`.
 
     Returns:
         (N, H, W), at least float32.

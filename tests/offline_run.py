@@ -10,14 +10,14 @@ from wandb.proto import wandb_internal_pb2
 
 
 class OfflineRun:
-    """What a `.wandb` file holds: name, group, tags, configuration, history rows, summary, and definitions of metrics.
+    """What a `.wandb` file holds: name, group, tags, configuration, history rows, summary, metrics and artifacts.
 
     The file is a LevelDB log (blocks of 32 KiB, records of checksum, length, type and data) of protocol buffers, behind
     a header of 7 bytes.
     """
 
     def __init__(self, folder):
-        self.config, self.history, self.summary, self.metrics = {}, [], {}, []
+        self.config, self.history, self.summary, self.metrics, self.artifacts = {}, [], {}, [], []
         for record in self._all_records(folder):
             kind = record.WhichOneof("record_type")
             if kind == "config":
@@ -32,6 +32,8 @@ class OfflineRun:
                 self.config.update(self._values(record.run.config.update))
             elif kind == "metric":
                 self.metrics.append(record.metric)
+            elif kind == "artifact":
+                self.artifacts.append(record.artifact)
 
     def _all_records(self, folder):
         # W&B's own process may still write when `finish()` returns; its last record is the exit.

@@ -562,3 +562,47 @@ def test_flat_maps_are_logged_and_said(tmp_path):
     flat = (GradCAM(module.network, "4")(images, labels).flatten(1).amax(1) == 0).float().mean()
     assert flat >= 1 / 3
     assert float(run.callback_metrics["train/flat_maps/energy_inside"]) == pytest.approx(float(flat))
+
+
+def test_numbers_of_a_training_are_logged_once_in_an_epoch(tmp_path):
+    """Lightning's `log` takes longer than a small network for an image."""
+    logged = []
+
+    class Noted(Classifier):
+        def log(self, name, *args, **kwargs):
+            logged.append((self.current_epoch, name))
+            super().log(name, *args, **kwargs)
+
+    fitting = trainer(tmp_path, max_epochs=2)
+    fitting.fit(
+        Noted(small_network(), CLASSES, regularizer=InterpretableGradient(), gradient_share_every_n_steps=1), loader()
+    )
+    assert len(set(logged)) == len(logged)
+    names = {name for epoch, name in logged if epoch == 1}
+    assert {"train/loss", "train/accuracy", "train/gradient_share", "train/regularizer_weight"} <= names
+
+
+@pytest.mark.parametrize("settings", [{}, {"limit_train_batches": 2}, {"max_steps": 4}, {"val_check_interval": 2}])
+def test_callbacks_find_the_numbers_of_an_epoch_at_its_end(tmp_path, settings):
+    """Also of one that is stopped in its middle, of which the checkpoint and the table find them."""
+    means, found, losses = [], [], []
+
+    class Noted(Classifier):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            losses.append(float(loss.detach()))
+            return loss
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            found.append(dict(trainer.callback_metrics))
+            means.append(sum(losses) / len(losses))
+            losses.clear()
+
+    torch.manual_seed(0)
+    fitting = trainer(tmp_path, max_epochs=2, callbacks=[Note()], **settings)
+    fitting.fit(Noted(small_network(), CLASSES), loader(), loader())
+    is_cut = "max_steps" in settings
+    found = [*found[:-1], dict(fitting.callback_metrics)] if is_cut else found
+    assert [float(each["train/loss"]) for each in found] == pytest.approx(means, rel=1e-5)
+    assert all(0 <= each["train/accuracy"] <= 1 for each in found)

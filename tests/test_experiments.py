@@ -37,6 +37,7 @@ WRITERS = {
     "regularizer_cost": ["regularizer_cost"],
     "reliability": ["table"],
     "step_cost": ["step_cost"],
+    "throughput": ["throughput"],
 }
 
 

@@ -15,7 +15,7 @@ import camtrain
 ROWS = [
     {"cli"},
     {"ablation"},
-    {"report"},
+    {"report", "exporting"},
     {"loading", "runs"},
     {"explanation", "study"},
     {"classifier", "callbacks", "data"},
@@ -27,7 +27,17 @@ ROWS = [
     {"cams"},
     {"gradients", "networks"},
     {"unrepeated", "label_scores"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "probabilities", "checked_logits"},
+    {
+        "batch",
+        "blurred",
+        "checked_logits",
+        "files",
+        "optimizer_numbers",
+        "pictures",
+        "pixel_format",
+        "probabilities",
+        "regions",
+    },
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

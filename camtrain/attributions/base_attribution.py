@@ -24,7 +24,7 @@ class BaseAttribution(ABC):
     `torch.inference_mode()`.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         differentiable: Whether the attributions stay in the graph, through the weights and through images that require
             grad, so that a penalty on them can be trained. The network must then be twice differentiable.
     """
@@ -37,17 +37,17 @@ class BaseAttribution(ABC):
         """Make the attributions of a batch; `saliency_map` reduces them to one map per image.
 
         Args:
-            images: The images as the network expects them, (N, 3, H, W).
+            images: The images as the network expects them, (N, C, H, W).
             class_idx: The class to explain: one for all images, or (N,) integers; `None` explains the predicted class
                 of each image. A `Contrast` shows why one class rather than another, an `Against` what speaks against a
                 class.
 
         Returns:
-            (N, 3, H, W), raw and signed, on the device of the images; detached unless `differentiable`.
+            (N, C, H, W), raw and signed, on the device of the images; detached unless `differentiable`.
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, or the logits do not
+            ValueError: If the images are not (N, C, H, W) or not finite, a class is out of range, or the logits do not
                 depend on the images.
         """
         check_images(images)
@@ -60,10 +60,10 @@ class BaseAttribution(ABC):
 
     @abstractmethod
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """The attributions of a batch, (N, 3, H, W). Called with gradients enabled; the caller restores the network."""
+        """The attributions of a batch, (N, C, H, W). Called with gradients enabled; the caller restores the network."""
 
     def gradient(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
-        """The gradient of the class score with respect to these images, (N, 3, H, W).
+        """The gradient of the class score with respect to these images, (N, C, H, W).
 
         Raises:
             ValueError: If the logits do not depend on the images.

@@ -20,13 +20,13 @@ def gradients_of_variants(
     """Take gradients at variants of a batch, with several variants in one pass.
 
     Args:
-        gradient: The function from images (M, 3, H, W) and M classes to gradients (M, 3, H, W).
-        variants: The variants of the batch, each (N, 3, H, W). They are drawn one by one, only when they are needed.
+        gradient: The function from images (M, C, H, W) and M classes to gradients (M, C, H, W).
+        variants: The variants of the batch, each (N, C, H, W). They are drawn one by one, only when they are needed.
         class_idx: The classes of the N images, without `None`.
         max_batch: The largest number of images in one pass.
 
     Yields:
-        The gradients at the next s variants, (s, N, 3, H, W), in the order of the variants.
+        The gradients at the next s variants, (s, N, C, H, W), in the order of the variants.
 
     Example:
         >>> def square(images, class_idx):

@@ -13,10 +13,10 @@ def guided_score_gradient(scores: Tensor, images: Tensor) -> Tensor:
 
     Args:
         scores: The scores, (N,), computed from `images`. Their graph is kept.
-        images: The images, (N, 3, H, W). They require grad.
+        images: The images, (N, C, H, W). They require grad.
 
     Returns:
-        (N, 3, H, W).
+        (N, C, H, W).
 
     Raises:
         ValueError: If the graph has no ReLU-like activation, or hides them, or there is no graph (see
@@ -47,7 +47,7 @@ class GuidedBackprop(BaseAttribution):
     1810.03292).
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
+        network: A network from (N, C, H, W) to (N, K) logits, with ReLU-like activations.
         differentiable: False only.
 
     Raises:

@@ -19,11 +19,11 @@ def guided_grad_cam(guided_gradients: Tensor, cams: Tensor) -> Tensor:
     The map is used raw: not negative, not normalized.
 
     Args:
-        guided_gradients: The guided gradients, (N, 3, H, W).
+        guided_gradients: The guided gradients, (N, C, H, W).
         cams: The maps, (N, h, w).
 
     Returns:
-        (N, 3, H, W).
+        (N, C, H, W).
 
     Source:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, ICCV 2017,
@@ -44,7 +44,7 @@ class GuidedGradCAM(BaseAttribution):
     Guided backprop adds detail, Grad-CAM depends on the class.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits, with ReLU-like activations.
+        network: A network from (N, C, H, W) to (N, K) logits, with ReLU-like activations.
         target_layer: The layer of Grad-CAM, by its dotted name or as a module. `None` finds the last spatial layer at
             the first call.
         differentiable: False only.

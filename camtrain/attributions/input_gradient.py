@@ -13,8 +13,8 @@ class InputGradient(BaseAttribution):
 
         a = ∂y/∂x
 
-    Departure from the paper: the result is signed and has three channels. `saliency_map` takes the largest magnitude
-    over the channels, as the paper does.
+    Departure from the paper: the result is signed and has the channels of the image. `saliency_map` takes the largest
+    magnitude over the channels, as the paper does.
 
     Cost:
         One forward pass and one backward pass to the input.

@@ -14,11 +14,11 @@ def input_x_gradient(images: Tensor, gradients: Tensor) -> Tensor:
     The result depends on where zero is: in normalized images, a value equal to the mean of the data set gets nothing.
 
     Args:
-        images: The images x, (N, 3, H, W).
-        gradients: The gradients ∂y/∂x, (N, 3, H, W).
+        images: The images x, (N, C, H, W).
+        gradients: The gradients ∂y/∂x, (N, C, H, W).
 
     Returns:
-        (N, 3, H, W). Differentiable in both arguments.
+        (N, C, H, W). Differentiable in both arguments.
 
     Source:
         Shrikumar et al., Not Just a Black Box: Learning Important Features Through Propagating Activation Differences,

@@ -26,12 +26,12 @@ def integrated_gradients(images: Tensor, baseline: Tensor, mean_gradients: Tenso
     The attributions of an image add up to y(x) - y(x') (completeness), to the precision of the mean.
 
     Args:
-        images: The images x, (N, 3, H, W).
+        images: The images x, (N, C, H, W).
         baseline: The baseline x', which broadcasts to the images.
-        mean_gradients: The integral, (N, 3, H, W).
+        mean_gradients: The integral, (N, C, H, W).
 
     Returns:
-        (N, 3, H, W). Differentiable in all arguments.
+        (N, C, H, W). Differentiable in all arguments.
 
     Source:
         Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, eq. 1, arXiv 1703.01365.
@@ -49,7 +49,7 @@ def completeness_error(attributions: Tensor, scores: Tensor, baseline_scores: Te
         |Σ a - (y(x) - y(x'))| / |y(x) - y(x')|
 
     Args:
-        attributions: The attributions a, (N, 3, H, W).
+        attributions: The attributions a, (N, C, H, W).
         scores: The score y(x) of each image, (N,).
         baseline_scores: The score y(x') of each baseline, (N,).
 
@@ -87,7 +87,7 @@ class IntegratedGradients(BaseAttribution):
     computes the error of any attributions. Nothing is kept between calls.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         baseline: The baseline x', as the network would get it: a number, one number for each channel, or a tensor that
             broadcasts to the images. For normalized images, the default of zero is the mean color of the data set;
             black is -mean/std of each channel.
@@ -160,8 +160,8 @@ class IntegratedGradients(BaseAttribution):
         """The relative completeness error of attributions made by this method; see the function of that name.
 
         Args:
-            attributions: The attributions of these images for this class, (N, 3, H, W).
-            images: The images, (N, 3, H, W).
+            attributions: The attributions of these images for this class, (N, C, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The class to explain, as for the call.
 
         Returns:

@@ -1,4 +1,4 @@
-"""One map per image from attributions with three channels."""
+"""One map per image from attributions, which have a value for each channel."""
 
 from __future__ import annotations
 

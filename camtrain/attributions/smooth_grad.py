@@ -78,7 +78,7 @@ class SmoothGrad(BaseAttribution):
     they do not depend on that generator.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         num_samples: The number n of noisy copies of each image. The paper sees little gain beyond 50.
         noise_level: The standard deviation σ, as a fraction of the range of the image's values. The paper recommends
             0.1 to 0.2.

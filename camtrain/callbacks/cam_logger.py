@@ -13,6 +13,7 @@ from camtrain.callbacks.epoch_panels import epoch_panels, wandb_image
 from camtrain.callbacks.every_n_epochs import EveryNEpochs
 from camtrain.callbacks.explained_images import explained_images
 from camtrain.callbacks.fixed_images import fixed_images
+from camtrain.callbacks.logged_picture import log_picture
 from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.callbacks.wandb_loggers import log_to_wandb
@@ -26,7 +27,7 @@ _LARGEST_FILE = 500_000  # bytes; a sheet of eight photographs at the usual size
 
 
 class CAMLogger(Callback):
-    """Shows what the network looks at: a panel for each of a few fixed images, as PNG and in W&B.
+    """Shows what the network looks at: a panel for each of a few fixed images, as PNG and in the loggers of the run.
 
     A panel is image | Grad-CAM for the true class | Grad-CAM for the predicted class | input gradient | guided
     gradient, with ground-truth boxes on the first three tiles. Without labels, the tile of the true class is left out.
@@ -37,7 +38,8 @@ class CAMLogger(Callback):
     number of processes. (An iterable data set cannot be read by index, so the images are the first of its first batch.
     If there are several loaders, the first one is used.) Panels are made in the validation of fit, and once in
     validate, test and predict. They are written to `panels/val_epoch_<k>.png`, outside of fit to `panels/<stage>.png`,
-    in the folder of the run. A `WandbLogger` also gets them as `<stage>/panels`, with W&B's own box overlays.
+    in the folder of the run. A `WandbLogger` also gets them as `<stage>/panels`, with W&B's own box overlays. Other
+    loggers that take pictures, those of TensorBoard and MLflow among them, get the sheet under the same name.
 
     The network is explained in evaluation mode, in the first process only, and left as found. If no layer has a map, as
     in a network of linear layers, the callback says so and does nothing. `fast_dev_run` makes panels without writing
@@ -140,6 +142,7 @@ class CAMLogger(Callback):
                 write_png(sheet, unfinished, _LARGEST_FILE)
         except CannotWriteError as error:  # no reason to end a training
             self._say_once(f"there are no panels of some epochs. {error}")
+        log_picture(trainer, f"{stage}/panels", sheet)
         log_to_wandb(trainer, lambda: {f"{stage}/panels": [wandb_image(panel, class_names, classes) for panel in made]})
 
     def _say_once(self, message: str) -> None:

@@ -31,8 +31,8 @@ class ExplainedImages:
             it may show several; otherwise `None`.
         prediction_cams: Grad-CAM for the predictions, (N, H, W) in [0, 1].
         input_gradients: The input gradient of each image's cross-entropy with its label (the binary cross-entropy, if
-            images may show several classes), or with its prediction if labels are unknown, (N, 3, H, W).
-        guided_gradients: The guided gradient of the same loss, (N, 3, H, W); `None` if the network has no ReLU-like
+            images may show several classes), or with its prediction if labels are unknown, (N, C, H, W).
+        guided_gradients: The guided gradient of the same loss, (N, C, H, W); `None` if the network has no ReLU-like
             activation.
         unguided: Why there are no guided gradients; empty if there are.
     """
@@ -56,7 +56,7 @@ def explained_images(
     Gradients are taken of the sum of the cross-entropies, so an image's gradient does not depend on the batch size.
 
     Args:
-        network: A module from (N, 3, H, W) images to (N, K) logits.
+        network: A module from (N, C, H, W) images to (N, K) logits.
         batch: The batch, with at least one image.
         target_layer: The layer of Grad-CAM; `None` finds the last spatial layer.
         several_labels: Whether images may show several classes, as labels (N, K) say, too.

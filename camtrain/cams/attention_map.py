@@ -22,7 +22,7 @@ class AttentionMap(BaseCAM):
     decides which layer it attends to, so there is no target layer to choose.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits, with one attention head that runs once.
+        network: A network from (N, C, H, W) to (N, K) logits, with one attention head that runs once.
         differentiable: Whether the map stays in the graph; see `BaseCAM`. A penalty on the map trains the head and the
             layers before it; the layers behind the attended one have no part in the map.
 

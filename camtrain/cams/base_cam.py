@@ -37,7 +37,7 @@ class BaseCAM(ABC):
     random generators, modes, gradients and hooks. A compiled network is run uncompiled.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module, or several layers for a method that fuses their
             maps. Its output is (N, C, h, w), (N, h, w, C) as in a Swin transformer, or tokens (N, L, C) as in a vision
             transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer, at the first call
@@ -67,7 +67,7 @@ class BaseCAM(ABC):
         """Make the maps of a batch.
 
         Args:
-            images: The images, (N, 3, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The class to explain: one for all images, or (N,) integers; `None` explains the predicted class
                 of each image. A `Contrast` shows why one class rather than another, an `Against` what speaks against a
                 class.
@@ -77,7 +77,7 @@ class BaseCAM(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, 3, H, W) or not finite, a class is out of range, a target layer does
+            ValueError: If the images are not (N, C, H, W) or not finite, a class is out of range, a target layer does
                 not run once and return maps or tokens, or the logits do not depend on it.
         """
         check_images(images)
@@ -121,7 +121,7 @@ class BaseCAM(ABC):
         """Capture the outputs of the target layers in one pass of the network.
 
         Args:
-            images: The images that the network is run on, (N, 3, H, W).
+            images: The images that the network is run on, (N, C, H, W).
             gradients: Whether gradients are needed. If not, the pass is run without a graph.
             differentiable: Whether the graph also contains the layers before the target layers; `None` takes the
                 setting of the method.

@@ -53,7 +53,7 @@ class CAM(BaseCAM):
     VGG, DenseNets (a ReLU follows `features`) and vision transformers do not: use `GradCAM`.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer before the average pooling; see `BaseCAM`. Only one.
         differentiable: Whether the map stays in the graph; see `BaseCAM`.
 
@@ -73,12 +73,28 @@ class CAM(BaseCAM):
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """Capture, find the head, combine."""
+        activations, logits, head = self._pass(images)
+        return cam(activations, _direction(logits, class_idx).to(head.weight.dtype) @ head.weight)
+
+    def head(self, images: Tensor) -> nn.Linear:
+        """The linear head that gets the averages of the target layer; run in the mode that the network is in.
+
+        Args:
+            images: The images that it is found with, (N, 3, H, W).
+
+        Raises:
+            ValueError: As for the call.
+        """
+        with torch.no_grad():
+            return self._pass(images)[2]
+
+    def _pass(self, images: Tensor) -> tuple[Tensor, Tensor, nn.Linear]:
+        """The activations of the target layer, the logits, and the head."""
         self.layer(images)
         with self.captured(images, gradients=self.differentiable) as captured, _linear_outputs(self.network) as outputs:
             logits = self.network(images)
-        activations, direction = captured.activations, _direction(logits, class_idx)
-        weight = _head(self.network, outputs, activations.detach(), logits.detach()).weight
-        return cam(activations, direction.to(weight.dtype) @ weight)
+        activations = captured.activations
+        return activations, logits, _head(self.network, outputs, activations.detach(), logits.detach())
 
 
 def _direction(logits: Tensor, class_idx: ClassIndex) -> Tensor:

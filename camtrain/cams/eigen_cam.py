@@ -101,7 +101,7 @@ class EigenCAM(BaseCAM):
     The map is the same for every class: the argument `class_idx` of the call is checked and has no effect.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The target layer; see `BaseCAM`. Only one.
         centered: Whether to subtract the mean of each channel over the pixels first, as pytorch-grad-cam does and the
             paper does not.

@@ -39,7 +39,7 @@ class GradientCAM(BaseCAM):
         Args:
             activations: The activations of each target layer in that pass, (N, C, h, w), as `captured` returns them.
             logits: The logits of that pass, (N, K).
-            images: The images that the pass was run on, (N, 3, H, W).
+            images: The images that the pass was run on, (N, C, H, W).
             class_idx: The class to explain, as for the call.
 
         Returns:

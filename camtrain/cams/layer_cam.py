@@ -96,7 +96,7 @@ class LayerCAM(GradientCAM):
     See `layer_cam` and `layer_cam_pyramid` for the formulas.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The target layer, or several; see `BaseCAM`. One layer gives its raw map, several layers give
             their pyramid, in [0, 1].
         gamma: The slope γ of the pyramid, greater than zero.

@@ -51,10 +51,10 @@ class PartialPass:
     the output of the layer replaced, which is correct but slow.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits. If a part of it was compiled, use this inside
+        network: A network from (N, C, H, W) to (N, K) logits. If a part of it was compiled, use this inside
             `uncompiled`.
         layer: A module of the network that runs once.
-        image: One image, (1, 3, H, W).
+        image: One image, (1, C, H, W).
         max_batch: The largest number of rows in the check, which needs at most 2.
         layout_of: The function that finds the layout of the maps in the output of the layer.
 

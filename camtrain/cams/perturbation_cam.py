@@ -44,7 +44,7 @@ class PerturbationCAM(BaseCAM):
     on `max_batch`, up to rounding.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
             call.
         max_batch: The largest number of changed images, or changed activations, in one forward pass; bounds the memory.

@@ -16,7 +16,7 @@ from camtrain.probabilities import class_probabilities
 
 Variant = Literal["class_probability", "algorithm_1"]
 Masking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Masks images: from images (m, 3, H, W), masks (m, 1, H, W), indices of channels (m,) and of samples (m,)."""
+"""Masks images: from images (m, C, H, W), masks (m, 1, H, W), indices of channels (m,) and of samples (m,)."""
 
 
 def channel_masks(channels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,7 +61,7 @@ class ScoreCAM(PerturbationCAM):
     the channels that are kept.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
             call.
         variant: The kind of weights, `class_probability` or `algorithm_1`.

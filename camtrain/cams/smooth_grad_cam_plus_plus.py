@@ -68,7 +68,7 @@ class SmoothGradCAMPlusPlus(GradCAMPlusPlus):
     `max_batch`; in evaluation mode it does not.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The target layer, or several, whose maps are fused by `GradientCAM.fuse`; see `BaseCAM`.
         num_samples: The number of noisy copies of each image.
         noise_level: The standard deviation of the Gaussian noise, as a fraction of the range (maximum minus minimum) of

@@ -32,7 +32,7 @@ class SSCAM(ScoreCAM):
     The draws are the same for each image of a batch, and depend neither on `max_batch` nor on `num_channels`.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module. `None` finds the last spatial layer at the first
             call.
         noise_on: Where the noise is added: `activation` (SS-CAM 1) or `input` (SS-CAM 2).

@@ -93,7 +93,8 @@ def strongest_pairs_picture(image: Tensor, pairs: Tensor, num_pairs: int = 10, s
     from matplotlib.figure import Figure
 
     if image.dim() != 3 or image.shape[0] != 3:
-        raise ValueError(f"`image`: expected (3, H, W), got {tuple(image.shape)}")
+        hint = "; `camtrain.pictures.shown_colors` picks the channels to show" if image.dim() == 3 else ""
+        raise ValueError(f"`image`: expected (3, H, W), got {tuple(image.shape)}{hint}")
     found = strongest_pairs(pairs.detach().float().cpu().unsqueeze(0), num_pairs)
     height, width = image.shape[-2:]
     figure = Figure(figsize=(width * scale / _DPI, height * scale / _DPI), dpi=_DPI)

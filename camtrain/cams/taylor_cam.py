@@ -117,7 +117,7 @@ class TaylorCAM(BaseCAM):
     diagonal to zero before they rank pairs, and `pairs` keeps it.
 
     Args:
-        network: A network from (N, 3, H, W) to (N, K) logits.
+        network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module; only one. `None` finds the last spatial layer at the
             first call.
         score: The score that is differentiated twice.
@@ -166,7 +166,7 @@ class TaylorCAM(BaseCAM):
         """Make the map of pairs: how strongly each pair of positions acts together; see `taylor_cam`.
 
         Args:
-            images: The images, (N, 3, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The class to explain, as for the call.
 
         Returns:

@@ -15,7 +15,8 @@ from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.cli.explain import NETWORK_OPTIONS
 from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate, score_maps
 from camtrain.files import path_from_here
-from camtrain.loading import checkpoint_in, config_of, load_data, load_network
+from camtrain.loading import checkpoint_in, config_beside, load_data, load_network
+from camtrain.loading.exported_folder import exported_folder
 from camtrain.messages import folded
 from camtrain.methods import METHODS
 from camtrain.networks import LoadedNetwork
@@ -158,9 +159,11 @@ def _config_of_images(settings: Namespace) -> Path:
     wanted = "`config`: expected a configuration with a data module, which says what the images are"
     if not settings.checkpoint:
         raise ValueError(f"{wanted}, got none")
-    checkpoint = checkpoint_in(Path(settings.checkpoint))
-    config = config_of(checkpoint)
+    config = config_beside(settings.checkpoint)
     if config is None:
+        if exported_folder(Path(settings.checkpoint)) is not None:
+            raise ValueError(f"{wanted}; the exported folder {settings.checkpoint} has none")
+        checkpoint = checkpoint_in(Path(settings.checkpoint))
         checkpoint_content(checkpoint)  # says so if it is no checkpoint
         raise ValueError(f"{wanted}; there is no config.yaml in {checkpoint.absolute().parents[1]}")
     return config
@@ -169,9 +172,11 @@ def _config_of_images(settings: Namespace) -> Path:
 def _network(of_network: dict[str, Any], checkpoint: str | None, config: Path) -> LoadedNetwork:
     """A network with its own preprocessing, which the configuration of the images may have for another one.
 
-    Images are normalized as the checkpoint's own run did, or as the weights of a named network say.
+    Images are normalized as the checkpoint's own run did, as an exported folder says, or as the weights of a named
+    network say.
     """
-    own = (config_of(checkpoint_in(Path(checkpoint))) or config) if checkpoint else None
+    has_own = not checkpoint or exported_folder(Path(checkpoint)) is not None
+    own = None if has_own else config_beside(str(checkpoint)) or config
     return load_network(**{**of_network, "checkpoint": checkpoint, "config": own})
 
 

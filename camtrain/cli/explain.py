@@ -14,7 +14,7 @@ from camtrain.cli.console import say, warnings_as_lines
 from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
-from camtrain.loading import checkpoint_in, config_of, load_data, load_network
+from camtrain.loading import config_beside, load_data, load_network
 from camtrain.methods import METHODS, method_title
 
 NETWORK_OPTIONS = ("checkpoint", ("name", "--network"), "weights", "config", "size", "mean", "std")
@@ -25,6 +25,7 @@ examples:
   camtrain explain --images photo.jpg --network resnet50 --weights DEFAULT
   camtrain explain --images photos/ --checkpoint runs/quickstart/version_0/checkpoints/last.ckpt \\
       --methods grad_cam,smooth_grad --out explained
+  camtrain explain --images photo.jpg --checkpoint EXPORTED  # a folder of camtrain export
   camtrain explain --images photo.jpg --network timm:convnext_nano --weights DEFAULT --methods all --num_channels 64
   camtrain explain --images photo.jpg --network resnet50 --weights DEFAULT --top_k 3 --counterfactual --contrast
 
@@ -33,6 +34,9 @@ question (--top_k, --counterfactual, --contrast) <image>.<method>.<question>.png
 explanations.csv with the path, the label, the prediction and the files of each image. Where an image is one of the
 data of the network's run (or of --config), its boxes and mask are drawn, and its label is named. With --arrays, the
 maps themselves are beside their pictures, as .npy.
+
+Images of other channels than red, green and blue are read as the data module of the network's run says (or that of
+--config), .npy files too.
 
 An image with more than 50 megapixels is skipped; CAMTRAIN_MAX_PIXELS in the environment sets another limit.
 
@@ -98,7 +102,7 @@ def _data(settings: Namespace) -> Any:
     """The data module of the network's run, which may know boxes and masks; `None` where there is none."""
     config = Path(settings.config) if settings.config else None
     if config is None and settings.checkpoint:
-        config = config_of(checkpoint_in(Path(settings.checkpoint)))
+        config = config_beside(settings.checkpoint)
     try:
         return None if config is None else load_data(config)
     except (ValueError, OSError):  # `load_network` has said that it cannot be made

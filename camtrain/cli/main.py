@@ -22,6 +22,7 @@ _COMMANDS = {
     "explain": "show what a network looks at in photographs, as PNG",
     "evaluate": "score what it looks at, method by method, as tables",
     "ablate": "train a grid of settings with several seeds, and score each",
+    "export": "write a network as a folder that other libraries read, or send it to a hub",
     "report": "say which of them is best, and what it costs, on one page",
 }
 
@@ -31,7 +32,7 @@ _PYTHONS = signal.default_int_handler
 _DEBUG = "--debug"  # taken out of the words here; the parsers of the commands only explain it
 
 # Those that are not Lightning's; each is `<name>_command` in the module of its name.
-_OWN = ("explain", "evaluate", "ablate", "report")
+_OWN = ("explain", "evaluate", "ablate", "export", "report")
 
 
 def main(words: list[str] | None = None) -> None:

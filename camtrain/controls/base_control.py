@@ -35,7 +35,7 @@ class BaseControl(ABC):
         """Make the maps of a batch.
 
         Args:
-            images: The images, (N, 3, H, W).
+            images: The images, (N, C, H, W).
             class_idx: The classes to explain, as a method takes them.
 
         Returns:

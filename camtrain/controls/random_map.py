@@ -21,7 +21,7 @@ def random_maps(images: Tensor, seed: int = 0) -> Tensor:
     depend on the other images of the batch.
 
     Args:
-        images: (N, 3, H, W) images.
+        images: (N, C, H, W) images.
         seed: The seed.
 
     Returns:

@@ -58,7 +58,7 @@ class ShuffledMap(BaseControl):
         """Make the maps of a batch; see the method's own call.
 
         Returns:
-            (N, h, w), or (N, 3, H, W) from an attribution.
+            (N, h, w), or (N, C, H, W) from an attribution.
         """
         others = donors(self.classes(images, class_idx), self.seed)
         return self.method(images, class_idx)[others]

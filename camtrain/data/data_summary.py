@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from camtrain.data.annotated_samples import AnnotatedSamples
+from camtrain.data.decoded_samples import DecodedSamples
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.transformed_samples import Samples, TransformedSamples
+from camtrain.data.whole_batches import WholeBatches
 from camtrain.data.wsol_samples import WSOLSamples
 from camtrain.messages import folded, folded_table
 
@@ -58,7 +60,7 @@ def split_counts(samples: Samples, annotated: Collection[int] | None = None) -> 
     """
     if isinstance(samples, AnnotatedSamples):
         return split_counts(samples.samples, samples.annotated)
-    if isinstance(samples, (TransformedSamples, DilatedBoxes)):
+    if isinstance(samples, (TransformedSamples, DilatedBoxes, DecodedSamples, WholeBatches)):
         return split_counts(samples.samples, annotated)
     places: Sequence[int] = range(len(samples))
     whole: object = samples

@@ -13,6 +13,7 @@ from camtrain.data.boxes_yolo import boxes_from_yolo
 from camtrain.data.image_boxes import ImageBoxes
 from camtrain.data.matched_files import matched_files
 from camtrain.data.upright import AnnotationPixels
+from camtrain.pixel_format import PixelFormat
 
 _FORMATS = {
     "boxes_csv": BoxFormat("xyxy"),
@@ -68,18 +69,25 @@ class FolderBoxes:
         is_there = Path.is_dir if argument == "boxes_yolo" else Path.is_file
         return cls(argument, absolute_path(argument, path, is_there), box_format)
 
-    def boxes(self, root: Path, class_of: Mapping[str, str], pixels: AnnotationPixels) -> dict[str, tuple[Box, ...]]:
+    def boxes(
+        self,
+        root: Path,
+        class_of: Mapping[str, str],
+        pixels: AnnotationPixels,
+        pixel_format: PixelFormat | None = None,
+    ) -> dict[str, tuple[Box, ...]]:
         """The boxes by the path of the image relative to `root`; images without boxes are left out.
 
         Args:
             root: The folder of the images.
             class_of: The class of each image, by its path relative to `root`.
             pixels: What the boxes were drawn on.
+            pixel_format: What image files hold, if that is stated.
 
         Raises:
             DataError: If something is wrong with a file or with a box; it is a `ValueError`.
         """
-        boxes = ImageBoxes(self.path, root, class_of, self.box_format, pixels)
+        boxes = ImageBoxes(self.path, root, class_of, self.box_format, pixels, pixel_format)
         if self.argument == "boxes_csv":
             boxes_from_csv(self.path, boxes, self.box_format.columns)
         elif self.argument == "boxes_json":

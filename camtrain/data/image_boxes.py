@@ -13,6 +13,7 @@ from camtrain.data.image_file import image_size
 from camtrain.data.image_file_samples import other_pixels
 from camtrain.data.upright import AnnotationPixels
 from camtrain.messages import CamtrainWarning, DataError
+from camtrain.pixel_format import PixelFormat
 
 _SHOWN = 80  # characters of a text in a message
 
@@ -26,6 +27,7 @@ class ImageBoxes:
         images: All images that exist, as paths relative to `root` with forward slashes.
         box_format: What the numbers mean.
         pixels: What the boxes were drawn on.
+        pixel_format: What image files hold, if that is stated.
     """
 
     def __init__(
@@ -35,12 +37,14 @@ class ImageBoxes:
         images: Iterable[str],
         box_format: BoxFormat,
         pixels: AnnotationPixels = "shown",
+        pixel_format: PixelFormat | None = None,
     ) -> None:
         self.source = source
         self._root = root
         self._images = {same_name(image): image for image in images}
         self._format = box_format
         self._pixels: AnnotationPixels = pixels
+        self._pixel_format = pixel_format
         self._boxes: dict[str, dict[Box, str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._thin: list[str] = []
@@ -62,7 +66,7 @@ class ImageBoxes:
     def size(self, image: str) -> tuple[int, int]:
         """The height and width of the pixels that boxes of an image were drawn on."""
         if image not in self._sizes:
-            self._sizes[image] = image_size(self._root / image, self._pixels)
+            self._sizes[image] = image_size(self._root / image, self._pixels, self._pixel_format)
         return self._sizes[image]
 
     def check_size(self, image: str, size: tuple[int, int]) -> None:
@@ -104,7 +108,7 @@ class ImageBoxes:
 
     def other_pixels(self, image: str) -> str:
         """A clause for a message, if the image is turned by its EXIF orientation."""
-        return other_pixels(self._root / image, self._pixels)
+        return other_pixels(self._root / image, self._pixels, self._pixel_format)
 
     def found(self, argument: str) -> dict[str, tuple[Box, ...]]:
         """All boxes by image; images without boxes are left out.

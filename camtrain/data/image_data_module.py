@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -16,9 +16,11 @@ from camtrain.batch import Batch, collate
 from camtrain.data.annotated_samples import AnnotatedSamples, annotated_indices
 from camtrain.data.balanced_sampler import balanced_sampler
 from camtrain.data.data_summary import SplitCounts, split_counts, summary_table
+from camtrain.data.decoded_samples import DecodedSamples, fixed_beginning
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.sample_labels import sample_labels, strata
 from camtrain.data.transformed_samples import Samples, TransformedSamples
+from camtrain.data.whole_batches import WholeBatches
 from camtrain.messages import checked_fraction, checked_integer, checked_number, positive_integer
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_std
 
@@ -41,6 +43,8 @@ class ImageDataModule(LightningDataModule, ABC):
     normalization. `has_boxes` and `has_masks` say what its samples have; `batches_have_masks(split)` also includes the
     masks that a transform adds. If samples have a `group`, `group_names` names the groups.
 
+    Images have any number of channels, that of `mean` and `std`. `shown_channels` says which of them pictures show.
+
     `predict` uses the test images. Training batches are shuffled by PyTorch's global generator. The last batch is
     dropped unless it is full, since BatchNorm cannot train on a single image.
 
@@ -55,9 +59,9 @@ class ImageDataModule(LightningDataModule, ABC):
             normalization. An empty list means none; null means the data module's own. Your own transform derives from
             `torchvision.transforms.v2.Transform`.
         eval_transform: The same for validation and test images.
-        mean: The mean of each RGB channel, in [0, 1], which is subtracted from images; null is the data module's own.
-        std: The standard deviation of each RGB channel, in [0, 1], by which images are divided; null is the data
-            module's own.
+        mean: The mean of each channel, in [0, 1], which is subtracted from images; null is the data module's own.
+        std: The standard deviation of each channel, in [0, 1], by which images are divided; null is the data module's
+            own.
         extra_train_transform: Transforms of training images that run after `train_transform` or the data module's own,
             such as `camtrain.data.PlantDecoy`. They belong to the data and not to the preprocessing: your own photos
             do not go through them when they are explained.
@@ -72,6 +76,12 @@ class ImageDataModule(LightningDataModule, ABC):
         balanced_classes: Whether the images of an epoch are drawn so that each class is equally frequent, as often as
             there are images, with repetition: an image of a rare class occurs several times, and not all of a frequent
             class occur.
+        in_memory: Whether images are read once, before the first batch, and kept in memory, where each channel of a
+            pixel takes a byte, or four of a floating-point image. It is for small images. `Resize`, `CenterCrop` and
+            the like at the beginning of the transforms run once. If only random crops and flips follow, these and the
+            normalization are applied to whole batches, each image with a draw of its own, and in training on the
+            device that trains. With any other transform, each image of a batch is transformed by itself. Which images
+            a batch has, and the distribution of crops and flips, do not change.
 
     Raises:
         ValueError: If an argument is out of range, or, when a data set is made, if `annotated_fraction` or
@@ -92,8 +102,11 @@ class ImageDataModule(LightningDataModule, ABC):
         (tensor([-1.,  1.]), tensor([0, 1]), 2)
     """
 
-    default_mean: tuple[float, float, float] = IMAGENET_MEAN
-    default_std: tuple[float, float, float] = IMAGENET_STD
+    default_mean: tuple[float, ...] = IMAGENET_MEAN
+    default_std: tuple[float, ...] = IMAGENET_STD
+    shown_channels: Sequence[int] | None = None
+    """The channels that pictures show; see `camtrain.pictures.shown_colors`."""
+    added_settings: ClassVar[dict[str, Any]] = {"in_memory": False}
 
     def __init__(
         self,
@@ -102,13 +115,14 @@ class ImageDataModule(LightningDataModule, ABC):
         seed: int = 0,
         train_transform: list[v2.Transform] | None = None,
         eval_transform: list[v2.Transform] | None = None,
-        mean: tuple[float, float, float] | None = None,
-        std: tuple[float, float, float] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
         extra_train_transform: list[v2.Transform] | None = None,
         extra_eval_transform: list[v2.Transform] | None = None,
         annotated_fraction: float = 1.0,
         box_dilation: float = 0.0,
         balanced_classes: bool = False,
+        in_memory: bool = False,
     ) -> None:
         super().__init__()
         self.batch_size = positive_integer("batch_size", batch_size)
@@ -117,7 +131,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.mean = self.default_mean if mean is None else mean
         self.std = self.default_std if std is None else std
         check_mean(self.mean)
-        check_std(self.std)
+        check_std(self.std, self.mean)
         self._train_transform = train_transform
         self._eval_transform = eval_transform
         self._extra_train_transform = extra_train_transform or []
@@ -125,6 +139,12 @@ class ImageDataModule(LightningDataModule, ABC):
         self.annotated_fraction = checked_fraction("annotated_fraction", annotated_fraction)
         self.box_dilation = checked_number("box_dilation", box_dilation, at_least=0)
         self.balanced_classes = balanced_classes
+        self.in_memory = in_memory
+        if in_memory and num_workers:
+            raise ValueError(
+                "`num_workers`: expected 0 with `in_memory`, which makes batches in the training process, got "
+                f"{num_workers}"
+            )
         self._data_sets: dict[Split, Samples] = {}
 
     @property
@@ -134,7 +154,10 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def samples(self, split: Split) -> Samples:
-        """The raw samples of a split: images (3, H, W) uint8, boxes and masks before any transform."""
+        """The raw samples of a split before any transform: images (C, H, W), boxes and masks.
+
+        Images are uint8, or floating-point numbers in [0, 1].
+        """
 
     @property
     def has_boxes(self) -> bool:
@@ -167,6 +190,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def num_classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def num_channels(self) -> int:
+        """C, the number of channels of the images."""
+        return len(self.mean)
 
     def class_frequencies(self) -> Tensor:
         """The fraction of the training images that show each class, (K,), as they are drawn.
@@ -253,10 +281,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """Undo the normalization: `image · std + mean`, clamped to [0, 1].
 
         Args:
-            images: Normalized images, (N, 3, H, W) or (3, H, W).
+            images: Normalized images, (N, C, H, W) or (C, H, W).
 
         Returns:
-            RGB in [0, 1], in the same shape.
+            All channels in [0, 1], in the same shape; `camtrain.pictures.shown_colors` makes a picture of them.
         """
         mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)[:, None, None]
         std = torch.tensor(self.std, dtype=images.dtype, device=images.device)[:, None, None]
@@ -286,26 +314,36 @@ class ImageDataModule(LightningDataModule, ABC):
     def _annotated(self, split: Split, samples: Samples) -> Samples:
         """The samples of a split after all transforms, with boxes dilated and annotations hidden as set."""
         training = split == "train"
-        dilated = DilatedBoxes(samples, self.box_dilation) if training and self.box_dilation > 0 else samples
+        raw = DilatedBoxes(samples, self.box_dilation) if training and self.box_dilation > 0 else samples
         transform = [*self.transform_of(split), *self._extra_transform_of(split)]
-        transformed = TransformedSamples(dilated, transform, self.mean, self.std)
-        if not training or self.annotated_fraction == 1:
-            return transformed
-        # Last, so that it also hides the masks that transforms add.
-        chosen = annotated_indices(strata(sample_labels(samples)), self.annotated_fraction, self.seed)
-        return AnnotatedSamples(transformed, chosen)
+        if self.in_memory:
+            fixed = fixed_beginning(transform)
+            raw, transform = DecodedSamples(raw, transform[:fixed]), transform[fixed:]
+        transformed: Samples = TransformedSamples(raw, transform, self.mean, self.std)
+        chosen: list[int] | None = None
+        if training and self.annotated_fraction < 1:
+            # Last, so that it also hides the masks that transforms add.
+            chosen = annotated_indices(strata(sample_labels(samples)), self.annotated_fraction, self.seed)
+            transformed = AnnotatedSamples(transformed, chosen)
+        if isinstance(raw, DecodedSamples):
+            return WholeBatches(transformed, raw, transform, self.mean, self.std, chosen)
+        return transformed
 
     def _loader(self, split: Split, training: bool = False) -> DataLoader[Batch]:
         balanced = training and self.balanced_classes
+        samples = self.data_set(split)
+        if training and isinstance(samples, WholeBatches) and self.trainer is not None:
+            samples = samples.on(self.trainer.strategy.root_device)
         return DataLoader(
-            self.data_set(split),  # type: ignore[arg-type]  # typed by its items, not by what `collate` makes of them
+            samples,  # type: ignore[arg-type]  # typed by its items, not by what `collate` makes of them
             batch_size=self.batch_size,
             shuffle=training and not balanced,
-            sampler=balanced_sampler(sample_labels(self.data_set(split), of_all_classes=True)) if balanced else None,
+            sampler=balanced_sampler(sample_labels(samples, of_all_classes=True)) if balanced else None,
             drop_last=training,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=_can_pin_memory(),
+            # Batches in memory are on their device already, or made at once.
+            pin_memory=_can_pin_memory() and not (training and self.in_memory),
             collate_fn=collate,
         )
 

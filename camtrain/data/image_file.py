@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from camtrain.data.array_file import ARRAY_EXTENSIONS, ArrayFile, array_file, is_array_file
 from camtrain.data.object_pixels import check_one_picture, object_pixels
 from camtrain.data.pixel_limit import check_pixels, pillows_limit, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
@@ -27,6 +28,7 @@ from camtrain.data.upright import (
     upright_pixels,
 )
 from camtrain.messages import DataError, MissingImageError
+from camtrain.pixel_format import PixelFormat
 
 # Files that hold an image file of a size of its own.
 _HOLD_FILES = ("ICO", "ICNS", "BLP")
@@ -48,28 +50,43 @@ def rgb_image(path: Path) -> tv_tensors.Image:
 
 def rgb_picture(path: Path) -> Image.Image:
     """The same as a PIL image; raises the same errors as `rgb_image`."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"mode {image.mode!r} has more than 8 bits per channel; convert it to 8 bits first")
         orientation = turn_to_do(image)
-        _load(image)
+        load_pixels(image)
         return turned(opaque_rgb(image), orientation)
 
 
-def image_orientation(path: Path) -> int:
-    """The EXIF orientation of an image file, 1 to 8; raises the same errors as `rgb_image`."""
-    with _opened(path) as image:
+def image_orientation(path: Path, pixel_format: PixelFormat | None = None) -> int:
+    """The EXIF orientation of an image file, 1 to 8; raises the same errors as `rgb_image`.
+
+    Args:
+        path: The image file.
+        pixel_format: What it holds, if that is stated.
+    """
+    if pixel_format is not None and is_array_file(path):
+        with opened_array(path, pixel_format) as found:
+            return found.orientation
+    with opened_image(path, eight_bits=pixel_format is None) as image:
         return orientation_of(image)
 
 
-def image_size(path: Path, pixels: AnnotationPixels = "shown") -> tuple[int, int]:
+def image_size(
+    path: Path, pixels: AnnotationPixels = "shown", pixel_format: PixelFormat | None = None
+) -> tuple[int, int]:
     """Height and width of an image file in pixels, read from its header; raises the same errors as `rgb_image`.
 
     Args:
         path: The image file.
         pixels: `shown`: of the picture as a viewer shows it. `stored`: before it is turned as its EXIF says.
+        pixel_format: What it holds, if that is stated.
     """
-    with _opened(path) as image:
+    if pixel_format is not None and is_array_file(path):
+        with opened_array(path, pixel_format) as found:
+            on_its_side = pixels == "shown" and lies_on_its_side(found.orientation)
+            return (found.width, found.height) if on_its_side else (found.height, found.width)
+    with opened_image(path, eight_bits=pixel_format is None) as image:
         # Of a TIFF file, Pillow gives the size that is shown.
         wanted = turn_to_do(image) if pixels == "shown" else orientation_of(image) if image.format == "TIFF" else 1
         return (image.width, image.height) if lies_on_its_side(wanted) else (image.height, image.width)
@@ -77,7 +94,7 @@ def image_size(path: Path, pixels: AnnotationPixels = "shown") -> tuple[int, int
 
 def label_map(path: Path) -> Tensor:
     """The numbers in a gray or palette file, as they are stored, (H, W) int64; raises the errors of `rgb_image`."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         array = _array(image)
         if array.ndim != 2:
             raise ValueError(f"expected one number per pixel, got mode {image.mode!r}")
@@ -89,8 +106,8 @@ def gray_numbers(path: Path) -> Tensor:
 
     A transparent pixel is an error.
     """
-    with _opened(path) as image:
-        _load(image)
+    with opened_image(path) as image:
+        load_pixels(image)
         if image.has_transparency_data and np.asarray(image.convert("RGBA"))[:, :, 3].min() < 255:
             raise ValueError("some of its pixels are transparent; save it without transparency")
         return torch.from_numpy(np.array(image.convert("L")))
@@ -102,51 +119,84 @@ def object_mask(path: Path) -> Tensor:
     It is turned as its own EXIF orientation says. Raises the same errors as `rgb_image`; a `DataError` too if the file
     holds several pictures, or if what a viewer shows and the numbers in it disagree (see `object_pixels`).
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         check_one_picture(image)
         orientation = turn_to_do(image)
-        _load(image)
+        load_pixels(image)
         return upright_pixels(torch.from_numpy(object_pixels(image)), orientation)
 
 
 @cache
-def readable_extensions() -> frozenset[str]:
-    """The file extensions that Pillow opens here, in lower case and with the dot."""
-    return frozenset(extension for extension, name in Image.registered_extensions().items() if name in Image.OPEN)
+def readable_extensions(arrays: bool = False) -> frozenset[str]:
+    """The file extensions that Pillow opens here, in lower case and with the dot.
+
+    Args:
+        arrays: Whether arrays are images too, which they are if the format of their pixels is stated.
+    """
+    known = frozenset(extension for extension, name in Image.registered_extensions().items() if name in Image.OPEN)
+    return known | ARRAY_EXTENSIONS if arrays else known
 
 
-def image_paths(folder: Path) -> list[Path]:
-    """All files below a folder with the extension of an image, sorted, except hidden files and folders."""
-    return [path for path in _named_as_images(folder) if path.is_file()]
+def image_paths(folder: Path, arrays: bool = False) -> list[Path]:
+    """All files below a folder with the extension of an image, sorted, except hidden files and folders.
+
+    Args:
+        folder: The folder.
+        arrays: Whether arrays are images too.
+    """
+    return [path for path in _named_as_images(folder, arrays) if path.is_file()]
 
 
-def no_images(folder: Path) -> list[Path]:
+def no_images(folder: Path, arrays: bool = False) -> list[Path]:
     """What is below a folder with the name of an image and cannot be one, sorted: empty folders and dead links."""
     return [
         path
-        for path in _named_as_images(folder)
-        if not path.is_file() and not (path.is_dir() and any(image_paths(path)))
+        for path in _named_as_images(folder, arrays)
+        if not path.is_file() and not (path.is_dir() and any(image_paths(path, arrays)))
     ]
 
 
-def _named_as_images(folder: Path) -> list[Path]:
+def _named_as_images(folder: Path, arrays: bool) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in readable_extensions()
+        if path.suffix.lower() in readable_extensions(arrays)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image whose header was read and checked, and whose pixels were not."""
+def opened_image(path: Path, eight_bits: bool = True) -> Iterator[Image.Image]:
+    """An image whose header was read and checked, and whose pixels were not; errors are those of `rgb_image`.
+
+    Args:
+        path: The file.
+        eight_bits: Whether an image whose lower bits Pillow would drop is refused.
+    """
     limit = pixel_limit()
-    try:
-        with _header(path, limit) as image:
-            check_pixels(*image.size, limit)
+    with _naming(path), _header(path, limit) as image:
+        check_pixels(*image.size, limit)
+        if eight_bits:
             check_eight_bits(image)
-            yield image
+        yield image
+
+
+@contextmanager
+def opened_array(path: Path, pixel_format: PixelFormat) -> Iterator[ArrayFile]:
+    """The same of a file that holds an array; a TIFF file takes tifffile."""
+    limit = pixel_limit()
+    with _naming(path), array_file(path, pixel_format) as found:
+        check_pixels(found.width, found.height, limit)
+        yield found
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of a file as `rgb_image` raises them, with its path."""
+    try:
+        yield
+    except ModuleNotFoundError:  # nothing is wrong with the file
+        raise
     except FileNotFoundError:
         raise MissingImageError(f"no such image: {path}") from None
     except Exception as error:  # a damaged file makes Pillow raise almost anything: OSError, SyntaxError, struct.error
@@ -168,8 +218,8 @@ def _header(path: Path, limit: int) -> Image.Image:
             raise ValueError(f"it holds an image of more than {limit} pixels") from None
 
 
-def _load(image: Image.Image) -> None:
-    """Read the pixels."""
+def load_pixels(image: Image.Image) -> None:
+    """Read the pixels of an image that was opened."""
     if image.format in _HOLD_FILES:
         with pillows_limit(pixel_limit()):
             image.load()
@@ -178,7 +228,7 @@ def _load(image: Image.Image) -> None:
 
 
 def _array(image: Image.Image) -> np.ndarray:
-    _load(image)
+    load_pixels(image)
     return np.asarray(image)
 
 

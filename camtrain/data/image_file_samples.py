@@ -13,9 +13,11 @@ from torchvision import tv_tensors
 
 from camtrain.batch import Sample
 from camtrain.data.image_file import image_orientation, object_mask, rgb_image
+from camtrain.data.stored_image import stored_image
 from camtrain.data.upright import AnnotationPixels, lies_on_its_side, upright_boxes, upright_pixels
 from camtrain.messages import DataError
 from camtrain.metrics.tight_box import tight_box
+from camtrain.pixel_format import PixelFormat
 
 Box = tuple[float, float, float, float]
 
@@ -50,7 +52,8 @@ class ImageFileSamples(Dataset[Sample]):
     An image with a mask and no box gets the tight box around the mask. Either all samples of the data set have boxes
     (or masks), or none: a sample whose boxes are unknown has zero boxes, and an unknown mask is nowhere true.
 
-    An image is what a viewer shows (see `rgb_image`), and boxes and masks are made to fit it.
+    An image is what a viewer shows (see `rgb_image`) unless its format is stated, and boxes and masks are made to fit
+    it.
 
     Args:
         files: The file of each sample.
@@ -60,6 +63,8 @@ class ImageFileSamples(Dataset[Sample]):
         annotation_pixels: What boxes and masks were drawn on. `shown`: the image as a viewer shows it. `stored`: its
             pixels before they are turned as the EXIF orientation says; boxes and masks are turned with them. A mask
             file with an EXIF orientation of its own is turned as that says.
+        pixel_format: What image files hold, all of whose channels are then read (see `stored_image`); `None` reads what
+            a viewer shows.
         num_classes: The number of classes K, if labels are (K,) numbers, 1 for each of the image's classes; `None`
             makes them class indices.
 
@@ -77,8 +82,10 @@ class ImageFileSamples(Dataset[Sample]):
         mask_reader: Callable[[Path], Tensor] = object_mask,
         annotation_pixels: AnnotationPixels = "shown",
         num_classes: int | None = None,
+        pixel_format: PixelFormat | None = None,
     ) -> None:
         self.files = files
+        self.pixel_format = pixel_format
         self.has_boxes = has_boxes
         self.has_masks = has_masks
         self.mask_reader = mask_reader
@@ -102,7 +109,8 @@ class ImageFileSamples(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         file = self.files[index]
-        image = rgb_image(file.path)
+        known = self.pixel_format
+        image = rgb_image(file.path) if known is None else stored_image(file.path, known)
         size = (int(image.shape[-2]), int(image.shape[-1]))
         sample: Sample = {"image": image, "label": self._label(file)}
         mask = self.mask_of(file, size)
@@ -124,7 +132,10 @@ class ImageFileSamples(Dataset[Sample]):
 
     def _turn(self, file: ImageFile) -> int:
         """The orientation by which boxes and masks are to be turned."""
-        return image_orientation(file.path) if self.annotation_pixels == "stored" else 1
+        return image_orientation(file.path, self.pixel_format) if self.annotation_pixels == "stored" else 1
+
+    def _other_pixels(self, file: ImageFile) -> str:
+        return other_pixels(file.path, self.annotation_pixels, self.pixel_format)
 
     def boxes_of(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
         """The boxes of a file on the image as it is shown, (M, 4) float32 xyxy; they may leave it by a pixel.
@@ -143,7 +154,7 @@ class ImageFileSamples(Dataset[Sample]):
             wrong = boxes[outside.any(dim=1)][0].tolist()
             raise DataError(
                 f"a box of {file.path} is not inside the image of {width}x{height} pixels (width x height): "
-                f"({', '.join(f'{edge:g}' for edge in wrong)}){other_pixels(file.path, self.annotation_pixels)}"
+                f"({', '.join(f'{edge:g}' for edge in wrong)}){self._other_pixels(file)}"
             )
         return boxes
 
@@ -166,19 +177,20 @@ class ImageFileSamples(Dataset[Sample]):
             raise DataError(
                 f"the mask {file.mask} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), "
                 f"but its image {file.path} is {size[1]}x{size[0]}"
-                f"{other_pixels(file.path, self.annotation_pixels)}"
+                f"{self._other_pixels(file)}"
             )
         return mask
 
 
-def other_pixels(path: Path, pixels: AnnotationPixels) -> str:
+def other_pixels(path: Path, pixels: AnnotationPixels, pixel_format: PixelFormat | None = None) -> str:
     """A clause for a message about an annotation that does not fit, if its image lies on its side.
 
     Args:
         path: The image file.
         pixels: What the annotation is taken to be drawn on.
+        pixel_format: What the image file holds, if that is stated.
     """
-    if not lies_on_its_side(image_orientation(path)):
+    if not lies_on_its_side(image_orientation(path, pixel_format)):
         return ""
     other = "stored" if pixels == "shown" else "shown"
     return (

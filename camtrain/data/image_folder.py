@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pytorch_lightning.utilities import rank_zero_warn
 from torchvision.transforms import v2
 
+from camtrain.data.array_file import ARRAY_EXTENSIONS
 from camtrain.data.box_format import Box, FormatName
 from camtrain.data.class_subset import class_subset
 from camtrain.data.folder_boxes import FolderBoxes, absolute_path
@@ -27,6 +28,9 @@ from camtrain.data.unread_files import (
 from camtrain.data.upright import AnnotationPixels
 from camtrain.files import local_path
 from camtrain.messages import DataError, checked_fraction, nearest_names, positive_integer
+from camtrain.networks.preprocessing import usual_normalization
+from camtrain.pictures import check_shown_channels
+from camtrain.pixel_format import PixelFormat, PixelType
 
 Augmentation = Literal["none", "crop_flip", "resized_crop_flip"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -73,6 +77,16 @@ class ImageFolderData(ImageDataModule):
     belong to no image, folders and images beside those of the splits and classes, linked folders below a class, and
     files of a type that Pillow does not read.
 
+    Images of any number of channels, such as satellite tiles and X-rays, are read as they are stored if `channels`
+    says how many there are. `pixel_type` says what numbers the files hold, and `value_range` which of them become 0
+    and 1; nothing of it is guessed, and a file that holds something else is an error that names it. Then arrays in
+    NumPy's `.npy` are images too, and TIFF files may have any number of channels (`pip install 'camtrain[tiff]'`).
+    The network has to take as many channels: `CIFARResNet` and `build_network` have the setting `in_channels`.
+
+        --data ImageFolderData --data.root tiles --data.channels 4
+        --data.pixel_type uint16 --data.value_range [0,10000]
+        --data.shown_channels [2,1,0]
+
     Photographs in `photos/<class>`, with masks of the same names in `masks/<class>`, with boxes exported for COCO or
     for YOLO, or with a table of your own:
 
@@ -106,12 +120,30 @@ class ImageFolderData(ImageDataModule):
             JSON, and true for YOLO, which has no other.
         annotation_pixels: What boxes and masks were drawn on: the image as a viewer shows it (`shown`), or its pixels
             as the file stores them (`stored`). It makes a difference for images with an EXIF orientation.
+        channels: The number of channels of all images. Null reads photographs in RGB, as a viewer shows them.
+        pixel_type: The type of the numbers in all image files, if `channels` is set, by its name in NumPy.
+        value_range: The two numbers of a file that become 0 and 1, before `mean` and `std`. Numbers outside of it
+            become less than 0 or more than 1. Null is `[0, 255]` for `uint8`, and an error for other types.
+        channels_first: Whether `.npy` files hold arrays (C, H, W) and not (H, W, C).
+        shown_channels: The channels that pictures show, numbered from 0: three as red, green and blue, or one in gray.
+            Null shows one channel in gray, two by the first one, and otherwise the first three.
         **kwargs: The arguments of `ImageDataModule`.
+
+    If `mean` and `std` are null, they are ImageNet's for three channels, and 0.5 for any other number.
 
     Raises:
         FileNotFoundError: If `root` has no images of any class, or the boxes or the masks do not exist.
         ValueError: If an argument is out of range, a class is unknown, or a folder has no images.
     """
+
+    added_settings: ClassVar[dict[str, Any]] = {
+        "channels": None,
+        "pixel_type": "uint8",
+        "value_range": None,
+        "channels_first": False,
+        "shown_channels": None,
+    }
+    """What is no part of the configuration of a study where it is the default, which it was before there were these."""
 
     def __init__(
         self,
@@ -128,9 +160,22 @@ class ImageFolderData(ImageDataModule):
         boxes_format: FormatName | None = None,
         normalized: bool | None = None,
         annotation_pixels: AnnotationPixels = "shown",
+        channels: int | None = None,
+        pixel_type: PixelType = "uint8",
+        value_range: tuple[float, float] | None = None,
+        channels_first: bool = False,
+        shown_channels: list[int] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.pixel_format = _pixel_format(channels, pixel_type, value_range, channels_first)
+        if channels is not None:
+            self.default_mean, self.default_std = usual_normalization(channels)
         super().__init__(**kwargs)
+        if channels is not None and self.num_channels != channels:
+            raise ValueError(f"`mean`: expected {channels} numbers, one for each channel, got {self.num_channels}")
+        if shown_channels is not None:
+            check_shown_channels(shown_channels, self.num_channels)
+        self.shown_channels = shown_channels
         if augmentation not in ("none", "crop_flip", "resized_crop_flip"):
             raise ValueError(f"`augmentation`: expected none, crop_flip or resized_crop_flip, got {augmentation!r}")
         for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
@@ -234,7 +279,11 @@ class ImageFolderData(ImageDataModule):
             if class_name in self.class_names
         ]
         return ImageFileSamples(
-            files, has_boxes=self.has_boxes, has_masks=self.has_masks, annotation_pixels=self.annotation_pixels
+            files,
+            has_boxes=self.has_boxes,
+            has_masks=self.has_masks,
+            annotation_pixels=self.annotation_pixels,
+            pixel_format=self.pixel_format,
         )
 
     def _images(self, split: Split) -> list[tuple[str, Path]]:
@@ -278,14 +327,21 @@ class ImageFolderData(ImageDataModule):
             beside = folders_beside(self.root, [*folders, *self._annotation_in(self.root)])
             meant = "rename them to train, val or test if they are splits"
             warn_of_unread("root", "folders beside the splits", beside, meant)
-        bare = [path for folder in dict.fromkeys([self.root, *folders]) for path in images_directly_in(folder)]
+        bare = [
+            path
+            for folder in dict.fromkeys([self.root, *folders])
+            for path in images_directly_in(folder, self._has_arrays)
+        ]
         warn_of_unread("root", "images in no folder of a class", bare, "move them into the folder of their class")
         classes = [folder / name for folder in folders for name in self._all_class_names if (folder / name).is_dir()]
         linked = [path for folder in classes for path in linked_folders(folder)]
         in_links = "link the files, or the folder of the class itself"
         warn_of_unread("root", "linked folders below the folder of a class", linked, in_links)
-        others = [path for folder in classes for path in other_files(folder)]
-        warn_of_unread("root", "files of a type that Pillow does not read", others, "convert them to PNG or JPEG")
+        others = [path for folder in classes for path in other_files(folder, self._has_arrays)]
+        remedy = "convert them to PNG or JPEG"
+        if any(path.suffix.lower() in ARRAY_EXTENSIONS for path in others):
+            remedy = "set `channels`, the number of their channels, if the arrays are images"
+        warn_of_unread("root", "files of a type that Pillow does not read", others, remedy)
         if self.masks_root is not None:
             warn_of_unread("masks_root", "linked folders", linked_folders(self.masks_root), "link the files")
 
@@ -304,13 +360,13 @@ class ImageFolderData(ImageDataModule):
                     f"`root`: {folder} is not a class of {self._class_folders}; "
                     f"{nearest_names(class_name, self._all_class_names)}"
                 )
-            wrong = no_images(folder)
+            wrong = no_images(folder, self._has_arrays)
             if wrong:
                 raise DataError(
                     f"`root`: {wrong[0]} has the name of an image and is "
                     f"{'an empty folder' if wrong[0].is_dir() else 'no file'}; delete or rename it"
                 )
-            paths = image_paths(folder)
+            paths = image_paths(folder, self._has_arrays)
             if not paths:
                 raise DataError(f"`root`: there are no images in {folder}")
             images += [(class_name, path) for path in paths]
@@ -322,7 +378,7 @@ class ImageFolderData(ImageDataModule):
     def _boxes(self) -> dict[str, tuple[Box, ...]]:
         if self._folder_boxes is None:
             return {}
-        return self._folder_boxes.boxes(self.root, self._class_of, self.annotation_pixels)
+        return self._folder_boxes.boxes(self.root, self._class_of, self.annotation_pixels, self.pixel_format)
 
     @cached_property
     def _masks(self) -> dict[str, Path]:
@@ -335,11 +391,32 @@ class ImageFolderData(ImageDataModule):
         """The name of the class of each image in the folders, by its path relative to `root`."""
         return {self._relative(path): name for split in self._tree.values() for name, path in split}
 
+    @property
+    def _has_arrays(self) -> bool:
+        """Whether arrays are images."""
+        return self.pixel_format is not None
+
     def _has(self, split: Split) -> bool:
         return (self.root / split).is_dir()
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _pixel_format(
+    channels: int | None, pixel_type: PixelType, value_range: tuple[float, float] | None, channels_first: bool
+) -> PixelFormat | None:
+    """What the settings say that image files hold; `None` is photographs."""
+    if channels is not None:
+        return PixelFormat(channels, pixel_type, value_range, channels_first)
+    for name, value, default in (
+        ("pixel_type", pixel_type, "uint8"),
+        ("value_range", value_range, None),
+        ("channels_first", channels_first, False),
+    ):
+        if value != default:
+            raise ValueError(f"`{name}`: expected the default without `channels`, the number of channels, got {value}")
+    return None
 
 
 def _folders(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ class InMemorySamples(Dataset[Sample]):
     """Samples taken from tensors.
 
     Args:
-        images: The images, (N, 3, H, W) uint8.
+        images: The images, (N, C, H, W) uint8.
         labels: The class indices, (N,) int64; or (N, K) float, 1 for the classes that an image shows.
         boxes: One box per image in half-open xyxy pixels, (N, 4) float32; `None` if unknown.
         masks: True on the object, (N, H, W) bool; `None` if unknown.

@@ -31,6 +31,21 @@ def class_color(label: int, num_classes: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def class_levels(label: int, num_classes: int, channels: int) -> Tensor:
+    """The color of a class in images of any number of channels, (channels,) from 0 to 255.
+
+    Of three channels and more it is `class_color`, repeated over the channels. One or two channels have too few colors:
+    all of them have the gray level of the class, and the levels are evenly spaced from black to white.
+
+    Example:
+        >>> class_levels(1, 3, channels=4).tolist(), class_levels(1, 3, channels=1).tolist()
+        ([0, 255, 0, 0], [128])
+    """
+    if channels < 3:
+        return torch.full((channels,), round(255 * label / max(1, num_classes - 1)))
+    return torch.tensor(class_color(label, num_classes)).repeat(-(-channels // 3))[:channels]
+
+
 def class_bars(label: int, num_classes: int, width: int) -> Tensor:
     """The barcode of a class, (width,) bool: the bits of `label + 1`, highest first, as bars of nearly equal widths.
 
@@ -62,7 +77,8 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
     - `border`: a frame around the image in the color of the class.
 
     Colors are evenly spaced hues (`class_color`), so the colors of a hundred classes still differ visibly. At opacity s
-    a pixel p becomes `p + s · (color - p)`, rounded.
+    a pixel p becomes `p + s · (color - p)`, rounded. `class_levels` says what colors are in images of other numbers of
+    channels than three. Of images that are no bytes, 255 is 1.
 
     The mask is true where the classifier may look. If a sample has a mask, the decoy is removed from it; if the mask is
     absent or nowhere true, the new mask is everything except the decoy. The whole square of a watermark is the decoy,
@@ -86,7 +102,7 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
     Raises:
         ValueError: If an argument is out of range, or, on a call, if a label is out of range, a watermark has too few
             pixels, or the decoy covers the whole image.
-        TypeError: On a call, if the input is not a sample with an image of three uint8 channels and a label.
+        TypeError: On a call, if the input is not a sample with an image (uint8 or floating point) and a label.
 
     Source: the patch is that of Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", IJCAI 2017, in color. The
     watermark is modeled on the one by which networks recognized the horses of PASCAL VOC, Lapuschkin et al., "Unmasking
@@ -147,15 +163,16 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
         shown = int(random.integers(self.num_classes)) if self.label == "random" else label
         if decoy.all():
             raise ValueError(f"`size`: {self.size} leaves nothing of an image of {decoy.shape[0]}x{decoy.shape[1]}")
-        painted, color = decoy, class_color(shown, self.num_classes)
+        painted, color = decoy, class_levels(shown, self.num_classes, len(pixels))
         if self.kind == "watermark":
-            painted, color = torch.zeros_like(decoy), (255, 255, 255)
+            painted, color = torch.zeros_like(decoy), torch.full((len(pixels),), 255)
             columns = rectangle[1]
             painted[rectangle] = class_bars(shown, self.num_classes, columns.stop - columns.start)
         image = pixels.clone()
         old = image[:, painted].double()
-        paint = torch.tensor(color, dtype=torch.float64)[:, None]
-        image[:, painted] = (old + self.strength * (paint - old)).round().to(torch.uint8)
+        paint = color.double()[:, None] / (255 if image.is_floating_point() else 1)
+        mixed = old + self.strength * (paint - old)
+        image[:, painted] = mixed.to(image.dtype) if image.is_floating_point() else mixed.round().to(torch.uint8)
         mask = ~decoy
         if "mask" in sample and sample["mask"].any():
             mask &= sample["mask"].as_subclass(Tensor)
@@ -169,8 +186,11 @@ class PlantDecoy(v2.Transform):  # type: ignore[misc]  # torchvision is not type
                 f"data module it belongs in `extra_train_transform` and `extra_eval_transform`"
             )
         pixels = sample["image"].as_subclass(Tensor)
-        if pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != 3:
-            raise TypeError(f"`image`: expected (3, H, W) uint8, got {tuple(pixels.shape)} {pixels.dtype}")
+        is_numbers = pixels.dtype == torch.uint8 or pixels.is_floating_point()
+        if not is_numbers or pixels.ndim != 3 or len(pixels) == 0:
+            raise TypeError(
+                f"`image`: expected (C, H, W), uint8 or floating point, got {tuple(pixels.shape)} {pixels.dtype}"
+            )
         label = int(sample["label"])
         if not 0 <= label < self.num_classes:
             raise ValueError(f"`label`: expected 0 to {self.num_classes - 1} (`num_classes` - 1), got {label}")

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from camtrain.data.annotated_samples import AnnotatedSamples
+from camtrain.data.decoded_samples import DecodedSamples
 from camtrain.data.dilated_boxes import DilatedBoxes
 from camtrain.data.transformed_samples import Samples, TransformedSamples
+from camtrain.data.whole_batches import WholeBatches
 
 SampleLabel = int | tuple[int, ...]
 """A class index; the indices of all classes that an image shows, where it may show several."""
@@ -40,7 +42,7 @@ def sample_labels(samples: Samples, *, of_all_classes: bool = False) -> list[Sam
         if isinstance(whole, Subset) or hasattr(whole, "labels"):
             labels = sample_labels(whole, of_all_classes=of_all_classes)
             return [labels[index] for index in samples.indices]
-    if isinstance(samples, (TransformedSamples, AnnotatedSamples, DilatedBoxes)):
+    if isinstance(samples, (TransformedSamples, AnnotatedSamples, DilatedBoxes, DecodedSamples, WholeBatches)):
         return sample_labels(samples.samples, of_all_classes=of_all_classes)
     known = getattr(samples, "shown_classes", None) if of_all_classes else None
     known = getattr(samples, "labels", None) if known is None else known

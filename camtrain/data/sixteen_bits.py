@@ -20,12 +20,12 @@ def check_eight_bits(image: Image.Image) -> None:
     Raises:
         ValueError: If Pillow would read only the upper 8 bits. What an image of 12 bits shows would be all but black.
     """
-    bits = _dropped_bits(image)
+    bits = dropped_bits(image)
     if bits is not None:
         raise ValueError(f"it has {bits} bits per channel; convert it to 8 bits per channel first")
 
 
-def _dropped_bits(image: Image.Image) -> int | None:
+def dropped_bits(image: Image.Image) -> int | None:
     """The number of bits per channel where Pillow reads fewer; `None` where it reads all of them."""
     if image.mode.startswith(("I", "F")):
         return None

@@ -16,7 +16,7 @@ from camtrain.messages import DataError, sample_name
 
 
 class Samples(Protocol):
-    """Anything with a length and an index that yields raw samples: uint8 RGB images, boxes and masks."""
+    """Anything with a length and an index that yields raw samples: images, boxes and masks."""
 
     def __len__(self) -> int: ...
 
@@ -31,16 +31,16 @@ class TransformedSamples(Dataset[Sample]):
     `(image - mean) / std`.
 
     Args:
-        samples: The raw samples, with images (3, H, W) uint8.
+        samples: The raw samples, with images (C, H, W), uint8 or floating-point numbers that are meant for [0, 1].
         transform: Transforms of `torchvision.transforms.v2`; may be empty.
-        mean: The mean of each RGB channel, in [0, 1].
-        std: The standard deviation of each RGB channel, in [0, 1].
+        mean: The mean of each channel, in [0, 1].
+        std: The standard deviation of each channel, in [0, 1].
 
     Raises:
         TypeError: If a transform is not of that module; version 1 of torchvision's transforms cannot move boxes and
             masks.
         DataError: On access, with the file's name where it is known, if a transform fails, or leaves NaN or infinity in
-            the image; it is a `ValueError`.
+            the image, or another number of channels than `mean` has; it is a `ValueError`.
 
     Example:
         >>> image = tv_tensors.Image(torch.full((3, 4, 4), 255, dtype=torch.uint8))
@@ -78,18 +78,35 @@ class TransformedSamples(Dataset[Sample]):
             if "boxes" in sample:
                 sample["boxes"] = _visible_boxes(sample["boxes"])
             is_computed = sample["image"].is_floating_point()  # pixels of 8 bits are finite, and stay so
-            sample["image"] = self._normalized(sample["image"])
+            sample["image"] = tv_tensors.Image(normalized(sample["image"], self.mean, self.std))
         except (ValueError, RuntimeError) as error:
             raise DataError(f"{sample_name(self.samples, index)} cannot be transformed: {error}") from error
         if is_computed and not are_finite(sample["image"]):
             raise DataError(f"{sample_name(self.samples, index)} holds NaN or infinity after its transforms")
         return sample
 
-    def _normalized(self, image: Tensor) -> Tensor:
-        # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
-        scaled = v2.functional.to_dtype_image(image.as_subclass(Tensor), torch.float32, scale=True)
-        normalized: Tensor = tv_tensors.Image(v2.functional.normalize_image(scaled, self.mean, self.std))
-        return normalized
+
+def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:
+    """Raw images as a network expects them: float32 in [0, 1], and then `(image - mean) / std`.
+
+    Args:
+        images: (C, H, W) or (N, C, H, W), uint8 or in [0, 1].
+        mean: The mean of each channel, in [0, 1].
+        std: The standard deviation of each channel, in [0, 1].
+
+    Raises:
+        ValueError: If the images have another number of channels.
+
+    Example:
+        >>> normalized(torch.full((3, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.25,) * 3).flatten()
+        tensor([2., 2., 2.])
+    """
+    if images.shape[-3] != len(mean):  # a mean of one number would fit any image
+        raise ValueError(f"it has {images.shape[-3]} channels, and `mean` and `std` are those of {len(mean)}")
+    # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
+    scaled = v2.functional.to_dtype_image(images.as_subclass(Tensor), torch.float32, scale=True)
+    found: Tensor = v2.functional.normalize_image(scaled, mean, std)
+    return found
 
 
 def _visible_boxes(boxes: tv_tensors.BoundingBoxes) -> tv_tensors.BoundingBoxes:

@@ -39,18 +39,23 @@ def linked_folders(folder: Path) -> list[Path]:
     )
 
 
-def images_directly_in(folder: Path) -> list[Path]:
-    """The images in a folder itself, beside its folders."""
+def images_directly_in(folder: Path, arrays: bool = False) -> list[Path]:
+    """The images in a folder itself, beside its folders; arrays are among them if they are images here."""
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in readable_extensions() and not path.name.startswith(".")
+        if path.is_file() and path.suffix.lower() in readable_extensions(arrays) and not path.name.startswith(".")
     )
 
 
-def other_files(folder: Path) -> list[Path]:
-    """The files below a folder that may be pictures, and whose type Pillow does not read here, such as `.heic`."""
-    known = readable_extensions() | _NO_PICTURES
+def other_files(folder: Path, arrays: bool = False) -> list[Path]:
+    """The files below a folder that may be pictures, and whose type is not read here, such as `.heic`.
+
+    Args:
+        folder: The folder.
+        arrays: Whether arrays are read.
+    """
+    known = readable_extensions(arrays) | _NO_PICTURES
     return sorted(
         path
         for path in folder.rglob("*")

@@ -20,7 +20,7 @@ class ClassProbabilities:
     is filled with variants of all kinds and methods.
 
     Args:
-        network: A network from (N, 3, H, W) images to (N, K) logits, in evaluation mode.
+        network: A network from (N, C, H, W) images to (N, K) logits, in evaluation mode.
         max_batch: The largest number of images in one forward pass; bounds the memory.
         independent: Whether an image may show several classes, so that each has a probability of its own.
 
@@ -51,7 +51,7 @@ class ClassProbabilities:
         """The probability of each image's class on every variant of the batch.
 
         Args:
-            variants: (N, 3, H, W) images each, drawn only when a pass needs them.
+            variants: (N, C, H, W) images each, drawn only when a pass needs them.
             class_idx: (N,) class indices.
 
         Yields:

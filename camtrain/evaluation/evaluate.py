@@ -57,7 +57,7 @@ def evaluate(
     The network is run in evaluation mode and left as found. The same call gives the same numbers.
 
     Args:
-        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        network: What `load_network` returns, or any `nn.Module` from (N, C, H, W) to (N, K) logits.
         data: The images, normalized as the network expects: a Lightning data module; a `DataLoader`, whose data set is
             read by index; or an iterable of batches, each a `camtrain.batch.Batch`, a pair (images, labels), or images.
             Images that show several classes have labels (N, K), 1 for these and 0 for the others.
@@ -348,7 +348,10 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
     try:
         return len(network.probabilities(image))
     except ValueError as error:  # which names the size of photographs, and there are none
-        raise ValueError(str(error).replace("`size`", "`data`")) from error
+        message = str(error).replace("`size`", "`data`")
+        if " cannot be run" in message:
+            message = message.replace("`network`", "`data`", 1)
+        raise ValueError(message) from error
 
 
 def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:

@@ -120,7 +120,7 @@ class Evaluator:
     takes the method's own: only the map that is scored is another image's.
 
     Args:
-        network: A network from (N, 3, H, W) images to (N, K) logits.
+        network: A network from (N, C, H, W) images to (N, K) logits.
         methods: The methods to score, by name; each explains this network.
         metrics: Names of metrics, or of groups of metrics (see `metric_names`).
         settings: The choices that change the numbers; `None` takes the defaults.

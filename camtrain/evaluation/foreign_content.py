@@ -23,11 +23,11 @@ def noise_images(images: Tensor, seed: int = 0) -> Tensor:
     depend on the other images of the batch.
 
     Args:
-        images: (N, 3, H, W) images.
+        images: (N, C, H, W) images.
         seed: The seed.
 
     Returns:
-        (N, 3, H, W), on the device of the images.
+        (N, C, H, W), on the device of the images.
 
     Example:
         >>> images = torch.rand(3, 3, 4, 4)

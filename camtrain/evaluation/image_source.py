@@ -282,7 +282,7 @@ def _checked(item: Any) -> Batch:
     images = batch.images
     if images.dim() != 4 or not images.is_floating_point():
         raise ValueError(
-            f"`data`: expected batches of floating point images (N, 3, H, W), such as [(images, labels)], got one of "
+            f"`data`: expected batches of floating point images (N, C, H, W), such as [(images, labels)], got one of "
             f"{images.dtype} {tuple(images.shape)}"
         )
     labels = batch.labels

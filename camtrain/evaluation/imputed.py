@@ -30,7 +30,7 @@ def imputed(images: Tensor, removed: Tensor, noise: float = 0.01, seed: int = 0)
     color, imputed pixels hardly reveal which pixels were removed.
 
     Args:
-        images: (N, 3, H, W) images.
+        images: (N, C, H, W) images.
         removed: (N, H, W) bool, true at the removed pixels. Each image must keep at least one pixel.
         noise: The standard deviation of ε, in the units of `images`. The authors' code imputes images in [0, 1] before
             they are normalized. This function and pytorch-grad-cam impute normalized images, on which the same number
@@ -38,7 +38,7 @@ def imputed(images: Tensor, removed: Tensor, noise: float = 0.01, seed: int = 0)
         seed: The seed of ε. All images get the same ε, so that the result of one does not depend on the batch.
 
     Returns:
-        (N, 3, H, W) images.
+        (N, C, H, W) images.
 
     Raises:
         ValueError: If an image has no pixel left, or the sizes differ.
@@ -75,13 +75,13 @@ def removed_and_imputed(images: Tensor, ranks: Tensor, shares: Sequence[float], 
     pixels of equal relevance the lower ones in the image count as less relevant.
 
     Args:
-        images: (N, 3, H, W) images.
+        images: (N, C, H, W) images.
         ranks: (N, H, W) places of the pixels, from `removal_ranks`.
         shares: The P fractions of the pixels to remove, between 0 and 1.
         seed: The seed of the noise.
 
     Yields:
-        (N, 3, H, W) images, P times without the most relevant pixels, then P times without the least relevant ones.
+        (N, C, H, W) images, P times without the most relevant pixels, then P times without the least relevant ones.
     """
     pixels = ranks.shape[1:].numel()
     for share in shares:

@@ -21,11 +21,11 @@ def masked_images(images: Tensor, cams: Tensor) -> Tensor:
     is not black.
 
     Args:
-        images: (N, 3, H, W) images, normalized.
+        images: (N, C, H, W) images, normalized.
         cams: (N, H, W) maps in [0, 1].
 
     Returns:
-        (N, 3, H, W) images.
+        (N, C, H, W) images.
 
     Raises:
         ValueError: If the sizes differ, or a map leaves [0, 1].

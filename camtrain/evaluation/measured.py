@@ -59,7 +59,7 @@ class ExplainedBatch:
 
     @property
     def images(self) -> Tensor:
-        """(N, 3, H, W) images, normalized."""
+        """(N, C, H, W) images, normalized."""
         return self.batch.images
 
     @cached_property
@@ -69,7 +69,7 @@ class ExplainedBatch:
 
     @cached_property
     def contents(self) -> tuple[Tensor, Tensor]:
-        """(N, 3, H, W) content that does not show the explained class: another image of the batch, and noise."""
+        """(N, C, H, W) content that does not show the explained class: another image of the batch, and noise."""
         others, _ = self.others
         return self.images[others], noise_images(self.images, self.settings.seed)
 
@@ -118,7 +118,7 @@ class ExplainedBatch:
         return None if self.batch.ignored is None else self.batch.ignored.as_subclass(Tensor)
 
     def substrate(self, kind: Substrate) -> Tensor:
-        """(N, 3, H, W) images without content, which replace pixels."""
+        """(N, C, H, W) images without content, which replace pixels."""
         return self._blurred if kind == "blur" else torch.zeros_like(self.images)
 
     @cached_property

@@ -51,10 +51,10 @@ class ProbabilityNeed(Need):
     The variants of all needs and all methods run through the network together, in full passes.
 
     Attributes:
-        variants: Yields (N, 3, H, W) images changed by the maps of one method.
+        variants: Yields (N, C, H, W) images changed by the maps of one method.
         assembled: The result, from the (N,) probabilities on the shared variants and on the method's own ones, each in
             the order in which the variants were yielded.
-        shared: Yields (N, 3, H, W) images that no map changes. They run once for all methods.
+        shared: Yields (N, C, H, W) images that no map changes. They run once for all methods.
     """
 
     variants: Callable[[ExplainedBatch, Measured], Iterable[Tensor]]
@@ -94,7 +94,7 @@ class MapNeed(Need):
 
     Attributes:
         of: What the map explains, as in "made no map of the masked image".
-        question: The images (N, 3, H, W) and the class indices (N,) that the method is asked for.
+        question: The images (N, C, H, W) and the class indices (N,) that the method is asked for.
         stages: Changes the network and yields after each change; `None` leaves the network as it is.
     """
 
@@ -117,7 +117,7 @@ class GradientNeed(Need):
 
     Attributes:
         what: The name of the gradient in messages, as in "the input gradient is not finite".
-        gradient: The gradient (N, 3, H, W) of a 0-dim loss with respect to the images. It keeps the graph of the loss,
+        gradient: The gradient (N, C, H, W) of a 0-dim loss with respect to the images. It keeps the graph of the loss,
             which all gradients share, and raises `ValueError` if there is no such gradient.
     """
 

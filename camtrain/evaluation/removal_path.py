@@ -47,14 +47,14 @@ def path_images(start: Tensor, end: Tensor, ranks: Tensor, num_steps: int, *, en
     insertion; the path from the image to zeros is its deletion.
 
     Args:
-        start: (N, 3, H, W) first images of the paths.
-        end: (N, 3, H, W) last images of the paths.
+        start: (N, C, H, W) first images of the paths.
+        end: (N, C, H, W) last images of the paths.
         ranks: (N, H, W) places of the pixels, from `removal_ranks`.
         num_steps: The number of steps, T.
         ends: Whether to yield `start` and `end` too. Several maps share them, so they need to be evaluated only once.
 
     Yields:
-        (N, 3, H, W) images, T + 1 times, or T - 1 times without the ends.
+        (N, C, H, W) images, T + 1 times, or T - 1 times without the ends.
 
     Raises:
         ValueError: If `num_steps` is no positive integer, or the sizes differ; raised when the first image is drawn.

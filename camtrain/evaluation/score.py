@@ -17,7 +17,7 @@ from camtrain.evaluation.bootstrap import ConfidenceInterval
 from camtrain.evaluation.evaluator import NETWORK
 from camtrain.evaluation.metric_specs import METRICS
 from camtrain.files import data_frame, write_whole
-from camtrain.messages import column_width, folded, nearest_names, terminal_width
+from camtrain.messages import column_width, folded, nearest_names, signed_points, terminal_width
 from camtrain.methods import is_control, method_title
 
 _NOTEBOOK = 120  # width of a table in a notebook, in characters
@@ -68,8 +68,9 @@ def shown_interval(interval: ConfidenceInterval, *, signed: bool = False) -> str
     """A value and its interval in percent; a dash if there is none."""
     if math.isnan(interval.value):
         return "–"
-    sign = "+" if signed else ""
-    value, low, high = (f"{100 * number:{sign}.1f}" for number in interval)
+    value, low, high = (
+        signed_points(number, 1) if signed else f"{100 * number:z.1f}".replace("-", "−") for number in interval
+    )
     return f"{value} [{low}, {high}]"
 
 

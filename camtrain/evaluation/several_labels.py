@@ -37,7 +37,7 @@ def drawn_class(images: Tensor, shown: Tensor, seed: int) -> Tensor:
     It is drawn with a seed that depends on the image's values and on `seed`, so that it does not depend on the batch.
 
     Args:
-        images: (N, 3, H, W).
+        images: (N, C, H, W).
         shown: (N, K) bool.
         seed: The seed.
 

@@ -43,10 +43,11 @@ def explain(
     run in evaluation mode and left as found.
 
     Args:
-        network: What `load_network` returns, or any `nn.Module` from (N, 3, H, W) to (N, K) logits.
+        network: What `load_network` returns, or any `nn.Module` from (N, C, H, W) to (N, K) logits.
         images: The images: paths of files; paths of folders, with all image files in them; `PIL.Image`s; or a tensor,
-            (N, 3, H, W) or (3, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
-            orientation says.
+            (N, C, H, W) or (C, H, W), normalized as the network expects. Photographs are turned the way that their EXIF
+            orientation says. Where the data of the network's run says what image files hold, they are read so, and
+            arrays in `.npy` are images too.
         methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
             network has an attention head.
         class_: The name or number of the class to explain. The default is the predicted class of each image.

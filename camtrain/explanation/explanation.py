@@ -44,7 +44,7 @@ class ExplainedMap:
         method: The name of the method.
         question: The question.
         map: (H, W) in [0, 1] at the size of the image; `None` where the method made none.
-        gradient: (3, H, W), for methods at the input; `None` for the others.
+        gradient: (C, H, W), for methods at the input; `None` for the others.
         reason: Why there is no map; empty where there is one.
     """
 

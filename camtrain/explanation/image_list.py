@@ -10,19 +10,23 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
+from torchvision.transforms.v2.functional import pil_to_tensor, to_dtype_image
 
 from camtrain.batch import check_images
 from camtrain.data.image_file import rgb_picture
 from camtrain.data.pixel_limit import check_pixels, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
+from camtrain.data.stored_image import stored_image, stored_picture
 from camtrain.data.upright import opaque_rgb, turn_to_do, turned
 from camtrain.explanation.known_objects import KnownObject, KnownObjects
 from camtrain.explanation.photo_view import PhotoView
 from camtrain.explanation.photographs import photograph_paths, unique_names
+from camtrain.networks.input_channels import channels_remark
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.seen_part import Part, seen_part
-from camtrain.pictures import ObjectOutline, denormalized
+from camtrain.pictures import ObjectOutline, denormalized, shown_colors
+
+_OF_PHOTOGRAPHS = 3  # channels
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class ReadImage:
     """An image that was read.
 
     Attributes:
-        image: As the network gets it, (1, 3, H, W).
+        image: As the network gets it, (1, C, H, W).
         picture: What the network sees of it, (3, H, W) RGB in [0, 1].
         view: What is shown under its maps.
         label: The name of its class; `None` where it is not known.
@@ -112,7 +116,7 @@ def _of_photographs(reader: _Reader, given: list[str | Path | Image.Image], left
         if isinstance(each, Image.Image):
             found.append(_of_picture(reader, each, number))
             continue
-        files, wrong = photograph_paths([Path(each)], left_out)
+        files, wrong = photograph_paths([Path(each)], left_out, arrays=reader.reads_arrays)
         problems += wrong
         for file in files:
             if file.resolve() not in known:
@@ -126,15 +130,16 @@ def _of_photographs(reader: _Reader, given: list[str | Path | Image.Image], left
 
 
 def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
-    if images.dim() not in (3, 4) or images.shape[-3] != 3 or not images.is_floating_point():
-        raise ValueError(
-            "`images`: expected a floating point tensor, (N, 3, H, W) or (3, H, W), normalized as the network expects, "
-            f"got {images.dtype} of shape {tuple(images.shape)}"
-        )
-    batch = images.unsqueeze(0) if images.dim() == 3 else images
-    check_images(batch, at_least_one=True)
     preprocessing = network.preprocessing
     is_known = not preprocessing.assumed and not preprocessing.remarks
+    batch = images.unsqueeze(0) if images.dim() == 3 else images
+    if batch.dim() != 4 or not _have_channels(network, batch, is_known) or not images.is_floating_point():
+        channels = preprocessing.channels
+        raise ValueError(
+            f"`images`: expected a floating point tensor, (N, {channels}, H, W) or ({channels}, H, W), normalized as "
+            f"the network expects, got {images.dtype} of shape {tuple(images.shape)}"
+        )
+    check_images(batch, at_least_one=True)
 
     def read(number: int) -> ReadImage:
         image = batch[number : number + 1].detach()
@@ -146,6 +151,14 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
         for number in range(len(batch))
     ]
     return ImageList(listed, are_photographs=False)
+
+
+def _have_channels(network: LoadedNetwork, batch: Tensor, is_known: bool) -> bool:
+    """Whether images (N, C, H, W) have the channels of the network, as far as these are known."""
+    if is_known:
+        return batch.shape[1] == network.preprocessing.channels
+    # Of a network that takes photographs in its own way, convolutions say something else.
+    return batch.shape[1] == _OF_PHOTOGRAPHS or not channels_remark(network.network, batch)
 
 
 class _Reader:
@@ -160,31 +173,55 @@ class _Reader:
         self._network, self._objects = network, objects
         self._parts: dict[tuple[int, int], Part | None] = {}
 
+    @property
+    def reads_arrays(self) -> bool:
+        """Whether arrays are images."""
+        return self._network.preprocessing.pixel_format is not None
+
     def file(self, path: Path) -> ReadImage:
-        """A photograph from a file, with what is known of its objects."""
-        photograph = rgb_picture(path)
-        known = self._objects.of(path, (photograph.height, photograph.width))
-        read = self.photograph(photograph)
-        outline = self._outline(photograph.size, known)
+        """A photograph from a file, or all its channels, with what is known of its objects."""
+        pixel_format = self._network.preprocessing.pixel_format
+        if pixel_format is None:
+            photograph: Image.Image | Tensor = rgb_picture(path)
+        else:
+            photograph = stored_image(path, pixel_format).as_subclass(Tensor)
+        known = self._objects.of(path, _height_and_width(photograph))
+        read = self._read(photograph)
+        outline = self._outline(_height_and_width(photograph), known)
         return replace(read, view=replace(read.view, outline=outline), label=known.label)
 
-    def photograph(self, photograph: Image.Image) -> ReadImage:
-        """An upright photograph."""
+    def picture(self, picture: Image.Image) -> ReadImage:
+        """A picture in memory."""
+        pixel_format = self._network.preprocessing.pixel_format
+        if pixel_format is None:
+            return self._read(upright_picture(picture))
+        try:
+            check_pixels(*picture.size, pixel_limit())
+            return self._read(stored_picture(picture, pixel_format).as_subclass(Tensor))
+        except ValueError as error:
+            raise ValueError(f"`images`: a picture cannot be explained: {error}") from error
+
+    def _read(self, photograph: Image.Image | Tensor) -> ReadImage:
+        """An upright photograph, or the channels of an image, (C, H, W)."""
         image = self._network.input(photograph)
-        picture = self._network.preprocessing.picture(image[0])
-        if photograph.size not in self._parts:
-            self._parts[photograph.size] = seen_part(self._network.preprocessing, *photograph.size)
-        part = self._parts[photograph.size]
+        preprocessing = self._network.preprocessing
+        picture = preprocessing.picture(image[0])
+        height, width = size = _height_and_width(photograph)
+        if size not in self._parts:
+            self._parts[size] = seen_part(preprocessing, width, height)
+        part = self._parts[size]
         if part is None:  # it cannot be told where the map belongs
             return ReadImage(image, picture, PhotoView.of_input(picture))
-        pixels = pil_to_tensor(photograph).float() / 255
-        return ReadImage(image, picture, PhotoView.of_photograph(pixels, part))
+        stored = photograph if isinstance(photograph, Tensor) else pil_to_tensor(photograph)
+        pixels = to_dtype_image(stored, torch.float32, scale=True).clamp(0, 1)
+        shown = shown_colors(pixels, preprocessing.shown_channels)
+        return ReadImage(image, picture, PhotoView.of_photograph(shown, part))
 
     def _outline(self, size: tuple[int, int], known: KnownObject) -> ObjectOutline | None:
-        """Boxes and mask of a photograph; `None` where it is not known how it was cut, so that it is not shown."""
+        """Boxes and mask of a photograph, by its height and width; `None` where it is not known how it was cut."""
         if (known.boxes is None and known.mask is None) or self._parts[size] is None:
             return None
-        return ObjectOutline.of(torch.empty(3, size[1], size[0]), known.boxes, known.mask)
+        return ObjectOutline.of(torch.empty(3, *size), known.boxes, known.mask)
 
 
 def _of_file(reader: _Reader, path: Path, slug: str) -> ListedImage:
@@ -192,7 +229,13 @@ def _of_file(reader: _Reader, path: Path, slug: str) -> ListedImage:
 
 
 def _of_picture(reader: _Reader, picture: Image.Image, number: int) -> ListedImage:
-    return ListedImage(f"image {number}", f"image_{number}", lambda: reader.photograph(upright_picture(picture)))
+    return ListedImage(f"image {number}", f"image_{number}", lambda: reader.picture(picture))
+
+
+def _height_and_width(photograph: Image.Image | Tensor) -> tuple[int, int]:
+    if isinstance(photograph, Tensor):
+        return int(photograph.shape[-2]), int(photograph.shape[-1])
+    return photograph.height, photograph.width
 
 
 def upright_picture(picture: Image.Image) -> Image.Image:

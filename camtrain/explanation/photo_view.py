@@ -75,7 +75,7 @@ class PhotoView:
         return self._with(overlay(part, self._scaled(cam[None])[0].clamp(0, 1)))
 
     def with_gradient(self, gradient: Tensor) -> Tensor:
-        """The picture with a gradient, (3, h, w), in gray in the place of the part that the network sees."""
+        """The picture with a gradient, (C, h, w), in gray in the place of the part that the network sees."""
         return self._with(self._scaled(gradient_picture(gradient.cpu())).clamp(0, 1))
 
     def within(self, ratio: float) -> PhotoView:

@@ -10,7 +10,7 @@ from camtrain.data.image_file import image_paths
 
 
 def photograph_paths(
-    given: Iterable[Path], left_out: Path | None = None
+    given: Iterable[Path], left_out: Path | None = None, *, arrays: bool = False
 ) -> tuple[list[Path], list[ValueError | FileNotFoundError]]:
     """The image files that are meant, each once and in the given order, and what is wrong with the rest.
 
@@ -19,6 +19,7 @@ def photograph_paths(
             below.
         left_out: A folder that is left out where it is below one of these, so that what was written earlier is not
             explained again.
+        arrays: Whether arrays in a folder are images too.
 
     Returns:
         Paths, and an error for each file that is not there and each folder without an image.
@@ -31,7 +32,7 @@ def photograph_paths(
     for path in given:
         if path.is_dir() and left_out is not None and path.resolve() == left_out.resolve():
             raise ValueError(f"`left_out`: expected another folder than one of images, got {left_out}")
-        files = _in_folder(path, left_out) if path.is_dir() else [path]
+        files = _in_folder(path, left_out, arrays) if path.is_dir() else [path]
         if not files:
             problems.append(ValueError(f"no image in the folder {path}"))
         elif not path.exists():
@@ -42,8 +43,8 @@ def photograph_paths(
     return list(found.values()), problems
 
 
-def _in_folder(folder: Path, left_out: Path | None) -> list[Path]:
-    paths = image_paths(folder)
+def _in_folder(folder: Path, left_out: Path | None, arrays: bool) -> list[Path]:
+    paths = image_paths(folder, arrays)
     return paths if left_out is None else [path for path in paths if left_out.resolve() not in path.resolve().parents]
 
 

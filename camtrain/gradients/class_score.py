@@ -140,7 +140,7 @@ def fixed_class(logits: Tensor, class_idx: ClassIndex = None) -> Tensor | Contra
 def repeated_class(class_idx: ClassIndex, repeats: int) -> ClassIndex:
     """The choice for a batch of `repeats` variants of each image, with the variants of an image side by side.
 
-    `variants.flatten(0, 1)` makes such a batch of (N, repeats, 3, H, W).
+    `variants.flatten(0, 1)` makes such a batch of (N, repeats, C, H, W).
 
     Args:
         class_idx: A choice without `None`, as `fixed_class` returns it.

@@ -27,7 +27,7 @@ class InputGradientPenalty:
     """A penalty on the input gradients of one batch, as an engine needs it.
 
     Attributes:
-        of_each_image: From δ and δ^G, (N, 3, H, W) in float32 or float64, to the penalty of each image, (N,).
+        of_each_image: From δ and δ^G, (N, C, H, W) in float32 or float64, to the penalty of each image, (N,).
         needs_guided_gradient: Whether the penalty depends on δ^G. If not, δ^G is `None`.
         batch_norm_statistics: The statistics of BatchNorm in the pass that δ is taken from.
         explained: From logits to the *explained scalar*, the scalar that δ is the gradient of, 0-dim, a mean over the
@@ -105,8 +105,8 @@ class Engine(ABC):
         """Run one training step up to its loss; the caller calls `backward()`.
 
         Args:
-            network: From (N, 3, H, W) to (N, K) logits.
-            images: (N, 3, H, W). They get no `.grad`.
+            network: From (N, C, H, W) to (N, K) logits.
+            images: (N, C, H, W). They get no `.grad`.
             classification_loss: From logits to L_C.
             penalty: From input gradients to the penalty of each image.
             weight: λ.
@@ -120,7 +120,7 @@ class ForwardPass:
     """A forward pass of a batch, with its graph.
 
     Attributes:
-        images: (N, 3, H, W), requires grad.
+        images: (N, C, H, W), requires grad.
         logits: (N, K).
         classification: L_C, 0-dim, in the graph.
         explained: The explained scalar, whose gradients are penalized, 0-dim: L_C itself, L_C with running BatchNorm
@@ -165,8 +165,8 @@ def forward_pass(
     """Run the pass whose gradients are penalized.
 
     Args:
-        network: From (N, 3, H, W) to (N, K) logits.
-        images: (N, 3, H, W).
+        network: From (N, C, H, W) to (N, K) logits.
+        images: (N, C, H, W).
         classification_loss: From logits to L_C.
         penalty: Says which BatchNorm statistics to use, and which scalar is explained.
         watching: A context around the pass that the penalized gradients come from, and its loss.
@@ -174,7 +174,7 @@ def forward_pass(
 
     Raises:
         TypeError: If the images are no floating-point tensor.
-        ValueError: If the images are not (N, 3, H, W), there are none, one on the CPU holds NaN or infinity, or the
+        ValueError: If the images are not (N, C, H, W), there are none, one on the CPU holds NaN or infinity, or the
             network does not put out (N, K) logits.
 
     Cost:
@@ -209,8 +209,8 @@ class InputGradients:
     """The input gradients of one batch.
 
     Attributes:
-        gradients: δ_i = n ∂L_C/∂x_i, (N, 3, H, W).
-        guided_gradients: δ^G_i, (N, 3, H, W), detached; `None` if the penalty does not need them.
+        gradients: δ_i = n ∂L_C/∂x_i, (N, C, H, W).
+        guided_gradients: δ^G_i, (N, C, H, W), detached; `None` if the penalty does not need them.
     """
 
     gradients: Tensor

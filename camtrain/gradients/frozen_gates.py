@@ -7,6 +7,7 @@ from top to bottom. Its parts are in files of their own: `recorded_gates` (recor
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,7 +34,12 @@ from camtrain.gradients.scaled_gradients import in_float16, scaled_gradients
 from camtrain.gradients.second_pass import check_modules, check_second_pass, second_pass
 from camtrain.gradients.step_sizes import StepRule, StepSizes, one_step_size, step_size_of_each
 from camtrain.gradients.surrogate_terms import times_factors, with_row_factors, zero_with_gradients
-from camtrain.messages import checked_number
+from camtrain.messages import CamtrainWarning, checked_number
+
+_IN_BFLOAT16 = (
+    "FrozenGates: in bfloat16 the gradient of L_R is noisy, because the two passes differ by less than its eight bits "
+    "tell apart; engine=DoubleBackprop() is closer to float32, and precision 32 is exact"
+)
 
 
 class FrozenGates(Engine):
@@ -67,9 +73,10 @@ class FrozenGates(Engine):
 
     The first step refuses what the engine cannot train: float16, whose rounding λ/h amplifies; `spectral_norm`, whose
     power iteration goes on in the second pass, and everything else that changes from pass to pass; activation
-    checkpointing and `torch.compile`, which hide the gates. The gradient of L_R is approximate in bfloat16 and TF32,
-    and in batches of a few images under BatchNorm, whose curvature is large (`experiments/engine_agreement/`). What a
-    network computes from its images under `torch.no_grad()` is not held: write `detach()` instead.
+    checkpointing and `torch.compile`, which hide the gates. The gradient of L_R is approximate in TF32, in bfloat16,
+    with a warning, and in batches of a few images under BatchNorm, whose curvature is large
+    (`experiments/engine_agreement/`). What a network computes from its images under `torch.no_grad()` is not held:
+    write `detach()` instead.
 
     The output's notes are `two_terms`, the fraction of images that needed the two-term form; `step`, the largest ρ; and
     `floored`, the number of images whose u_i was cut to `longest` (a confident classifier has δ → 0, and u grows as
@@ -156,9 +163,15 @@ class FrozenGates(Engine):
         has_first_term = adds_classification or bool(steps.two_terms.any())
         self._two_terms_expected = has_first_term
         carried: list[tuple[nn.Parameter, Tensor]] = []
+        scale = torch.ones_like(factors[0])
         if has_first_term:
             row_factors = -factors if adds_classification else torch.where(steps.two_terms, 1 - factors, 0.0)
-            carried = _first_term_gradients(first, parameters, row_factors, total_gradients, mixes=mixes)
+            if mixes:  # all factors are equal
+                scale = row_factors[0] / len(first.images)
+                total_gradients = total_gradients or _total_gradients(first, parameters)
+                carried = _known(parameters, total_gradients)
+            else:
+                carried = _known(parameters, _weighted_gradients(first, parameters, row_factors))
 
         # 5. The end of the first pass. Its graph is freed here, unless L_C or `beside` keeps it.
         keeps_graph = adds_classification or keep_classification_graph
@@ -178,7 +191,7 @@ class FrozenGates(Engine):
         # 7. The loss. Its gradient is the sum of the terms' gradients. Its value is set to L_C + λ L_R: the values of
         # two terms that almost cancel would have few correct digits.
         if carried:
-            loss = loss + zero_with_gradients(carried)
+            loss = loss + zero_with_gradients(carried, scale)
         if adds_classification:
             loss = loss + classification
         loss = (loss - loss.detach()) + (classification.detach() + weight * regularization)
@@ -205,6 +218,8 @@ class FrozenGates(Engine):
                 "`images`: FrozenGates cannot hold its precision in float16; train in bfloat16 or float32, or with "
                 "engine=DoubleBackprop()"
             )
+        if is_new and torch.bfloat16 in (first.logits.dtype, *gates.dtypes):
+            warnings.warn(_IN_BFLOAT16, CamtrainWarning, stacklevel=4)
         if is_new:
             check_second_pass(network, first, penalty, penalty.explained or classification_loss, gates)
             self._checked.add(network)
@@ -258,44 +273,32 @@ def _all_gradients(
 
 
 def _penalties_and_directions(penalty: InputGradientPenalty, found: InputGradients) -> tuple[Tensor, Tensor]:
-    """The penalty E_i of each image, (N,), and its derivative u_i at the image's gradient, (N, 3, H, W)."""
+    """The penalty E_i of each image, (N,), and its derivative u_i at the image's gradient, (N, C, H, W)."""
     gradients = found.gradients.detach().requires_grad_()
     each = penalties(penalty, InputGradients(gradients, found.guided_gradients))
     (directions,) = torch.autograd.grad(each.sum(), gradients)
     return each.detach(), directions
 
 
-def _first_term_gradients(
-    first: ForwardPass,
-    parameters: list[nn.Parameter],
-    row_factors: Tensor,
-    total_gradients: list[Tensor | None] | None,
-    *,
-    mixes: bool,
-) -> list[tuple[nn.Parameter, Tensor]]:
-    """The gradient of the first term at each parameter that it depends on.
-
-    Args:
-        first: The first pass.
-        parameters: The parameters that are trained.
-        row_factors: The factor of each image in the term, (N,); all are equal if images are mixed.
-        total_gradients: Gradients of n times the explained scalar at the parameters, if they are known already.
-        mixes: Whether the network mixes images.
-    """
+def _total_gradients(first: ForwardPass, parameters: list[nn.Parameter]) -> list[Tensor | None]:
+    """The gradients of n times the explained scalar, in the way of `_all_gradients`: the numbers are the same."""
     with _without_hooks(parameters):
-        if mixes:
-            # The gradients are computed in the same way if they are not known yet, so the numbers are the same.
-            total_gradients = total_gradients or scaled_gradients(first.total, parameters, first.images)
-            found = [None if g is None else row_factors[0] / len(first.images) * g for g in total_gradients]
-        else:
-            (of_logits,) = torch.autograd.grad(first.explained, first.explained_logits, retain_graph=True)
-            found = list(
-                torch.autograd.grad(
-                    first.explained_logits, parameters, times_factors(of_logits, row_factors), allow_unused=True,
-                    retain_graph=True,
-                )
-            )  # fmt: skip
-    return [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
+        return list(scaled_gradients(first.total, parameters, first.images))
+
+
+def _weighted_gradients(first: ForwardPass, parameters: list[nn.Parameter], row_factors: Tensor) -> list[Tensor | None]:
+    """The gradients of the explained scalar with each image weighted by its factor, (N,)."""
+    with _without_hooks(parameters):
+        (of_logits,) = torch.autograd.grad(first.explained, first.explained_logits, retain_graph=True)
+        weighted = times_factors(of_logits, row_factors)
+        return list(
+            torch.autograd.grad(first.explained_logits, parameters, weighted, allow_unused=True, retain_graph=True)
+        )
+
+
+def _known(parameters: list[nn.Parameter], gradients: list[Tensor | None]) -> list[tuple[nn.Parameter, Tensor]]:
+    """Each parameter that the first term depends on, with its gradient."""
+    return [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
 
 
 @contextmanager

@@ -8,135 +8,15 @@ function; `recorded_gates` records and replays those of a whole forward pass.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-Memory = tuple[Tensor, ...]
-"""What is remembered of one call: the sides of the kinks, or indices."""
-
-
-class Gate(ABC):
-    """A function with kinks: how its sides are recorded, and how it is computed with given sides.
-
-    Attributes:
-        parameters: Names of the function's arguments after the input, in order.
-        defaults: Values of the arguments that a caller may leave out.
-    """
-
-    parameters: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = {}
-
-    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        """The input of a call, and its other arguments by name."""
-        named = dict(zip(("input", *self.parameters), args, strict=False))
-        named = {**self.defaults, **named, **kwargs}
-        # Tensor methods call their tensor `self`.
-        images = named.pop("input") if "input" in named else named.pop("self")
-        return images, named
-
-    @abstractmethod
-    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """The output of the call, and its memory for `replay`."""
-
-    @abstractmethod
-    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """The output of the call with the recorded sides.
-
-        Args:
-            memory: What `record` returned for the corresponding call of the first pass.
-            args: Positional arguments of the call.
-            kwargs: Keyword arguments of the call.
-            in_place: Whether the function's name says that it works in place, as `relu_` does.
-        """
-
-
-class PointwiseGate(Gate):
-    """A pointwise function of up to three pieces: below its low kink, between its kinks, and above its high kink.
-
-    Args:
-        kinks: From the arguments to the kinks (low, high); `None` for a kink that the function does not have.
-        below: The function where the input is at or below the low kink.
-        above: The function where the input is at or above the high kink.
-        between: The function between the kinks.
-        parameters: Names of the function's arguments after the input, in order.
-        defaults: Values of the arguments that a caller may leave out.
-        open_at_kinks: Whether torch's derivative at a kink is that of the piece between.
-    """
-
-    def __init__(
-        self,
-        kinks: Callable[[Mapping[str, Any]], tuple[float | None, float | None]],
-        below: Callable[[Tensor, Mapping[str, Any]], Tensor | float],
-        above: Callable[[Tensor, Mapping[str, Any]], Tensor | float] = lambda x, _: x,
-        between: Callable[[Tensor, Mapping[str, Any]], Tensor] = lambda x, _: x,
-        parameters: tuple[str, ...] = (),
-        defaults: Mapping[str, Any] | None = None,
-        open_at_kinks: bool = False,
-    ) -> None:
-        self.kinks, self.below, self.between, self.above = kinks, below, between, above
-        self.parameters, self.defaults = parameters, defaults or {}
-        self.open_at_kinks = open_at_kinks
-
-    def record(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, Memory]:
-        """Record the piece of each element, before the call, which may overwrite its input."""
-        x, arguments = self.arguments(args, kwargs)
-        low, high = self.kinks(arguments)
-        x = x.detach()
-        above = None if high is None else (x > high if self.open_at_kinks else x >= high)
-        if low is None:
-            side = above
-        elif above is None:
-            side = x < low if self.open_at_kinks else x <= low
-        else:  # 0, 1 or 2: one byte for each element instead of two masks
-            side = (x >= low if self.open_at_kinks else x > low).view(torch.uint8).add_(above.view(torch.uint8))
-        return function(*args, **kwargs), () if side is None else (side,)
-
-    def replay(self, memory: Memory, args: tuple[Any, ...], kwargs: Any, *, in_place: bool) -> Any:
-        """Combine the pieces by the recorded sides."""
-        x, arguments = self.arguments(args, kwargs)
-        low, high = self.kinks(arguments)
-        y = self.between(x, arguments)
-        below = None if low is None else self.below(x, arguments)
-        above = None if high is None else self.above(x, arguments)
-        if isinstance(below, float) and isinstance(above, float):
-            y = _saturated(y, memory[0], below, above)
-        elif below is not None and above is not None:
-            y = _filled(_filled(y, memory[0] == 0, below), memory[0] == 2, above)
-        elif memory:
-            y = _filled(y, memory[0], above if below is None else below)
-        # The caller may rely on work in place and read its input afterwards.
-        return x.copy_(y) if in_place or arguments.get("inplace", False) else y
-
-
-def _filled(y: Tensor, mask: Tensor, value: Tensor | float | None) -> Tensor:
-    assert value is not None  # There is a mask only where there is a kink.
-    return torch.where(mask, value, y) if isinstance(value, Tensor) else y.masked_fill(mask, value)
-
-
-class _Saturated(torch.autograd.Function):
-    """A function that is constant below and above; it saves only the sides for its backward pass, no new tensor."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
-        ctx.save_for_backward(sides)
-        return y.masked_fill(sides == 0, below).masked_fill_(sides == 2, above)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        (sides,) = ctx.saved_tensors
-        return gradient.masked_fill(sides != 1, 0.0), None, None, None
-
-
-def _saturated(y: Tensor, sides: Tensor, below: float, above: float) -> Tensor:
-    saturated: Tensor = _Saturated.apply(y, sides, below, above)
-    return saturated
+from camtrain.gradients.gate import Gate, Memory
+from camtrain.gradients.pointwise_gate import ClampGate, PointwiseGate
 
 
 def _per_channel(weight: Tensor, x: Tensor) -> Tensor:
@@ -208,11 +88,8 @@ class Choice(Gate):
         return memory[0].clone() if len(memory) == 1 else self.returned([each.clone() for each in memory])
 
 
-_RELU = PointwiseGate(lambda _: (0.0, None), below=lambda x, _: 0.0, parameters=("inplace",))
-_HARDTANH = PointwiseGate(
+_HARDTANH = ClampGate(
     lambda a: (a["min_val"], a["max_val"]),
-    below=lambda x, a: a["min_val"],
-    above=lambda x, a: a["max_val"],
     parameters=("min_val", "max_val", "inplace"),
     defaults={"min_val": -1.0, "max_val": 1.0},
 )
@@ -221,13 +98,7 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _ABS = PointwiseGate(
     lambda _: (0.0, 0.0), below=lambda x, _: -x, between=lambda x, _: torch.zeros_like(x), open_at_kinks=True
 )
-_CLAMP = PointwiseGate(
-    lambda a: (a["min"], a["max"]),
-    below=lambda x, a: a["min"],
-    above=lambda x, a: a["max"],
-    parameters=("min", "max"),
-    defaults={"min": None, "max": None},
-)
+_CLAMP = ClampGate(lambda a: (a["min"], a["max"]), parameters=("min", "max"), defaults={"min": None, "max": None})
 _MAX_POOLS = {
     name: MaxPool(function, spatial, adaptive, gives_both=name != base)
     for function, base, spatial, adaptive in (
@@ -248,8 +119,8 @@ _STEP_FUNCTIONS = (
 _CHOICES = ("cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk")
 
 GATES: dict[str, Gate] = {
-    "relu": _RELU,
-    "relu6": PointwiseGate(lambda _: (0.0, 6.0), lambda x, _: 0.0, lambda x, _: 6.0, parameters=("inplace",)),
+    "relu": ClampGate(lambda _: (0.0, None), parameters=("inplace",)),
+    "relu6": ClampGate(lambda _: (0.0, 6.0), parameters=("inplace",)),
     "hardtanh": _HARDTANH,
     "leaky_relu": PointwiseGate(
         lambda _: (0.0, None),
@@ -293,8 +164,8 @@ GATES: dict[str, Gate] = {
     "absolute": _ABS,
     "clamp": _CLAMP,
     "clip": _CLAMP,
-    "clamp_min": PointwiseGate(lambda a: (a["min"], None), lambda x, a: a["min"], parameters=("min",)),
-    "clamp_max": PointwiseGate(lambda a: (None, a["max"]), lambda x, _: x, lambda x, a: a["max"], parameters=("max",)),
+    "clamp_min": ClampGate(lambda a: (a["min"], None), parameters=("min",)),
+    "clamp_max": ClampGate(lambda a: (None, a["max"]), parameters=("max",)),
     **_MAX_POOLS,
     **{name: StepFunction() for name in _STEP_FUNCTIONS},
     **{name: Choice(name) for name in _CHOICES},

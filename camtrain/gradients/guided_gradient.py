@@ -42,10 +42,10 @@ def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
 
     Args:
         loss: 0-dim, computed from `images`. Its graph is kept.
-        images: (N, 3, H, W), requires grad.
+        images: (N, C, H, W), requires grad.
 
     Returns:
-        (N, 3, H, W), detached.
+        (N, C, H, W), detached.
 
     Raises:
         TypeError: If `loss` or `images` is no tensor.

@@ -14,11 +14,11 @@ def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) 
 
     Args:
         loss: 0-dim, computed from `images`. Its graph is kept.
-        images: (N, 3, H, W), requires grad.
+        images: (N, C, H, W), requires grad.
         create_graph: Whether to keep the gradient in the graph, so that a penalty on it can be trained.
 
     Returns:
-        (N, 3, H, W), in the precision of the images but at least float32.
+        (N, C, H, W), in the precision of the images but at least float32.
 
     Raises:
         TypeError: If `loss` or `images` is no tensor.

@@ -46,7 +46,7 @@ class NoisyImages:
             checked_seed("seed", self.seed)
 
     def __call__(self, images: Tensor) -> Iterator[Tensor]:
-        """The copies, (N, 3, H, W) each, in the graph of the images; each is drawn when it is needed."""
+        """The copies, (N, C, H, W) each, in the graph of the images; each is drawn when it is needed."""
         generator = None if self.seed is None else torch.Generator(images.device).manual_seed(self.seed)
         values = images.detach()
         span = values.amax(dim=(1, 2, 3), keepdim=True) - values.amin(dim=(1, 2, 3), keepdim=True)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from camtrain.gradients.gates import GATES, Memory
+from camtrain.gradients.gate import Memory
+from camtrain.gradients.gates import GATES
 from camtrain.gradients.unseen_kinks import unseen_kinks
 
 _NOT_THE_SAME = "FrozenGates needs a forward that does the same in both passes; use engine=DoubleBackprop()."

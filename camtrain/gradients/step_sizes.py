@@ -23,7 +23,7 @@ class StepSizes:
 
     Attributes:
         sizes: h_i, (N,).
-        directions: u_i, (N, 3, H, W), cut where they were too long.
+        directions: u_i, (N, C, H, W), cut where they were too long.
         relative: The largest h_i ‖u_i‖ / ‖x‖.
         two_terms: (N,) bool, the images that need the two-term form: those with h_i other than λ.
         floored: The number of images whose u_i was cut.
@@ -89,9 +89,9 @@ def one_step_size(
 
     Args:
         rule: The limits of the step.
-        images: (N, 3, H, W).
-        directions: u_i, (N, 3, H, W).
-        gradients: δ_i, (N, 3, H, W).
+        images: (N, C, H, W).
+        directions: u_i, (N, C, H, W).
+        gradients: δ_i, (N, C, H, W).
         scale: The value that the change of the explained scalar is relative to, usually L_C, 0-dim.
         network: The network.
     """

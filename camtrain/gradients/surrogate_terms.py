@@ -34,22 +34,24 @@ def with_row_factors(logits: Tensor, factors: Tensor) -> Tensor:
     return scaled
 
 
-def zero_with_gradients(parameters_and_gradients: list[tuple[nn.Parameter, Tensor]]) -> Tensor:
-    """Zero, 0-dim, with the given gradient with respect to each parameter.
+def zero_with_gradients(parameters_and_gradients: list[tuple[nn.Parameter, Tensor]], scale: Tensor) -> Tensor:
+    """Zero, 0-dim, with a multiple of the given gradient with respect to each parameter.
+
+    Each parameter has a node of its own in the graph, so that the backward pass makes one multiple at a time and frees
+    the gradient that it was made of, instead of holding all of them twice.
 
     Args:
         parameters_and_gradients: Each parameter with its gradient; at least one pair.
+        scale: 0-dim, the factor of all gradients.
 
     Example:
         >>> weight = nn.Parameter(torch.ones(2))
-        >>> zero = zero_with_gradients([(weight, torch.tensor([3.0, 4.0]))])
+        >>> zero = zero_with_gradients([(weight, torch.tensor([3.0, 4.0]))], torch.tensor(2.0))
         >>> zero.backward()
         >>> zero.item(), weight.grad
-        (0.0, tensor([3., 4.]))
+        (0.0, tensor([6., 8.]))
     """
-    pairs = parameters_and_gradients
-    zero: Tensor = _ZeroWithGradients.apply(len(pairs), *(p for p, _ in pairs), *(g for _, g in pairs))
-    return zero
+    return torch.stack([_ZeroWithGradient.apply(*pair, scale) for pair in parameters_and_gradients]).sum()
 
 
 def times_factors(rows: Tensor, factors: Tensor) -> Tensor:
@@ -69,14 +71,14 @@ class _RowFactors(torch.autograd.Function):
         return times_factors(gradient, ctx.saved_tensors[0]), None
 
 
-class _ZeroWithGradients(torch.autograd.Function):
+class _ZeroWithGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, count: int, *parameters_and_gradients: Tensor) -> Tensor:
-        ctx.save_for_backward(*parameters_and_gradients[count:])
-        return parameters_and_gradients[0].new_zeros(())
+    def forward(ctx: Any, parameter: Tensor, gradient: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient, scale)
+        return scale.new_zeros(())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> Any:
-        gradients = ctx.saved_tensors
-        return None, *(factor * gradient for gradient in gradients), *(None for _ in gradients)
+        gradient, scale = ctx.saved_tensors
+        return factor * scale * gradient, None, None

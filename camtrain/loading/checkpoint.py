@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from argparse import ArgumentError
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from jsonargparse import ArgumentParser
-from torch import nn
+from torch import Tensor, nn
 
 from camtrain.classifier import Classifier
 from camtrain.loading.named_code import foreign_code
 from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
+from camtrain.networks.weights_file import SAFETENSORS
 
 _REMEDY = (
     "pass its network with `name`: a name of torchvision, `timm:` and a name of timm, or my_code.my_network, a "
@@ -32,6 +33,8 @@ _REASON = 300  # characters of an error of torch or jsonargparse
 
 def config_of(checkpoint: Path) -> Path | None:
     """The configuration of the run that made a checkpoint; `None` where there is none."""
+    if checkpoint.suffix == SAFETENSORS:  # of `camtrain export`: its folder may lie beside any configuration
+        return None
     # Lightning's run folder: <run>/config.yaml and <run>/checkpoints/<name>.ckpt.
     beside = checkpoint.absolute().parent.parent / "config.yaml"
     return beside if beside.is_file() else None
@@ -54,12 +57,39 @@ def classifier_in(
             given although the checkpoint has one, or missing although it has none.
     """
     content = classifier_content(path, _OTHER_REMEDY)
-    settings, weights = _settings(path, content), network_weights(content["state_dict"])
+    weights = network_weights(content["state_dict"])
+    several_labels = content.get("several_labels") is True
+    return described_classifier(
+        path, settings_of(path, content), weights, several_labels, make_network, config or config_of(path)
+    )
+
+
+def described_classifier(
+    path: Path,
+    settings: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    several_labels: bool,
+    make_network: Callable[[int], nn.Module] | None = None,
+    config: Path | None = None,
+) -> Classifier:
+    """The classifier that settings describe, with these weights of its network.
+
+    Args:
+        path: The file or folder that all of it comes from.
+        settings: `num_classes`, `network` (a name, `class_path` and `init_args`, or `None`) and `stem`.
+        weights: Those of the network.
+        several_labels: Whether images may show several classes.
+        make_network: As for `classifier_in`.
+        config: A configuration that may name the code of the network.
+
+    Raises:
+        ValueError: As for `classifier_in`.
+    """
     try:
         network = _network(path, settings, make_network, config)
         classifier = Classifier(network, settings["num_classes"], **_stem(settings))
         classifier.network.load_state_dict(weights)
-        classifier.several_labels = content.get("several_labels") is True
+        classifier.several_labels = several_labels
     except (ArgumentError, ImportError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         if str(error).startswith(("`name`", "`checkpoint`")):
             raise
@@ -70,8 +100,12 @@ def classifier_in(
     return classifier
 
 
-def _settings(path: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the classifier in a checkpoint."""
+def settings_of(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the classifier in a checkpoint.
+
+    Raises:
+        ValueError: If it does not say its number of classes.
+    """
     settings = content.get("hyper_parameters")
     count = settings.get("num_classes") if isinstance(settings, dict) else None
     if not isinstance(settings, dict) or not isinstance(count, int) or count < 1:
@@ -83,11 +117,11 @@ def _settings(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network(
-    path: Path, settings: dict[str, Any], make_network: Callable[[int], nn.Module] | None, config: Path | None
+    path: Path, settings: Mapping[str, Any], make_network: Callable[[int], nn.Module] | None, config: Path | None
 ) -> nn.Module | str:
     """The network that the settings describe, with random weights; a name for one that the classifier makes."""
     described = settings.get("network")
-    unknown = foreign_code(described, config or config_of(path)) if isinstance(described, dict) else None
+    unknown = foreign_code(described, config) if isinstance(described, dict) else None
     if make_network is not None:
         if described is not None and unknown is None:
             raise ValueError(f"`name`: expected none beside {path}, which says what its network is")
@@ -109,5 +143,5 @@ def _network(
     return network
 
 
-def _stem(settings: dict[str, Any]) -> dict[str, Any]:
+def _stem(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"stem": settings["stem"]} if isinstance(settings.get("network"), str) and "stem" in settings else {}

@@ -17,7 +17,9 @@ from camtrain.networks.preprocessing import (
     GivenPreprocessing,
     central_square,
     transform_preprocessing,
+    usual_normalization,
 )
+from camtrain.pixel_format import PixelFormat
 
 _CIFAR_SIZE = 32
 
@@ -52,9 +54,20 @@ class _DataFromSettings:
         if not issubclass(kind, ImageDataModule) or own.get("eval_transform") is not None:
             raise ValueError(f"`config`: {config}: its data module cannot be made: {error}") from error
         self.remarks = [f"the data module of {config} cannot be made, so that its classes may have no names: {error}"]
-        self.mean = own.get("mean") or kind.default_mean
-        self.std = own.get("std") or kind.default_std
+        self.pixel_format, self.shown_channels = _stored(own), own.get("shown_channels")
+        usual = kind.default_mean, kind.default_std
+        if self.pixel_format is not None:
+            usual = usual_normalization(self.pixel_format.channels)
+        self.mean, self.std = own.get("mean") or usual[0], own.get("std") or usual[1]
         self.class_names = own.get("classes") or getattr(kind, "all_class_names", None)
+
+
+def _stored(settings: dict[str, Any]) -> PixelFormat | None:
+    """What the settings of a data module say that image files hold."""
+    if settings.get("channels") is None:
+        return None
+    names = ("channels", "pixel_type", "value_range", "channels_first")
+    return PixelFormat(**{name: settings[name] for name in names if name in settings})
 
 
 def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing) -> Prepared:
@@ -62,6 +75,13 @@ def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing
     assumed = not (hasattr(data, "mean") and hasattr(data, "std")) and not (given.mean and given.std)
     remarks += [_assumed(data, "no mean and std", "ImageNet's are", "`mean` and `std` say")] if assumed else []
     normalization = given.normalization(getattr(data, "mean", IMAGENET_MEAN), getattr(data, "std", IMAGENET_STD))
+    pixel_format: PixelFormat | None = getattr(data, "pixel_format", None)
+    channels = len(normalization["mean"])
+    if pixel_format is None and channels != len(IMAGENET_MEAN):
+        pixel_format = PixelFormat(channels)
+        remarks.append(
+            f"{type(data).__name__} does not say what its image files hold: {channels} channels of 8 bits are assumed"
+        )
     # Images of a data set that are all of one size need no transform; a photograph is brought to that size.
     transform = data.transform_of("val") if isinstance(data, ImageDataModule) and given.size is None else []
     if not transform:
@@ -70,7 +90,11 @@ def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing
         transform = central_square(size or USUAL_SIZE)
     preprocessing = transform_preprocessing(transform, **normalization, remarks=remarks, given=given)
     names = getattr(data, "class_names", None)
-    return replace(preprocessing, assumed=assumed), answer_names(names)
+    shown = getattr(data, "shown_channels", None)
+    return (
+        replace(preprocessing, assumed=assumed, pixel_format=pixel_format, shown_channels=shown),
+        answer_names(names),
+    )
 
 
 def _assumed(data: Any, lacking: str, value: str, remedy: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from camtrain.files import local_path
 from camtrain.loading.checkpoint import config_of
 from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
+from camtrain.loading.exported_folder import exported_folder
 from camtrain.messages import CamtrainWarning
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
@@ -87,6 +88,20 @@ def configuration_in(path: Path) -> Path:
     return found
 
 
+def config_beside(checkpoint: str | Path) -> Path | None:
+    """The configuration of the run that made a checkpoint; `None` where there is none.
+
+    Args:
+        checkpoint: As `load_network` takes it. A folder of `camtrain export` has none.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: As for `load_network`.
+    """
+    path = local_path(checkpoint, "checkpoint")
+    return None if exported_folder(path) is not None else config_of(checkpoint_in(path))
+
+
 def _made(config: Path, kind: type[LightningDataModule], settings: dict[str, Any]) -> LightningDataModule:
     try:
         return made_data(kind, settings)
@@ -116,5 +131,5 @@ def _check_own_normalization(data: Any, fixed: Sequence[str], network: Preproces
 
 
 def _same(own: Any, wanted: Sequence[float]) -> bool:
-    values = torch.as_tensor(own, dtype=torch.float64).flatten()
-    return len(values) in (1, 3) and torch.allclose(values.expand(3), torch.tensor(wanted, dtype=torch.float64))
+    values, expected = (torch.as_tensor(each, dtype=torch.float64).flatten() for each in (own, wanted))
+    return len(values) in (1, len(expected)) and torch.allclose(values.expand(len(expected)), expected)

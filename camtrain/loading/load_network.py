@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -12,13 +12,15 @@ from torch import nn
 from camtrain.files import local_path
 from camtrain.loading.checkpoint import classifier_in, config_of
 from camtrain.loading.data_preprocessing import data_preprocessing
+from camtrain.loading.exported_folder import CONFIG, exported_folder, read_exported
 from camtrain.loading.load_data import configuration_in
 from camtrain.loading.named_network import is_own, named_network
-from camtrain.loading.weights_preprocessing import assumptions, weights_preprocessing
+from camtrain.loading.preprocessing_steps import preprocessing_of
+from camtrain.loading.weights_preprocessing import assumed_preprocessing, assumptions, weights_preprocessing
 from camtrain.messages import CamtrainWarning, checked_seed
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
-from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
+from camtrain.networks.preprocessing import GivenPreprocessing
 
 
 def load_network(
@@ -38,7 +40,8 @@ def load_network(
 
     Args:
         checkpoint: A checkpoint of `camtrain fit`, or the folder of a run, whose best checkpoint is taken. How images
-            are prepared and what classes are called is read from the `config.yaml` of its run.
+            are prepared and what classes are called is read from the `config.yaml` of its run. Or the folder of
+            `camtrain export`, which says all of that itself.
         name: The name of a network, instead of a checkpoint: `resnet50` of torchvision, `timm:NAME` of timm (`pip
             install 'camtrain[timm]'`), or `MODULE.FUNCTION`, a function of yours that makes a network. With a
             checkpoint only if its network was built in Python, which a checkpoint does not hold.
@@ -49,8 +52,9 @@ def load_network(
             images are prepared. The default is the `config.yaml` of the checkpoint's run.
         size: Height and width in pixels that images are scaled and cropped to, at the center. The default is the
             network's.
-        mean: Mean of images in [0, 1] by which they are normalized, for R, G and B. The default is the network's.
-        std: Standard deviation of images in [0, 1], for R, G and B. The default is the network's.
+        mean: Mean of images in [0, 1] by which they are normalized, a number for each channel. The default is the
+            network's.
+        std: Standard deviation of images in [0, 1], a number for each channel. The default is the network's.
         device: Where the network is put: `auto` (a GPU if there is one), `cpu`, `cuda`, ...
         seed: The seed of random weights and, in commands, of noise and of the bootstrap.
 
@@ -73,9 +77,7 @@ def load_network(
     if checkpoint is not None:
         if weights is not None:
             raise ValueError(f"`weights`: expected none beside the weights of a checkpoint, got {weights!r}")
-        loaded = _from_checkpoint(
-            checkpoint_in(local_path(checkpoint, "checkpoint")), name, network, configuration, given
-        )
+        loaded = _from_checkpoint(local_path(checkpoint, "checkpoint"), name, network, configuration, given)
     elif network is not None:
         raise ValueError("`network`: expected a checkpoint with the weights of the network")
     elif name is None:
@@ -125,10 +127,29 @@ def _from_checkpoint(
     def make(num_classes: int) -> nn.Module:
         return network if name is None else named_network(name, num_classes)  # type: ignore[return-value]
 
-    classifier = classifier_in(path, make if name is not None or network is not None else None, config)
+    make_network = make if name is not None or network is not None else None
+    if (folder := exported_folder(path)) is not None:
+        return _from_exported(folder, make_network, config, given)
+    path = checkpoint_in(path)
+    classifier = classifier_in(path, make_network, config)
     config = config or config_of(path)
     if config is None:
-        prepared = plain_preprocessing(given, remarks=assumptions(given)), None
+        prepared = assumed_preprocessing(classifier.network, given), None
     else:
         prepared = data_preprocessing(config, given)  # type: ignore[assignment]
     return LoadedNetwork(classifier.network.eval(), str(path), *prepared, several_labels=classifier.several_labels)
+
+
+def _from_exported(
+    folder: Path, make_network: Callable[[int], nn.Module] | None, config: Path | None, given: GivenPreprocessing
+) -> LoadedNetwork:
+    if config is not None:
+        raise ValueError(f"`config`: expected none beside {folder}, whose {CONFIG} says how images are prepared")
+    exported = read_exported(folder)
+    classifier = exported.classifier(make_network)
+    try:
+        preprocessing = preprocessing_of(exported.preprocessing, given, assumptions(classifier.network, given))
+    except ValueError as error:
+        raise ValueError(f"`checkpoint`: {folder / CONFIG}: {error}") from error
+    rest = {"class_names": exported.class_names, "several_labels": classifier.several_labels}
+    return LoadedNetwork(classifier.network.eval(), str(folder), preprocessing, **rest)  # type: ignore[arg-type]

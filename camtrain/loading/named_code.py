@@ -14,7 +14,9 @@ from torch import nn
 
 from camtrain.files import check_yaml_size
 
-_OF_NETWORKS = ("camtrain.", "torch.nn.", "torchvision.models.", "torchvision.ops.")
+OF_NETWORKS = ("camtrain.", "torch.nn.", "torchvision.models.", "torchvision.ops.")
+"""How the names of networks begin that any checkpoint may name."""
+
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
@@ -33,7 +35,7 @@ def foreign_code(description: Any, config: Path | None) -> str | None:
         >>> foreign_code({"class_path": "torch.nn.Sequential", "init_args": {"modules": ["os.system"]}}, None)
         'os.system'
     """
-    unknown = [name for name in _import_paths(description) if not name.startswith(_OF_NETWORKS) and _exists(name)]
+    unknown = [name for name in _import_paths(description) if not name.startswith(OF_NETWORKS) and _exists(name)]
     unknown = [name for name in unknown if not _is_imported_network(name)]
     vouched = set(_import_paths(_read(config))) if unknown and config is not None else set()
     return next((name for name in unknown if name not in vouched), None)

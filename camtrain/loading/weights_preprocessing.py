@@ -11,7 +11,13 @@ from torchvision import models
 
 from camtrain.loading.named_network import is_own
 from camtrain.networks.build_network import OWN_NETWORKS, TIMM
-from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing, plain_preprocessing
+from camtrain.networks.input_channels import input_channels
+from camtrain.networks.preprocessing import (
+    GivenPreprocessing,
+    Preprocessing,
+    normalization_title,
+    plain_preprocessing,
+)
 from camtrain.networks.weights_file import is_weights_file
 
 _CIFAR_SIZE = 32
@@ -37,16 +43,21 @@ def weights_preprocessing(name: str, network: nn.Module, weights: str | None, gi
         return plain_preprocessing(given, size=_CIFAR_SIZE), None
     if not is_own(name):
         return torchvision_preprocessing(name, weights, given)
-    return plain_preprocessing(given, remarks=assumptions(given)), None
+    return assumed_preprocessing(network, given), None
 
 
-def assumptions(given: GivenPreprocessing) -> list[str]:
+def assumed_preprocessing(network: nn.Module, given: GivenPreprocessing) -> Preprocessing:
+    """The preprocessing of a network of which nothing says it; a remark says so."""
+    return plain_preprocessing(given, remarks=assumptions(network, given), channels=input_channels(network))
+
+
+def assumptions(network: nn.Module, given: GivenPreprocessing) -> list[str]:
     """What a user should know where nothing says how images are normalized."""
     if given.mean and given.std:
         return []
     return [
-        "nothing says how images are normalized, so that ImageNet's mean and std are assumed; pass `mean` and `std`, "
-        "or `config` with the configuration of a run"
+        f"nothing says how images are normalized, so that {normalization_title(input_channels(network))} are assumed; "
+        "pass `mean` and `std`, or `config` with the configuration of a run"
     ]
 
 

@@ -17,7 +17,7 @@ from camtrain.messages.listed_names import listed_names
 from camtrain.messages.nearest_names import nearest_names, nearest_options
 from camtrain.messages.one_line import error_message, one_line
 from camtrain.messages.parser_message import parser_message
-from camtrain.messages.percent import percent
+from camtrain.messages.percent import percent, signed_points
 from camtrain.messages.printable import printable
 from camtrain.messages.sample_name import sample_name, sample_path
 
@@ -49,6 +49,7 @@ __all__ = [
     "sample_name",
     "sample_path",
     "show_tracebacks",
+    "signed_points",
     "tail",
     "terminal_width",
 ]

@@ -18,8 +18,8 @@ def guided_agreement(input_gradients: Tensor, guided_gradients: Tensor, floor: f
         ⟨δ, δ^G⟩ / (‖δ‖₂ ‖δ^G‖₂)
 
     Args:
-        input_gradients: (N, 3, H, W) input gradients δ of the loss of each image.
-        guided_gradients: (N, 3, H, W) guided gradients δ^G of the same loss.
+        input_gradients: (N, C, H, W) input gradients δ of the loss of each image.
+        guided_gradients: (N, C, H, W) guided gradients δ^G of the same loss.
         floor: The largest norm of a gradient that is too small to be compared, as in the loss.
 
     Returns:
@@ -76,8 +76,8 @@ class GuidedAgreement(MeanScore):
         """Count a batch.
 
         Args:
-            input_gradients: (N, 3, H, W) input gradients of the loss of each image.
-            guided_gradients: (N, 3, H, W) guided gradients of the same loss.
+            input_gradients: (N, C, H, W) input gradients of the loss of each image.
+            guided_gradients: (N, C, H, W) guided gradients of the same loss.
 
         Raises:
             TypeError: If an argument is no tensor.

@@ -10,6 +10,7 @@ from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.ca_stream import CAStream, CrossAttentionStream
 from camtrain.networks.cifar_resnet import CIFARResNet
 from camtrain.networks.initial_weights import load_initial_weights
+from camtrain.networks.input_channels import input_channels, with_input_channels
 from camtrain.networks.last_linear import last_linear
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.loaded_network import LoadedNetwork
@@ -40,11 +41,13 @@ __all__ = [
     "attention_heads",
     "backbone",
     "build_network",
+    "input_channels",
     "last_linear",
     "last_spatial_layer",
     "layer_before_last_stage",
     "load_initial_weights",
     "module_of",
     "stage_layers",
+    "with_input_channels",
     "with_small_image_stem",
 ]

@@ -18,7 +18,7 @@ def layer_before_last_stage(network: nn.Module, images: Tensor) -> str:
 
     Args:
         network: The network, in evaluation mode. It is run on the first image.
-        images: (N, 3, H, W), N ≥ 1. Their size matters where it makes a layer's output a single pixel.
+        images: (N, C, H, W), N ≥ 1. Their size matters where it makes a layer's output a single pixel.
 
     Raises:
         ValueError: If every map has a skip connection around it, or none has more than one pixel, or the network works

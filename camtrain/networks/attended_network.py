@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from camtrain.checked_logits import described_output
 from camtrain.networks.attention_head import AttentionHead
 from camtrain.networks.build_network import Stem, build_network
+from camtrain.networks.input_channels import input_channels
 from camtrain.networks.map_layout import map_layout
 from camtrain.networks.target_layer import target_layer_of
 
@@ -32,7 +33,7 @@ class AttendedNetwork(nn.Module):
     A subclass creates the head and passes it to `attend`.
 
     Args:
-        backbone: A name that `build_network` knows, or any module from (N, 3, H, W) to (N, K) logits.
+        backbone: A name that `build_network` knows, or any module from (N, C, H, W) to (N, K) logits.
         num_classes: K.
         layer: The dotted name of the module of the backbone whose output is attended. It must run once and put out
             (N, C, h, w), (N, h, w, C) or tokens (see `map_layout`). `None` takes the layer that `find_layer` finds.
@@ -77,7 +78,7 @@ class AttendedNetwork(nn.Module):
         self.attention_head = head.to(device=like.device, dtype=like.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, K) logits of the backbone.
+        """From (N, C, H, W) to (N, K) logits of the backbone.
 
         Raises:
             ValueError: If the layer does not run exactly once.
@@ -152,27 +153,27 @@ def probed(
     """Passes of a copy of the backbone, without a graph, to find out about its layers.
 
     Args:
-        backbone: From (N, 3, H, W) to (N, K) logits.
+        backbone: From (N, C, H, W) to (N, K) logits.
         num_classes: K.
         size: The height and width of the image.
         argument: What errors name that leave the context and name `target_layer`.
 
     Yields:
-        A copy of the backbone in evaluation mode, and an image of zeros, (1, 3, size, size), that it can be run on.
+        A copy of the backbone in evaluation mode, and an image of zeros, (1, C, size, size), that it can be run on.
 
     Raises:
         ValueError: If the backbone cannot run on such an image, or does not put out (1, K) logits.
     """
     network = copy.deepcopy(backbone).eval()
     like = like_network(network)
-    image = torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype)
+    image = torch.zeros(1, input_channels(backbone), size, size, device=like.device, dtype=like.dtype)
     with torch.random.fork_rng(devices=[like.device] if like.is_cuda else []), torch.no_grad():
         try:
             logits = network(image)
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(
-                f"`image_size`: {type(backbone).__name__} cannot run on images of {size}×{size} pixels; give another "
-                f"size: {error}"
+                f"`image_size`: {type(backbone).__name__} cannot run on images of {size}×{size} pixels and "
+                f"{image.shape[1]} channels; give another size: {error}"
             ) from error
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
             raise ValueError(

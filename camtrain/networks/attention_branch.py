@@ -87,7 +87,7 @@ class AttentionBranch(AttendedNetwork):
 
     Args:
         backbone: A name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any module from
-            (N, 3, H, W) to (N, K) logits.
+            (N, C, H, W) to (N, K) logits.
         num_classes: K.
         layer: The dotted name of the module of the backbone whose output (N, C, h, w) is attended. `None` takes the
             layer before the last stage, as in the paper: `layer3` of a ResNet, `layer2` of a `cifar_resnet` (see

@@ -54,7 +54,7 @@ class AttentionDropout(nn.Module):
 
     Args:
         backbone: A name that `build_network` knows (`resnet50`, `cifar_resnet20`, `timm:...`), or any module from
-            (N, 3, H, W) to (N, K) logits.
+            (N, C, H, W) to (N, K) logits.
         num_classes: K.
         layers: The dotted names of the modules of the backbone after which features are dropped. Null takes the ends of
             its last two stages, `layer3` and `layer4` of a ResNet. The benchmark of Choe et al. has `layer3.0`,
@@ -103,7 +103,7 @@ class AttentionDropout(nn.Module):
             _run(network, self.layers, image, lambda features: features)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, K) logits of the backbone."""
+        """From (N, C, H, W) to (N, K) logits of the backbone."""
         if not self.training:
             logits: Tensor = self.backbone(images)
             return logits

@@ -35,7 +35,7 @@ class AttentionHead(nn.Module, ABC):
         Args:
             features: The output of the attended layer, (N, C, h, w); a list of outputs for a head that attends to
                 several layers.
-            images: The images that the network is run on, (N, 3, H, W).
+            images: The images that the network is run on, (N, C, H, W).
         """
 
 

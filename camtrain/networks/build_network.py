@@ -12,6 +12,7 @@ from torchvision.models import list_models
 
 from camtrain.messages import nearest_names, positive_integer
 from camtrain.networks.cifar_resnet import CIFARResNet
+from camtrain.networks.input_channels import with_input_channels
 from camtrain.networks.last_linear import last_linear
 from camtrain.networks.small_image_stem import with_small_image_stem
 from camtrain.networks.weights_file import is_weights_file, with_weights_of_file
@@ -22,15 +23,26 @@ Stem = Literal["imagenet", "small"]
 OWN_NETWORKS = {f"cifar_resnet{depth}": depth for depth in (8, 14, 20, 32, 44, 56)}
 TIMM = "timm:"
 # With their auxiliary heads, the output would be a tuple in training mode.
-_WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
 def build_network(
-    name: str, num_classes: int | None = None, *, stem: Stem = "imagenet", weights: str | None = None
+    name: str,
+    num_classes: int | None = None,
+    *,
+    stem: Stem = "imagenet",
+    weights: str | None = None,
+    in_channels: int = 3,
 ) -> nn.Module:
     """A classifier of torchvision or timm, or one of camtrain's `cifar_resnet8` to `cifar_resnet56`.
 
     GoogLeNet and Inception come without their auxiliary heads.
+
+    In a configuration a name alone is a network for images of three channels. For others, it is
+
+        network:
+          class_path: camtrain.networks.build_network
+          init_args: {name: resnet18, num_classes: 2, in_channels: 4}
 
     Args:
         name: A name from `torchvision.models.list_models()`, a name from `timm.list_models()` with the prefix `timm:`,
@@ -42,9 +54,11 @@ def build_network(
             as `"IMAGENET1K_V1"`; torchvision downloads them unless they are in its cache. For timm, `"DEFAULT"` or the
             tag of pretrained weights. Or a file of weights on this machine, `.safetensors`, `.pth` or `.pt`, for any
             network. If the weights have another number of classes, the last linear layer is new.
+        in_channels: C, the number of channels of the images. With published weights, `with_input_channels` says what
+            becomes of the weights of the first convolution; a file of weights has to be of a network with C channels.
 
     Returns:
-        A network from (N, 3, H, W) to (N, K), in training mode.
+        A network from (N, C, H, W) to (N, K), in training mode.
 
     Raises:
         ValueError: If the name, the stem or the weights are unknown (the nearest names are suggested) or cannot be
@@ -57,15 +71,17 @@ def build_network(
     """
     if num_classes is not None:
         positive_integer("num_classes", num_classes)
+    positive_integer("in_channels", in_channels)
     for argument, given in {"network": name, "weights": weights}.items():
         if not (isinstance(given, str) or (given is None and argument == "weights")):
             raise TypeError(f"`{argument}`: expected a name, got {given!r}")
     if stem not in get_args(Stem):
         raise ValueError(f"`stem`: expected one of {', '.join(map(repr, get_args(Stem)))}, got {stem!r}")
     if weights is not None and is_weights_file(weights):
-        return with_weights_of_file(partial(build_network, name, stem=stem), num_classes, weights)
+        made = partial(build_network, name, stem=stem, in_channels=in_channels)
+        return with_weights_of_file(made, num_classes, weights)
     if name.startswith(TIMM):
-        return _timm_network(name.removeprefix(TIMM), num_classes, stem, weights)
+        return _timm_network(name.removeprefix(TIMM), num_classes, stem, weights, in_channels)
     names = [*OWN_NETWORKS, *list_models(module=models)]
     if name not in names:
         raise ValueError(f"`network`: no image classifier is called {name!r}; {nearest_names(name, names)}")
@@ -74,19 +90,21 @@ def build_network(
     classes = {} if num_classes is None else {"num_classes": num_classes}
     if name in OWN_NETWORKS:
         # Its stem is always the small one.
-        return CIFARResNet(OWN_NETWORKS[name], **classes)
-    options: dict[str, Any] = {"aux_logits": False} if name in _WITH_AUXILIARY_HEADS else {}
+        return CIFARResNet(OWN_NETWORKS[name], **classes, in_channels=in_channels)
+    options: dict[str, Any] = {"aux_logits": False} if name in WITH_AUXILIARY_HEADS else {}
     if weights is not None:
         _check_weights(name, weights)
         network: nn.Module = models.get_model(name, weights=weights, **options)
+        with_input_channels(network, in_channels, pretrained=True)
         return network if num_classes is None else _with_head(network, num_classes)
-    if name in _WITH_AUXILIARY_HEADS:
+    if name in WITH_AUXILIARY_HEADS:
         options["init_weights"] = True
     network = models.get_model(name, weights=None, **classes, **options)
-    return with_small_image_stem(network) if stem == "small" else network
+    network = with_small_image_stem(network) if stem == "small" else network
+    return with_input_channels(network, in_channels)
 
 
-def _timm_network(name: str, num_classes: int | None, stem: Stem, weights: str | None) -> nn.Module:
+def _timm_network(name: str, num_classes: int | None, stem: Stem, weights: str | None, in_channels: int) -> nn.Module:
     try:
         timm: Any = importlib.import_module("timm")
     except ModuleNotFoundError as error:
@@ -107,8 +125,9 @@ def _timm_network(name: str, num_classes: int | None, stem: Stem, weights: str |
         raise ValueError(f"`weights`: timm's {architecture!r} has none called {weights!r}; {_known(weights, tags)}")
     if weights is not None and weights != "DEFAULT":
         name = f"{architecture}.{weights}"
-    classes = {} if num_classes is None else {"num_classes": num_classes}
-    network: nn.Module = timm.create_model(name, pretrained=weights is not None, **classes)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    options |= {} if in_channels == 3 else {"in_chans": in_channels}
+    network: nn.Module = timm.create_model(name, pretrained=weights is not None, **options)
     return network
 
 

@@ -96,10 +96,10 @@ class CrossAttentionStream(AttentionHead):
 
         Args:
             features: F_0 … F_L, the outputs of the stages, (N, C_l, h_l, w_l).
-            images: (N, 3, H, W).
+            images: (N, C, H, W).
         """
         *earlier, last = features
-        query = self.token.expand(len(last), -1)
+        query = self.token.expand(last.shape[0], -1)
         for of_stage, projection in zip(earlier, self.projections, strict=False):
             query = projection(attention_pooling(of_stage, cross_attention(of_stage, query)))
         return AttentionOutput(cross_attention(last, query), None)
@@ -133,7 +133,7 @@ class CAStream(nn.Module):
 
     Args:
         backbone: A name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any module from
-            (N, 3, H, W) to (N, K) logits that are computed from the average of its last map.
+            (N, C, H, W) to (N, K) logits that are computed from the average of its last map.
         num_classes: K.
         layers: The dotted names of the modules of the backbone whose outputs are attended, in the order in which they
             run. The last must be the layer before the average. `None` takes the last layer of each resolution (see
@@ -193,7 +193,7 @@ class CAStream(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, K) logits of the backbone's classifier.
+        """From (N, C, H, W) to (N, K) logits of the backbone's classifier.
 
         Raises:
             ValueError: If a layer does not run exactly once.

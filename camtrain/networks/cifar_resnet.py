@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
@@ -21,6 +23,7 @@ class CIFARResNet(nn.Module):
         width: The number of channels of the first stage.
         stem_stride: The stride of the first convolution; 2 makes the network four times cheaper, for images of 64
             pixels.
+        in_channels: The number of channels of the images.
 
     Raises:
         ValueError: If `depth` is not 6n + 2 with n ≥ 1, or another argument is not positive.
@@ -34,15 +37,21 @@ class CIFARResNet(nn.Module):
         torch.Size([1, 10])
     """
 
-    def __init__(self, depth: int = 20, num_classes: int = 10, width: int = 16, stem_stride: int = 1) -> None:
+    added_settings: ClassVar[dict[str, Any]] = {"in_channels": 3}
+    """What is no part of the configuration of a study where it is the default, which it was before there was this."""
+
+    def __init__(
+        self, depth: int = 20, num_classes: int = 10, width: int = 16, stem_stride: int = 1, in_channels: int = 3
+    ) -> None:
         super().__init__()
         expected = "6n + 2 (8, 14, 20, ...)"
         if checked_integer("depth", depth, at_least=8, expected=expected) % 6 != 2:
             raise ValueError(f"`depth`: expected {expected}, got {depth}")
-        for name, value in {"num_classes": num_classes, "width": width, "stem_stride": stem_stride}.items():
+        sizes = {"num_classes": num_classes, "width": width, "stem_stride": stem_stride, "in_channels": in_channels}
+        for name, value in sizes.items():
             positive_integer(name, value)
         blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = _stage(width, width, blocks, stride=1)
@@ -55,7 +64,7 @@ class CIFARResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """From (N, 3, H, W) to (N, num_classes) logits."""
+        """From (N, in_channels, H, W) to (N, num_classes) logits."""
         features = self.relu(self.bn1(self.conv1(images)))
         features = self.layer3(self.layer2(self.layer1(features)))
         logits: Tensor = self.fc(self.avgpool(features).flatten(1))

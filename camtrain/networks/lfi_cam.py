@@ -108,7 +108,7 @@ class LFICAM(AttendedNetwork):
 
     Args:
         backbone: A name that `build_network` knows (`resnet18`, `cifar_resnet20`, `timm:...`), or any module from
-            (N, 3, H, W) to (N, K) logits.
+            (N, C, H, W) to (N, K) logits.
         num_classes: K.
         layer: The dotted name of the module of the backbone whose output (N, C, h, w) is attended. `None` takes the
             last spatial layer, as in the paper: `layer4` of a ResNet (see `last_spatial_layer`).

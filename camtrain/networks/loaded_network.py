@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from camtrain.checked_logits import described_output
 from camtrain.messages import CamtrainWarning
-from camtrain.networks.preprocessing import Preprocessing, plain_preprocessing
+from camtrain.networks.input_channels import channels_remark, input_channels
+from camtrain.networks.preprocessing import Preprocessing, normalization_title, plain_preprocessing
 from camtrain.probabilities import class_probabilities
 
 
@@ -21,7 +22,7 @@ class LoadedNetwork:
     """A network, with all that it takes to run it on a photograph.
 
     Attributes:
-        network: From (N, 3, H, W) to (N, K) logits.
+        network: From (N, C, H, W) to (N, K) logits.
         title: The title of the network in tables and pictures.
         preprocessing: How photographs become its input.
         class_names: The names of all classes; `None` where they are not known.
@@ -51,6 +52,8 @@ class LoadedNetwork:
     def of(cls, network: LoadedNetwork | nn.Module) -> LoadedNetwork:
         """The network itself, or any `nn.Module` with assumptions: ImageNet's normalization and 224 pixels.
 
+        If its convolutions take another number of channels than three, mean and std are assumed to be 0.5.
+
         The module is not changed or moved; it is run in evaluation mode where it is used.
 
         Raises:
@@ -63,14 +66,17 @@ class LoadedNetwork:
                 f"`network`: expected an nn.Module or what camtrain.load_network returns, got {type(network).__name__}"
             )
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+        channels = input_channels(network)
+        assumed = f"224 pixels and {normalization_title(channels)} are assumed"
         remark = (
-            "nothing says how photographs are prepared for the network: 224 pixels and ImageNet's mean and std are "
-            "assumed; pass a tensor, or a network from camtrain.load_network"
+            f"nothing says how photographs are prepared for the network: {assumed}; pass a tensor, or a network from "
+            "camtrain.load_network"
         )
-        return cls(network, type(network).__name__, plain_preprocessing(remarks=[remark]), device=device)
+        prepared = plain_preprocessing(remarks=[remark], channels=channels)
+        return cls(network, type(network).__name__, prepared, device=device)
 
-    def input(self, photograph: Image.Image) -> Tensor:
-        """A photograph as the network gets it, (1, 3, H, W), on its device.
+    def input(self, photograph: Image.Image | Tensor) -> Tensor:
+        """A photograph, or an image file's channels (C, H, W), as the network gets it, (1, C, H, W), on its device.
 
         Raises:
             ValueError: If it cannot be brought to that form.
@@ -78,11 +84,12 @@ class LoadedNetwork:
         try:
             return self.preprocessing.transform(photograph).unsqueeze(0).to(self.device)
         except RuntimeError as error:
-            size = f"{photograph.height}×{photograph.width}"
+            height, width = photograph.shape[-2:] if isinstance(photograph, Tensor) else photograph.size[::-1]
+            size = f"{height}×{width}"
             raise ValueError(f"a photograph of {size} pixels cannot be prepared: {error}") from error
 
     def probabilities(self, image: Tensor) -> Tensor:
-        """(K,) class probabilities of one image, (1, 3, H, W), in evaluation mode, on the CPU.
+        """(K,) class probabilities of one image, (1, C, H, W), in evaluation mode, on the CPU.
 
         Those of a network with a single logit are two: of class 0, no, and of class 1, yes.
 
@@ -95,6 +102,8 @@ class LoadedNetwork:
             with torch.no_grad():
                 logits = self.network(image)
         except (AssertionError, RuntimeError, ValueError) as error:
+            if remark := channels_remark(self.network, image):
+                raise ValueError(f"`network`: {self.title} cannot be run: {remark}: {error}") from error
             height, width = image.shape[-2:]
             raise ValueError(
                 f"`size`: {self.title} cannot be run on images of {height}×{width} pixels, give another: {error}"
@@ -120,10 +129,17 @@ class LoadedNetwork:
             moved = replace(self, network=self.network.to(device), device=torch.device(device))
         except (AssertionError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"`device`: cannot use {str(device)!r}: {error}") from error
-        classes = len(moved.probabilities(moved.input(Image.new("RGB", (256, 256), "gray"))))
+        classes = len(moved.probabilities(moved.input(_gray(self.preprocessing))))
         moved = replace(moved, num_classes=classes)
         if moved.class_names is not None and len(moved.class_names) != classes:
             remark = f"{len(moved.class_names)} class names for {classes} classes: they are left out"
             warnings.warn(remark, CamtrainWarning, stacklevel=2)
             return replace(moved, class_names=None, remarks=[*self.remarks, remark])
         return moved
+
+
+def _gray(preprocessing: Preprocessing) -> Image.Image | Tensor:
+    """An image of one gray, as `input` takes it."""
+    if preprocessing.pixel_format is None:
+        return Image.new("RGB", (256, 256), "gray")
+    return torch.full((preprocessing.channels, 256, 256), 0.5)

@@ -21,7 +21,7 @@ class LogitsOf(nn.Module):
     The names of layers begin with `network`: `network.layer4`.
 
     Args:
-        network: The other network. It is called with images (N, 3, H, W) as its only argument.
+        network: The other network. It is called with images (N, C, H, W) as its only argument.
         part: The attribute, the key or the place of the logits in its output. `None` finds them: an attribute or a key
             `logits`, or the only tensor (N, K) of a tuple or a list. An output that is a tensor is taken as it is, in
             either case.
@@ -46,7 +46,7 @@ class LogitsOf(nn.Module):
         self.part = part
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits, (N, K), of images (N, 3, H, W)."""
+        """The logits, (N, K), of images (N, C, H, W)."""
         output: object = self.network(images)
         if isinstance(output, Tensor):
             return output

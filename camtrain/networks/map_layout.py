@@ -83,7 +83,7 @@ def map_layout(output: Tensor, layer: nn.Module, images: Tensor, network: nn.Mod
     Args:
         output: The output of the layer.
         layer: The layer.
-        images: The images that the network was run on, (N, 3, H, W). Only their shape is used.
+        images: The images that the network was run on, (N, C, H, W). Only their shape is used.
         network: The network that the layer belongs to.
 
     Returns:
@@ -105,7 +105,7 @@ def map_layout(output: Tensor, layer: nn.Module, images: Tensor, network: nn.Mod
             "`target_layer`: expected a layer that puts out (N, C, h, w), (N, h, w, C) or tokens (N, L, C), "
             f"got {shape}"
         )
-    if shape[0] != len(images):
+    if shape[0] != images.shape[0]:  # not `len`, of which an exporter makes a constant
         raise ValueError(
             f"`target_layer`: expected a layer with an output for each of {len(images)} images, got {shape}"
         )

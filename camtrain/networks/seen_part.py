@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 
 from camtrain.networks.preprocessing import Preprocessing
@@ -42,13 +43,24 @@ def seen_part(preprocessing: Preprocessing, width: int, height: int) -> Part | N
     across, down = np.linspace(0, _LEVELS, width), np.linspace(0, _LEVELS, height)
     probe = np.full((height, width, 3), _LEVELS // 2, dtype=np.uint8)
     probe[..., 0], probe[..., 1] = across.round()[None, :], down.round()[:, None]
-    red, green, blue = preprocessing.picture(preprocessing.transform(Image.fromarray(probe))).double().numpy()
+    red, green, blue = _prepared(preprocessing, probe)
     if abs(blue - (_LEVELS // 2) / _LEVELS).max() > _TOLERANCE:
         return None
     columns, rows = _ends(red, width), _ends(green.T, height)
     if columns is None or rows is None:
         return None
     return columns[0], rows[0], columns[1], rows[1]
+
+
+def _prepared(preprocessing: Preprocessing, probe: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """The three colors of a picture after the preprocessing, (3, h, w)."""
+    if preprocessing.pixel_format is None:
+        image = preprocessing.transform(Image.fromarray(probe))
+        return np.asarray(preprocessing.denormalized(image).double())
+    # Of another number of channels, each color is prepared by itself, in all channels.
+    colors = [torch.from_numpy(color).expand(preprocessing.channels, -1, -1) for color in np.moveaxis(probe, -1, 0)]
+    prepared = [preprocessing.denormalized(preprocessing.transform(color)).double()[0] for color in colors]
+    return np.asarray(torch.stack(prepared))
 
 
 def _ends(levels: npt.NDArray[Any], length: int) -> tuple[float, float] | None:

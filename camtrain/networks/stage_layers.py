@@ -19,7 +19,7 @@ def stage_layers(network: nn.Module, images: Tensor) -> list[str]:
 
     Args:
         network: The network, in evaluation mode. It is run on the first image.
-        images: (N, 3, H, W), N ≥ 1.
+        images: (N, C, H, W), N ≥ 1.
 
     Raises:
         ValueError: If there is no such layer, as in a network that works on tokens.

@@ -65,7 +65,7 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
     Args:
         network: The network. It is run on the first image, or on the first two if it normalizes by the batch in
             evaluation mode, too; call this function inside `left_as_found` and in evaluation mode.
-        images: (N, 3, H, W), N ≥ 1.
+        images: (N, C, H, W), N ≥ 1.
 
     Raises:
         ValueError: If there is no image, no layer that runs once puts out more than one pixel or token, tokens that fit

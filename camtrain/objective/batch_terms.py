@@ -54,7 +54,7 @@ class BatchTerms:
 
     Attributes:
         terms: The active terms, at least one.
-        network: From (N, 3, H, W) to (N, K) logits.
+        network: From (N, C, H, W) to (N, K) logits.
         batch: The images with labels, boxes and masks.
         loss: L_C of the batch.
         shown: (N, K) bool, the classes that each image shows; `None` if each image has one label.

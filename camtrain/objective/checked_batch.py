@@ -13,14 +13,14 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
     """A batch of what a step was called with.
 
     Args:
-        images: (N, 3, H, W), floating point.
+        images: (N, C, H, W), floating point.
         labels: (N,) class indices, or (N, K). The loss checks them, because it knows K.
         boxes: One (M_i, 4) tensor for each image, or `None`.
         masks: (N, H, W) bool, or `None`.
 
     Raises:
         TypeError: If the images are no floating-point tensor, or labels or masks no tensor.
-        ValueError: If the images are not (N, 3, H, W), there are none, labels neither (N,) nor (N, K), `boxes` or
+        ValueError: If the images are not (N, C, H, W), there are none, labels neither (N,) nor (N, K), `boxes` or
             `masks` are of another number of images (a list of length 1 would otherwise be broadcast over the batch), or
             `masks` are not bool or of another size.
         DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.

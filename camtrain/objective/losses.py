@@ -44,7 +44,7 @@ def losses_with_terms(
     """L with its terms, ready for one `backward()`.
 
     Args:
-        network: From (N, 3, H, W) to (N, K) logits.
+        network: From (N, C, H, W) to (N, K) logits.
         terms: The active regularizers of the batch, at least one; they remember their penalties.
         loss: L_C of the batch.
         engine: Takes the gradient of terms on the input gradient to the parameters. It is not needed for other terms.
@@ -69,7 +69,7 @@ def measure_terms(network: nn.Module, terms: BatchTerms, loss: BatchLoss) -> tup
     """Compute the penalties of a batch without training; the terms remember them.
 
     Args:
-        network: From (N, 3, H, W) to (N, K) logits.
+        network: From (N, C, H, W) to (N, K) logits.
         terms: The regularizers to measure, at least one.
         loss: L_C of the batch.
 

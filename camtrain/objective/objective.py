@@ -145,8 +145,8 @@ class Objective(nn.Module):
         """The loss of one training step, ready for a single `backward()`.
 
         Args:
-            network: From (N, 3, H, W) to (N, K) logits, in the mode to train in.
-            images: (N, 3, H, W), floating point.
+            network: From (N, C, H, W) to (N, K) logits, in the mode to train in.
+            images: (N, C, H, W), floating point.
             labels: (N,) class indices, or (N, K): probabilities (mixup, distillation), or, where classes are
                 independent, 1 for the classes that an image shows and 0 for the others.
             boxes: One (M_i, 4) tensor for each image, for regularizers that need boxes.

@@ -1,4 +1,4 @@
-"""Means over all images of an evaluation, in one process or several."""
+"""Means over all images of an epoch or an evaluation, in one process or several."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class WeightedMeans:
     not divide evenly.
 
     Args:
-        names: The names of the means; the same in the same order in all processes.
+        names: The names of the means; the same in the same order in all processes. Others may be added, if only the
+            process's own means are wanted.
 
     Example:
         >>> means = WeightedMeans(["loss"])
@@ -32,17 +33,22 @@ class WeightedMeans:
         self._sums: dict[str, Tensor | float] = dict.fromkeys(names, 0.0)
         self._weights = dict.fromkeys(self._sums, 0)
 
-    def add(self, name: str, value: Tensor, num_images: int) -> None:
+    def add(self, name: str, value: Tensor | float, num_images: int) -> None:
         """Add a mean over some images.
 
         Args:
-            name: One of the names.
+            name: Its name.
             value: 0-dim; ignored if there are no images.
             num_images: The number of images that it is the mean of.
         """
         if num_images:
-            self._sums[name] = self._sums[name] + value.detach().to(_precision(value.device)) * num_images
-            self._weights[name] += num_images
+            precise = value.detach().to(_precision(value.device)) if isinstance(value, Tensor) else value
+            self._sums[name] = self._sums.get(name, 0.0) + precise * num_images
+            self._weights[name] = self._weights.get(name, 0) + num_images
+
+    def own_values(self) -> dict[str, float]:
+        """The means over the images of this process."""
+        return {name: float(total) / self._weights[name] for name, total in self._sums.items() if self._weights[name]}
 
     def values(self, device: torch.device | str = "cpu") -> dict[str, float]:
         """The means over all processes; without those that no process has added to.

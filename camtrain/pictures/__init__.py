@@ -9,6 +9,7 @@ from camtrain.pictures.panel import Panel, Tile, class_name, gradient_tile, map_
 from camtrain.pictures.pixels import Pixels, figure_pixels
 from camtrain.pictures.png import write_png
 from camtrain.pictures.shown import figure_of, show_pixels
+from camtrain.pictures.shown_channels import check_shown_channels, shown_colors
 
 __all__ = [
     "GAP",
@@ -18,6 +19,7 @@ __all__ = [
     "Panel",
     "Pixels",
     "Tile",
+    "check_shown_channels",
     "class_name",
     "contact_sheet",
     "denormalized",
@@ -31,6 +33,7 @@ __all__ = [
     "overlay",
     "reduced",
     "show_pixels",
+    "shown_colors",
     "shown_pixels",
     "title_of",
     "write_png",

@@ -12,7 +12,7 @@ def gradient_picture(gradient: Tensor) -> Tensor:
     """A gradient in gray: the largest magnitude over the channels, white from its 99th percentile on.
 
     Args:
-        gradient: The gradient, (3, H, W).
+        gradient: The gradient, (C, H, W).
 
     Returns:
         (3, H, W) in [0, 1]; black if the gradient is zero everywhere.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from camtrain.messages import checked_number, nearest_names
+from camtrain.pictures.shown_channels import shown_colors
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
@@ -28,16 +29,17 @@ def overlay(
     By default, the image is shown in gray, so that every color in the picture comes from the map.
 
     Args:
-        image: One RGB image, (3, H, W), or a batch, (N, 3, H, W), with values in [0, 1] (not normalized by mean and
-            standard deviation; see `denormalized`).
+        image: One image in RGB, (3, H, W), or in gray, (1, H, W), or a batch, (N, 3, H, W) or (N, 1, H, W), with values
+            in [0, 1] (not normalized by mean and standard deviation; see `denormalized`). `shown_colors` picks channels
+            of images that have others.
         cam: The map of the image, (H, W), or of each image, (N, H, W), with values in [0, 1], as
             `camtrain.image_maps` returns it.
         colormap: The name of a matplotlib colormap, or a `matplotlib.colors.Colormap`.
         opacity: The weight of the map's color, from 0 (the image alone) to 1 (the colors alone).
-        gray: Whether the image is shown in gray (the mean of its channels) or in its own colors.
+        gray: Whether the image is shown in gray (the mean of its colors) or in its own colors.
 
     Returns:
-        RGB in [0, 1], of the shape of `image`, at least float32, on the CPU and detached.
+        RGB in [0, 1], (3, H, W) or (N, 3, H, W), at least float32, on the CPU and detached.
 
     Raises:
         ValueError: If the shapes do not fit, values are NaN or lie outside [0, 1], there is no such colormap, or
@@ -54,8 +56,10 @@ def overlay(
     opacity = checked_number("opacity", opacity, "a number from 0 to 1", at_least=0, at_most=1)
     image = _fractions("image", image, "undo the normalization of the images, with `camtrain.pictures.denormalized`")
     cam = _fractions("cam", cam, "use the maps of `camtrain.image_maps`, or `camtrain.cams.normalize` them")
-    if image.dim() not in (3, 4) or image.shape[-3] != 3:
-        raise ValueError(f"`image`: expected (3, H, W) or (N, 3, H, W), got {tuple(image.shape)}")
+    if image.dim() not in (3, 4) or image.shape[-3] not in (1, 3):
+        hint = "; `camtrain.pictures.shown_colors` picks the channels to show" if image.dim() in (3, 4) else ""
+        raise ValueError(f"`image`: expected (3, H, W) or (N, 3, H, W), got {tuple(image.shape)}{hint}")
+    image = shown_colors(image)
     expected = (*image.shape[:-3], *image.shape[-2:])
     if cam.shape != expected:
         raise ValueError(

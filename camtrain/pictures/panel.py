@@ -90,7 +90,7 @@ def map_tile(
 
 
 def gradient_tile(kind: str, gradient: Tensor, title: str = "") -> Tile:
-    """A tile with a gradient, (3, H, W), in gray. A gradient of zeros gives a black tile whose title says so."""
+    """A tile with a gradient, (C, H, W), in gray. A gradient of zeros gives a black tile whose title says so."""
     return Tile(kind, gradient_picture(gradient), title_of(title, gradient, "(zero)"))
 
 

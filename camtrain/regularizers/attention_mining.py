@@ -18,13 +18,13 @@ def erased(images: Tensor, maps: Tensor, sharpness: float, threshold: float) -> 
     """Images without the pixels that their maps show, I (1 - T(A)), T(A) = sigmoid(ω (A - σ)).
 
     Args:
-        images: (N, 3, H, W).
+        images: (N, C, H, W).
         maps: (N, H, W) in [0, 1].
         sharpness: ω, the slope of the sigmoid.
         threshold: σ, the value of the map at which half of a pixel is erased.
 
     Returns:
-        (N, 3, H, W), differentiable in the maps.
+        (N, C, H, W), differentiable in the maps.
 
     Example:
         >>> erased(torch.ones(1, 3, 1, 2), torch.tensor([[[0.0, 1.0]]]), 10.0, 0.5)[0, 0]

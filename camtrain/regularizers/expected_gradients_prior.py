@@ -101,7 +101,7 @@ class ExpectedGradientsPrior(PassRegularizer):
             return Penalty(outside, regions.flatten(1).any(dim=1))
 
     def _sample(self, training_pass: TrainingPass) -> Tensor:
-        """One sample of the expected gradients, (N, 3, H, W), in the graph."""
+        """One sample of the expected gradients, (N, C, H, W), in the graph."""
         images = training_pass.images.detach()
         alpha, key = torch.rand(2, len(images), device=images.device)
         others = images[other_images(torch.ones_like(key, dtype=torch.bool), key)]

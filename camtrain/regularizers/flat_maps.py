@@ -11,11 +11,10 @@ FLAT_PENALTY = 1.0
 """The penalty of a flat map; in the energy loss it is the largest value, and the paper's."""
 
 REVIVAL = 10.0
-"""The size of the gradient that raises a flat map.
+"""The size of the gradient that raises a flat map, for a penalty whose usual value is about a half, as the energy loss.
 
 The energy loss is blind to the size of a map: its own gradient grows as a map fades, and can switch the map off in one
-step. With a size of 1 some maps stayed flat in trainings on pets at λ = 1. What the size costs other penalties is not
-measured yet.
+step. What raises the map again has to be stronger than an ordinary gradient; see experiments/attention_pets.
 """
 
 
@@ -24,10 +23,12 @@ def is_flat(cams: Tensor) -> Tensor:
     return cams.detach().amax(dim=(-2, -1)) <= torch.finfo(cams.dtype).tiny
 
 
-def answered_for_flat_maps(penalty: Penalty, cams: Tensor, flat: Tensor, places: Tensor | None = None) -> Penalty:
+def answered_for_flat_maps(
+    penalty: Penalty, cams: Tensor, flat: Tensor, places: Tensor | None = None, revival: float = REVIVAL
+) -> Penalty:
     """Give each flat map the penalty 1, and a gradient that raises the map.
 
-        E_i = 1,    ∂E_i/∂A = -10 · 1_P / (HW)
+        E_i = 1,    ∂E_i/∂A = -r · 1_P / (HW)
 
     The flat maps of Grad-CAM and XGrad-CAM pass this gradient on to what their ReLU has cut off, in the unit of its
     mean magnitude, so that its size does not depend on that of the map (see `GradientCAM.revives_flat_maps`).
@@ -37,6 +38,7 @@ def answered_for_flat_maps(penalty: Penalty, cams: Tensor, flat: Tensor, places:
         cams: The maps, (N, H, W).
         flat: (N,) bool, which maps are flat.
         places: (N, H, W) bool, where the map should rise; `None` is everywhere.
+        revival: r, the size of the gradient.
 
     Returns:
         The penalties, with flat maps counted and marked.
@@ -51,5 +53,5 @@ def answered_for_flat_maps(penalty: Penalty, cams: Tensor, flat: Tensor, places:
                  [-2.5000, -2.5000]]]))
     """
     raised = (cams if places is None else cams * places).flatten(1).mean(dim=1)
-    values = torch.where(flat, FLAT_PENALTY - REVIVAL * (raised - raised.detach()), penalty.values)
+    values = torch.where(flat, FLAT_PENALTY - revival * (raised - raised.detach()), penalty.values)
     return Penalty(values, penalty.counted | flat, flat)

@@ -62,8 +62,8 @@ class InputGradientRegularizer(Regularizer):
         """The penalty of each image.
 
         Args:
-            gradients: δ, (N, 3, H, W), float32 or float64.
-            guided_gradients: δ^G, (N, 3, H, W), detached; `None` unless `needs_guided_gradient`.
+            gradients: δ, (N, C, H, W), float32 or float64.
+            guided_gradients: δ^G, (N, C, H, W), detached; `None` unless `needs_guided_gradient`.
             boxes: One (M_i, 4) tensor for each image, xyxy pixels; `None` if the batch has none.
             masks: (N, H, W) bool; `None` if the batch has none.
 

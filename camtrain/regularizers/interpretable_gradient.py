@@ -67,7 +67,7 @@ class InterpretableGradient(InputGradientRegularizer):
     ) -> Tensor:
         """See `InputGradientRegularizer`. The guided gradients must be given."""
         if guided_gradients is None:
-            raise ValueError("`guided_gradients`: expected (N, 3, H, W), got None")
+            raise ValueError("`guided_gradients`: expected (N, C, H, W), got None")
         return DISTANCES[self.distance](gradients.flatten(1), guided_gradients.flatten(1), self.floor)
 
     def extra_repr(self) -> str:

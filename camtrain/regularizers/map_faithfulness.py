@@ -233,7 +233,7 @@ class MapFaithfulness(CAMRegularizer):
         )
 
     def _masked(self, images: Tensor, maps: Tensor, choices: MaskChoices) -> Tensor:
-        """The images, (N, 3, H, W), as their maps, (N, H, W), show them or without what the maps show."""
+        """The images, (N, C, H, W), as their maps, (N, H, W), show them or without what the maps show."""
         own = torch.arange(len(maps), device=maps.device)
         shown = torch.where(_each(choices.source == own, maps), maps, maps.detach()[choices.source])
         top = top_pixels(shown, choices.fraction.to(maps.dtype), self.sharpness)

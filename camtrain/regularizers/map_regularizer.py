@@ -11,7 +11,7 @@ from torch import Tensor
 from camtrain.attributions.saliency_map import saliency_map
 from camtrain.regularizers.annotated_regions import AnnotationKind, check_annotation_kind, regions_like
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
-from camtrain.regularizers.flat_maps import answered_for_flat_maps, is_flat
+from camtrain.regularizers.flat_maps import REVIVAL, answered_for_flat_maps, is_flat
 from camtrain.regularizers.input_gradient_regularizer import ExplainedScalar, InputGradientRegularizer
 from camtrain.regularizers.pass_regularizer import TrainingPass
 from camtrain.regularizers.regularizer import Penalty, as_penalty
@@ -52,6 +52,8 @@ class MapRegularizer(CAMRegularizer):
 
     takes_input_gradient: ClassVar[bool] = True
     revives_flat_maps: ClassVar[bool] = True
+    flat_map_revival: ClassVar[float] = REVIVAL
+    """The size of the gradient that raises a flat map; in proportion to the usual size of the penalty."""
 
     def __init__(
         self,
@@ -138,7 +140,7 @@ class MapRegularizer(CAMRegularizer):
         annotated = torch.ones_like(found.counted) if regions is None else regions.flatten(1).any(dim=1)
         flat = is_flat(cams) & ~found.counted & annotated
         counted = Penalty(found.values, found.counted & annotated)
-        return answered_for_flat_maps(counted, cams, flat, regions)
+        return answered_for_flat_maps(counted, cams, flat, regions, self.flat_map_revival)
 
     def on_input_gradient(self) -> InputGradientRegularizer | None:
         """The same penalty as one on the input gradient, for an engine; `None` if `method` is another."""

@@ -20,8 +20,8 @@ class TrainingPass:
     """The forward pass of a training step, with its graph.
 
     Attributes:
-        network: The network, from (N, 3, H, W) to (N, K) logits.
-        images: (N, 3, H, W).
+        network: The network, from (N, C, H, W) to (N, K) logits.
+        images: (N, C, H, W).
         labels: (N,) class indices; for soft labels the most probable class. If images have several labels, one class of
             each image, drawn at random among those that it shows; where it shows none, 0, and the image does not count.
         logits: (N, K).

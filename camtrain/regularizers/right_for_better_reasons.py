@@ -102,7 +102,7 @@ class RightForBetterReasons(PassRegularizer):
 
 
 def _influence_gradient(network: nn.Module, loss: Tensor, images: Tensor) -> Tensor:
-    """ι, (N, 3, H, W): the gradient at the images of the sum of the loss's gradients at all parameters."""
+    """ι, (N, C, H, W): the gradient at the images of the sum of the loss's gradients at all parameters."""
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError("`network`: RightForBetterReasons expects parameters that require a gradient, found none")

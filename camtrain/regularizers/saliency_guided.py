@@ -19,13 +19,13 @@ def without_least_salient(images: Tensor, saliency: Tensor, share: float, noise:
     """Images with noise in place of their least salient pixels.
 
     Args:
-        images: (N, 3, H, W).
+        images: (N, C, H, W).
         saliency: (N, H, W).
         share: The fraction of the pixels that is replaced, in [0, 1].
-        noise: (N, 3, H, W) in [0, 1]; it is scaled to the range of each channel of each image.
+        noise: (N, C, H, W) in [0, 1]; it is scaled to the range of each channel of each image.
 
     Returns:
-        (N, 3, H, W).
+        (N, C, H, W).
 
     Example:
         >>> image, noise = torch.tensor([1.0, 3.0]).expand(1, 3, 1, 2), torch.full((1, 3, 1, 2), 0.5)

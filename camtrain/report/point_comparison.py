@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from camtrain.messages import signed_points
 from camtrain.report.points import Estimate, PointRuns, number
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.trained_scores import trained_scores
@@ -145,14 +146,14 @@ def in_points(estimate: Estimate) -> str:
 
     Example:
         >>> in_points(Estimate.of([0.01, 0.02, 0.03])), in_points(Estimate.of([0.5]))
-        ('+2.00 points (95 % interval -0.48 to +4.48, 3 seeds)', '+50.00 points (1 seed)')
+        ('+2.00 points (95 % interval −0.48 to +4.48, 3 seeds)', '+50.00 points (1 seed)')
     """
     interval = estimate.interval
     seeds = f"{estimate.count} seed{'s' * (estimate.count != 1)}"
-    mean = f"{100 * estimate.mean:+.2f} points"
+    mean = f"{signed_points(estimate.mean)} points"
     if interval is None:
         return f"{mean} ({seeds})"
-    return f"{mean} (95 % interval {100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}, {seeds})"
+    return f"{mean} (95 % interval {signed_points(interval[0])} to {signed_points(interval[1])}, {seeds})"
 
 
 def _differences(pairs: Sequence[tuple[Row, Row]], column: str) -> list[float]:

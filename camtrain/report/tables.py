@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from camtrain.messages import signed_points
 from camtrain.report.accuracies import accuracy_name
 from camtrain.report.costs import MEMORY, cost_with_unit, time_column, time_title
 from camtrain.report.point_comparison import PointComparison
@@ -106,7 +107,7 @@ def shown(estimate: Estimate, digits: int) -> str:
     if estimate.count == 0:
         return "–"
     spread = "" if math.isnan(estimate.std) else f" ± {estimate.std:.{digits}f}"
-    return f"{estimate.mean:.{digits}f}{spread}"
+    return f"{estimate.mean:z.{digits}f}".replace("-", "−") + spread
 
 
 def _signed(each: PointComparison, asked: int) -> str:
@@ -115,19 +116,19 @@ def _signed(each: PointComparison, asked: int) -> str:
         return "baseline"
     if math.isnan(each.gain.mean):
         return "–"
-    return f"{100 * each.gain.mean:+.2f}" + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
+    return signed_points(each.gain.mean) + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
 
 
 def _change(each: PointComparison, estimate: Estimate) -> str:
     """A difference to the baseline in points."""
     if each.is_baseline:
         return "baseline"
-    return f"{100 * estimate.mean:+.2f}" if estimate.count else "–"
+    return signed_points(estimate.mean) if estimate.count else "–"
 
 
 def _interval(each: PointComparison) -> str:
     interval = None if each.is_baseline else each.gain.interval
-    return "–" if interval is None else f"{100 * interval[0]:+.2f} to {100 * interval[1]:+.2f}"
+    return "–" if interval is None else " to ".join(map(signed_points, interval))
 
 
 def _ratio(each: PointComparison, column: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from jsonargparse import Namespace
 from torch import nn
 
+from camtrain.runs.added_settings import without_added_settings
 from camtrain.runs.made_trainer import check_trainer, quietly
 from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.training_cli import TrainingCLI
@@ -58,7 +59,7 @@ class ConfigResolver(TrainingCLI):
             ValueError: If the configuration has no such key, or the value does not fit.
         """
         parsed = self._parsed(point, seed)
-        settings = json.loads(self.parser.dump(parsed, skip_none=False, format="json"))["fit"]
+        settings = without_added_settings(json.loads(self.parser.dump(parsed, skip_none=False, format="json"))["fit"])
         if check:
             try:
                 self._check_point(parsed, settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from camtrain.files import local_folder
+from camtrain.runs.checkpoint_artifact import check_aliases
 
 _LONGEST_NAME = 200  # file systems take 255 bytes, W&B and Lightning add to the name
 
@@ -25,13 +26,15 @@ class RunSettings:
         group: W&B's group, such as the study that the run belongs to.
         tags: W&B's tags.
         notes: W&B's notes, such as what is tried in this run.
+        wandb_checkpoint: Aliases with which W&B gets the best checkpoint as an artifact when the training ends, such as
+            `[best]`; an empty list hands no checkpoint over.
         test: True if `fit` ends with the scores of its best checkpoint on the test set.
         resume: True resumes the newest run of this name from its last checkpoint, as if it had not been stopped, or
             from the newest good one if that is damaged. Network, data and seed must match those of the run. Without a
             checkpoint a new run starts.
 
     Raises:
-        ValueError: If the folder is a file, or the name leads out of it.
+        ValueError: If the folder is a file, the name leads out of it, or W&B does not take an alias.
     """
 
     folder: str = "runs"
@@ -41,6 +44,7 @@ class RunSettings:
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
+    wandb_checkpoint: list[str] = field(default_factory=list)
     test: bool = True
     resume: bool = False
 
@@ -48,6 +52,7 @@ class RunSettings:
         local_folder(self.folder, "run.folder")
         if self.name is not None:
             check_run_name(self.name)
+        check_aliases(self.wandb_checkpoint)
 
     def runs_of(self, name: str) -> Path:
         """The folder of all versions of the run.

@@ -37,6 +37,8 @@ from camtrain.callbacks.run_folder import run_folder
 from camtrain.classifier import Classifier
 from camtrain.files import write_whole
 from camtrain.messages import DEBUG_HELP, error_message
+from camtrain.runs.added_settings import without_added_settings
+from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
 from camtrain.runs.failed_run import existing_folders, failed_run
@@ -221,7 +223,8 @@ class TrainingCLI(LightningCLI):
             return
         asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
         for key in COMPARED if resumed.config is not None else ():
-            if asked.get(key) != resumed.config.get(key):  # type: ignore[union-attr]
+            begun: Any = resumed.config.get(key)  # type: ignore[union-attr]
+            if without_added_settings(asked.get(key)) != without_added_settings(begun):
                 self._parser(self.subcommand).error(
                     f"`run.resume`: {resumed.folder} is a run with another `{key}` in its config.yaml; choose "
                     "another --run.name, or leave out --run.resume"
@@ -270,9 +273,10 @@ class TrainingCLI(LightningCLI):
         self._reporter.print_table = not self._ends_with_a_test
 
     def after_fit(self) -> None:
-        """Scores of the best checkpoint on the test images."""
+        """The best checkpoint for W&B if it is asked for, and its scores on the test images."""
         if self.trainer.received_sigterm:  # after the last step
             raise SIGTERMException
+        log_best_checkpoint(self.trainer, self._settings.wandb_checkpoint, self._settings.name or self._name)
         if not self._ends_with_a_test:
             return
         checkpoint: Any = self.trainer.checkpoint_callback

@@ -1,6 +1,6 @@
 """Draws maps.png, the maps of the same test photographs after training with and without a regularizer.
 
-    SETTINGS="plain energy_inside map_l1" SEEDS=0 AGAIN=1 bash experiments/attention_pets/run.sh
+    SETTINGS="plain energy_inside map_outside" SEEDS=0 AGAIN=1 bash experiments/attention_pets/run.sh
     python -m experiments.attention_pets.figure
 
 The photographs are evenly spaced over the test images, not chosen. Above each map stand the breed that the network
@@ -25,7 +25,7 @@ from experiments.trained_runs import trained_network
 
 HERE = Path(__file__).parent
 STUDY = Path("runs/attention_pets")
-SETTINGS = ("plain", "energy_inside", "map_l1")
+SETTINGS = ("plain", "energy_inside", "map_outside")
 PHOTOGRAPHS = 6
 DIMMED = 0.25  # brightness of the background where the animal is shown
 LARGEST_FILE = 400_000  # bytes

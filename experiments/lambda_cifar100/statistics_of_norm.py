@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from camtrain import Objective
+from camtrain.data import CIFAR100, ImageFolderData
 from camtrain.gradients import BatchNormStatistics
 from camtrain.regularizers import InterpretableGradient
 from camtrain.report.points import WEIGHT, Estimate
 from camtrain.report.tables import shown
 from camtrain.study import Study
-from experiments.lambda_cifar100.in_memory_cifar import InMemoryCIFAR100
 from experiments.lambda_cifar100.table import HERE, MARKER, NETWORKS
 from experiments.readme_tables import markdown_table, put_texts
 from experiments.result_rows import read_rows, write_rows
@@ -54,7 +54,14 @@ def readme_texts() -> dict[str, str]:
 def rows_of(folder: str) -> list[tuple[str, float, int, float, float]]:
     """Measure every trial of one network's study."""
     study = Study.opened(Path(f"runs/lambda_cifar100_{folder}"))
-    data = InMemoryCIFAR100(classes=study.trials[0].config["data"]["init_args"]["classes"], batch_size=BATCH)
+    data = ImageFolderData(
+        "data/cifar100",
+        image_size=32,
+        classes=study.trials[0].config["data"]["init_args"]["classes"],
+        batch_size=BATCH,
+        mean=CIFAR100.default_mean,
+        std=CIFAR100.default_std,
+    )
     data.setup("test")
     batches = list(data.test_dataloader())
     images = torch.cat([batch.images for batch in batches])

@@ -53,6 +53,14 @@ def test_images_in_floating_point():
     assert image[:, 0, 0].tolist() == pytest.approx([0.2, 0.4, 1.0])
 
 
+def test_images_of_four_channels():
+    image = tv_tensors.Image(torch.zeros(4, 8, 8, dtype=torch.uint8))
+    assert HideAndSeek([4], 1.0, fill=(1, 2, 3, 4))({"image": image})["image"][:, 0, 0].tolist() == [1, 2, 3, 4]
+    assert HideAndSeek([4], 1.0, fill=(9,))({"image": image})["image"].unique().tolist() == [9]
+    with pytest.raises(ValueError, match="`fill`: expected one number for each of the 4 channels of the image, got"):
+        HideAndSeek([4])({"image": image})
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
@@ -60,7 +68,7 @@ def test_images_in_floating_point():
         ({"patch_sizes": [-1]}, "patch_sizes"),
         ({"probability": 1.5}, "probability"),
         ({"fill": (0, 0, 300)}, "fill"),
-        ({"fill": (0, 0)}, "fill"),
+        ({"fill": ()}, "fill"),
     ],
 )
 def test_bad_settings(settings, name):

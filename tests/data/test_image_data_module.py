@@ -98,17 +98,17 @@ def test_training_set_smaller_than_a_batch():
         ({"seed": -1}, "`seed`: expected an integer of at least 0, got -1"),
         (
             {"std": (0.5, 0.0, 0.5)},
-            r"`std`: expected three positive, finite numbers, .* got \(0.5, 0.0, 0.5\)",
+            r"`std`: expected positive, finite numbers, .* got \(0.5, 0.0, 0.5\)",
         ),
-        ({"std": (0.5, float("nan"), 0.5)}, "`std`: expected three positive, finite numbers"),
-        ({"std": (0.5, float("inf"), 0.5)}, "`std`: expected three positive, finite numbers"),
-        ({"mean": (0.5, float("inf"), 0.5)}, "`mean`: expected three finite numbers"),
-        ({"std": (0.5,)}, "`std`: expected three positive, finite numbers"),
+        ({"std": (0.5, float("nan"), 0.5)}, "`std`: expected positive, finite numbers"),
+        ({"std": (0.5, float("inf"), 0.5)}, "`std`: expected positive, finite numbers"),
+        ({"mean": (0.5, float("inf"), 0.5)}, "`mean`: expected finite numbers"),
+        ({"std": (0.5,)}, "`std`: expected as many numbers as `mean` has, 3, got 1"),
         ({"annotated_fraction": 1.1}, r"`annotated_fraction`: expected a fraction in \[0, 1\], got 1.1"),
         ({"annotated_fraction": float("nan")}, r"`annotated_fraction`: expected a fraction in \[0, 1\], got nan"),
         ({"box_dilation": -0.1}, "`box_dilation`: expected a finite number of at least 0, got -0.1"),
         ({"box_dilation": float("nan")}, "`box_dilation`: expected a finite number of at least 0, got nan"),
-        ({"mean": (0.5, 0.5)}, r"`mean`: expected three finite numbers, one for each of R, G and B, got \(0.5, 0.5\)"),
+        ({"mean": (0.5, 0.5)}, "`std`: expected as many numbers as `mean` has, 2, got 3"),
     ],
 )
 def test_arguments_out_of_range(argument, message):

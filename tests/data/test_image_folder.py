@@ -9,9 +9,14 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from camtrain import Classifier
 from camtrain.data import ImageFolderData
+from camtrain.messages import DataError
 from camtrain.metrics.tight_box import tight_box
+from camtrain.networks import CIFARResNet
+from camtrain.pictures import denormalized
 from tests.data.fake_data import make_image_folder
+from tests.data.raster_files import make_tiles, write_png_of_16_bits
 
 
 @pytest.fixture
@@ -308,3 +313,98 @@ def test_masks_that_belong_to_no_image(copy):
 def test_arguments_out_of_range(fake_image_folder, argument, message):
     with pytest.raises(ValueError, match=message):
         folder(fake_image_folder, **argument)
+
+
+def tiles(root, **kwargs):
+    stated = {"channels": 4, "pixel_type": "uint16", "value_range": (0, 10000)}
+    return ImageFolderData(root=str(root), **{"image_size": 8, "batch_size": 2, **stated, **kwargs})
+
+
+def test_tiles_of_four_channels(tmp_path):
+    make_tiles(tmp_path)
+    data = tiles(tmp_path, augmentation="none", image_size=12, shown_channels=[3, 1, 0])
+    assert (data.num_channels, data.mean, data.std) == (4, (0.5,) * 4, (0.5,) * 4)
+    stored = np.load(data.samples("val").files[0].path)
+    batch = next(iter(data.val_dataloader()))
+    assert batch.images.shape == (2, 4, 12, 12)
+    # p / 10000 is in [0, 1], and then (x - 0.5) / 0.5
+    np.testing.assert_allclose(batch.images[0, :, 5, 7], (stored[5, 7] / 10000 - 0.5) / 0.5, atol=1e-6)
+    np.testing.assert_allclose(data.denormalize(batch.images)[0, :, 5, 7], stored[5, 7] / 10000, atol=1e-6)
+    picture = denormalized(batch.images, data)
+    assert picture.shape == (2, 3, 12, 12)
+    np.testing.assert_allclose(picture[0, :, 5, 7], stored[5, 7][[3, 1, 0]] / 10000, atol=1e-6)
+    assert next(iter(tiles(tmp_path).train_dataloader())).images.shape == (2, 4, 8, 8)
+
+
+def test_a_tile_of_other_channels_is_named(tmp_path):
+    make_tiles(tmp_path)
+    np.save(tmp_path / "wet" / "7.npy", np.zeros((12, 12, 3), dtype=np.uint16))
+    data = tiles(tmp_path, val_fraction=0.4)
+    samples = [data.samples(split) for split in ("train", "val", "test")]
+    with pytest.raises(DataError, match=r"wet/7.npy: `channels`: expected 4 channels of uint16, got a file with 3"):
+        [list(each) for each in samples]
+
+
+def test_boxes_and_masks_of_arrays(tmp_path):
+    make_tiles(tmp_path / "tiles", size=12)
+    (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\nwet/0.npy,0,0,0.5,0.25\n")
+    masks = tmp_path / "masks" / "dry"
+    masks.mkdir(parents=True)
+    Image.fromarray(np.eye(12, dtype=np.uint8)).save(masks / "1.png")
+    annotation = {"boxes_csv": str(tmp_path / "boxes.csv"), "normalized": True, "masks_root": str(tmp_path / "masks")}
+    data = tiles(tmp_path / "tiles", **annotation)
+    samples = [sample for split in ("train", "val", "test") for sample in data.samples(split)]
+    assert [box.tolist() for sample in samples for box in sample["boxes"] if box[2] == 6] == [[0, 0, 6, 3]]
+    assert sum(int(sample["mask"].sum()) for sample in samples) == 12
+
+
+def test_arrays_are_images_if_their_channels_are_stated(fake_image_folder, copy):
+    np.save(copy / "images" / "train" / "circle" / "a.npy", np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.warns(UserWarning, match=r"are not read: .*a.npy; set `channels`, the number of their channels, if"):
+        assert len(folder(copy).samples("train")) == 12
+    assert len(folder(copy, channels=3).samples("train")) == 13
+
+
+def test_three_channels_are_read_as_they_are_shown_or_as_they_are_stored(fake_image_folder):
+    shown, stored = folder(fake_image_folder), folder(fake_image_folder, channels=3)
+    assert (stored.mean, stored.std) == (shown.mean, shown.std)
+    for one, other in zip(shown.samples("val"), stored.samples("val"), strict=True):
+        assert torch.equal(one["image"], other["image"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": (0.5,) * 3, "std": (0.5,) * 3}, "`mean`: expected 4 numbers, one for each channel, got 3"),
+        ({"mean": (0.5,) * 3}, "`std`: expected as many numbers as `mean` has, 3, got 4"),
+        (
+            {"shown_channels": [0, 4, 1]},
+            r"`shown_channels`: expected one or three numbers from 0 to 3, got \[0, 4, 1\]",
+        ),
+        ({"shown_channels": [0, 1]}, r"`shown_channels`: expected one or three numbers from 0 to 3, got \[0, 1\]"),
+        ({"shown_channels": []}, r"`shown_channels`: expected one or three numbers from 0 to 3, got \[\]"),
+        ({"value_range": None}, "`value_range`: expected the numbers of uint16"),
+        ({"channels": None}, "`pixel_type`: expected the default without `channels`"),
+        ({"channels": None, "pixel_type": "uint8"}, "`value_range`: expected the default without `channels`"),
+    ],
+)
+def test_wrong_channels(tmp_path, arguments, message):
+    make_tiles(tmp_path, per_class=1)
+    with pytest.raises(ValueError, match=message):
+        tiles(tmp_path, **arguments)
+
+
+def test_x_rays_of_one_channel(tmp_path):
+    for name in ("ill", "well"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            numbers = np.full((9, 9), 1000 * number, dtype=np.uint16)
+            write_png_of_16_bits(tmp_path / name / f"{number}.png", numbers[..., None])
+    stated = {"channels": 1, "pixel_type": "uint16", "value_range": (0, 4000)}
+    data = ImageFolderData(str(tmp_path), image_size=9, val_fraction=0.3, batch_size=2, **stated)
+    batch = next(iter(data.val_dataloader()))
+    number = int(data.samples("val").files[0].path.stem)
+    assert batch.images.shape == (2, 1, 9, 9)
+    torch.testing.assert_close(batch.images[0, 0, 0, 0], torch.tensor(number / 4 - 0.5) / 0.5)
+    assert denormalized(batch.images, data).shape == (2, 3, 9, 9)
+    assert Classifier(CIFARResNet(depth=8, num_classes=2, in_channels=1), 2)(batch.images).shape == (2, 2)

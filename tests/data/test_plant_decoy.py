@@ -179,14 +179,30 @@ def test_inputs_that_are_no_samples():
     for wrong in (sample()["image"], {"image": sample()["image"]}, {"image": "a.png", "label": 1}):
         with pytest.raises(TypeError, match=r"expected a sample, a dict .* `extra_train_transform`"):
             plant(wrong)
-    with pytest.raises(TypeError, match=r"`image`: expected \(3, H, W\) uint8, got \(3, 8, 10\) torch.float32"):
-        plant({**sample(), "image": torch.zeros(3, 8, 10)})
+    with pytest.raises(TypeError, match=r"`image`: expected \(C, H, W\), uint8 or floating point, got"):
+        plant({**sample(), "image": torch.zeros(3, 8, 10, dtype=torch.int64)})
     with pytest.raises(ValueError, match=r"`label`: expected 0 to 2 .* got 3"):
         plant(sample(label=3))
     with pytest.raises(ValueError, match="`size`: a watermark that tells 9 classes apart is at least 4 pixels wide"):
         PlantDecoy(num_classes=9, kind="watermark", size=0.3)(sample())
     with pytest.raises(ValueError, match=r"`size`: 0.95 leaves nothing of an image of 8x8"):
         PlantDecoy(num_classes=3, size=0.95)(sample(size=(8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("channels", "label", "color"), [(1, 0, [0]), (1, 2, [255]), (2, 1, [128, 128]), (5, 1, [0, 255, 0, 0, 255])]
+)
+def test_other_numbers_of_channels(channels, label, color):
+    plant = PlantDecoy(num_classes=3, size=0.5, place="top_left")
+    image = torch.full((channels, 4, 4), 51, dtype=torch.uint8)
+    planted = plant({"image": tv_tensors.Image(image), "label": label})["image"]
+    assert planted[:, 0, 0].tolist() == color
+    assert planted[:, 3, 3].tolist() == [51] * channels
+    in_fractions = plant({"image": tv_tensors.Image(image / 255), "label": label})["image"]
+    assert in_fractions[:, 0, 0].tolist() == pytest.approx([value / 255 for value in color])
+    half = PlantDecoy(num_classes=3, size=0.5, strength=0.5, place="top_left")
+    mixed = half({"image": tv_tensors.Image(image / 255), "label": label})["image"]
+    assert mixed[:, 0, 0].tolist() == pytest.approx([(value + 51) / 2 / 255 for value in color])
 
 
 def planted_cifar(root, **kwargs):

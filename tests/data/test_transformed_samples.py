@@ -9,6 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from camtrain.data.transformed_samples import TransformedSamples
+from camtrain.messages import DataError
 from camtrain.metrics.tight_box import tight_box
 
 
@@ -136,3 +137,12 @@ def test_boxes_at_the_border(box, kept):
     image = tv_tensors.Image(torch.zeros(3, 5, 7, dtype=torch.uint8))
     found = TransformedSamples([{"image": image, "label": 0, "boxes": boxes}], [], (0.5,) * 3, (0.5,) * 3)[0]["boxes"]
     assert found.tolist() == ([] if kept is None else [kept])
+
+
+@pytest.mark.parametrize(("channels", "numbers"), [(3, 1), (4, 3), (1, 3)])
+def test_mean_and_std_of_other_channels_are_refused(channels, numbers):
+    image = tv_tensors.Image(torch.zeros(channels, 4, 4, dtype=torch.uint8))
+    samples = TransformedSamples([{"image": image, "label": 0}], [], (0.5,) * numbers, (0.5,) * numbers)
+    message = f"cannot be transformed: it has {channels} channels, and `mean` and `std` are those of {numbers}"
+    with pytest.raises(DataError, match=message):
+        samples[0]

@@ -852,7 +852,7 @@ def test_a_comparison_says_what_is_better_and_worse():
     assert "uniform map" in found.differences.table(), "a reference"
     assert list(found.beyond) == ["shuffled"]
     back = camtrain.compare(right, wrong, [(images, labels)], metrics="average_drop", **QUICK)
-    assert "-100.0 [-100.0, -100.0] worse" in back.networks()
+    assert "−100.0 [−100.0, −100.0] worse" in back.networks()
     assert back.networks() in str(back)
 
 
@@ -870,7 +870,7 @@ def test_a_metric_without_controls_has_a_dash_for_them():
     [
         ("grad_cam", 0.1, 0.3, True, "+20.0 [+10.0, +30.0] better"),
         ("grad_cam", 0.1, 0.3, False, "+20.0 [+10.0, +30.0] worse"),
-        ("grad_cam", -0.1, 0.3, False, "+20.0 [-10.0, +30.0]"),
+        ("grad_cam", -0.1, 0.3, False, "+20.0 [−10.0, +30.0]"),
         ("uniform", 0.1, 0.3, True, "+20.0 [+10.0, +30.0]"),  # of a control, nothing is better
     ],
 )

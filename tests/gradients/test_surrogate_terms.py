@@ -30,8 +30,8 @@ def test_factors_are_not_rounded_to_the_precision_of_the_rows():
 def test_zero_with_gradients_adds_them_to_those_of_the_loss():
     first, second = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1))
     known = [(first, torch.tensor([1.0, 2.0])), (second, torch.tensor([5.0]))]
-    zero = zero_with_gradients(known)
+    zero = zero_with_gradients(known, torch.tensor(0.5))
     assert zero.item() == 0.0
-    (3.0 * zero + first.sum()).backward()
+    (6.0 * zero + first.sum()).backward()
     assert first.grad.tolist() == [4.0, 7.0]
     assert second.grad.tolist() == [15.0]

@@ -10,9 +10,11 @@ import torch
 import yaml
 
 from camtrain.loading import load_data
+from camtrain.loading.load_data import _same
 from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet, LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing
+from tests.data.raster_files import make_tiles
 from tests.squares import Bare, Fixed, Squares
 
 REMARK = "mean and std are a guess"
@@ -105,3 +107,31 @@ def test_paths_without_a_configuration_are_named(tmp_path):
     (tmp_path / "a.ckpt").touch()
     with pytest.raises(FileNotFoundError, match=r"`config`: expected the configuration of a run beside .*a\.ckpt"):
         load_data(tmp_path / "a.ckpt")
+
+
+def test_images_of_four_channels(tmp_path):
+    make_tiles(tmp_path / "tiles", per_class=3)
+    stated = {"channels": 4, "pixel_type": "uint16", "value_range": [0, 10000], "image_size": 12}
+    path = tmp_path / "config.yaml"
+    settings = {"class_path": "ImageFolderData", "init_args": {"root": str(tmp_path / "tiles"), **stated}}
+    path.write_text(yaml.safe_dump({"data": settings}))
+    mean, std = (0.1, 0.2, 0.3, 0.4), (0.5, 0.6, 0.7, 0.8)
+    prepared = plain_preprocessing(GivenPreprocessing(mean=mean, std=std))
+    loaded = LoadedNetwork(CIFARResNet(depth=8, num_classes=2, in_channels=4), "it", prepared)
+    data = load_data(path, loaded)
+    assert (tuple(data.mean), tuple(data.std)) == (mean, std)
+    with pytest.raises(ValueError, match="`mean`: expected 4 numbers, one for each channel, got 3"):
+        load_data(path, network(mean=(0.5,) * 3, std=(0.5,) * 3))
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "same"),
+    [
+        ((0.5,) * 4, (0.5,) * 4, True),
+        (0.5, (0.5,) * 4, True),
+        ((0.5,) * 3, (0.5,) * 4, False),
+        ((0.1,), (0.5,), False),
+    ],
+)
+def test_normalizations_are_compared_channel_by_channel(own, wanted, same):
+    assert _same(own, wanted) is same

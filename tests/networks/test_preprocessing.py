@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from camtrain.networks.preprocessing import (
     listed,
     plain_preprocessing,
 )
+from camtrain.pixel_format import PixelFormat
 
 
 @pytest.fixture
@@ -49,21 +52,41 @@ def test_it_is_assumed_unless_mean_and_std_are_given():
     ("given", "message"),
     [
         ({"size": 0}, "`size`: expected a positive number of pixels, got 0"),
-        ({"mean": (0, 0)}, r"`mean`: expected three finite numbers, one for each of R, G and B, got \(0, 0\)"),
-        ({"mean": (0, float("nan"), 0)}, "`mean`: expected three finite numbers"),
-        ({"mean": (0, 0, float("inf"))}, "`mean`: expected three finite numbers"),
-        ({"std": (1, 1, float("inf"))}, "`std`: expected three positive, finite numbers"),
-        ({"std": (1, -1, 1)}, "`std`: expected three positive, finite numbers"),
-        ({"std": (1, 1e-320, 1)}, "`std`: expected three positive, finite numbers"),
+        ({"mean": ()}, "`mean`: expected finite numbers, one for each channel, got none"),
+        ({"std": ()}, "`std`: expected positive, finite numbers, one for each channel, got none"),
+        ({"mean": (0, 0), "std": (1, 1, 1)}, "`std`: expected as many numbers as `mean` has, 2, got 3"),
+        ({"mean": (0, float("nan"), 0)}, "`mean`: expected finite numbers"),
+        ({"mean": (0, 0, float("inf"))}, "`mean`: expected finite numbers"),
+        ({"std": (1, 1, float("inf"))}, "`std`: expected positive, finite numbers"),
+        ({"std": (1, -1, 1)}, "`std`: expected positive, finite numbers"),
+        ({"std": (1, 1e-320, 1)}, "`std`: expected positive, finite numbers"),
         (
             {"std": (1, 0, 1)},
-            r"`std`: expected three positive, finite numbers, .* got \(1, 0, 1\)",
+            r"`std`: expected positive, finite numbers, .* got \(1, 0, 1\)",
         ),
     ],
 )
 def test_wrong_values_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         GivenPreprocessing(**given)
+
+
+@pytest.mark.parametrize("name", ["mean", "std"])
+def test_mean_and_std_are_those_of_the_channels_of_the_network(name):
+    given = GivenPreprocessing(**{name: (1, 1, 1, 1)})
+    with pytest.raises(ValueError, match=f"`{name}`: expected 3 numbers, one for each channel, got 4"):
+        given.normalization((0, 0, 0), (1, 1, 1))
+
+
+def test_four_channels():
+    prepared = plain_preprocessing(size=2, channels=4)
+    image = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(4, 1, 1).expand(4, 3, 5)
+    normalized = prepared.transform(image)
+    assert normalized[:, 0, 0].tolist() == [-1, -0.5, 0, 1]  # (x - 0.5) / 0.5
+    assert prepared.picture(normalized)[:, 0, 0].tolist() == [0, 0.25, 0.5]
+    shown = replace(prepared, shown_channels=[3])
+    assert shown.picture(normalized)[:, 0, 0].tolist() == [1, 1, 1]
+    assert (prepared.channels, prepared.pixel_format, prepared.assumed) == (4, PixelFormat(4), True)
 
 
 def test_numbers_are_listed_as_people_read_them():

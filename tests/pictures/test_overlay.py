@@ -68,7 +68,10 @@ IMAGE, CAM = torch.zeros(3, 4, 5), torch.zeros(4, 5)
         ({"opacity": float("nan")}, "`opacity`: expected a number from 0 to 1, got nan"),
         ({"image": IMAGE + torch.nan}, "`image`: expected values from 0 to 1, got NaN"),
         ({"cam": CAM + torch.nan}, "`cam`: expected values from 0 to 1, got NaN"),
-        ({"image": IMAGE[:2]}, r"`image`: expected \(3, H, W\) or \(N, 3, H, W\), got \(2, 4, 5\)"),
+        (
+            {"image": IMAGE[:2]},
+            r"`image`: expected \(3, H, W\) or \(N, 3, H, W\), got \(2, 4, 5\); `camtrain.pictures.shown_colors` picks",
+        ),
         ({"image": IMAGE[0]}, r"`image`: expected .* got \(4, 5\)"),
         ({"cam": CAM[:2]}, r"`cam`: .*size of the image, \(4, 5\), got \(2, 5\); `camtrain.image_maps` makes"),
         ({"cam": CAM[None]}, r"`cam`: .* \(4, 5\), got \(1, 4, 5\)"),

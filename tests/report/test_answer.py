@@ -39,7 +39,7 @@ def test_gain_by_hand(tmp_path):
     assert answer.best.gain.interval == pytest.approx((0.09 - 0.25412, 0.09 + 0.25412), abs=1e-4)
     assert answer.sentence == (
         "λ = 0.1 leads, but may do so by chance: the mean over 2 scores of its maps gains +9.00 points (95 % interval "
-        "-16.41 to +34.41, 2 seeds) against λ = 0. Accuracy changes by -0.30 points (95 % interval -2.84 to +2.24, "
+        "−16.41 to +34.41, 2 seeds) against λ = 0. Accuracy changes by −0.30 points (95 % interval −2.84 to +2.24, "
         "2 seeds); 2 seeds cannot tell whether it stays within 1 point (about 4 would be needed). The gain is not "
         "certain: 2 seeds cannot tell (about 3 would be needed)."
     )
@@ -173,7 +173,7 @@ def test_what_cannot_be_compared_is_no_loser(tmp_path):
     )
     assert answered(points, Rule()).sentence == (
         "Nothing is better than λ = 0: within 1 point of its accuracy the best, λ = 1, changes the mean over 2 scores "
-        f"of its maps by -5.00 points (1 seed). {reasons}"
+        f"of its maps by −5.00 points (1 seed). {reasons}"
     )
     assert answered(points[:4], Rule()).sentence == f"Nothing can be compared yet. {reasons}"
 
@@ -237,7 +237,7 @@ def test_images_of_several_labels_are_judged_by_their_mean_average_precision(tmp
     ]
     answer = answered(points_of(made_up(tmp_path, rows)), Rule())
     assert (answer.accuracy, answer.best.runs.label) == ("test/mean_average_precision", "λ = 1")
-    assert "Mean average precision changes by -0.2" in answer.sentence.replace("−", "-")
+    assert "Mean average precision changes by −0.2" in answer.sentence
     assert "whose mean average precision is at most 1 point below" in answer.rule
     assert answer.table.headings[2] == "mean average precision, %"
     assert "ccuracy" not in answer.sentence + answer.rule
@@ -294,7 +294,7 @@ def test_a_comparison_and_the_runs_of_a_point_print_in_a_line(tmp_path):
     baseline, better = answer_of(study).compared
     assert str(baseline) == "λ = 0: the baseline"
     assert repr(better) == (
-        "λ = 0.1 against λ = 0: gain of the maps +5.00 points (1 seed), accuracy -1.00 points (1 seed)"
+        "λ = 0.1 against λ = 0: gain of the maps +5.00 points (1 seed), accuracy −1.00 points (1 seed)"
     )
     assert str(better.runs) == "λ = 0.1 (seeds 0, 1)"
     (without,) = (each for each in answer_of(unfinished(study, 0)).compared if not each.is_baseline)
@@ -405,7 +405,7 @@ def test_a_loss_that_seeds_cannot_tell_is_not_called_a_loss(tmp_path):
     assert answer.best is None
     assert answer.sentence == (
         "No point keeps its accuracy within 1 point of the baseline's on the mean over seeds. The nearest that may "
-        "still do so is λ = 0.1: accuracy changes by -1.50 points (95 % interval -68.84 to +65.84, 2 seeds), and 2 "
+        "still do so is λ = 0.1: accuracy changes by −1.50 points (95 % interval −68.84 to +65.84, 2 seeds), and 2 "
         "seeds cannot tell (about 866 would be needed)."
     )
 
@@ -435,7 +435,7 @@ def test_what_was_trained_is_named_first_and_apart(tmp_path):
     assert answer.best.gain.mean == pytest.approx(0.02)
     assert re.match(
         r"λ = 1 is best: energy, which its regularizer trains, gains \+8\.00 points \(.*?\), the other 2 "
-        r"scores change by -1\.00 points \(.*?\), and the mean over 3 scores of its maps gains \+2\.00 points",
+        r"scores change by −1\.00 points \(.*?\), and the mean over 3 scores of its maps gains \+2\.00 points",
         answer.sentence,
     )
 

@@ -153,7 +153,7 @@ def test_the_report_shows_which_images_chose(tmp_path):
     assert "Points were compared on the test images" not in text + str(written)
     table = (tmp_path / "results.md").read_text().partition("The choice: all points on validation images")[2]
     (row,) = [line for line in table.splitlines() if "λ = 1" in line][:1]
-    assert [cell.strip(" *") for cell in row.split("|")[1:-1]] == ["λ = 1", "79.0", "-1.00", "+10.00", "–", "+1.00"]
+    assert [cell.strip(" *") for cell in row.split("|")[1:-1]] == ["λ = 1", "79.0", "−1.00", "+10.00", "–", "+1.00"]
     (study.folder_of(study.trials[1]) / "row.json").unlink()
     study.write_row(study.trials[1], rows[1][2] | {"validated/insertion_auc/grad_cam": None})
     written = write_report(study, Rule())

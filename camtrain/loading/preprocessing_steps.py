@@ -1,0 +1,104 @@
+"""How photographs are prepared, as data that a file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torchvision.transforms import v2
+
+from camtrain.data import Squash
+from camtrain.messages import checked_integer
+from camtrain.networks.preprocessing import (
+    GivenPreprocessing,
+    Preprocessing,
+    central_square,
+    check_mean,
+    check_std,
+    transform_preprocessing,
+)
+
+RESIZE, CENTER_CROP = "resize", "center_crop"
+_LARGEST = 7000  # pixels of a side; its square is the limit of an image that is read
+_INTERPOLATIONS = {"bilinear", "bicubic", "nearest"}
+# What `transform_preprocessing` puts around the steps.
+_AROUND = (v2.ToImage, v2.ToDtype, v2.Normalize, v2.ToPureTensor)
+
+
+def described_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+    """A preprocessing as JSON can hold it.
+
+    Args:
+        preprocessing: That of a network from `load_network` with a checkpoint.
+
+    Raises:
+        ValueError: If it has a transform other than `Resize`, `CenterCrop` and camtrain's `Squash`.
+
+    Example:
+        >>> from camtrain.networks.preprocessing import plain_preprocessing
+        >>> described_preprocessing(plain_preprocessing(size=32))["steps"][1]
+        {'center_crop': {'size': [32, 32]}}
+    """
+    composed: Any = preprocessing.transform
+    transforms = getattr(composed, "transforms", [composed])
+    steps = [_step(each) for each in transforms if not isinstance(each, (*_AROUND, v2.Identity))]
+    numbers = {"mean": [float(each) for each in preprocessing.mean], "std": [float(each) for each in preprocessing.std]}
+    return {"steps": steps, **numbers, "assumed": preprocessing.assumed}
+
+
+def _step(transform: Any) -> dict[str, Any]:
+    if isinstance(transform, Squash):
+        return {RESIZE: {"size": [transform.size] * 2, "interpolation": "bilinear", "antialias": True}}
+    if isinstance(transform, v2.CenterCrop):
+        return {CENTER_CROP: {"size": [int(each) for each in transform.size]}}
+    if isinstance(transform, v2.Resize) and transform.max_size is None and transform.size is not None:
+        interpolation = getattr(transform.interpolation, "value", transform.interpolation)
+        if interpolation in _INTERPOLATIONS:
+            size = [int(each) for each in transform.size]
+            return {RESIZE: {"size": size, "interpolation": interpolation, "antialias": bool(transform.antialias)}}
+    raise ValueError(
+        "`size`: expected a number of pixels, since photographs are prepared by a transform that no file can describe, "
+        f"{transform}; with a size they are scaled to it and cropped at the center"
+    )
+
+
+def preprocessing_of(described: Any, given: GivenPreprocessing, remarks: Sequence[str] = ()) -> Preprocessing:
+    """The preprocessing that data describe.
+
+    Args:
+        described: What `described_preprocessing` returned, perhaps of a stranger.
+        given: What the caller says about images.
+        remarks: What a user should know if mean and std are a guess.
+
+    Raises:
+        ValueError: If it is nothing of the kind, or a number is out of its range.
+    """
+    if not isinstance(described, Mapping) or not isinstance(described.get("steps"), list):
+        raise ValueError("expected `preprocessing` with `steps`, `mean` and `std`")
+    check_mean(described.get("mean"))  # type: ignore[arg-type]  # refused if it is something else
+    check_std(described.get("std"))  # type: ignore[arg-type]
+    numbers = given.normalization(described["mean"], described["std"])
+    steps = central_square(given.size) if given.size else [_transform(each) for each in described["steps"]]
+    assumed = bool(described.get("assumed")) and not (given.mean and given.std)
+    made = transform_preprocessing(steps, **numbers, remarks=remarks if assumed else (), given=given)
+    return replace(made, assumed=assumed)
+
+
+def _transform(step: Any) -> v2.Transform:
+    (name, settings), *more = step.items() if isinstance(step, Mapping) and step else [("", None)]
+    if more or name not in (RESIZE, CENTER_CROP) or not isinstance(settings, Mapping):
+        raise ValueError(f"expected steps that are {RESIZE} or {CENTER_CROP}, got {str(step)[:100]}")
+    size = settings.get("size")
+    if not isinstance(size, list) or not 1 <= len(size) <= 2:
+        raise ValueError(f"expected the `size` of {name} as one or two numbers, got {str(size)[:100]}")
+    for each in size:
+        checked_integer("size", each, 1, f"a positive number of pixels, at most {_LARGEST}")
+        if each > _LARGEST:
+            raise ValueError(f"`size`: expected at most {_LARGEST} pixels, got {each}")
+    if name == CENTER_CROP:
+        return v2.CenterCrop(size)
+    interpolation = settings.get("interpolation")
+    if interpolation not in _INTERPOLATIONS:
+        raise ValueError(f"expected an `interpolation` of {sorted(_INTERPOLATIONS)}, got {str(interpolation)[:100]}")
+    return v2.Resize(size, v2.InterpolationMode(interpolation), antialias=bool(settings.get("antialias")))

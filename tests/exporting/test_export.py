@@ -1,0 +1,245 @@
+"""Exported folders: read by other libraries and by camtrain, to the same logits."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+import timm
+import torch
+import yaml
+from huggingface_hub import constants
+from safetensors.torch import load_file
+from torchvision.models import get_model
+
+from camtrain import CamtrainWarning, export, load_network
+from camtrain.cli import main
+from camtrain.data import DecoyDigits
+from tests.exporting.hub_server import hub_on_this_machine
+from tests.exporting.trained import CIFAR, NETWORKS, evaluated, photograph, trained
+from tests.small_networks import tiny
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The folder of a run and that of its export, by the kind of the network."""
+    folders = {}
+    for kind, described in NETWORKS.items():
+        folder = tmp_path_factory.mktemp(kind)
+        run = trained(folder / "digits" / "version_0", described)
+        folders[kind] = run, export(run, folder / "out").folder
+    return folders
+
+
+def logits_of(run, path):
+    loaded = load_network(run, device="cpu")
+    with torch.no_grad():
+        return loaded.network(loaded.input(photograph(path)))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_the_code_of_the_card_computes_the_same_without_camtrain(kind, exported, monkeypatch):
+    run, folder = exported[kind]
+    expected = logits_of(run, folder / "photograph.jpg")
+    _, code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert "camtrain" not in code
+    monkeypatch.chdir(folder)
+    done = {}
+    exec(code, done)
+    torch.testing.assert_close(done["logits"], expected, rtol=0, atol=1e-6)
+
+
+def test_torchvision_and_timm_load_the_folder(exported):
+    images = torch.randn(2, 3, 48, 48)
+    run, folder = exported["torchvision"]
+    network = get_model("mobilenet_v3_small", num_classes=10)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    torch.testing.assert_close(network.eval()(images), load_network(run, device="cpu").network(images))
+    run, folder = exported["timm"]
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    torch.testing.assert_close(network(images), load_network(run, device="cpu").network(images))
+    config = timm.data.resolve_model_data_config(network)
+    assert (config["input_size"], config["crop_pct"], config["crop_mode"]) == ([3, 48, 48], 1.0, "center")
+    assert tuple(config["mean"]) == tuple(load_network(run, device="cpu").preprocessing.mean)
+    assert network.pretrained_cfg["label_names"] == [str(digit) for digit in range(10)]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("named", ["", "model.safetensors"])
+def test_camtrain_loads_the_folder(kind, named, exported):
+    run, folder = exported[kind]
+    loaded, again = load_network(run, device="cpu"), load_network(folder / named, device="cpu")
+    image = photograph(folder / "photograph.jpg")
+    torch.testing.assert_close(again.input(image), loaded.input(image), rtol=0, atol=0)
+    torch.testing.assert_close(again.network(again.input(image)), loaded.network(loaded.input(image)))
+    assert again.class_names == [str(digit) for digit in range(10)]
+    assert load_network(folder, size=32, device="cpu").input(image).shape == (1, 3, 32, 32)
+
+
+def test_what_was_said_of_labels_and_normalization_is_kept(tmp_path):
+    run = trained(tmp_path / "digits" / "version_0", CIFAR)
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save({**content, "several_labels": True}, run / "checkpoints" / "last.ckpt")
+    (run / "config.yaml").unlink()
+    with pytest.warns(CamtrainWarning, match="ImageNet's mean and std are assumed"):
+        export(run, tmp_path / "out", no_pictures=True)
+    loaded = load_network(tmp_path / "out", device="cpu")
+    assert loaded.several_labels
+    assert "ImageNet's mean and std are assumed" in loaded.preprocessing.remarks[0]
+    assert loaded.class_names is None
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Data: not known." in card
+    assert not (tmp_path / "out" / "training.yaml").exists()
+
+
+def test_a_network_of_ones_own_is_named_by_who_loads_it(tmp_path):
+    run = trained(tmp_path / "own" / "version_0", None, num_classes=3, network=tiny(), regularizer_weight=None)
+    (run / "config.yaml").unlink()
+    images = {"size": 16, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    folder = export(run, tmp_path / "out", network=tiny(), **images).folder
+    assert 'name="my_code.my_network"' in (folder / "README.md").read_text()
+    with pytest.raises(ValueError, match="is of a network that was built in Python"):
+        load_network(folder)
+    loaded = load_network(folder, network=tiny(), device="cpu")
+    assert loaded.num_classes == 3
+    named = load_network(folder, name="tests.small_networks.tiny")
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(named.network.cpu()(images), loaded.network(images))
+
+
+def test_commands_take_the_folder(exported, tmp_path, monkeypatch, capsys):
+    run, folder = exported["cifar"]
+    monkeypatch.chdir(tmp_path)
+    photograph(tmp_path / "photograph.jpg")
+    main(["explain", "--checkpoint", str(folder), "--images", "photograph.jpg", "--out", "explained"])
+    assert (tmp_path / "explained" / "photograph.jpg.grad_cam.png").is_file() or list(
+        (tmp_path / "explained").iterdir()
+    )
+    words = ["evaluate", "--checkpoint", str(folder), "--metrics", "average_drop", "--num_images", "4", "--out", "ev"]
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "the exported folder" in capsys.readouterr().err
+    main([*words, "--config", str(run / "config.yaml"), "--panels", "0"])
+    mean = json.loads((tmp_path / "ev" / "scores.json").read_text())["settings"]["normalization"]["mean"]
+    assert mean == pytest.approx(load_network(folder, device="cpu").preprocessing.mean, abs=1e-4)
+
+
+def test_the_card_says_how_it_was_trained_and_how_well_it_does(tmp_path):
+    run = trained(tmp_path / "digits" / "version_0", CIFAR)
+    network = load_network(run, device="cpu").network
+    evaluated(run / "validated", network, "val")
+    evaluated(tmp_path / "digits" / "evaluated_0", network)
+    evaluated(run / "other", tiny())
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["initial_weights"] = "/home/ann/secret/first.ckpt"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "panels").mkdir()
+    (run / "panels" / "test.png").write_bytes(b"\x89PNG\r\n\x1a\nand more")
+    folder = export(run, tmp_path / "out").folder
+    card = (folder / "README.md").read_text()
+    assert "the penalty `InterpretableGradient` on what it looks at, λ = 0.25." in card
+    assert "On test images: accuracy 75.0 %." in card
+    assert re.search(r"\| drop ↓ +\| 25.0 \[20.0, 30.0\] +\|", card)
+    assert "over other content: Grad-CAM 3.0 [20.0, 30.0] %." in card
+    assert "Measured on 9 test images of DecoyDigits" in card
+    assert "![maps of a few images](maps.png)" in card
+    header = yaml.safe_load(card.split("---")[1])
+    assert (header["library_name"], header["pipeline_tag"]) == ("camtrain", "image-classification")
+    training = yaml.safe_load((folder / "training.yaml").read_text())
+    assert training["model"]["initial_weights"] == "first.ckpt"
+    assert set(training) == {"model", "data", "trainer"}
+    assert "/home" not in "".join(
+        path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".yaml", ".md")
+    )
+    # Again, without the picture: that of the first export is gone.
+    exported = export(run, tmp_path / "out", no_pictures=True, evaluation=run / "validated")
+    assert "maps.png" not in exported.files
+    assert not (folder / "maps.png").exists()
+    assert "9 val images" in (folder / "README.md").read_text()
+    with pytest.raises(ValueError, match=r"`evaluation`: .* has the scores of another network"):
+        export(run, tmp_path / "out", evaluation=run / "other")
+
+
+def test_scores_of_another_checkpoint_of_the_run_are_not_shown(tmp_path):
+    run = trained(tmp_path / "digits" / "version_0", CIFAR)
+    content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    torch.save(content, run / "checkpoints" / "epoch_001.ckpt")
+    folder = export(run / "checkpoints" / "epoch_001.ckpt", tmp_path / "out").folder
+    assert "accuracy 75.0" not in (folder / "README.md").read_text()
+
+
+def test_names_of_classes_are_text(tmp_path):
+    run = trained(tmp_path / "digits" / "version_0", CIFAR)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    names = ["<script>", "a|b", "[x](http://y)", "`c`", "---", "e\nf", "*g*", "# h", "../../i", "j"]
+    config["data"] = {"class_path": "tests.exporting.test_export.Named", "init_args": {"names": names}}
+    (run / "config.yaml").write_text(json.dumps(config))
+    folder = export(run, tmp_path / "out", size=48).folder
+    card = (folder / "README.md").read_text()
+    assert "&lt;script&gt;, a\\|b, \\[x\\]\\(http://y\\), \\`c\\`, ---, e f, " in card
+    assert "\\*g\\*, \\# h, ../../i, \N{REPLACEMENT CHARACTER}." in card
+    assert load_network(folder, device="cpu").class_names == [*names[:-1], "\ud800"]
+    assert {path.name for path in folder.iterdir()} <= {*export(run, tmp_path / "out", size=48).files}
+
+
+class Named(DecoyDigits):
+    """Data whose classes have names of a stranger."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(image_size=48, digit_size=(18, 27))
+        self.names = [*names[:-1], "\ud800"]
+
+    @property
+    def class_names(self) -> list[str]:
+        return self.names
+
+
+def test_wrong_arguments_are_named_and_nothing_is_written(exported, tmp_path, monkeypatch):
+    run, folder = exported["cifar"]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "README.md").write_text("mine")
+    for options, message in [
+        ({"folder": tmp_path / "full"}, "`folder`: expected an empty folder, or one of an earlier export"),
+        ({"folder": "s3://bucket/x"}, "`folder`: expected a folder on this machine"),
+        ({"cam": "grad_cam"}, "`cam`: expected none without `onnx`"),
+        ({"target_layer": "layer1"}, "`target_layer`: expected none without `cam`"),
+        ({"public": True}, "`public`: expected `push` beside it"),
+        ({"push": "../../x"}, "`push`: expected a repository such as ann/digits"),
+        ({"checkpoint": folder}, "`checkpoint`: expected a checkpoint or the folder of a run, got .* is exported"),
+        ({"onnx": True, "cam": "score_cam"}, "`cam`: Score-CAM cannot be a part of an ONNX file"),
+        ({"onnx": True, "cam": "scorecam"}, "`cam`: none is called 'scorecam'; did you mean 'score_cam'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            export(**{"checkpoint": run, "folder": tmp_path / "out", **options})
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "full" / "README.md").read_text() == "mine"
+    for name, option in {"huggingface_hub": {"push": "ann/x"}, "onnxscript": {"onnx": True}}.items():
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ValueError, match="pip install 'camtrain"):
+            export(run, tmp_path / "out", **option)
+
+
+def test_files_go_to_the_hub(exported, tmp_path, monkeypatch, capsys):
+    run, _ = exported["timm"]
+    monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
+    words = ["export", "--checkpoint", str(run), "--to", str(tmp_path / "out"), "--push", "ann/digits"]
+    with hub_on_this_machine() as (hub, address):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        main(words)
+        assert f"{address}/ann/digits" in capsys.readouterr().out
+        assert hub.repositories["ann/digits"]["visibility"] == "private"
+        written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        assert hub.files == written
+        assert b'timm.create_model("hf-hub:ann/digits", pretrained=True)' in hub.files["README.md"]
+        (tmp_path / "out" / "private.txt").write_text("mine")  # it is no file of the export
+        main([*words, "--public"])
+        assert hub.repositories["ann/digits"]["visibility"] == "public"
+        assert set(hub.files) == set(written)
+        hub.refuses = True
+        with pytest.raises(SystemExit, match="2"):
+            main(words)
+    said = capsys.readouterr().err
+    assert "--push: the hub did not take ann/digits: HfHubHTTPError: 403" in said
+    assert "the same command sends them again" in said
