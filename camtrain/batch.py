@@ -184,26 +184,43 @@ def are_finite(values: Tensor) -> bool:
     return bool(flat.isfinite().all())
 
 
-def check_images(images: object) -> None:
+def check_images(images: object, *, at_least_one: bool = False) -> None:
     """Check that an argument is a batch of images.
+
+    Args:
+        images: The argument.
+        at_least_one: Whether an empty batch is refused, as where a mean over its images is taken.
 
     Raises:
         TypeError: If it is no floating-point tensor.
-        ValueError: If it has another shape than (N, C, H, W).
+        ValueError: If it has another shape than (N, C, H, W), or N = 0 although at least one image is needed.
 
     Example:
         >>> check_images(torch.rand(3, 8, 8))
         Traceback (most recent call last):
-        ValueError: `images`: expected floating-point images (N, C, H, W), got torch.float32 of shape (3, 8, 8)
+        ValueError: `images`: expected floating-point images (N, C, H, W), got torch.float32 of shape (3, 8, 8);
+        images.unsqueeze(0) makes a batch of one image
     """
     expected = "`images`: expected floating-point images (N, C, H, W)"
     if not isinstance(images, Tensor):
-        raise TypeError(f"{expected}, got {type(images).__name__}")
+        raise TypeError(f"{expected}, got {type(images).__name__}{_way_to_a_tensor(images)}")
     got = f"got {images.dtype} of shape {tuple(images.shape)}"
     if not images.is_floating_point():
-        raise TypeError(f"{expected}, {got}")
+        raise TypeError(f"{expected}, {got}; the network expects them as in its training, such as images.float() / 255")
     if images.dim() != 4:
-        raise ValueError(f"{expected}, {got}")
+        hint = "; images.unsqueeze(0) makes a batch of one image" if images.dim() == 3 else ""
+        raise ValueError(f"{expected}, {got}{hint}")
+    if at_least_one and not len(images):
+        raise ValueError(f"`images`: expected at least one image, got an empty batch of shape {tuple(images.shape)}")
+
+
+def _way_to_a_tensor(images: object) -> str:
+    """What makes a batch of an argument that is no tensor, as the end of a message."""
+    if isinstance(images, (list, tuple)) and images and all(isinstance(each, Tensor) for each in images):
+        return "; torch.stack(images) makes a batch of images of one size"
+    if hasattr(images, "__array__") or hasattr(images, "__array_interface__"):  # an array, or an image of Pillow
+        return "; make a tensor of it and prepare it as in the network's training"
+    return ""
 
 
 def check_finite_images(images: Tensor) -> None:

@@ -28,7 +28,7 @@ from camtrain.attributions.occlusion import Occlusion
 from camtrain.attributions.rise import RISE
 from camtrain.attributions.saliency_map import ChannelReduction, check_reduction, saliency_map
 from camtrain.attributions.smooth_grad import SmoothGrad
-from camtrain.batch import check_images
+from camtrain.batch import check_finite_images, check_images
 from camtrain.cams.ablation_cam import AblationCAM
 from camtrain.cams.attention_map import AttentionMap
 from camtrain.cams.base_cam import BaseCAM
@@ -580,7 +580,7 @@ def image_maps(
 
     Raises:
         ValueError: If no method has that name, a built method belongs to another network or comes with a
-            `target_layer`, `images` has another shape, or from the method.
+            `target_layer`, `images` has another shape or holds NaN or infinity, or from the method.
         TypeError: If no method has such an option, a built method comes with options, an argument has another type, or
             from the method.
 
@@ -596,6 +596,7 @@ def image_maps(
     module = module_of(network)
     positive_integer("max_batch", max_batch)
     check_images(images)
+    check_finite_images(images)
     if reduction is not None:
         check_reduction(reduction)
     if is_foreign(method):

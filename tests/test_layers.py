@@ -29,7 +29,17 @@ ROWS = [
     {"targets"},
     {"gradients", "networks"},
     {"unrepeated", "label_scores"},
-    {"batch", "regions", "blurred", "pictures", "files", "optimizer_numbers", "pixel_format", "probabilities"},
+    {
+        "batch",
+        "blurred",
+        "checked_logits",
+        "files",
+        "optimizer_numbers",
+        "pictures",
+        "pixel_format",
+        "probabilities",
+        "regions",
+    },
     {"messages"},
 ]
 PACKAGE = Path(camtrain.__file__).parent

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.attributions.saliency_map import ChannelReduction
-from camtrain.batch import check_images
+from camtrain.batch import check_finite_images, check_images
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, input_gradient, left_as_found
 from camtrain.gradients.not_inference import not_inference
 from camtrain.networks import module_of
@@ -53,10 +53,11 @@ class BaseAttribution(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, C, H, W), a class is out of range, or the logits do not depend on the
-                images.
+            ValueError: If the images are not (N, C, H, W) or not finite, a class is out of range, or the logits do not
+                depend on the images.
         """
         check_images(images)
+        check_finite_images(images)
         with gradients_enabled(), left_as_found(self.network, images.device):
             # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.baseline import Baseline, baseline_of, checked_baseline
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
+from camtrain.batch import check_finite_images, check_images
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
 from camtrain.messages import CamtrainWarning, checked_number, positive_integer
@@ -169,6 +170,8 @@ class IntegratedGradients(BaseAttribution):
         Cost:
             Two forward passes.
         """
+        check_images(images)
+        check_finite_images(images)
         with gradients_enabled(), left_as_found(self.network, images.device):
             images = not_inference(images)
             logits = self.logits(images)

@@ -10,7 +10,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camtrain.batch import check_images
+from camtrain.batch import check_finite_images, check_images
 from camtrain.gradients import (
     CapturedActivations,
     ClassIndex,
@@ -40,7 +40,8 @@ class BaseCAM(ABC):
         network: A network from (N, C, H, W) to (N, K) logits.
         target_layer: The layer, by its dotted name or as a module, or several layers for a method that fuses their
             maps. Its output is (N, C, h, w), (N, h, w, C) as in a Swin transformer, or tokens (N, L, C) as in a vision
-            transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer at the first call.
+            transformer (see `camtrain.networks.map_layout`). `None` finds the last spatial layer, at the first call
+            for each size of images.
         differentiable: Whether the map stays in the graph, through the activations and through the weights, so that a
             penalty on it can be trained.
 
@@ -64,6 +65,7 @@ class BaseCAM(ABC):
         self.differentiable = differentiable
         self.layout_of_output: LayoutOf | None = None
         self._target_layers = None if target_layer is None else _modules_of(self.network, target_layer)
+        self._found: dict[tuple[int, int], nn.Module] = {}
 
     def __call__(self, images: Tensor, class_idx: ClassIndex = None) -> Tensor:
         """Make the maps of a batch.
@@ -79,10 +81,11 @@ class BaseCAM(ABC):
 
         Raises:
             TypeError: If the images are no floating-point tensor, or `class_idx` has another type.
-            ValueError: If the images are not (N, C, H, W), a class is out of range, a target layer does not run once
-                and return maps or tokens, or the logits do not depend on it.
+            ValueError: If the images are not (N, C, H, W) or not finite, a class is out of range, a target layer does
+                not run once and return maps or tokens, or the logits do not depend on it.
         """
         check_images(images)
+        check_finite_images(images)
         # The fused attention kernels have no second derivative; the plain one does.
         attention = sdpa_kernel(SDPBackend.MATH) if self.differentiable else nullcontext()
         with gradients_enabled(), left_as_found(self.network, images.device), uncompiled(), attention:
@@ -101,11 +104,14 @@ class BaseCAM(ABC):
         """The maps of a batch, (N, h, w). Called with gradients enabled; the caller restores the network."""
 
     def layers(self, images: Tensor) -> list[nn.Module]:
-        """The target layers. If none was named, the last spatial layer, found with these images."""
-        if self._target_layers is None:
+        """The target layers. If none was named, the last spatial layer for images of this size."""
+        if self._target_layers is not None:
+            return self._target_layers
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        if size not in self._found:
             with evaluation_mode(self.network):
-                self._target_layers = [target_layer_of(self.network, last_spatial_layer(self.network, images))]
-        return self._target_layers
+                self._found[size] = target_layer_of(self.network, last_spatial_layer(self.network, images))
+        return [self._found[size]]
 
     def layer(self, images: Tensor) -> nn.Module:
         """The target layer, for a method that works on a single one.

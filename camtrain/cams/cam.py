@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camtrain.cams.base_cam import BaseCAM
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients import ClassIndex, class_score
-from camtrain.gradients.checked_logits import checked_logits
 
 _TOLERANCE = 1e-3  # relative to the sum of the magnitudes of a logit's terms; about the precision of TF32
 

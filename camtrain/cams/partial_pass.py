@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients.captured_activations import LayoutOf, channels_first
-from camtrain.gradients.checked_logits import checked_logits
 from camtrain.messages import CamtrainWarning
 
 Function = Callable[..., Any]

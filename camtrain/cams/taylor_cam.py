@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camtrain.batch import check_images
+from camtrain.batch import check_finite_images, check_images
 from camtrain.cams.base_cam import BaseCAM
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients import ClassIndex, class_score, gradients_enabled, left_as_found
 from camtrain.gradients.not_inference import not_inference
+from camtrain.networks.uncompiled import uncompiled
 from camtrain.probabilities import class_probabilities, with_both_classes
 
 Score = Literal["probability", "log_probability", "logit"]
@@ -175,7 +177,8 @@ class TaylorCAM(BaseCAM):
             ValueError: As for the call.
         """
         check_images(images)
-        with gradients_enabled(), left_as_found(self.network, images.device):
+        check_finite_images(images)
+        with gradients_enabled(), left_as_found(self.network, images.device), uncompiled():
             # Inference tensors cannot enter a graph; a clone can.
             images = not_inference(images)
             pairs = self._pairs(images, class_idx)
@@ -198,6 +201,7 @@ class TaylorCAM(BaseCAM):
         return taylor_cam(self._effects(activations, gradients))
 
     def _scores(self, logits: Tensor) -> Tensor:
+        logits = checked_logits(logits)
         match self.score:
             case "probability":
                 return class_probabilities(logits)

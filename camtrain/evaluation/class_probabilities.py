@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from camtrain.gradients.checked_logits import checked_logits
+from camtrain.checked_logits import checked_logits
 from camtrain.messages import positive_integer
 from camtrain.probabilities import class_probabilities
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor, to_dtype_image
 
+from camtrain.batch import check_images
 from camtrain.data.image_file import rgb_picture
 from camtrain.data.pixel_limit import check_pixels, pixel_limit
 from camtrain.data.sixteen_bits import check_eight_bits
@@ -138,6 +139,7 @@ def _of_tensor(network: LoadedNetwork, images: Tensor) -> ImageList:
             f"`images`: expected a floating point tensor, (N, {channels}, H, W) or ({channels}, H, W), normalized as "
             f"the network expects, got {images.dtype} of shape {tuple(images.shape)}"
         )
+    check_images(batch, at_least_one=True)
 
     def read(number: int) -> ReadImage:
         image = batch[number : number + 1].detach()

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from camtrain.gradients.checked_logits import checked_logits
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients.not_inference import not_inference
 from camtrain.gradients.target import Target, as_target, target_score
 from camtrain.probabilities import with_both_classes

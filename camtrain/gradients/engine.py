@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from camtrain.batch import check_finite_images, check_images
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients.batch_norm import BatchNormStatistics, running_batch_norm
 from camtrain.gradients.guided_gradient import guided_gradient
 from camtrain.gradients.input_gradient import input_gradient
@@ -170,10 +172,18 @@ def forward_pass(
         watching: A context around the pass that the penalized gradients come from, and its loss.
         beside: A further term that is computed from the pass that L_C comes from.
 
+    Raises:
+        TypeError: If the images are no floating-point tensor.
+        ValueError: If the images are not (N, C, H, W), there are none, one on the CPU holds NaN or infinity, or the
+            network does not put out (N, K) logits.
+
     Cost:
         One forward pass. With running BatchNorm statistics two: the penalized gradients come from the second, L_C from
         the first.
     """
+    check_images(images, at_least_one=True)
+    if images.device.type == "cpu":  # on an accelerator this would stop the queue at every step
+        check_finite_images(images)
     watching = watching or nullcontext()
     explained_loss = penalty.explained or classification_loss
     leaf = images.detach().requires_grad_()
@@ -181,12 +191,12 @@ def forward_pass(
     in_one_pass = penalty.batch_norm_statistics == "batch"
     # `beside` is entered first: to find a layer it may run the network, and `watching` must not see that.
     with beside.watching() if beside else nullcontext(), watching if in_one_pass else nullcontext():
-        logits = network(leaf)
+        logits = checked_logits(network(leaf), len(leaf))
         if in_one_pass:
             explained_logits, explained = logits, explained_loss(logits)
     if not in_one_pass:
         with running_batch_norm(network), randomness.replayed(), watching:
-            explained_logits = network(leaf)
+            explained_logits = checked_logits(network(leaf), len(leaf))
             explained = explained_loss(explained_logits)
     is_explained = in_one_pass and penalty.explained is None
     classification = explained if is_explained else classification_loss(logits)

@@ -35,3 +35,32 @@ def graph_nodes(loss: Tensor) -> Iterator[Node]:
             seen.add(node)
             yield node
             pending.extend(successor for successor, _ in node.next_functions)
+
+
+def nodes_between(loss: Tensor, images: Tensor) -> Iterator[Node]:
+    """The nodes of the graph of `loss` that a gradient passes through on its way to `images`, each once.
+
+    Args:
+        loss: A tensor with a graph.
+        images: A tensor that requires grad.
+
+    Example:
+        >>> import torch
+        >>> x, w = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+        >>> [node.name() for node in nodes_between((torch.relu(w) * x).sum(), x)]
+        ['SumBackward0', 'MulBackward0', 'torch::autograd::AccumulateGrad']
+    """
+    nodes = list(graph_nodes(loss))
+    users: dict[Node, list[Node]] = {}
+    for node in nodes:
+        for successor, _ in node.next_functions:
+            if successor is not None:
+                users.setdefault(successor, []).append(node)
+    pending = [node for node in nodes if node is images.grad_fn or getattr(node, "variable", None) is images]
+    leading = set(pending)
+    while pending:
+        for user in users.get(pending.pop(), []):
+            if user not in leading:
+                leading.add(user)
+                pending.append(user)
+    return (node for node in nodes if node in leading)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from camtrain.gradients.graph import OPAQUE_REGIONS, graph_nodes
+from camtrain.gradients.graph import OPAQUE_REGIONS, nodes_between
 from camtrain.gradients.input_gradient import check_graph, input_gradient
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
     As in Algorithm 1, this is the guided gradient of `loss` itself. Guided backpropagation is not linear: that of the
     loss is not minus that of the label's logit.
 
-    The ReLUs are found in the autograd graph of `loss`; there is no second network, and no module is changed. Modules
+    The ReLUs are found in the autograd graph between `loss` and `images`; those of a branch that does not lead to the
+    images do not matter, such as that of a position bias. There is no second network, and no module is changed. Modules
     and functions, in-place and reused ReLUs, ReLU6, `hardtanh(min_val=0)`, `threshold(0)` and `clamp(min=0)` all count.
     Other activations of a network that also has ReLUs (hardswish, SiLU, custom autograd functions) pass their plain
     derivative, with a warning. A ReLU written as `where` or as a product with a mask is not recognized.
@@ -47,6 +48,7 @@ def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
         (N, C, H, W), detached.
 
     Raises:
+        TypeError: If `loss` or `images` is no tensor.
         ValueError: If the graph has no ReLU-like node, or hides its nodes (`torch.compile`, reentrant checkpointing, a
             ReLU that works in place on a view).
 
@@ -64,7 +66,7 @@ def guided_gradient(loss: Tensor, images: Tensor) -> Tensor:
         tensor([[[[0., 0.]]]])
     """
     check_graph(loss, images)
-    gates = _gates(loss)
+    gates = _gates(loss, images)
     with ExitStack() as hooks:
         for gate in gates:
             hooks.enter_context(_positive_gradients_only(gate))
@@ -83,9 +85,11 @@ def _positive_gradients_only(gate: Node) -> Iterator[None]:
         handle.remove()
 
 
-def _gates(loss: Tensor) -> list[Node]:
-    """The ReLU-like nodes in the graph of `loss`."""
-    nodes = list(graph_nodes(loss))
+def _gates(loss: Tensor, images: Tensor) -> list[Node]:
+    """The ReLU-like nodes that a gradient passes through on its way from `loss` to `images`."""
+    nodes = list(nodes_between(loss, images))
+    if not nodes:
+        return []  # `input_gradient` says that the loss was not computed from the images
     names = Counter(node.name() for node in nodes)
     hidden = sum(_hides_gate(node) for node in nodes)
     if hidden:
@@ -111,7 +115,8 @@ def _gates(loss: Tensor) -> list[Node]:
         raise ValueError(
             "`loss`: its graph has no ReLU-like activation, so its guided gradient would be the plain gradient. "
             f"Found: {found or 'no known activation'}. Use a network with ReLU or ReLU6, replace its activations, or "
-            "choose a regularizer that needs no guided gradient."
+            "choose a regularizer that needs no guided gradient, such as GradientNorm, RightForRightReasons or a "
+            "penalty on a map."
         )
     if others:
         warnings.warn(

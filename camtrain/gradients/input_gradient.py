@@ -21,6 +21,7 @@ def input_gradient(loss: Tensor, images: Tensor, *, create_graph: bool = False) 
         (N, C, H, W), in the precision of the images but at least float32.
 
     Raises:
+        TypeError: If `loss` or `images` is no tensor.
         ValueError: If `loss` was not computed from `images`, or `images` do not require grad.
 
     Example:
@@ -40,8 +41,12 @@ def check_graph(loss: Tensor, images: Tensor) -> None:
     """Check that a gradient of `loss` with respect to `images` can be computed.
 
     Raises:
+        TypeError: If one of them is no tensor.
         ValueError: If `loss` is not 0-dim or has no graph, or if `images` do not require grad.
     """
+    for name, given in {"loss": loss, "images": images}.items():
+        if not isinstance(given, Tensor):
+            raise TypeError(f"`{name}`: expected a tensor, got {type(given).__name__}")
     if loss.dim() != 0:
         raise ValueError(f"`loss`: expected one number (0-dim), got shape {tuple(loss.shape)}")
     if not images.requires_grad:

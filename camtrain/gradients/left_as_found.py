@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from camtrain.gradients.batch_norm import frozen_batch_norm
+from camtrain.gradients.batch_norm import frozen_batch_norm, running_batch_norm
 from camtrain.gradients.randomness import left_randomness
 
 
@@ -25,11 +25,15 @@ def left_as_found(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module in evaluation mode, and restore each module's own mode afterwards, also after an error."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    """Put every module in evaluation mode, and restore each module's own mode afterwards, also after an error.
+
+    Inside `left_as_found`, which sets the running statistics of BatchNorm aside, the layers have them back.
+    """
+    with running_batch_norm(network):
+        training = [module for module in network.modules() if module.training]
+        network.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True

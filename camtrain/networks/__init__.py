@@ -15,6 +15,7 @@ from camtrain.networks.input_channels import input_channels, with_input_channels
 from camtrain.networks.last_linear import last_linear
 from camtrain.networks.lfi_cam import LFICAM, FeatureImportanceHead
 from camtrain.networks.loaded_network import LoadedNetwork
+from camtrain.networks.logits_of import LogitsOf
 from camtrain.networks.module_of import module_of
 from camtrain.networks.preprocessing import GivenPreprocessing, Preprocessing
 from camtrain.networks.small_image_stem import with_small_image_stem
@@ -36,6 +37,7 @@ __all__ = [
     "FeatureImportanceHead",
     "GivenPreprocessing",
     "LoadedNetwork",
+    "LogitsOf",
     "Preprocessing",
     "Stem",
     "attention_heads",

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from camtrain.checked_logits import described_output
 from camtrain.networks.attention_head import AttentionHead
 from camtrain.networks.build_network import Stem, build_network
 from camtrain.networks.input_channels import input_channels
@@ -175,8 +176,9 @@ def probed(
                 f"{image.shape[1]} channels; give another size: {error}"
             ) from error
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"`backbone`: expected (1, {num_classes}) logits of one image, got {got}")
+            raise ValueError(
+                f"`backbone`: expected (1, {num_classes}) logits of one image, got {described_output(logits)}"
+            )
         try:
             yield network, image
         except ValueError as error:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from camtrain.checked_logits import described_output
 from camtrain.messages import CamtrainWarning
 from camtrain.networks.input_channels import channels_remark, input_channels
 from camtrain.networks.preprocessing import Preprocessing, normalization_title, plain_preprocessing
@@ -111,8 +112,9 @@ class LoadedNetwork:
             for module in training:
                 module.training = True
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"`network`: expected (1, K) logits of one image from {self.title}, got {got}")
+            raise ValueError(
+                f"`network`: expected (1, K) logits of one image from {self.title}, got {described_output(logits)}"
+            )
         return class_probabilities(logits.float(), independent=self.several_labels)[0].cpu()
 
     def on(self, device: torch.device | str) -> LoadedNetwork:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from camtrain.batch import check_images
 from camtrain.messages import nearest_names
 from camtrain.networks.attention_head import AttentionHead, attention_heads
 from camtrain.networks.map_layout import MapLayout, map_layout
 from camtrain.networks.output_values import output_values
-from camtrain.networks.uncompiled import uncompiled
+from camtrain.networks.uncompiled import COMPILED, uncompiled
 
 
 def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer") -> nn.Module:
@@ -22,7 +24,7 @@ def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer
 
     Args:
         network: The network.
-        name: The dotted name.
+        name: The dotted name. The `_orig_mod` that `torch.compile` puts into the names of modules may be left out.
         argument: The name of the argument that holds it, for the message.
 
     Raises:
@@ -37,6 +39,9 @@ def target_layer_of(network: nn.Module, name: str, argument: str = "target_layer
     modules: dict[str, nn.Module] = dict(network.named_modules())
     if not isinstance(name, str):
         raise TypeError(f"`{argument}`: expected the dotted name of a module, got {name!r}")
+    before_compiling = {known.replace(COMPILED, ""): module for known, module in modules.items()}
+    if name in before_compiling:
+        modules = before_compiling
     if not name or name not in modules:
         raise ValueError(f"`{argument}`: no module is called {name!r}; {nearest_names(name, filter(None, modules))}")
     return modules[name]
@@ -58,19 +63,20 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
     normalization at the beginning of the last block.
 
     Args:
-        network: The network. It is run on the first image; call this function inside `left_as_found` and in evaluation
-            mode.
+        network: The network. It is run on the first image, or on the first two if it normalizes by the batch in
+            evaluation mode, too; call this function inside `left_as_found` and in evaluation mode.
         images: (N, C, H, W), N ≥ 1.
 
     Raises:
-        ValueError: If no layer that runs once puts out more than one pixel or token, tokens that fit no map of the
-            image follow the last such layer, or the logits depend on none of these layers.
+        ValueError: If there is no image, no layer that runs once puts out more than one pixel or token, tokens that fit
+            no map of the image follow the last such layer, the logits depend on none of these layers, or the network
+            does not put out (N, K) logits.
 
     Cost:
         Two forward passes of one image, and one more for each output with a skip connection around it. In a network
         that works on tokens, two forward passes and a few backward passes.
     """
-    image = images[:1]
+    image = images[: _enough_images(network)]
     outputs = _outputs(network, image)
     found = [output for output in outputs if output.cells > 1]
     if not found:
@@ -90,6 +96,12 @@ def last_spatial_layer(network: nn.Module, images: Tensor) -> str:
         if found[-1].is_tokens
         else _last_without_bypass(network, image, found)
     )
+
+
+def _enough_images(network: nn.Module) -> int:
+    """How many images a pass needs: a layer without running statistics cannot normalize one pixel of one image."""
+    layers = (module for module in network.modules() if isinstance(module, _BatchNorm))
+    return 2 if any(layer.running_mean is None for layer in layers) else 1
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,7 @@ class _Output:
 
 def _outputs(network: nn.Module, image: Tensor) -> list[_Output]:
     """The outputs of the modules that run once, in the order in which they end: a block after its children."""
+    check_images(image, at_least_one=True)
     inside_attention = _inside_attention(network)
     outputs: list[_Output] = []
 

@@ -7,6 +7,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+COMPILED = "_orig_mod."
+"""What precedes the name of a module inside of one that `torch.compile` wrapped."""
+
+
+def is_compiled(network: nn.Module) -> bool:
+    """Whether `torch.compile` compiled a network, or a module of it.
+
+    Example:
+        >>> is_compiled(torch.nn.Identity())
+        False
+    """
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and importing it takes long
+        return False
+    from torch._dynamo import OptimizedModule
+
+    return any(
+        isinstance(module, OptimizedModule) or module._compiled_call_impl is not None for module in network.modules()
+    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from camtrain.gradients.checked_logits import checked_logits
+from camtrain.checked_logits import checked_logits
 from camtrain.objective.in_float64 import in_float64
 
 

@@ -14,6 +14,7 @@ from camtrain.gradients import InputGradientPenalty, TermOfPass, class_score, gu
 from camtrain.gradients.randomness import Randomness
 from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.in_float64 import in_float64
+from camtrain.objective.uncompiled_pass import uncompiled_pass
 from camtrain.probabilities import total_log_probability
 from camtrain.regularizers import (
     ExplainedScalar,
@@ -105,6 +106,7 @@ class BatchTerms:
             return None
         captured: list[object] = []
         randomness: list[Randomness] = []
+        needy = self._not_of_compiled_code()
 
         @contextmanager
         def watching() -> Iterator[None]:
@@ -112,21 +114,30 @@ class BatchTerms:
             contexts = [regularizer.watching(self.network, self.batch.images) for _, regularizer in self._of_pass]
             randomness.append(Randomness.now(self.batch.images.device))
             with ExitStack() as stack:
+                stack.enter_context(uncompiled_pass(self.network, needy))
                 captured.extend(stack.enter_context(context) for context in contexts)
                 yield
 
         def of_pass(images: Tensor, logits: Tensor) -> Tensor:
-            parts = [self._differentiated_twice(kind, images, logits) for kind in self._on_gradient
-                     if kind != self._of_engine]  # fmt: skip
-            for (term, regularizer), of_term in zip(self._of_pass, captured, strict=True):
-                training_pass = TrainingPass(
-                    self.network, images, self._class_indices, logits, of_term, randomness[0],
-                    self.batch.boxes, self.batch.masks, self.shown, self.loss.of_images,
-                )  # fmt: skip
-                parts.append(term.weight * self._mean(term, regularizer.penalty(training_pass)))
+            with uncompiled_pass(self.network, needy):
+                parts = [self._differentiated_twice(kind, images, logits) for kind in self._on_gradient
+                         if kind != self._of_engine]  # fmt: skip
+                for (term, regularizer), of_term in zip(self._of_pass, captured, strict=True):
+                    training_pass = TrainingPass(
+                        self.network, images, self._class_indices, logits, of_term, randomness[0],
+                        self.batch.boxes, self.batch.masks, self.shown, self.loss.of_images,
+                    )  # fmt: skip
+                    parts.append(term.weight * self._mean(term, regularizer.penalty(training_pass)))
             return torch.stack([part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts]).sum()
 
         return TermOfPass(watching, of_pass)
+
+    def _not_of_compiled_code(self) -> list[str]:
+        """The regularizers beside the engine that need more of a network than compiled code offers."""
+        of_pass: list[Regularizer] = [each for _, each in self._of_pass if not each.runs_compiled]
+        twice = [term.regularizer for kind, pairs in self._on_gradient.items() for term, _ in pairs
+                 if kind != self._of_engine]  # fmt: skip
+        return [type(each).__name__ for each in of_pass + twice]
 
     @property
     def needs_images_gradient(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from camtrain.gradients.checked_logits import checked_logits
+from camtrain.checked_logits import checked_logits
 
 _ROUNDING = 0.01  # of the sum of a row of probabilities, as they are in half precision
 

@@ -20,9 +20,9 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
 
     Raises:
         TypeError: If the images are no floating-point tensor, or labels or masks no tensor.
-        ValueError: If the images are not (N, C, H, W), labels neither (N,) nor (N, K), `boxes` or `masks` are of
-            another number of images (a list of length 1 would otherwise be broadcast over the batch), or `masks` are
-            not bool or of another size.
+        ValueError: If the images are not (N, C, H, W), there are none, labels neither (N,) nor (N, K), `boxes` or
+            `masks` are of another number of images (a list of length 1 would otherwise be broadcast over the batch), or
+            `masks` are not bool or of another size.
         DataError: If an image on the CPU holds NaN or infinity; it is a `ValueError`.
 
     Example:
@@ -31,7 +31,7 @@ def checked_batch(images: Tensor, labels: Tensor, boxes: list[Tensor] | None, ma
         Traceback (most recent call last):
         ValueError: `boxes`: expected one (M, 4) tensor for each of 2 images, got 1
     """
-    check_images(images)
+    check_images(images, at_least_one=True)
     if not isinstance(labels, Tensor):
         raise TypeError(f"`labels`: expected class indices (N,) or probabilities (N, K), got {type(labels).__name__}")
     if labels.dim() not in (1, 2):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients import Engine
 from camtrain.gradients.engine import forward_pass, input_gradients, penalties
 from camtrain.objective.batch_loss import BatchLoss
@@ -32,7 +33,7 @@ class Losses:
 
 def plain_losses(network: nn.Module, images: Tensor, loss: BatchLoss) -> Losses:
     """L = L_C, from one forward pass."""
-    logits = network(images)
+    logits = checked_logits(network(images), len(images))
     classification = loss(logits)
     return Losses(classification, classification, logits)
 
@@ -94,6 +95,6 @@ def _losses_of_pass(network: nn.Module, images: Tensor, terms: BatchTerms, loss:
     beside = terms.beside_engine
     assert beside is not None  # at least one term, and none for an engine
     with beside.watching():
-        logits = network(images)
+        logits = checked_logits(network(images), len(images))
     classification = loss(logits)
     return Losses(classification + beside.of_pass(images, logits), classification, logits)

@@ -15,6 +15,7 @@ from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.checkpoint_file import checkpoint_content
 from camtrain.networks.classifier_checkpoint import network_weights
 from camtrain.networks.target_layer import target_layer_of
+from camtrain.networks.uncompiled import uncompiled
 from camtrain.regularizers.cam_regularizer import CAMRegularizer
 from camtrain.regularizers.flat_maps import answered_for_flat_maps, is_flat
 from camtrain.regularizers.found_layers import FoundLayers
@@ -124,7 +125,8 @@ class MapDistillation(CAMRegularizer):
         layer = self._found_in_teacher(teacher, images) if layer is None else layer
         if not self.of_activations:
             return resized_maps(method_named(self.method, teacher, layer), images, training_pass.labels)
-        activations, _ = GradCAM(teacher, layer).activations_and_logits(images)
+        with uncompiled():
+            activations, _ = GradCAM(teacher, layer).activations_and_logits(images)
         size = (int(images.shape[-2]), int(images.shape[-1]))
         return resize(attention_of_activations(activations), size).detach()
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from camtrain.checked_logits import checked_logits
 from camtrain.gradients import Target
-from camtrain.gradients.checked_logits import checked_logits
 from camtrain.probabilities import class_probabilities
 from camtrain.targets.per_image import changed_classes, classes_of
 

@@ -142,6 +142,26 @@ def test_no_images():
 # Layers ------------------------------------------------------------------------------------------
 
 
+def test_the_layer_is_found_in_training_mode_too():
+    """A single image has one pixel for each channel of the last layer, which has no statistics of its own."""
+    torch.manual_seed(0)
+    network = CIFARResNet(8, num_classes=3)
+    network.layer3.append(nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.BatchNorm2d(64)))
+    images = torch.rand(2, 3, 8, 8)
+    expected = SignedCAM(network, "layer3.0")(images, 0)
+    assert torch.equal(SignedCAM(network)(images, 0), expected)
+    assert network.training
+
+
+def test_the_layer_is_found_for_each_size_of_images():
+    torch.manual_seed(0)
+    network = CIFARResNet(8).eval()
+    method = SignedCAM(network)
+    for size, layer in ((16, "layer3"), (4, "layer2"), (16, "layer3")):
+        images = torch.rand(1, 3, size, size)
+        assert torch.equal(method(images), SignedCAM(network, layer)(images))
+
+
 def test_target_layer_by_name_by_module_or_found(network, images):
     network.eval()
     by_name = SignedCAM(network, "relu")(images)

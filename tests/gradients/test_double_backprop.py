@@ -9,7 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torchvision import models
+from torchvision.models.swin_transformer import SwinTransformerBlockV2
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, FrozenGates
@@ -140,12 +142,69 @@ def test_an_operation_without_a_second_derivative_stops_the_first_step(network, 
     network, engine = network(), DoubleBackprop()
     images, labels = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
     for _ in range(2):  # not only once
-        with pytest.raises(RuntimeError, match=rf"`network`: .*{operation}.*Use engine=FrozenGates\(\)"):
+        with pytest.raises(RuntimeError, match=rf"`network`: .*{operation}.*Use engine=FrozenGates\(\)") as caught:
             Objective(SquaredNorm(), 1.0, engine)(network, images, labels)
+        assert ("sdpa_kernel(SDPBackend.MATH)" in str(caught.value)) == (operation == "attention")
     assert all(parameter.grad is None for parameter in network.parameters())
     step = Objective(SquaredNorm(), 1.0, FrozenGates())(network, images, labels)
     step.loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_the_way_out_for_fused_attention():
+    network, images, labels = Attention(), torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
+    with sdpa_kernel(SDPBackend.MATH):
+        Objective(SquaredNorm(), 1.0, DoubleBackprop())(network, images, labels).loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+class Padded(nn.Module):
+    """Normalizes the pixels of an image that is padded to an even size, as attention by cosines does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1, bias=False)
+        self.head = nn.Linear(2, 4)
+
+    def forward(self, images):
+        padded = F.pad(images, (0, images.shape[-1] % 2))
+        return self.head(F.normalize(self.conv(padded), dim=1).square().mean(dim=(-2, -1)))
+
+
+def test_a_second_derivative_that_is_not_finite_stops_the_first_step_on_images_of_a_size():
+    network, engine, labels = Padded(), DoubleBackprop(), torch.tensor([0, 1])
+    objective = Objective(SquaredNorm(), 1.0, engine)
+    assert objective(network, torch.randn(2, 3, 4, 4), labels).loss.isfinite()
+    for _ in range(2):  # not only once
+        with pytest.raises(RuntimeError, match=r"its gradient is not finite at 'conv.weight'.*engine=FrozenGates\(\)"):
+            objective(network, torch.randn(2, 3, 4, 5), labels)
+    # L_R that is not finite is another fault, which whoever takes the step sees.
+    network.head.weight.data.fill_(torch.inf)
+    assert not objective(network, torch.randn(2, 3, 4, 5), labels).loss.isfinite()
+
+
+def test_a_swin_transformer_whose_windows_are_padded():
+    torch.manual_seed(0)
+    network = models.SwinTransformer(
+        [4, 4], 8, [2], [2], [4, 4], num_classes=4, stochastic_depth_prob=0.0, block=SwinTransformerBlockV2
+    )
+    images, labels = torch.randn(2, 3, 24, 24), torch.tensor([0, 1])
+    objective = Objective(SquaredNorm(), 1.0, DoubleBackprop())
+    with pytest.raises(RuntimeError, match=r"its gradient is not finite at 'features.1.0.attn.*FrozenGates"):
+        objective(network, images, labels)
+    Objective(SquaredNorm(), 1.0, FrozenGates())(network, images, labels).loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+    # Its ReLUs are in the position bias only.
+    with pytest.raises(ValueError, match=r"no ReLU-like activation.*Found: 2 Gelu.*such as GradientNorm"):
+        Objective(InterpretableGradient(), 1.0, DoubleBackprop())(network, images, labels)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_refused_with_the_way_out():
+    network = torch.compile(tiny(nn.GELU()), backend="aot_eager")
+    objective = Objective(SquaredNorm(), 1.0, DoubleBackprop())
+    with pytest.raises(RuntimeError, match=r"torch.compile.*\)\. Train the network as it was before compiling\.$"):
+        objective(network, torch.randn(2, 3, 4, 4), torch.tensor([0, 1]))
 
 
 def test_a_network_is_checked_once(monkeypatch):

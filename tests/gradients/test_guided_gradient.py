@@ -168,6 +168,16 @@ def test_an_in_place_relu_on_a_view_is_an_error(in_place):
         guided_gradient(loss, images)
 
 
+def test_relus_of_a_branch_that_does_not_lead_to_the_images_do_not_matter():
+    """As in the position bias of a Swin transformer, whose ReLUs work in place on a view."""
+    images, weight = leaf(X), leaf([1.0, -1.0])
+    bias = (weight * 1).flatten().relu_().sum()
+    expected = guided_gradient(-images.relu().sum(), images)
+    assert torch.equal(guided_gradient(bias - images.relu().sum(), images), expected)
+    with pytest.raises(ValueError, match=r"no ReLU-like activation.*such as GradientNorm, RightForRightReasons"):
+        guided_gradient(weight.relu().sum() + images.sigmoid().sum(), images)
+
+
 def test_a_slice_assignment_beside_relus_is_no_error():
     images = leaf(X)
     shifted = images * 1
@@ -265,3 +275,5 @@ def test_bad_arguments():
         guided_gradient(images.relu().sum().detach(), images)
     with torch.no_grad(), pytest.raises(ValueError, match="`loss`: expected a loss with a graph"):
         guided_gradient(images.relu().sum(), images)
+    with pytest.raises(ValueError, match="`loss` was not computed from `images`"):
+        guided_gradient(leaf(X).relu().sum(), images)

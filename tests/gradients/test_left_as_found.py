@@ -31,3 +31,19 @@ def test_modes_come_back_after_an_error():
     with pytest.raises(RuntimeError, match="inside"), evaluation_mode(network):
         raise RuntimeError("inside")
     assert network[0].training
+
+
+def test_evaluation_mode_has_the_statistics_that_are_set_aside():
+    """Without them a layer in evaluation mode normalizes by the batch, which a single pixel of one image cannot be."""
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.InstanceNorm2d(3, track_running_stats=True))
+    images = torch.randn(1, 3, 1, 1)
+    with evaluation_mode(network):
+        expected = network(images)
+    statistics = {name: buffer.clone() for name, buffer in network.state_dict().items()}
+    with left_as_found(network, torch.device("cpu")):
+        with evaluation_mode(network):
+            assert torch.equal(network(images), expected)
+        assert network[0].training
+        assert network[0].running_mean is None
+    assert network[0].training
+    torch.testing.assert_close(network.state_dict(), statistics, rtol=0, atol=0)

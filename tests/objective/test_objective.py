@@ -456,9 +456,9 @@ class TestBadBatches:
             def forward(self, images):
                 return images.mean((2, 3)), images
 
-        with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got tuple"):
+        with pytest.raises(ValueError, match=r"`network`: expected \(\d, K\) logits, got tuple"):
             getattr(objective, call)(Tuple(), *batch_of())
-        with pytest.raises(ValueError, match=r"`network`: expected \(N, K\) logits, got \(6, 6, 6, 6\)"):
+        with pytest.raises(ValueError, match=r"`network`: expected \(\d, K\) logits, got \(6, 6, 6, 6\)"):
             getattr(objective, call)(network_of()[:3], *batch_of())
 
 

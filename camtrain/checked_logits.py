@@ -26,6 +26,18 @@ def checked_logits(logits: object, num_images: int | None = None) -> Tensor:
     """
     if isinstance(logits, Tensor) and logits.dim() == 2 and num_images in (None, len(logits)):
         return logits
-    got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     count = "N" if num_images is None else num_images
-    raise ValueError(f"`network`: expected ({count}, K) logits, got {got}")
+    raise ValueError(f"`network`: expected ({count}, K) logits, got {described_output(logits)}")
+
+
+def described_output(output: object) -> str:
+    """What a network puts out that are no logits, for a message: the shape of a tensor, or the type and the way out.
+
+    Example:
+        >>> described_output((1, 2))
+        'tuple; camtrain.networks.LogitsOf(network) takes the logits out of such an output'
+    """
+    if isinstance(output, Tensor):
+        return str(tuple(output.shape))
+    hint = "; camtrain.networks.LogitsOf(network) takes the logits out of such an output"
+    return type(output).__name__ + hint

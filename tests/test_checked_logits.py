@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from camtrain.gradients.checked_logits import checked_logits
+from camtrain.checked_logits import checked_logits
 
 
 def test_logits_pass_as_they_are():
