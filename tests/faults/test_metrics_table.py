@@ -17,6 +17,7 @@ from camtrain.messages import CamtrainWarning
 from camtrain.runs.metrics_table import MetricsTable, continued_rows, rows_of, table_text
 from camtrain.runs.wandb_history import log_missing_rows, wandb_rows
 from tests.faults.conftest import Killed, fit_killed, table
+from tests.offline_run import OfflineRun
 
 ROWS = [
     {"epoch": 0, "step": 1, "val/accuracy": 0.5},
@@ -195,6 +196,7 @@ def test_a_kill_right_after_a_checkpoint_loses_no_row(quick, monkeypatch, two_ru
     assert quick("--run.name", "parts", "--run.wandb", "offline", "--run.resume", "true") == 0
     assert table(parts) == table(whole)
     assert (parts / "metrics.csv").read_text().splitlines()[0] == (whole / "metrics.csv").read_text().splitlines()[0]
+    OfflineRun(max(parts.glob("wandb/offline-run-*")))  # waits until W&B's own process has written all
     logged = [row for path in parts.glob("wandb/offline-run-*/*.wandb") for row in wandb_rows(path)]
     for key in ("val/accuracy", "train/loss", "test/accuracy"):
         expected = [(int(row["epoch"]), float(row[key])) for row in table(whole) if row[key]]
