@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from pytorch_lightning import Trainer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 
@@ -50,3 +52,23 @@ def stops_as_errors(what: str) -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning has caught it, and shut down
             raise TrainingStoppedError.by(signal.SIGINT, what) from error
         raise
+
+
+def stop_without_broadcast(trainer: Trainer) -> None:
+    """Let SIGTERM set a flag, which the loops of all processes read, and nothing else.
+
+    Lightning's handler sends a broadcast from wherever the signal finds the process. If another process waits in
+    another collective operation then, both wait forever. The loops broadcast the flag themselves, before each step.
+
+    Args:
+        trainer: A trainer that has not run yet.
+    """
+    connector: Any = trainer._signal_connector
+
+    def note(number: int, frame: object) -> None:
+        launcher: Any = trainer.strategy.launcher
+        if launcher is not None and not connector.received_sigterm:
+            launcher.kill(number)  # sends the signal on to the processes that it has started
+        connector.received_sigterm = True
+
+    connector._sigterm_notifier_fn = note

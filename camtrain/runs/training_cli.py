@@ -49,7 +49,7 @@ from camtrain.runs.int_before_float import int_before_float
 from camtrain.runs.resumed_run import COMPARED, CONFIG, ResumedRun, resumed_run
 from camtrain.runs.run_loggers import run_loggers
 from camtrain.runs.run_settings import RunSettings, check_run_name
-from camtrain.runs.stopped import stops_as_errors
+from camtrain.runs.stopped import stop_without_broadcast, stops_as_errors
 from camtrain.runs.table_keeper import TableKeeper
 from camtrain.runs.trainer_settings import check_trainer_settings
 from camtrain.runs.training_end import EndRecorder, TrainingEnd
@@ -266,6 +266,7 @@ class TrainingCLI(LightningCLI):
                 self._folders = [folder, *(each for each in folder.parents if each not in there)]
         made = super().instantiate_trainer(**kwargs)
         keep_checkpoints_whole(made)
+        stop_without_broadcast(made)
         return made
 
     def before_fit(self) -> None:

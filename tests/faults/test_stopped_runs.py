@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from camtrain.runs import RunSettings, TrainingEnd, TrainingStoppedError, fit, training_end
-from camtrain.runs.stopped import stops_as_errors
+from camtrain.runs.stopped import stop_without_broadcast, stops_as_errors
 from camtrain.runs.training_end import EndRecorder
 
 RUN = Path("runs/quick/version_0")
@@ -225,6 +225,31 @@ def test_a_process_that_dies_ends_all_with_a_line(quick):
     assert process.returncode == 1
     assert error.endswith("camtrain fit: error: process 2 of 2 was ended by SIGKILL, so the others were ended, too\n")
     assert "🧟" not in error
+
+
+def test_a_signal_starts_no_collective_operation(monkeypatch):
+    """Another process may wait in another one, and both would wait forever."""
+    sent = []
+
+    class Launcher:
+        def kill(self, number):
+            sent.append(number)
+
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    stop_without_broadcast(trainer)
+    trainer.strategy._launcher = Launcher()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: pytest.fail("a broadcast"))
+    monkeypatch.setattr(Trainer, "world_size", 2)
+    before = signal.getsignal(signal.SIGTERM)
+    trainer._signal_connector.register_signal_handlers()
+    try:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert trainer.received_sigterm
+    assert sent == [signal.SIGTERM]  # once
 
 
 @pytest.mark.slow
