@@ -402,7 +402,7 @@ def _maps() -> Iterator[Target]:
         "method": one_of(list(METHODS)),
         "class_idx": _class_index,
         "target_layer": LAYER,
-        "reduction": one_of(["max", "sum"]),
+        "reduction": one_of(["max", "sum"], none=True),
         "max_batch": integers(1),
     }
     yield Target("image_maps", camtrain.image_maps, lambda: {"network": network(), "images": images()}, of_image_maps)

@@ -475,7 +475,7 @@ def test_the_configuration_of_the_images_does_not_change_how_the_checkpoint_prep
         (["--checkpoint", "/absent.ckpt"], "--checkpoint: no such file: /absent.ckpt"),
         (["--device", "abacus"], "--device: cannot use 'abacus'"),
         (["--network", "resnet81"], "--network: no image classifier is called 'resnet81'"),
-        (["--std", "1", "0", "1"], "--std: expected three positive, finite numbers"),
+        (["--std", "1", "0", "1"], "--std: expected positive, finite numbers"),
         (["--std", "1", "0"], "--std"),
         (["--unknown"], "--unknown"),
     ],

@@ -171,7 +171,7 @@ def test_a_split_of_a_data_module(split):
         (
             (torch.rand(4, 3, 16, 16), torch.zeros(4)),
             ValueError,
-            r"`data`: expected batches of floating point images \(N, 3, H, W\), such as \[\(images, labels\)\], got",
+            r"`data`: expected batches of floating point images \(N, C, H, W\), such as \[\(images, labels\)\], got",
         ),
         ([torch.zeros(2, 3, 16, 16, dtype=torch.uint8)], ValueError, r"got one of torch\.uint8 \(2, 3, 16, 16\)"),
         (

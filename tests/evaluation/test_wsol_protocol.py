@@ -148,7 +148,7 @@ def test_an_epoch_of_training_and_the_scores_of_the_protocol(tmp_path, benchmark
     make_wsol(tmp_path, benchmark, images_per_class=6)
     data = WSOLData(benchmark, str(tmp_path / "dataset"), str(tmp_path / "metadata"), image_size=56, batch_size=4)
     torch.manual_seed(0)
-    module = Classifier("cifar_resnet8", num_classes=2)
+    module = Classifier("cifar_resnet8", 2, optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9))
     settings = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, **settings)
     trainer.fit(module, datamodule=data)
