@@ -13,7 +13,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from docs.generator.build_hooks import before_reading, write_llms_txt  # noqa: E402
 
 project = "camtrain"
-copyright = "the authors of camtrain"  # the name that Sphinx reads
 author = "the authors of camtrain"
 
 extensions = ["myst_parser", "sphinx_gallery.gen_gallery"]

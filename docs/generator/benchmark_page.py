@@ -13,16 +13,17 @@ from experiments.readme_tables import markdown_table
 
 _INTRODUCTION = """# Benchmark
 
-What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing changed. λ is chosen on
-validation images; all scores are of test images. The numbers come from the committed results of the [league](experiments/league.md), whose
-page says how to read each column. A regularizer that is not here was not measured on that board yet.
+What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing
+changed. λ is chosen on validation images; all scores are of test images. The numbers come from the committed results
+of the [league](experiments/league.md), whose page says how to read each column. A regularizer that is not here was
+not measured on that board yet.
 
 - *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
 - *Beyond control*: the same after the score of another image's map is subtracted.
 - *Leakage*: how far the shape of a map gives the class away; less is better.
-- *Step / plain* is the time of a training step relative to a plain step, as [regularizer_cost](experiments/regularizer_cost.md) measured it
-  side by side. *Seconds per step* and *memory*, the largest of the training process, are those that the runs logged, with whatever else ran
-  on their machine.
+- *Step / plain* is the time of a training step relative to a plain step, as
+  [regularizer_cost](experiments/regularizer_cost.md) measured it side by side. *Seconds per step* and *memory*, the
+  largest of the training process, are those that the runs logged, with whatever else ran on their machine.
 - Intervals are 95 % intervals over the seeds; bold ones exclude 0. A dash means: not measured.
 """
 
@@ -37,7 +38,19 @@ def _board(board: Board, found: list[Compared]) -> str:
     epochs = _epochs(board)
     rows = [_row(board, each, epochs) for each in found]
     tables = board_tables(found, TRAINED, METHODS)
-    headings = ["training", "λ", "seeds", "epochs", "accuracy", "gain of maps", "gain beyond control", "leakage", "step / plain", "seconds per step", "memory"]
+    headings = [
+        "training",
+        "λ",
+        "seeds",
+        "epochs",
+        "accuracy",
+        "gain of maps",
+        "gain beyond control",
+        "leakage",
+        "step / plain",
+        "seconds per step",
+        "memory",
+    ]
     texts = [
         f"## {board.title}",
         markdown_table(headings, rows),

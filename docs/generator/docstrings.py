@@ -133,7 +133,9 @@ def inline(text: str, link: Link) -> str:
         link: See `prose`.
     """
     pieces = re.split(r"(`[^`]+`)", text)
-    return "".join(_code(piece[1:-1], link) if piece.startswith("`") and len(piece) > 2 else escaped(piece) for piece in pieces)
+    return "".join(
+        _code(piece[1:-1], link) if piece.startswith("`") and len(piece) > 2 else escaped(piece) for piece in pieces
+    )
 
 
 def escaped(text: str) -> str:

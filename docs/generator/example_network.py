@@ -37,7 +37,11 @@ def example_network() -> nn.Module:
 def attention_network() -> nn.Module:
     """The same with an attention branch."""
     torch.manual_seed(0)
-    return _trained(AttentionBranch(CIFARResNet(depth=8, num_classes=10, stem_stride=2), 10), Objective(AttentionBranchLoss(), weight=1.0), 2)
+    return _trained(
+        AttentionBranch(CIFARResNet(depth=8, num_classes=10, stem_stride=2), 10),
+        Objective(AttentionBranchLoss(), weight=1.0),
+        2,
+    )
 
 
 @cache

@@ -20,4 +20,5 @@ def experiments_index() -> str:
     """The index of all experiments."""
     text = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8").partition("\nModules that several")[0]
     pages = "\n".join(experiment_names())
-    return f"{for_the_site(text, 'experiments/README.md', 'experiments/index').rstrip()}\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"
+    shown = for_the_site(text, "experiments/README.md", "experiments/index").rstrip()
+    return f"{shown}\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"

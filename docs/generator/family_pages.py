@@ -71,7 +71,11 @@ def family_page(family: Family) -> str:
         f"## Arguments\n\n```python\n{signature(family.main.__name__, family.main)}\n```",
         *_sections(found, link, "Args", "Attributes", "Raises"),
         *([f"## Source\n\n{section('Source', found.sections['Source'], link)}"] if "Source" in found.sections else []),
-        *([f"## Example\n\n{section('Example', found.sections['Example'], link)}"] if "Example" in found.sections else []),
+        *(
+            [f"## Example\n\n{section('Example', found.sections['Example'], link)}"]
+            if "Example" in found.sections
+            else []
+        ),
         *(name_section(each, link) for each in names_on(family.page) if each.value is not family.main),
     ]
     return "\n\n".join(parts) + "\n"
@@ -166,7 +170,8 @@ def _cost_of_its_kind(family: Family) -> str:
     else:
         return "The logits that it needs come from the training pass. It was not measured."
     found = next(each for each in families() if each.title == other)
-    return f"It was not measured by itself. Another penalty on {kind}, [{other}](../{found.page}.md), takes:\n\n{measured_cost(found)}"
+    words = f"It was not measured by itself. Another penalty on {kind}, [{other}](../{found.page}.md), takes:"
+    return f"{words}\n\n{measured_cost(found)}"
 
 
 def _passes(family: Family) -> str:
@@ -176,12 +181,18 @@ def _passes(family: Family) -> str:
     slow = any(METRICS[name].slow for name in family.registered)
     words = "It is slow: `fast` leaves it out." if slow else "It is among the metrics that `fast` chooses."
     shared = " ".join(docstring_of(Evaluator).sections["Cost"].split())
-    return "It needs:\n\n" + "\n".join(lines) + f"\n\n{words} All metrics together: {inline(shared, link_from(family.page))}"
+    return (
+        "It needs:\n\n"
+        + "\n".join(lines)
+        + f"\n\n{words} All metrics together: {inline(shared, link_from(family.page))}"
+    )
 
 
 def _need(need: Need) -> str:
     if isinstance(need, ProbabilityNeed):
-        return f"`{need.name}`: forward passes on images that the map changes, shared with other metrics that need them."
+        return (
+            f"`{need.name}`: forward passes on images that the map changes, shared with other metrics that need them."
+        )
     if isinstance(need, MapNeed):
         stages = " in each stage" if need.stages else ""
         return f"`{need.name}`: a further map of the same method, of {need.of}{stages}."
@@ -219,7 +230,11 @@ def _regularizer_row(family: Family) -> list[str]:
 def _method_row(family: Family) -> list[str]:
     name = family.registered[0]
     trained = "✓" if name in METHODS and is_differentiable(name) else ""
-    kind = "control" if name not in METHODS else ("map at a layer" if ".cams." in family.module else "attribution at the input")
+    kind = (
+        "control"
+        if name not in METHODS
+        else ("map at a layer" if ".cams." in family.module else "attribution at the input")
+    )
     return [_link(family), f"`{name}`", _plain(family), kind, trained]
 
 
@@ -227,7 +242,14 @@ def _metric_row(family: Family) -> list[str]:
     spec = METRICS[family.registered[0]]
     arrow = "↑" if spec.make(EvaluationSettings()).higher_is_better else "↓"
     truth = {"annotation": "boxes or masks"}.get(spec.truth or "", spec.truth or "")
-    return [_link(family), ", ".join(f"`{name}`" for name in family.registered), _plain(family), arrow, spec.group, truth]
+    return [
+        _link(family),
+        ", ".join(f"`{name}`" for name in family.registered),
+        _plain(family),
+        arrow,
+        spec.group,
+        truth,
+    ]
 
 
 _TABLES = {

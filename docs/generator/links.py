@@ -45,7 +45,9 @@ def _targets() -> dict[str, tuple[str, str]]:
         target = (each.page, each.anchor)
         module = getattr(each.value, "__module__", None) or each.package
         written = {f"{each.package}.{each.name}", f"{module}.{each.name}"}
-        if each.kind != "data" and (each.name[0].isupper() or each.name.startswith(("evaluate", "load_", "image_maps"))):
+        if each.kind != "data" and (
+            each.name[0].isupper() or each.name.startswith(("evaluate", "load_", "image_maps"))
+        ):
             written.add(each.name)
         for code in written:
             found.setdefault(code, set()).add(target)

@@ -10,11 +10,13 @@ from docs.generator.links import ROOT
 
 _HEAD = """# camtrain
 
-> Trains PyTorch image classifiers whose class activation maps and input gradients are penalized, L = L_C + λ · L_R, and scores maps with
-> intervals, beyond control maps. Any `nn.Module` from (N, 3, H, W) to (N, K) logits; Lightning and the command line are optional.
+> Trains PyTorch image classifiers whose class activation maps and input gradients are penalized, L = L_C + λ · L_R,
+> and scores maps with intervals, beyond control maps. Any `nn.Module` from (N, 3, H, W) to (N, K) logits; Lightning
+> and the command line are optional.
 
-Names to import: `camtrain.Objective`, `camtrain.Classifier`, `camtrain.image_maps`, `camtrain.evaluate`, `camtrain.explain`,
-`camtrain.ablate`, `camtrain.load_network`; classes in `camtrain.regularizers`, `camtrain.cams`, `camtrain.attributions`, `camtrain.metrics`.
+Names to import: `camtrain.Objective`, `camtrain.Classifier`, `camtrain.image_maps`, `camtrain.evaluate`,
+`camtrain.explain`, `camtrain.ablate`, `camtrain.load_network`; classes in `camtrain.regularizers`, `camtrain.cams`,
+`camtrain.attributions`, `camtrain.metrics`.
 """
 _PARTS: dict[str, tuple[str, ...]] = {
     "Begin": ("start", "choose", "troubleshooting"),

@@ -217,7 +217,9 @@ def _of_passes(regularizer: Regularizer) -> Figure:
     seen: list[Tensor] = []
     handle = network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
     with _kept_mode(network):
-        step = Objective(regularizer, weight=1.0)(network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks)
+        step = Objective(regularizer, weight=1.0)(
+            network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks
+        )
     handle.remove()
     shown = [each[:5] for each in seen if len(each) == 8][1:5]
     rows = [("image", list(example_data().denormalize(batch.images[:5])))]
@@ -271,7 +273,9 @@ def _of_better_reasons() -> Figure:
     scores = example_network()(images).log_softmax(dim=1).sum()
     (gradients,) = torch.autograd.grad(scores, images)
     network = example_network()
-    step = Objective(RightForBetterReasons(), weight=1.0).measure(network, batch.images, batch.labels, masks=batch.masks)
+    step = Objective(RightForBetterReasons(), weight=1.0).measure(
+        network, batch.images, batch.labels, masks=batch.masks
+    )
     saliency = normalize(saliency_map(gradients))
     rows = [
         ("image", list(example_data().denormalize(batch.images))),
@@ -312,7 +316,9 @@ def _kept_mode(network: nn.Module) -> Iterator[None]:
 
 def _plain_batch(count: int) -> camtrain.Batch:
     batch = example_batch()
-    return camtrain.Batch(batch.images[:count], batch.labels[:count], boxes=batch.boxes[:count], masks=batch.masks[:count])
+    return camtrain.Batch(
+        batch.images[:count], batch.labels[:count], boxes=batch.boxes[:count], masks=batch.masks[:count]
+    )
 
 
 def _values(penalty: Any) -> list[float]:

@@ -34,11 +34,15 @@ def reference_page(package: str) -> str:
 
 def reference_index() -> str:
     """The list of the packages."""
-    rows = [[f"[`{name}`]({name}.md)", parsed(inspect.getdoc(module) or "").summary] for name, module in packages().items()]
+    rows = [
+        [f"[`{name}`]({name}.md)", parsed(inspect.getdoc(module) or "").summary] for name, module in packages().items()
+    ]
     pages = "\n".join(packages())
     text = (
         "Public names only: what a package exports. Everything else may change without notice. Regularizers, methods "
         "and metrics have pages of their own, to which the tables lead."
     )
-    table = markdown_table(["package", "in short"], [[name, inline(words, link_from("reference/index"))] for name, words in rows])
+    table = markdown_table(
+        ["package", "in short"], [[name, inline(words, link_from("reference/index"))] for name, words in rows]
+    )
     return f"# API reference\n\n{text}\n\n{table}\n\n```{{toctree}}\n:hidden:\n\n{pages}\n```\n"

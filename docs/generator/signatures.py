@@ -16,7 +16,7 @@ def signature(name: str, value: object) -> str:
         name: The name to show.
         value: The function or class.
     """
-    if not callable(value) or isinstance(value, type) and issubclass(value, enum.Enum):
+    if not callable(value) or (isinstance(value, type) and issubclass(value, enum.Enum)):
         return name
     try:
         parameters = list(inspect.signature(value).parameters.values())

@@ -30,7 +30,10 @@ def experiments_with(family: Family) -> list[str]:
         experiment
         for experiment in experiment_names()
         if experiment not in _OF_ALL
-        and (names & _measured(experiment) or (family.kind == "regularizers" and family.main.__name__ in _named(experiment)))
+        and (
+            names & _measured(experiment)
+            or (family.kind == "regularizers" and family.main.__name__ in _named(experiment))
+        )
     ]
 
 
