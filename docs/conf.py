@@ -11,6 +11,7 @@ sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from docs.generator.build_hooks import before_reading, write_llms_txt  # noqa: E402
+from docs.generator.figure_scraper import returned_figure  # noqa: E402
 
 project = "camtrain"
 author = "the authors of camtrain"
@@ -42,11 +43,13 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
     "min_reported_time": 0,
+    # An example takes one core.
+    "parallel": int(os.environ.get("CAMTRAIN_DOCS_JOBS", "2")),
     "remove_config_comments": True,
     "abort_on_example_error": True,
     "only_warn_on_example_error": False,
     "plot_gallery": "True",
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("matplotlib", returned_figure),
     "matplotlib_animations": False,
     "thumbnail_size": (320, 224),
     "show_signature": False,

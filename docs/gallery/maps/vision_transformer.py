@@ -20,12 +20,12 @@ data = DecoyDigits(
 data.setup("fit")
 loader = data.train_dataloader()
 network = VisionTransformer(
-    image_size=48, patch_size=6, num_layers=3, num_heads=4, hidden_dim=64, mlp_dim=128, num_classes=10
+    image_size=48, patch_size=6, num_layers=2, num_heads=4, hidden_dim=64, mlp_dim=128, num_classes=10
 )
 objective = camtrain.Objective()
 optimizer = torch.optim.Adam(network.parameters(), 0.003)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.003, total_steps=10 * len(loader))
-for _ in range(10):
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.003, total_steps=8 * len(loader))
+for _ in range(8):
     for batch in loader:
         step = objective(network, batch.images, batch.labels)
         optimizer.zero_grad()
@@ -44,7 +44,7 @@ batch = next(iter(data.test_dataloader()))
 images, pictures = batch.images[:4], data.denormalize(batch.images[:4])
 layers = {
     "found by itself": None,
-    "last block, first norm": "encoder.layers.encoder_layer_2.ln_1",
+    "last block, first norm": "encoder.layers.encoder_layer_1.ln_1",
     "first block": "encoder.layers.encoder_layer_0",
 }
 figure, axes = plt.subplots(len(images), 1 + 2 * len(layers), figsize=(10, 5.8))
@@ -63,5 +63,5 @@ for each in axes.flat:
 # At the very last norm, only the class token reaches the head, so that the map of all other tokens is zero by
 # construction:
 
-norm = camtrain.image_maps(network, images, "grad_cam", target_layer="encoder.layers.encoder_layer_2.ln_2")
+norm = camtrain.image_maps(network, images, "grad_cam", target_layer="encoder.layers.encoder_layer_1.ln_2")
 print("largest value of each map at the last block's second norm:", norm.amax(dim=(1, 2)).tolist())

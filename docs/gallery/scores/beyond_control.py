@@ -6,7 +6,6 @@ How good is a map? ``camtrain.evaluate`` scores it, and scores maps that know no
 control. What a method scores beyond its control is what the map itself earns.
 """
 
-import matplotlib.pyplot as plt
 import torch
 
 import camtrain
@@ -61,4 +60,3 @@ scores.curves_figure()
 # And the images with the best and with the worst maps by insertion: look at them before you believe the number.
 
 scores.panel_figure("insertion_auc")
-plt.show()

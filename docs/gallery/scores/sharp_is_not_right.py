@@ -46,7 +46,7 @@ with torch.no_grad():
     unlikely = network(image).argmin(dim=1)
 randomized = copy.deepcopy(network)
 last = [module for module in randomized.modules() if isinstance(module, torch.nn.Linear)][-1]
-torch.nn.init.normal_(last.weight, std=float(last.weight.std()))
+torch.nn.init.normal_(last.weight, std=float(last.weight.detach().std()))
 
 figure, axes = plt.subplots(2, 4, figsize=(8, 4.2))
 for row, method in enumerate(("guided_backprop", "grad_cam")):

@@ -35,11 +35,11 @@ def pairs(batch):
 # Binary cross-entropy asks of each class by itself whether the image shows it.
 
 loader = data.train_dataloader()
-network = CIFARResNet(depth=8, num_classes=10, stem_stride=2)
+network = CIFARResNet(depth=8, width=8, num_classes=10, stem_stride=2)
 objective = camtrain.Objective(classification_loss="binary_cross_entropy")
 optimizer = torch.optim.Adam(network.parameters(), 0.02)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=12 * len(loader))
-for _ in range(12):
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=10 * len(loader))
+for _ in range(10):
     for batch in loader:
         images, labels = pairs(batch)
         step = objective(network, images, labels)
