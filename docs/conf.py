@@ -21,8 +21,6 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "misleads", "gallery", "generator", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 nitpicky = True
 
-myst_enable_extensions = ["dollarmath"]
-myst_dmath_allow_digits = False
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+_SHOWN: dict[int, Figure] = {}
+"""The figures that were shown. sphinx-gallery keeps the value of a block for the blocks that follow."""
+
 
 def returned_figure(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any], **kwargs: Any) -> str:
     """Save the figure that is the value of the last line of a block, as `Evaluation.curves_figure()` returns it.
@@ -21,9 +24,10 @@ def returned_figure(block: Any, block_vars: dict[str, Any], gallery_conf: dict[s
     """
     from sphinx_gallery.scrapers import figure_rst
 
-    figure = block_vars["example_globals"].pop("___", None)
-    if not isinstance(figure, Figure):
+    figure = block_vars["example_globals"].get("___")
+    if not isinstance(figure, Figure) or id(figure) in _SHOWN:
         return ""
+    _SHOWN[id(figure)] = figure
     path = next(block_vars["image_path_iterator"])
     figure.savefig(path, dpi=90)
     return figure_rst([path], gallery_conf["src_dir"])

@@ -56,7 +56,7 @@ def written(node):
 
 def parts_of(line):
     """The parts of a quoted line between the places that are filled in, without those that say nothing."""
-    return [part.strip(" :;,.") for part in line.split("…") if len(part.strip(" :;,.")) > 3]
+    return [part.strip(" :;,.") for part in re.split("…|: ", line) if len(part.strip(" :;,.")) > 3]
 
 
 def is_printed(line, found):
