@@ -41,6 +41,8 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
     "min_reported_time": 0,
+    # What a block ends with and nobody wants to read.
+    "ignore_repr_types": r"torch\.nn|torchvision\.models|camtrain\.networks|matplotlib",
     # An example takes one core.
     "parallel": int(os.environ.get("CAMTRAIN_DOCS_JOBS", "2")),
     "remove_config_comments": True,

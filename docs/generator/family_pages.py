@@ -64,7 +64,7 @@ def family_page(family: Family) -> str:
         _names(family),
         f"![{family.title}](../pictures/{family.kind}/{family.key}.png)\n\n<small>{_PICTURES[family.kind]}</small>",
         *_formula(family, found, link),
-        *([f"## In detail\n\n{prose(found.body, link)}"] if found.body else []),
+        *([f"## In detail\n\n{prose(detail, link)}"] if (detail := _after_formula(found.body)) else []),
         f"## Cost\n\n{_cost(family, found, link)}",
         f"## When it misleads\n\n{misleads(family)}",
         f"## Experiments\n\n{_experiments(family)}",
@@ -134,6 +134,12 @@ def _formula(family: Family, found: Docstring, link: Link) -> Iterator[str]:
         shown.insert(0, _definition(family))
     if shown:
         yield "## Formula\n\n" + "\n\n".join(shown)
+
+
+def _after_formula(body: str) -> str:
+    """The text without the formula that it begins with, which has a section of its own."""
+    first, _, rest = body.partition("\n\n")
+    return rest if formulas(first) else body
 
 
 def _definition(family: Family) -> str:

@@ -50,6 +50,8 @@ def summary_of(public: PublicName, link: Link) -> str:
         public: The name.
         link: Finds the targets of links.
     """
+    if isinstance(public.value, dict):
+        return f"A dictionary of {len(public.value)}, by name."
     return inline(docstring_of(public.value).summary, link) if public.kind != "data" else _data(public)
 
 

@@ -79,7 +79,11 @@ def public_names() -> tuple[PublicName, ...]:
 
 def names_on(page: str) -> list[PublicName]:
     """The names that a page documents, each once."""
-    return list({each.anchor: each for each in public_names() if each.page == page}.values())
+    found: dict[str, PublicName] = {}
+    for each in public_names():
+        if each.page == page:
+            found.setdefault(each.anchor, each)  # `camtrain` comes first
+    return list(found.values())
 
 
 def _page(package: str, name: str, value: object) -> str:

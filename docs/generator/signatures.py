@@ -24,7 +24,7 @@ def signature(name: str, value: object) -> str:
         return name
     written, starred = [], False
     for each in parameters:
-        if each.name == "self":
+        if each.name in ("self", "cls"):
             continue
         if each.kind is each.KEYWORD_ONLY and not starred:
             written.append("*")

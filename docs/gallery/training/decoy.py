@@ -62,14 +62,14 @@ for name, network in networks.items():
 # Where both look: the input gradient, smoothed, on test images that the plain network gets wrong and the other one
 # right.
 
-batch = tests[0]
+images, labels = (torch.cat([getattr(batch, name) for batch in tests]) for name in ("images", "labels"))
 with torch.no_grad():
-    said = {name: network(batch.images).argmax(dim=1) for name, network in networks.items()}
+    said = {name: network(images).argmax(dim=1) for name, network in networks.items()}
 plain, mended = said.values()
-chosen = ((plain != batch.labels) & (mended == batch.labels)).nonzero().flatten()[:5]
-images, pictures = batch.images[chosen], data.denormalize(batch.images[chosen])
+chosen = ((plain != labels) & (mended == labels)).nonzero().flatten()[:5]
+images, pictures = images[chosen], data.denormalize(images[chosen])
 figure, axes = plt.subplots(3, len(chosen), figsize=(8, 5))
-for each, picture, label in zip(axes[0], pictures, batch.labels[chosen], strict=True):
+for each, picture, label in zip(axes[0], pictures, labels[chosen], strict=True):
     each.imshow(picture.permute(1, 2, 0))
     each.set_title(f"a {int(label)}", fontsize=9)
 for row, (name, network) in enumerate(networks.items(), start=1):

@@ -15,7 +15,7 @@ from camtrain.networks import CIFARResNet
 
 torch.manual_seed(0)
 data = DecoyDigits(
-    decoy_strength=0.0, image_size=48, digit_size=(24, 32), clutter=0, samples_per_digit=1, batch_size=128
+    decoy_strength=0.0, image_size=48, digit_size=(24, 32), clutter=0, samples_per_digit=1, batch_size=64
 )
 data.setup("fit")
 data.setup("test")
