@@ -8,12 +8,12 @@ from typing import Any
 from camtrain.files import write_whole
 from docs.generator.llms_txt import llms_txt
 from docs.generator.pictures import write_pictures
-from docs.generator.write_pages import write_pages
+from docs.generator.write_pages import generated_pages, write_pages
 
 
 def before_reading(app: Any, config: Any) -> None:
     """Write the generated pages and their pictures."""
-    write_pages()
+    write_pages(generated_pages())
     write_pictures()
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import camtrain.regularizers
 from camtrain.evaluation import METRICS, EvaluationSettings
-from camtrain.methods import CONTROLS, METHODS, method_title
+from camtrain.methods import CONTROLS, FURTHER_METHODS, METHODS, method_title
 from camtrain.regularizers import Regularizer
 
 _SHORT = {"auc": "AUC", "iou": "IoU", "adcc": "ADCC", "road": "ROAD"}
@@ -66,7 +66,7 @@ def _regularizers() -> Iterable[Family]:
 
 
 def _methods() -> Iterable[Family]:
-    for name, method in {**METHODS, **CONTROLS}.items():
+    for name, method in {**METHODS, **FURTHER_METHODS, **CONTROLS}.items():
         title = method_title(name)
         yield Family("methods", method.__module__, title[0].upper() + title[1:], method, (name,))
 

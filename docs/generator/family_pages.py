@@ -15,7 +15,7 @@ from camtrain.evaluation import (
     Need,
     ProbabilityNeed,
 )
-from camtrain.methods import METHODS, is_differentiable
+from camtrain.methods import CONTROLS, FURTHER_METHODS, is_differentiable
 from camtrain.regularizers import InputGradientRegularizer, MapRegularizer
 from docs.generator.docstrings import Docstring, Link, docstring_of, entries, formulas, inline, prose, section
 from docs.generator.families import Family, Kind, families, families_of
@@ -235,12 +235,12 @@ def _regularizer_row(family: Family) -> list[str]:
 
 def _method_row(family: Family) -> list[str]:
     name = family.registered[0]
-    trained = "✓" if name in METHODS and is_differentiable(name) else ""
-    kind = (
-        "control"
-        if name not in METHODS
-        else ("map at a layer" if ".cams." in family.module else "attribution at the input")
-    )
+    if name in CONTROLS:
+        return [_link(family), f"`{name}`", _plain(family), "control", ""]
+    kind = "map at a layer" if ".cams." in family.module else "attribution at the input"
+    if name in FURTHER_METHODS:
+        kind += "; `all` leaves it out"
+    trained = "✓" if is_differentiable(name) else ""
     return [_link(family), f"`{name}`", _plain(family), kind, trained]
 
 

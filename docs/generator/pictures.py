@@ -78,7 +78,7 @@ def method_picture(family: Family) -> Figure:
     name = family.registered[0]
     network = attention_network() if name == "attention_map" else example_network()
     layer = {"taylor_cam": "layer2"}.get(name)
-    made = method_named(name, network, layer, num_samples=16, seed=0)
+    made = method_named(name, network, layer, num_samples=400 if name == "rise" else 16, seed=0)
     maps = normalized_maps(made, images)
     rows = [("image", list(pictures)), (method_title(name), list(overlay(pictures, maps)))]
     return _tiles(rows)

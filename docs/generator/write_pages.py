@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from camtrain.files import write_whole
@@ -41,13 +42,13 @@ def generated_pages() -> dict[str, str]:
     return pages
 
 
-def write_pages(docs: Path = DOCS) -> None:
+def write_pages(pages: Mapping[str, str], docs: Path = DOCS) -> None:
     """Write what is new, and delete pages that are generated no more.
 
     Args:
+        pages: The texts, by their path.
         docs: The folder.
     """
-    pages = generated_pages()
     for folder in FOLDERS:
         for old in (docs / folder).glob("*.md"):
             if f"{folder}/{old.name}" not in pages:
@@ -60,4 +61,4 @@ def write_pages(docs: Path = DOCS) -> None:
 
 
 if __name__ == "__main__":
-    write_pages()
+    write_pages(generated_pages())

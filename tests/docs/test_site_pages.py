@@ -15,7 +15,7 @@ import yaml
 
 import camtrain
 from camtrain.evaluation import METRICS
-from camtrain.methods import CONTROLS, METHODS
+from camtrain.methods import CONTROLS, FURTHER_METHODS, METHODS
 
 ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:  # `docs` is no installed package
@@ -68,7 +68,9 @@ def test_the_public_names_are_those_of_the_packages():
     assert {("camtrain", name) for name in camtrain.__all__} <= names
     assert {("camtrain.cams", "GradCAM"), ("camtrain.methods", "image_maps")} <= names
     exported = {
-        name for name in vars(import_module("camtrain"))["_PACKAGES"] if hasattr(import_module(f"camtrain.{name}"), "__all__")
+        name
+        for name in vars(import_module("camtrain"))["_PACKAGES"]
+        if hasattr(import_module(f"camtrain.{name}"), "__all__")
     }
     for name in exported - {"messages"}:
         for exported_name in import_module(f"camtrain.{name}").__all__:
@@ -77,7 +79,7 @@ def test_the_public_names_are_those_of_the_packages():
 
 def test_every_regularizer_method_and_metric_has_a_page(pages):
     registered = {name for family in families() for name in family.registered}
-    assert {*METHODS, *CONTROLS, *METRICS} <= registered
+    assert {*METHODS, *FURTHER_METHODS, *CONTROLS, *METRICS} <= registered
     assert {"MapFaithfulness", "RightForRightReasons", "Sum"} <= registered
     for family in families():
         text = pages[f"{family.page}.md"]
@@ -89,15 +91,14 @@ def test_every_regularizer_method_and_metric_has_a_page(pages):
 
 def test_formulas_are_shown(pages):
     """A metric is defined by its line in the table, a regularizer and a map by their formula."""
-    without = [
-        family.page for family in families() if "## Formula" not in pages[f"{family.page}.md"]
-    ]
+    without = [family.page for family in families() if "## Formula" not in pages[f"{family.page}.md"]]
     assert set(without) <= {
         "regularizers/sum",
         "methods/attention_map",
         "methods/uniform_map",
         "methods/random_map",
         "methods/center_map",
+        "methods/deep_lift",  # rules for each kind of layer, which are captum's
     }
 
 
@@ -159,12 +160,12 @@ def test_every_page_is_in_a_table_of_contents(pages):
 def test_pages_are_written_once_and_old_ones_go(generated, tmp_path):
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "gone.md").write_text("old")
-    write_pages(tmp_path)
+    write_pages(generated, tmp_path)
     page = tmp_path / "methods" / "grad_cam.md"
     assert page.read_text(encoding="utf-8") == generated["methods/grad_cam.md"]
     assert not (tmp_path / "methods" / "gone.md").exists()
     before = page.stat().st_mtime_ns
-    write_pages(tmp_path)
+    write_pages(generated, tmp_path)
     assert page.stat().st_mtime_ns == before
 
 
@@ -212,7 +213,9 @@ def test_the_names_of_a_page_are_those_of_its_module():
     assert list(packages())[0] == "camtrain"
 
 
-PYTHON = [(name, code) for name, text in WRITTEN.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+PYTHON = [
+    (name, code) for name, text in WRITTEN.items() for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+]
 
 
 @pytest.mark.parametrize(("name", "code"), PYTHON, ids=[name for name, _ in PYTHON])

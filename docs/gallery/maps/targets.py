@@ -2,9 +2,8 @@
 Segmentation and detection-like targets
 =======================================
 
-A method explains one number per image. A network that puts out something else is wrapped in a module that makes
-*logits* of it: one number for each question. Here are a class within a region of a segmentation, and the score of one
-place of a detector.
+A method explains one number per image. For a network that puts out something else, a *target* of ``camtrain.targets``
+says which number. Here are a class within a region of a segmentation, and the score of one place of a detector.
 """
 
 import matplotlib.pyplot as plt
@@ -13,6 +12,7 @@ from torch import nn
 
 import camtrain
 from camtrain.data import DecoyDigits
+from camtrain.targets import SegmentationScore
 
 torch.manual_seed(0)
 data = DecoyDigits(
@@ -42,39 +42,29 @@ segmenter.eval()
 
 
 # %%
-# The wrapper asks: how strongly are these cells taken for a digit? It has no parameters of its own.
-
-
-class MeanInRegion(nn.Module):
-    """The mean score of each class over the cells of a region: (N, 2)."""
-
-    def __init__(self, network, region):
-        super().__init__()
-        self.network, self.region = network, region
-
-    def forward(self, images):
-        return self.network(images)[..., self.region].mean(dim=-1)
-
+# ``SegmentationScore`` is the mean score of a class over a mask, here over the cells that the network itself takes for a
+# digit. It takes the place of a class, wherever there is one.
 
 data.setup("test")
 batch = next(iter(data.test_dataloader()))
 image, picture = batch.images[:1], data.denormalize(batch.images[:1])[0]
 with torch.no_grad():
     scores = segmenter(image)[0, 1] - segmenter(image)[0, 0]
-inside = scores > 0
-maps = {}
-whole = MeanInRegion(segmenter, inside)
-maps["cells of the digit"] = camtrain.image_maps(whole, image, "layer_cam", 1, target_layer="network.5")[0]
+digit = SegmentationScore(1)
+maps = {"cells of the digit": camtrain.image_maps(segmenter, image, "layer_cam", digit, target_layer="5")[0]}
 
 # %%
-# A detector puts out a score for each place. The question is then about one place, such as the best one:
+# A detector puts out a score for each place. The question is then about one place, such as the best one. (For boxes and
+# labels as torchvision's detectors put them out, there is ``DetectionScore``.)
 
 row, column = divmod(int(scores.argmax()), scores.shape[1])
-best = torch.zeros_like(inside)
+best = torch.zeros_like(scores, dtype=torch.bool)
 best[row, column] = True
-place = MeanInRegion(segmenter, best)
-maps["the best place"] = camtrain.image_maps(place, image, "layer_cam", 1, target_layer="network.5")[0]
-maps["the best place, at the input"] = camtrain.image_maps(place, image, "smooth_grad", 1, num_samples=8, seed=0)[0]
+place = SegmentationScore(1, best)
+maps["the best place"] = camtrain.image_maps(segmenter, image, "layer_cam", place, target_layer="5")[0]
+maps["the best place, at the input"] = camtrain.image_maps(
+    segmenter, image, "smooth_grad", place, num_samples=8, seed=0
+)[0]
 
 figure, axes = plt.subplots(1, 2 + len(maps), figsize=(9, 2.2))
 axes[0].imshow(picture.permute(1, 2, 0))
@@ -89,5 +79,5 @@ for each in axes:
     each.set_axis_off()
 
 # %%
-# In the same way an embedding becomes a similarity to another embedding, and a dictionary of outputs the entry that is
-# asked for.
+# In the same way ``Similarity`` explains an embedding, and ``OutputPart`` one entry of a tuple or a dictionary. Any
+# function from the output to one number per image is a target, too.
