@@ -42,8 +42,8 @@ segmenter.eval()
 
 
 # %%
-# ``SegmentationScore`` is the mean score of a class over a mask, here over the cells that the network itself takes for a
-# digit. It takes the place of a class, wherever there is one.
+# ``SegmentationScore`` is the mean score of a class over a mask, here over the cells that the network itself takes
+# for a digit. It takes the place of a class, wherever there is one.
 
 data.setup("test")
 batch = next(iter(data.test_dataloader()))

@@ -3,8 +3,8 @@ A classifier that cheats, before and after
 ==========================================
 
 In the training images a gray patch in a corner has a shade that gives the label away; in the test images its shade is
-random. A plain network learns the patch. :doc:`RightForRightReasons </regularizers/right_for_right_reasons>` forbids the
-input gradient there, and the network has to learn the digit, too.
+random. A plain network learns the patch. :doc:`RightForRightReasons </regularizers/right_for_right_reasons>` forbids
+the input gradient there, and the network has to learn the digit, too.
 """
 
 import matplotlib.pyplot as plt
