@@ -13,7 +13,7 @@ import torch
 
 GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
 EXAMPLES = sorted(GALLERY.rglob("*.py"))
-FAST = {"maps/targets.py", "training/own_regularizer.py", "scores/localization_by_hand.py"}
+FAST = {"maps/targets.py", "training/engines.py", "scores/localization_by_hand.py"}
 KINDS = {path.parent.name for path in GALLERY.glob("*/GALLERY_HEADER.rst")}
 
 
@@ -39,6 +39,8 @@ def drawn(monkeypatch):
     [pytest.param(path, marks=[] if name_of(path) in FAST else [pytest.mark.slow]) for path in EXAMPLES],
     ids=name_of,
 )
+# What matplotlib shows are tensors, which numpy 2 reads with a warning of its own.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 def test_an_example_runs_and_draws(path, drawn, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path))

@@ -241,7 +241,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("camtrain ")
 ]
-OWN = [words for words in COMMANDS if words[1] in ("ablate", "evaluate", "explain")]
+OWN = [words for words in COMMANDS if words[1] in ("ablate", "evaluate", "explain", "export")]
 
 
 @pytest.mark.parametrize("words", OWN, ids=" ".join)
