@@ -11,7 +11,7 @@ from docs.generator.links import ROOT
 _HEAD = """# camtrain
 
 > Trains PyTorch image classifiers whose class activation maps and input gradients are penalized, L = L_C + λ · L_R,
-> and scores maps with intervals, beyond control maps. Any `nn.Module` from (N, 3, H, W) to (N, K) logits; Lightning
+> and scores maps with intervals, beyond control maps. Any `nn.Module` from (N, C, H, W) to (N, K) logits; Lightning
 > and the command line are optional.
 
 Names to import: `camtrain.Objective`, `camtrain.Classifier`, `camtrain.image_maps`, `camtrain.evaluate`,
@@ -19,7 +19,7 @@ Names to import: `camtrain.Objective`, `camtrain.Classifier`, `camtrain.image_ma
 `camtrain.attributions`, `camtrain.metrics`.
 """
 _PARTS: dict[str, tuple[str, ...]] = {
-    "Begin": ("start", "choose", "troubleshooting"),
+    "Begin": ("start", "choose", "migration", "troubleshooting"),
     "How do I": (),
     "Measured": ("benchmark", "reading_the_report", "limits"),
 }
