@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two processes of one thread each: on two cores, more threads than that get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo decoy test test-all test-processors lint format clean
+.PHONY: help demo decoy test test-all test-processors docs lint format clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -35,6 +35,10 @@ test-all: lint  ## the same with the slow tests
 test-processors: $(VENV)/installed-dev  ## the numerical tests as other processors compute (more than an hour)
 	$(BIN)/python tests/processors.py
 
+docs: $(VENV)/installed-docs  ## the documentation site with its gallery, docs/_build/html; some minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m docs.generator.built_links docs/_build/html
+
 lint: $(VENV)/installed-dev  ## ruff, ruff format, codespell, mypy strict
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -47,6 +51,8 @@ format: $(VENV)/installed-dev  ## put the code in the house's form
 
 clean:  ## remove the environment and what the project made
 	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf docs/_build $(addprefix docs/,examples experiments methods metrics pictures reference regularizers)
+	rm -f docs/architecture.md docs/benchmark.md
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "camtrain needs Python 3.11 or newer, \
@@ -58,4 +64,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $@

@@ -44,7 +44,7 @@ ROWS = [
 ]
 PACKAGE = Path(camtrain.__file__).parent
 # The package stands on none of these: they stand on the package.
-OUTSIDE = {"experiments", "notebooks", "tests", "configs"}
+OUTSIDE = {"experiments", "notebooks", "tests", "configs", "docs"}
 
 
 def _packages() -> list[ModuleType]:

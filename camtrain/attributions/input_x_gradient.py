@@ -35,7 +35,9 @@ def input_x_gradient(images: Tensor, gradients: Tensor) -> Tensor:
 class InputXGradient(BaseAttribution):
     """Input × gradient: multiplies the image by the input gradient of the class score.
 
-    See `input_x_gradient` for the formula and `BaseAttribution` for the arguments.
+        a = x ⊙ ∂y/∂x
+
+    See `input_x_gradient` for what it means and `BaseAttribution` for the arguments.
 
     Cost:
         One forward pass and one backward pass to the input.

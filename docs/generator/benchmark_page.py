@@ -1,0 +1,90 @@
+"""The league as a page: a row for each way to train that was measured."""
+
+from __future__ import annotations
+
+import yaml
+
+from docs.generator.links import ROOT
+from experiments.compared_settings import Compared, board_tables, change, step_cost
+from experiments.league.boards import BOARDS, METHODS, TRAINED
+from experiments.league.table import compared
+from experiments.named_settings import Board
+from experiments.readme_tables import markdown_table
+
+_INTRODUCTION = """# Benchmark
+
+What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing
+changed. λ is chosen on validation images; all scores are of test images. The numbers come from the committed results
+of the [league](experiments/league.md), whose page says how to read each column. A regularizer that is not here was
+not measured on that board yet.
+
+- *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
+- *Beyond control*: the same after the score of another image's map is subtracted.
+- *Leakage*: how far the shape of a map gives the class away; less is better.
+- *Step / plain* is the time of a training step relative to a plain step, as
+  [regularizer_cost](experiments/regularizer_cost.md) measured it side by side. *Seconds per step* and *memory*, the
+  largest of the training process, are those that the runs logged, with whatever else ran on their machine.
+- Intervals are 95 % intervals over the seeds; bold ones exclude 0. A dash means: not measured.
+"""
+
+
+def benchmark_page() -> str:
+    """All boards with results."""
+    boards = {name: found for name in BOARDS if len(found := compared(name)) > 1}
+    return "\n\n".join([_INTRODUCTION, *(_board(BOARDS[name], found) for name, found in boards.items())]) + "\n"
+
+
+def _board(board: Board, found: list[Compared]) -> str:
+    epochs = _epochs(board)
+    rows = [_row(board, each, epochs) for each in found]
+    tables = board_tables(found, TRAINED, METHODS)
+    headings = [
+        "training",
+        "λ",
+        "seeds",
+        "epochs",
+        "accuracy",
+        "gain of maps",
+        "gain beyond control",
+        "leakage",
+        "step / plain",
+        "seconds per step",
+        "memory",
+    ]
+    texts = [
+        f"## {board.title}",
+        markdown_table(headings, rows),
+        f"Command of every row:\n\n```\nBOARDS={board.name} bash experiments/league/run.sh\n```",
+        "### Scores of Grad-CAM's maps, in percent",
+        tables["scores"],
+        "### How much better than plain training, beyond control",
+        "Grad-CAM, which was trained:",
+        tables["Grad-CAM beyond control"],
+        "The other methods, which were not:",
+        tables["other methods beyond control"],
+    ]
+    return "\n\n".join(texts)
+
+
+def _row(board: Board, each: Compared, epochs: str) -> list[str]:
+    return [
+        str(each.setting),
+        f"{each.weight:g}" if each.weight else "–",
+        str(len(each.runs.rows)),
+        epochs,
+        f"{100 * each.runs.estimate(each.accuracy).mean:.1f} %",
+        *(change(each, estimate) or "–" for estimate in (each.against.gain, each.against.beyond, each.against.leakage)),
+        step_cost(each),
+        _logged(each, "train/seconds_per_step", "{:.3f}"),
+        _logged(each, "train/peak_memory", "{:.0f} MiB"),
+    ]
+
+
+def _logged(each: Compared, column: str, form: str) -> str:
+    estimate = each.runs.estimate(column)
+    return form.format(estimate.mean) if estimate.count else "–"
+
+
+def _epochs(board: Board) -> str:
+    config = yaml.safe_load((ROOT / board.config).read_text(encoding="utf-8"))
+    return str(config["trainer"]["max_epochs"])
