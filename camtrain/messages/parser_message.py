@@ -32,6 +32,8 @@ def parser_message(
         "--trainer.max_epochs: expected an integer, got 'many'"
         >>> parser_message("unrecognized arguments: --sed 3", ["--seed"])
         "--sed: no such option; did you mean '--seed'?"
+        >>> parser_message("unrecognized arguments: cat.jpg", ["--images"])
+        'cat.jpg: expected an option, which begins with --, such as --images'
     """
     prefix = "--" if file is None else f"{file}: "
     keys = re.findall(r'Parser key "([\w.]+)":', message)
@@ -57,9 +59,11 @@ def _unknown_words(message: str, options: Iterable[str]) -> str | None:
         return None
     words = found[1].split()
     unknown = [word.partition("=")[0] for word in words if re.match(r"--?[A-Za-z_]", word)]
-    if not unknown:
-        return f"{words[0] if words else '(an empty word)'}: expected an option, which begins with --"
     known = list(options)
+    if not unknown:
+        # Pictures are what people put behind a command.
+        hint = ", such as --images" if "--images" in known else ""
+        return f"{words[0] if words else '(an empty word)'}: expected an option, which begins with --{hint}"
     return "; ".join(f"{each}: no such option{nearest_options(each, known)}" for each in dict.fromkeys(unknown))
 
 
