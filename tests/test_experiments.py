@@ -27,7 +27,6 @@ WRITERS = {
     "engine_equivalence": ["engine_equivalence"],
     "exactness": ["exactness"],
     "first_light": [],
-    "gpu": [],
     "interpretable_gradient": ["table"],
     "lambda_cifar100": ["table", "statistics_of_norm"],
     "league": ["table"],
