@@ -26,7 +26,7 @@ class StepCost(Callback):
     by it: four busy programs on two cores moved the ratio of two trainings from 2.0 to between 1.8 and 2.8, and their
     ratio by the clock from 1.9 to between 0.4 and 12. It is not logged on a GPU, where it would say nothing.
 
-    `train/peak_memory` is the peak since the process began, in MiB, including validation and maps: the memory that
+    `train/peak_memory_mib` is the peak since the process began, in MiB, including validation and maps: the memory that
     torch has allocated on the GPU, or without a GPU the resident set of the process.
 
     With several processes, both are those of the first one.
@@ -62,7 +62,7 @@ class StepCost(Callback):
             if pl_module.device.type == "cpu":
                 worked = statistics.fmean(of_processor)
                 pl_module.log("train/processor_seconds_per_step", worked, rank_zero_only=True)
-        pl_module.log("train/peak_memory", peak_memory(pl_module.device), rank_zero_only=True)
+        pl_module.log("train/peak_memory_mib", peak_memory(pl_module.device), rank_zero_only=True)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -8,7 +8,7 @@ from camtrain.report.points import PointRuns
 
 TIME = "train/seconds_per_step"
 PROCESSOR_TIME = "train/processor_seconds_per_step"
-MEMORY = "train/peak_memory"
+MEMORY = "train/peak_memory_mib"
 
 
 def time_column(points: Sequence[PointRuns]) -> str:

@@ -76,7 +76,7 @@ def _row(board: Board, each: Compared, epochs: str) -> list[str]:
         *(change(each, estimate) or "–" for estimate in (each.against.gain, each.against.beyond, each.against.leakage)),
         step_cost(each),
         _logged(each, "train/seconds_per_step", "{:.3f}"),
-        _logged(each, "train/peak_memory", "{:.0f} MiB"),
+        _logged(each, "train/peak_memory_mib", "{:.0f} MiB"),
     ]
 
 

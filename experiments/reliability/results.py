@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-TIMINGS = ("seconds", "peak_memory", "train/seconds_per_step", "train/processor_seconds_per_step")
+TIMINGS = ("seconds", "peak_memory_mib", "train/seconds_per_step", "train/processor_seconds_per_step")
 _OF_MACHINE = ("commit", "device", "version/")
 
 

@@ -28,7 +28,7 @@ GRID = ["--set", "model.regularizer_weight=0,0.1", "--seeds", "0,1"]
 SCORES = ["--methods", "grad_cam,layer_cam", "--metrics", "average_drop,insertion_auc,energy_pointing_game"]
 SHORT = ["--limit", "8", "--num_validation_images", "6", "--gallery", "2", "--threads", "1"]
 WORDS = [*GRID, *SCORES, *SHORT]
-TIMINGS = {"train/seconds_per_step", "train/processor_seconds_per_step", "train/peak_memory"}
+TIMINGS = {"train/seconds_per_step", "train/processor_seconds_per_step", "train/peak_memory_mib"}
 
 
 def command(folder: Path, out: str, *words: str) -> list[str]:

@@ -54,7 +54,7 @@ def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch, kind):
     cost.on_train_epoch_end(None, Module())
     assert logged["train/seconds_per_step"] == 1.0
     assert logged.get("train/processor_seconds_per_step") == (pytest.approx(0.7) if kind == "cpu" else None)
-    assert logged["train/peak_memory"] > 50
+    assert logged["train/peak_memory_mib"] > 50
 
 
 def test_peak_memory_grows_with_what_is_held():

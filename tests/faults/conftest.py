@@ -102,6 +102,10 @@ def table(run: Path) -> list[dict[str, str]]:
     """The rows of a run, without what a computer is fast at."""
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
         return [
-            {key: value for key, value in row.items() if "seconds_per_step" not in key and key != "train/peak_memory"}
+            {
+                key: value
+                for key, value in row.items()
+                if "seconds_per_step" not in key and key != "train/peak_memory_mib"
+            }
             for row in csv.DictReader(file)
         ]

@@ -26,7 +26,12 @@ from camtrain.report.tables import score_table
 from camtrain.study import Axis, Study
 from tests.report.studies import WEIGHT, made_up, simple, unfinished, with_other_gallery, with_pictures
 
-COST = {"train/seconds_per_step": 0.1, "train/peak_memory": 100.0, "test/loss_classification": 0.3, "commit": "abc123"}
+COST = {
+    "train/seconds_per_step": 0.1,
+    "train/peak_memory_mib": 100.0,
+    "test/loss_classification": 0.3,
+    "commit": "abc123",
+}
 FIGURES = ("score_curves", "pareto_plane", "removal_curves", "cost_bars")
 
 

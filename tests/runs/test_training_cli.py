@@ -164,7 +164,7 @@ def test_the_same_seed_gives_the_same_run(camtrain):
         camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.name", "same")
         assert Path(f"runs/same/version_{version}/scores.json").exists()
     first, second = (json.loads(Path(f"runs/same/version_{v}/scores.json").read_text()) for v in range(2))
-    cost = {"train/seconds_per_step", "train/processor_seconds_per_step", "train/peak_memory"}
+    cost = {"train/seconds_per_step", "train/processor_seconds_per_step", "train/peak_memory_mib"}
     assert cost <= first.keys()
     assert {key: first[key] for key in first.keys() - cost} == {key: second[key] for key in second.keys() - cost}
 
