@@ -65,8 +65,9 @@ class FrozenGates(Engine):
     *two-term* form with ρ = `step` elsewhere. A step that would change L_C by more than half a percent, as those of
     MAE, MSE and gradient norms do late in training, is shortened.
 
-    Where the network mixes the images of a batch (BatchNorm in training mode), all images share one h, which the
-    longest u_i determines. Elsewhere each image has its own h_i, and its row of the loss has the factor λ/h_i.
+    Where the network mixes the images of a batch (BatchNorm in training mode), all images share one h, and ‖u_i‖ is
+    replaced by the root mean square of the batch. Elsewhere each image has its own h_i, and its row of the loss has the
+    factor λ/h_i.
 
     The engine trains networks whose operations have no second derivative: hardsigmoid (MobileNet-V3), fused attention,
     SyncBatchNorm.
@@ -108,7 +109,7 @@ class FrozenGates(Engine):
         True
     """
 
-    def __init__(self, one_term_limit: float = 1e-3, step: float | None = None, longest: float = 1e3) -> None:
+    def __init__(self, one_term_limit: float = 2e-3, step: float | None = None, longest: float = 1e3) -> None:
         # Two of them may be infinite: always one term, never cut.
         self.one_term_limit = checked_number("one_term_limit", one_term_limit, above=0, finite=False)
         self.step = None if step is None else checked_number("step", step, above=0)

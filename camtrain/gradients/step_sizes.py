@@ -24,7 +24,7 @@ class StepSizes:
     Attributes:
         sizes: h_i, (N,).
         directions: u_i, (N, C, H, W), cut where they were too long.
-        relative: The largest h_i ‖u_i‖ / ‖x‖.
+        relative: ρ, the root mean square of h ‖u_i‖ / ‖x‖ where all images share one h, and else the largest one.
         two_terms: (N,) bool, the images that need the two-term form: those with h_i other than λ.
         floored: The number of images whose u_i was cut.
     """
@@ -42,8 +42,8 @@ class StepRule:
 
     Attributes:
         weight: λ.
-        one_term_limit: The largest relative step at which h = λ is accurate.
-        relative: The relative step where h = λ is not accurate.
+        one_term_limit: The largest ρ at which h = λ is accurate.
+        relative: ρ where h = λ is not accurate.
         longest: The largest ‖u_i‖ / ‖x‖ where all images share one h.
         largest_change: The largest relative change of L_C by the step.
     """
@@ -84,8 +84,11 @@ def one_step_size(
 ) -> StepSizes:
     """The same h for all images, for a network that mixes them, so that the step of one image affects all.
 
-    The longest u_i determines h. A u_i of `longest` times the norm of an image would leave no step for the others, so
-    it is cut. Where SyncBatchNorm mixes the images of several processes, the processes agree on h.
+    The root mean square of the lengths determines h. The error of an image's part of the gradient grows with its own
+    step, and there are as many parts as images, so that the longest step alone says little about the error of the sum:
+    if it determined h, the steps of the others would be shorter than rounding allows. A u_i of `longest` times the norm
+    of an image would leave no step for the others, so it is cut. Where SyncBatchNorm mixes the images of several
+    processes, the processes agree on h.
 
     Args:
         rule: The limits of the step.
@@ -100,10 +103,10 @@ def one_step_size(
     directions = directions * cut.view(-1, 1, 1, 1)
     # The rate at which the step changes L_C. It is zero for a cosine penalty, whose u_i is orthogonal to δ_i.
     change = (directions * gradients).flatten(1).sum(1).abs().mean() / scale.abs()
-    of_all = torch.stack([lengths.clamp(max=rule.longest).max(), change.to(lengths.dtype)])
-    longest, change = _over_processes(network, of_all).unbind()
-    sizes, two_terms = _sizes(rule, longest, change)
-    relative = float(sizes * longest)
+    usual = lengths.clamp(max=rule.longest).square().mean().sqrt()
+    usual, change = _over_processes(network, torch.stack([usual, change.to(lengths.dtype)])).unbind()
+    sizes, two_terms = _sizes(rule, usual, change)
+    relative = float(sizes * usual)
     count = len(images)
     return StepSizes(sizes.expand(count), directions, relative, two_terms.expand(count), int((cut < 1).sum()))
 

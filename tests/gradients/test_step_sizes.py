@@ -38,19 +38,21 @@ def test_each_image_by_its_own_length():
     assert steps.floored == 0
 
 
-def test_all_images_by_the_longest():
-    steps = together([0.05, 0.2, 0.0])
+def test_all_images_by_the_root_mean_square():
+    # √((0.14² + 0.18² + 0²) / 3) = √(0.052 / 3), and λ times that is more than 1e-3
+    steps = together([0.14, 0.18, 0.0])
     assert steps.two_terms.tolist() == [True] * 3
-    assert steps.sizes.tolist() == pytest.approx([1e-4 / 0.2] * 3)
+    assert steps.sizes.tolist() == pytest.approx([1e-4 / (0.052 / 3) ** 0.5] * 3)
     assert steps.relative == pytest.approx(1e-4)
-    assert together([0.05, 0.09]).sizes.tolist() == [0.01] * 2
+    # √((0.06² + 0.12²) / 2) = 0.0949
+    assert together([0.06, 0.12]).sizes.tolist() == [0.01] * 2
 
 
 def test_the_longest_are_cut_where_all_have_one_step():
     steps = together([1.0, 4e3, 2e4])
     assert steps.floored == 2
     assert steps.directions.flatten(1).norm(dim=1).tolist() == pytest.approx([2.0, 2e3, 2e3])
-    assert steps.sizes[0].item() == pytest.approx(1e-7)
+    assert steps.sizes[0].item() == pytest.approx(1e-4 / ((1 + 2 * 1e6) / 3) ** 0.5)
     assert each([1.0, 4e3]).directions.flatten(1).norm(dim=1).tolist() == pytest.approx([2.0, 8e3])
 
 
