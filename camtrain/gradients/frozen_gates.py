@@ -139,13 +139,17 @@ class FrozenGates(Engine):
         gates = RecordedGates()
         first = self._first_pass(network, images, classification_loss, penalty, gates, beside)
         mixes = self._mixing(network, first, explained_loss)
+        # Where the explained scalar S is not L_C, the loss is L_C(x) + (λ/h_i) (S^held(x + h u) − S(x)), so that L_C(x)
+        # keeps its graph. If S(x) comes from the same graph, one backward pass is enough for both.
+        adds_classification = first.explains_another
+        shares_graph = adds_classification and not first.in_own_pass
 
         # 2. The input gradients δ_i, the penalties E_i on them and their derivatives u_i, all without a graph. If the
         # previous step had two terms and all images share one h, the same backward pass also gives the parameters'
         # gradients that the first term needs. With an h_i of its own for each image, they depend on step 3.
         parameters = _trained(network)
         total_gradients: list[Tensor | None] | None = None
-        if mixes and self._two_terms_expected:
+        if mixes and self._two_terms_expected and not shares_graph:
             found, total_gradients = _all_gradients(first, penalty, parameters)
         else:
             found = input_gradients(first, penalty, create_graph=False)
@@ -158,16 +162,16 @@ class FrozenGates(Engine):
         displaced = displaced + (steps.sizes.view(-1, 1, 1, 1) * steps.directions).to(displaced.dtype)
         factors = weight / steps.sizes  # λ/h_i
 
-        # 4. The gradient of the first term, to be carried. Where the explained scalar S is not L_C, the loss is
-        # L_C(x) + (λ/h_i) (S^held(x + h u) − S(x)); L_C(x) keeps its graph, and the first term is −(λ/h_i) S(x).
-        adds_classification = first.explains_another
+        # 4. The first term. Its gradient is to be carried, unless the term shares the graph of L_C(x).
         has_first_term = adds_classification or bool(steps.two_terms.any())
         self._two_terms_expected = has_first_term
         carried: list[tuple[nn.Parameter, Tensor]] = []
-        scale = torch.ones_like(factors[0])
+        scale, in_graph = torch.ones_like(factors[0]), torch.zeros_like(factors[0])
         if has_first_term:
             row_factors = -factors if adds_classification else torch.where(steps.two_terms, 1 - factors, 0.0)
-            if mixes:  # all factors are equal
+            if shares_graph:
+                in_graph = explained_loss(with_row_factors(first.explained_logits, row_factors))
+            elif mixes:  # all factors are equal
                 scale = row_factors[0] / len(first.images)
                 total_gradients = total_gradients or _total_gradients(first, parameters)
                 carried = _known(parameters, total_gradients)
@@ -194,7 +198,7 @@ class FrozenGates(Engine):
         if carried:
             loss = loss + zero_with_gradients(carried, scale)
         if adds_classification:
-            loss = loss + classification
+            loss = loss + classification + in_graph
         loss = (loss - loss.detach()) + (classification.detach() + weight * regularization)
         if further is not None:
             loss = loss + further
