@@ -25,6 +25,7 @@ from camtrain.gradients import Engine
 from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
+from camtrain.networks.head_group import check_head_rate, with_head_group
 from camtrain.networks.input_channels import channels_remark
 from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
 from camtrain.objective.epoch_counts import EpochCounts
@@ -64,7 +65,8 @@ class Classifier(pl.LightningModule):
 
     Training also logs:
 
-    - `train/learning_rate`: that of the optimizer as the epoch begins;
+    - `train/learning_rate`: that of the optimizer as the epoch begins, of several groups of parameters
+      `train/learning_rate/<group>`;
     - `train/regularizer_weight`: λ;
     - `train/gradient_share`: the fraction of the parameter gradient that λ L_R contributes,
       ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
@@ -122,6 +124,9 @@ class Classifier(pl.LightningModule):
         label_smoothing: The label smoothing of an L_C that is given by its name, in [0, 1].
         gradient_share_every_n_steps: The number of steps from one measurement of `train/gradient_share` to the next; a
             measurement costs two more backward passes. 0 never measures.
+        head_learning_rate: The learning rate of the head, the network's last linear layer, where it is another one than
+            that of the optimizer; usual in fine-tuning, where the head is new and the rest is pretrained. A schedule
+            scales both alike.
 
     Raises:
         TypeError: If `network` is neither a name nor a module.
@@ -154,6 +159,7 @@ class Classifier(pl.LightningModule):
         classification_loss: LossName | nn.Module | LossFunction = "cross_entropy",
         label_smoothing: float = 0.0,
         gradient_share_every_n_steps: int = 50,
+        head_learning_rate: float | None = None,
     ) -> None:
         super().__init__()
         if regularizer_start_epoch is not None:
@@ -166,6 +172,8 @@ class Classifier(pl.LightningModule):
         checked_integer("regularizer_balance_steps", regularizer_balance_steps, at_least=0)
         checked_integer("gradient_share_every_n_steps", gradient_share_every_n_steps, at_least=0)
         positive_integer("num_classes", num_classes)
+        if head_learning_rate is not None:
+            checked_number("head_learning_rate", head_learning_rate, at_least=0)
         for name, function in {"optimizer": optimizer, "lr_scheduler": lr_scheduler}.items():
             if not (callable(function) or (function is None and name == "lr_scheduler")):
                 raise TypeError(f"`{name}`: expected a function, got {function!r}")
@@ -213,6 +221,7 @@ class Classifier(pl.LightningModule):
         self._given_start_epoch = regularizer_start_epoch
         self._warmup_epochs = regularizer_warmup_epochs
         self._optimizer = optimizer
+        self._head_learning_rate = head_learning_rate
         self._lr_scheduler = lr_scheduler
         self._lr_scheduler_interval = lr_scheduler_interval
         self._share_every = gradient_share_every_n_steps
@@ -232,6 +241,10 @@ class Classifier(pl.LightningModule):
         regularizer = self.objective.regularizer
         checkpoint["regularizer"] = None if regularizer is None else type(regularizer).__name__
         checkpoint["classification_loss"] = self.objective.loss_name
+        loss = self.objective.loss_function
+        if isinstance(loss, ClassificationLoss):
+            # Those of `EMAWeightAveraging` are of a copy from before balanced weights were computed.
+            checkpoint["state_dict"].update(loss.state_dict(prefix="objective.loss_function."))
         if self.several_labels:
             checkpoint["several_labels"] = True
 
@@ -306,7 +319,10 @@ class Classifier(pl.LightningModule):
         if self._lr_scheduler is None:
             return optimizer
         tried = self._new_optimizer()
-        check_schedule(self._lr_scheduler(tried), tried)
+        schedule = self._lr_scheduler(tried)
+        if self._head_learning_rate is not None:
+            check_head_rate(tried, self._head_learning_rate, schedule)
+        check_schedule(schedule, tried)
         scheduler = self._lr_scheduler(optimizer)
         settings: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_scheduler_interval}
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -348,7 +364,9 @@ class Classifier(pl.LightningModule):
             raise ValueError(
                 f"`network`: expected one with parameters to train, got {type(self.network).__name__}, which has none"
             )
-        return self._optimizer(trained)
+        if self._head_learning_rate is None:
+            return self._optimizer(trained)
+        return self._optimizer(with_head_group(trained, self.network, self._head_learning_rate))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """L of one batch, for a single backward pass."""
@@ -442,7 +460,7 @@ class Classifier(pl.LightningModule):
         optimizers: Any = self.optimizers(use_pl_optimizer=False)
         groups = optimizers.param_groups
         for index, group in enumerate(groups):
-            name = "train/learning_rate" + f"/{index}" * (len(groups) > 1)
+            name = "train/learning_rate" + f"/{group.get('name', index)}" * (len(groups) > 1)
             self.log(name, float(group["lr"]), rank_zero_only=True)
 
     def on_validation_start(self) -> None:

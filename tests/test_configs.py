@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from camtrain.cli import main
+from camtrain.networks import build_network
 
 SMALL = ["--data.batch_size", "4", "--trainer.accelerator", "cpu"]
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -46,10 +48,15 @@ def run_of(tmp_path_factory):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
-def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path):
+def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path, tmp_path_factory):
     monkeypatch.chdir(tmp_path)
-    initial = yaml.safe_load(config.read_text(encoding="utf-8"))["model"].get("initial_weights")
-    started = [] if initial is None else ["--model.initial_weights", str(run_of(initial.removeprefix("runs/")))]
+    model = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]
+    started = []
+    if "initial_weights" in model:
+        started = ["--model.initial_weights", str(run_of(model["initial_weights"].removeprefix("runs/")))]
+    if "weights" in model:  # those of the config are downloaded
+        started = ["--model.weights", str(tmp_path_factory.mktemp("weights") / "random.pt")]
+        torch.save(build_network(model["network"]).state_dict(), started[1])
     words = [
         "fit",
         "--config",

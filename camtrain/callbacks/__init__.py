@@ -9,6 +9,7 @@ from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.image_table import ImageTable
 from camtrain.callbacks.localization_scores import LocalizationScores
 from camtrain.callbacks.lost_checkpoints import LostCheckpoints
+from camtrain.callbacks.mix_up import MixUp
 from camtrain.callbacks.moved_checkpoints import MovedCheckpoints
 from camtrain.callbacks.prediction_writer import PredictionWriter
 from camtrain.callbacks.score_reporter import ScoreReporter
@@ -25,6 +26,7 @@ __all__ = [
     "ImageTable",
     "LocalizationScores",
     "LostCheckpoints",
+    "MixUp",
     "MovedCheckpoints",
     "PredictionWriter",
     "ScoreReporter",

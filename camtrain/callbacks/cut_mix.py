@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
 from camtrain.batch import Batch
-from camtrain.messages import checked_fraction, checked_number
+from camtrain.callbacks.mixed_batches import MixedBatches, mixed_labels
 
 Rectangle = tuple[int, int, int, int]
 
@@ -74,7 +71,7 @@ def pasted(values: Tensor, rectangle: Rectangle) -> Tensor:
     return mixed
 
 
-class CutMix(pl.Callback):
+class CutMix(MixedBatches):
     """Pastes a rectangle of another image into each training image, and mixes the labels in proportion (CutMix).
 
     The rectangle is the same for all images of a batch, and each image gets that of the image before it; torchvision's
@@ -98,24 +95,8 @@ class CutMix(pl.Callback):
     """
 
     def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
-        self.alpha = checked_number("alpha", alpha, above=0)
-        self.probability = checked_fraction("probability", probability)
+        super().__init__(alpha, probability)
         self._draw = v2.CutMix(alpha=self.alpha)
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Mix the images of the batch before the step."""
-        if not isinstance(batch, Batch) or batch.labels is None:
-            raise TypeError(
-                f"CutMix: expected batches of camtrain.batch.Batch with labels, got {type(batch).__name__}; a data "
-                "module of your own yields them with `collate_fn=camtrain.batch.collate`"
-            )
-        if torch.rand(()) < self.probability:
-            mixed = self.mixed(batch, _num_classes(trainer, pl_module))
-            # Lightning hands the same object to the training step.
-            for name in ("images", "labels", "boxes", "masks", "ignored"):
-                setattr(batch, name, getattr(mixed, name))
 
     def mixed(self, batch: Batch, num_classes: int) -> Batch:
         """The mixed batch.
@@ -131,14 +112,9 @@ class CutMix(pl.Callback):
             >>> torch.allclose(mixed.images.mean((1, 2, 3)), mixed.labels[:, 1])
             True
         """
-        assert batch.labels is not None
         params = self._draw.make_params([batch.images])
         rectangle: Rectangle = params["box"]
         kept: float = params["lam_adjusted"]
-        labels = batch.labels
-        if labels.dim() == 1:
-            labels = torch.nn.functional.one_hot(labels, num_classes)
-        labels = labels.to(batch.images.dtype)
         boxes = batch.boxes
         if boxes is not None:
             plain = [each.as_subclass(Tensor) for each in boxes]
@@ -149,17 +125,9 @@ class CutMix(pl.Callback):
             ]
         return Batch(
             pasted(batch.images, rectangle),
-            kept * labels + (1 - kept) * labels.roll(1, 0),
+            mixed_labels(batch.labels, kept, num_classes, batch.images.dtype),
             boxes,
             None if batch.masks is None else pasted(batch.masks.as_subclass(Tensor), rectangle),
             ignored=None if batch.ignored is None else pasted(batch.ignored.as_subclass(Tensor), rectangle),
             groups=batch.groups,
         )
-
-
-def _num_classes(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
-    for known in (pl_module, getattr(trainer, "datamodule", None)):
-        number = getattr(known, "num_classes", None)
-        if isinstance(number, int):
-            return number
-    raise TypeError("CutMix: expected a module or data module with an attribute `num_classes`, found none")

@@ -17,7 +17,9 @@ class ClassWeights(nn.Module):
     """The weight of each class in a loss.
 
     Weights that are computed from the training images are part of the state dict, so that a checkpoint can be scored
-    without them; given ones are not, since they are a setting.
+    without them; given ones are not, since they are a setting. Computed ones are no buffer: a callback that
+    averages weights, such as Lightning's `EMAWeightAveraging`, copies all buffers before they are computed, and could
+    not average them with the copy.
 
     Args:
         name: The name of the argument that the user set, for messages.
@@ -45,7 +47,10 @@ class ClassWeights(nn.Module):
                 raise ValueError(f"`{name}`: expected {expected}, got only zeros")
             values = torch.tensor(numbers, dtype=torch.float64)
         self.given = None if given is None else "balanced" if self.is_balanced else values.tolist()
-        self.register_buffer("values", values, persistent=self.is_balanced)
+        if self.is_balanced:
+            self.values = values
+        else:
+            self.register_buffer("values", values, persistent=False)
 
     @property
     def needs_frequencies(self) -> bool:
@@ -87,6 +92,7 @@ class ClassWeights(nn.Module):
             )
         # Of the two classes of a single logit, the frequency of yes says it all.
         is_of_both = self.is_balanced and logits.shape[1] == 1 and len(self.values) == 2
+        self.values = self.values.to(logits.device)  # stays there
         values = self.values[1:] if is_of_both else self.values
         if len(values) != logits.shape[1]:
             raise ValueError(
@@ -94,11 +100,27 @@ class ClassWeights(nn.Module):
             )
         return values.to(logits)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        stored = state_dict.get(f"{prefix}values")
-        if self.is_balanced and isinstance(stored, Tensor):
-            self.values = torch.empty_like(stored, device=self.values.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.is_balanced:
+            destination[f"{prefix}values"] = self.values
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        *rest: Any,
+    ) -> None:
+        key = f"{prefix}values"
+        if self.is_balanced and isinstance(stored := state_dict.get(key), Tensor):
+            self.values = stored.clone()
+            state_dict = {name: value for name, value in state_dict.items() if name != key}
+        elif self.is_balanced:
+            missing_keys.append(key)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)
 
     def extra_repr(self) -> str:
         """Settings, for printing."""

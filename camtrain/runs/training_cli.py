@@ -272,6 +272,8 @@ class TrainingCLI(LightningCLI):
     def before_fit(self) -> None:
         """One table at the end, not one after both fit and test."""
         self._reporter.print_table = not self._ends_with_a_test
+        # The summary then says how large the model is with 32 bits; nothing that a user could act on.
+        warnings.filterwarnings("ignore", message="Precision .* is not supported by the model summary")
 
     def after_fit(self) -> None:
         """The best checkpoint for W&B if it is asked for, and its scores on the test images."""

@@ -1,0 +1,88 @@
+"""What the callbacks that mix the images of a batch have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from camtrain.batch import Batch
+from camtrain.messages import checked_fraction, checked_number
+
+
+class MixedBatches(pl.Callback):
+    """Replaces the images of training batches by mixtures of them, with labels that are probabilities.
+
+    Args:
+        alpha: The parameter of the Beta distribution of the share of an image that stays, above 0.
+        probability: The probability that a batch is mixed.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        TypeError: In training, if a batch is no `camtrain.batch.Batch` with labels, or the number of classes is not
+            known.
+    """
+
+    def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
+        self.alpha = float(checked_number("alpha", alpha, above=0))  # torch has no Beta distribution of an integer
+        self.probability = checked_fraction("probability", probability)
+
+    @abstractmethod
+    def mixed(self, batch: Batch, num_classes: int) -> Batch:
+        """The mixed batch.
+
+        Args:
+            batch: Images with labels: (N,) class indices or (N, K) probabilities.
+            num_classes: K.
+        """
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Mix the images of the batch before the step."""
+        if not isinstance(batch, Batch) or batch.labels is None:
+            raise TypeError(
+                f"{type(self).__name__}: expected batches of camtrain.batch.Batch with labels, got "
+                f"{type(batch).__name__}; a data module of your own yields them with "
+                "`collate_fn=camtrain.batch.collate`"
+            )
+        if torch.rand(()) < self.probability:
+            mixed = self.mixed(batch, _num_classes(self, trainer, pl_module))
+            # Lightning hands the same object to the training step.
+            for name in ("images", "labels", "boxes", "masks", "ignored"):
+                setattr(batch, name, getattr(mixed, name))
+
+
+def mixed_labels(labels: Tensor | None, kept: float, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """The labels (N, K) of images of which a share `kept` is their own, and the rest that of the image before.
+
+    The first image gets the rest from the last one.
+
+    Args:
+        labels: (N,) class indices or (N, K) probabilities.
+        kept: The share that is an image's own, in [0, 1].
+        num_classes: K.
+        dtype: The type of the labels.
+
+    Example:
+        >>> mixed_labels(torch.tensor([0, 1]), 0.75, 2, torch.float32).tolist()
+        [[0.75, 0.25], [0.25, 0.75]]
+    """
+    assert labels is not None
+    if labels.dim() == 1:
+        labels = torch.nn.functional.one_hot(labels, num_classes)
+    labels = labels.to(dtype)
+    return kept * labels + (1 - kept) * labels.roll(1, 0)
+
+
+def _num_classes(callback: MixedBatches, trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
+    for known in (pl_module, getattr(trainer, "datamodule", None)):
+        number = getattr(known, "num_classes", None)
+        if isinstance(number, int):
+            return number
+    raise TypeError(
+        f"{type(callback).__name__}: expected a module or data module with an attribute `num_classes`, found none"
+    )

@@ -1,0 +1,188 @@
+"""Fine-tuning: a learning rate for the head, a frozen backbone, averaged weights, early stopping, all at once."""
+
+from __future__ import annotations
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import (
+    BackboneFinetuning,
+    EarlyStopping,
+    EMAWeightAveraging,
+    StochasticWeightAveraging,
+)
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.utils.data import DataLoader
+
+from camtrain import Classifier
+from camtrain.batch import collate
+from camtrain.callbacks import MixUp
+from camtrain.objective import CrossEntropy
+from camtrain.regularizers import InterpretableGradient
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def sgd(parameters):
+    return SGD(parameters, lr=0.01)
+
+
+def loader():
+    generator = torch.Generator().manual_seed(0)
+    samples = [{"image": torch.rand(3, 8, 8, generator=generator), "label": i % 3} for i in range(12)]
+    return DataLoader(samples, batch_size=4, collate_fn=collate)
+
+
+def trained(tmp_path, callbacks, epochs=3, **settings):
+    module = Classifier(network(), 3, **{"optimizer": sgd, **settings})
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        max_epochs=epochs,
+        callbacks=callbacks,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader(), loader())
+    return module, trainer
+
+
+def rates(optimizer):
+    return {group["name"]: group["lr"] for group in optimizer.param_groups}
+
+
+def test_the_step_of_the_head_is_by_its_own_rate():
+    module = Classifier(network(), 3, optimizer=sgd, head_learning_rate=0.5)
+    before = {name: parameter.detach().clone() for name, parameter in module.network.named_parameters()}
+    optimizer = module.configure_optimizers()
+    module.network(torch.rand(2, 3, 8, 8)).square().sum().backward()
+    optimizer.step()
+    for name, parameter in module.network.named_parameters():
+        rate = 0.5 if name.startswith("4.") else 0.01
+        torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad)
+
+
+def test_a_schedule_scales_both_rates_and_each_is_logged(tmp_path):
+    seen = {}
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            seen[trainer.current_epoch] = {
+                name.removeprefix("train/learning_rate/"): float(value)
+                for name, value in trainer.callback_metrics.items()
+                if name.startswith("train/learning_rate/")
+            }
+
+    trained(
+        tmp_path, [Note()], 2, head_learning_rate=0.5, lr_scheduler=lambda optimizer: CosineAnnealingLR(optimizer, 2)
+    )
+    assert seen[0] == pytest.approx({"backbone": 0.01, "head": 0.5})
+    assert seen[1] == pytest.approx({"backbone": 0.005, "head": 0.25})
+
+
+def test_a_schedule_that_overrules_the_heads_rate_is_refused():
+    def one_cycle(rates):
+        return lambda optimizer: OneCycleLR(optimizer, max_lr=rates, total_steps=10)
+
+    module = Classifier(network(), 3, optimizer=sgd, head_learning_rate=0.5, lr_scheduler=one_cycle(0.1))
+    with pytest.raises(ValueError, match=r"`head_learning_rate`: OneCycleLR gives the head .* pass it a list of two"):
+        module.configure_optimizers()
+    module = Classifier(network(), 3, optimizer=sgd, head_learning_rate=0.5, lr_scheduler=one_cycle([0.1, 1.0]))
+    assert rates(module.configure_optimizers()["optimizer"]) == pytest.approx({"backbone": 0.004, "head": 0.04})
+
+
+def test_a_head_that_is_not_there_or_not_trained():
+    convolutional = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(ValueError, match=r"`head_learning_rate`: expected None for a network without a linear layer"):
+        Classifier(convolutional, 3, head_learning_rate=0.5).configure_optimizers()
+    frozen = network()
+    frozen[-1].requires_grad_(False)
+    with pytest.raises(ValueError, match=r"`head_learning_rate`: expected None where the head, 4, is not trained"):
+        Classifier(frozen, 3, head_learning_rate=0.5).configure_optimizers()
+    with pytest.raises(ValueError, match=r"`head_learning_rate`: expected"):
+        Classifier(network(), 3, head_learning_rate=-1.0)
+
+
+def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
+    """With a decay of 1/2, by hand from the weights after each step, beside a regularizer whose engine hooks layers."""
+    after, validated = [], []
+
+    class Note(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            after.append(pl_module.network[0].weight.detach().clone())
+
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if after:
+                validated.append(pl_module.network[0].weight.detach().clone())
+
+    averaging = EMAWeightAveraging(decay=0.5)
+    module, _ = trained(tmp_path, [averaging, Note()], 2, regularizer=InterpretableGradient(), regularizer_weight=0.1)
+    expected = after[0]  # the average begins with the first step
+    for weights in after[1:]:
+        expected = 0.5 * expected + 0.5 * weights
+    torch.testing.assert_close(module.network[0].weight.detach(), expected)
+    torch.testing.assert_close(validated[-1], expected)
+    assert not torch.equal(after[-1], expected)
+
+
+@pytest.mark.parametrize("averaging", [None, EMAWeightAveraging, StochasticWeightAveraging])
+def test_all_at_once(tmp_path, averaging):
+    frozen, begun = [], network()[0].weight.detach().clone()
+
+    class Note(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            frozen.append(torch.equal(pl_module.network[0].weight, begun))
+
+    settings = {EMAWeightAveraging: {"decay": 0.9}, StochasticWeightAveraging: {"swa_lrs": 0.01}}
+    callbacks = [
+        *([] if averaging is None else [averaging(**settings[averaging])]),
+        BackboneFinetuning(unfreeze_backbone_at_epoch=1),
+        MixUp(),
+        EarlyStopping("val/accuracy", mode="max", patience=1, min_delta=1.0),
+        Note(),
+    ]
+    _, trainer = trained(tmp_path, callbacks, epochs=9, head_learning_rate=0.5, regularizer=InterpretableGradient())
+    assert frozen[:2] == [True, False]
+    assert trainer.current_epoch < 9  # nothing is a whole point of accuracy better than the epoch before
+
+
+class Images(pl.LightningDataModule):
+    """A data module that says how frequent its classes are."""
+
+    num_classes = 3
+
+    def class_frequencies(self):
+        return torch.tensor([1 / 2, 1 / 4, 1 / 4])
+
+    def train_dataloader(self):
+        return loader()
+
+    val_dataloader = train_dataloader
+
+
+def test_balanced_weights_beside_averaged_ones(tmp_path):
+    """They are computed after the average was copied, and are in the checkpoint of the average."""
+    module = Classifier(network(), 3, optimizer=sgd, classification_loss=CrossEntropy(class_weights="balanced"))
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        max_epochs=1,
+        callbacks=[EMAWeightAveraging(decay=0.5)],
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, datamodule=Images())
+    again = Classifier.load_from_checkpoint(
+        next(tmp_path.rglob("*.ckpt")), network=network(), classification_loss=CrossEntropy(class_weights="balanced")
+    )
+    weights = again.objective.loss_function.class_weights.values
+    assert weights.tolist() == pytest.approx([2 / 3, 4 / 3, 4 / 3])
+    torch.testing.assert_close(again.network[0].weight, module.network[0].weight)
