@@ -79,9 +79,9 @@ class FrozenGates(Engine):
     (`experiments/engine_agreement/`). What a network computes from its images under `torch.no_grad()` is not held:
     write `detach()` instead.
 
-    The output's notes are `two_terms`, the fraction of images that needed the two-term form; `step`, the largest ρ; and
-    `floored`, the number of images whose u_i was cut to `longest` (a confident classifier has δ → 0, and u grows as
-    1/‖δ‖).
+    The output's notes are `two_terms`, the fraction of images that needed the two-term form; `step`, ρ, the largest one
+    if each image has its own h_i; and `floored`, the number of images whose u_i was cut to `longest` (a confident
+    classifier has δ → 0, and u grows as 1/‖δ‖).
 
     Args:
         one_term_limit: The largest ρ of the one-term form.
@@ -96,8 +96,10 @@ class FrozenGates(Engine):
     Cost:
         In units of a backward pass to the input, of which a plain step takes 3 (a forward pass, and a backward pass of
         2): 6 with one term; with two terms 7, or 8 where each image has its own step. Without a guided gradient one
-        less. Double backpropagation takes more than 7, and a second graph in memory. Here the graph of the first pass
-        is freed before the second pass, and one byte is kept for each element of an activation function's output.
+        less. Where a penalty explains another scalar than L_C, as that of `RightForRightReasons` does, 7, and the graph
+        of the first pass is kept. Double backpropagation takes more than 7, and a second graph in memory. Elsewhere the
+        graph of the first pass is freed before the second pass, and one byte is kept for each element of an activation
+        function's output.
 
     Example:
         >>> from camtrain.networks import CIFARResNet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.distributed
@@ -85,10 +86,10 @@ def one_step_size(
     """The same h for all images, for a network that mixes them, so that the step of one image affects all.
 
     The root mean square of the lengths determines h. The error of an image's part of the gradient grows with its own
-    step, and there are as many parts as images, so that the longest step alone says little about the error of the sum:
-    if it determined h, the steps of the others would be shorter than rounding allows. A u_i of `longest` times the norm
-    of an image would leave no step for the others, so it is cut. Where SyncBatchNorm mixes the images of several
-    processes, the processes agree on h.
+    step, so that the longest step alone says little about the error of the sum: if it determined h, the steps of the
+    others would be shorter than rounding allows. Images without a penalty, u_i = 0, have no part and do not count. A
+    u_i of `longest` times the norm of an image would leave no step for the others, so it is cut. Where SyncBatchNorm
+    mixes the images of several processes, the mean is over all of them.
 
     Args:
         rule: The limits of the step.
@@ -103,8 +104,11 @@ def one_step_size(
     directions = directions * cut.view(-1, 1, 1, 1)
     # The rate at which the step changes L_C. It is zero for a cosine penalty, whose u_i is orthogonal to δ_i.
     change = (directions * gradients).flatten(1).sum(1).abs().mean() / scale.abs()
-    usual = lengths.clamp(max=rule.longest).square().mean().sqrt()
-    usual, change = _over_processes(network, torch.stack([usual, change.to(lengths.dtype)])).unbind()
+    squares = lengths.clamp(max=rule.longest).square()
+    sums = torch.stack([squares.sum(), (squares > 0).sum().to(squares.dtype)])
+    total, number = _over_processes(network, sums, "SUM").unbind()
+    usual = (total / number.clamp(min=1)).sqrt()
+    change = _over_processes(network, change.to(lengths.dtype), "MAX")
     sizes, two_terms = _sizes(rule, usual, change)
     relative = float(sizes * usual)
     count = len(images)
@@ -151,9 +155,10 @@ def _lengths(images: Tensor, directions: Tensor) -> Tensor:
     return lengths
 
 
-def _over_processes(network: nn.Module, largest: Tensor) -> Tensor:
-    """The elementwise maximum over the processes whose images are mixed."""
+def _over_processes(network: nn.Module, values: Tensor, reduction: Literal["SUM", "MAX"]) -> Tensor:
+    """The sum or the largest of each value over the processes whose images are mixed."""
     synchronized = [layer for layer in batch_normalizing_layers(network) if isinstance(layer, nn.SyncBatchNorm)]
     if synchronized and torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX, group=synchronized[0].process_group)
-    return largest
+        operation = getattr(torch.distributed.ReduceOp, reduction)
+        torch.distributed.all_reduce(values, operation, group=synchronized[0].process_group)
+    return values

@@ -39,10 +39,10 @@ def test_each_image_by_its_own_length():
 
 
 def test_all_images_by_the_root_mean_square():
-    # √((0.14² + 0.18² + 0²) / 3) = √(0.052 / 3), and λ times that is more than 1e-3
+    # √((0.14² + 0.18²) / 2) = √0.026, and λ times that is more than 1e-3; an image without a penalty does not count.
     steps = together([0.14, 0.18, 0.0])
     assert steps.two_terms.tolist() == [True] * 3
-    assert steps.sizes.tolist() == pytest.approx([1e-4 / (0.052 / 3) ** 0.5] * 3)
+    assert steps.sizes.tolist() == pytest.approx([1e-4 / 0.026**0.5] * 3)
     assert steps.relative == pytest.approx(1e-4)
     # √((0.06² + 0.12²) / 2) = 0.0949
     assert together([0.06, 0.12]).sizes.tolist() == [0.01] * 2
