@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import BaseFinetuning
 from pytorch_lightning.cli import LRSchedulerCallable, ReduceLROnPlateau
 from pytorch_lightning.core.mixins.hparams_mixin import _given_hyperparameters
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
@@ -25,9 +27,10 @@ from camtrain.gradients import Engine
 from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
-from camtrain.networks.head_group import check_head_rate, with_head_group
+from camtrain.networks.head_group import check_head_rate, learning_rates, with_head_group
 from camtrain.networks.input_channels import channels_remark
 from camtrain.objective import ClassificationLoss, LossFunction, LossName, Objective, Step
+from camtrain.objective.class_weights import ClassWeights
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.objective.group_accuracies import GroupAccuracies
 from camtrain.objective.weighted_means import WeightedMeans
@@ -65,8 +68,8 @@ class Classifier(pl.LightningModule):
 
     Training also logs:
 
-    - `train/learning_rate`: that of the optimizer as the epoch begins, of several groups of parameters
-      `train/learning_rate/<group>`;
+    - `train/learning_rate`: that of the optimizer as the epoch begins; with several groups of parameters it is
+      `train/learning_rate/<group>`, by the name of the group, `backbone` or `head`, or its number;
     - `train/regularizer_weight`: λ;
     - `train/gradient_share`: the fraction of the parameter gradient that λ L_R contributes,
       ‖λ ∇L_R‖ / (‖∇L_C‖ + ‖λ ∇L_R‖);
@@ -124,9 +127,10 @@ class Classifier(pl.LightningModule):
         label_smoothing: The label smoothing of an L_C that is given by its name, in [0, 1].
         gradient_share_every_n_steps: The number of steps from one measurement of `train/gradient_share` to the next; a
             measurement costs two more backward passes. 0 never measures.
-        head_learning_rate: The learning rate of the head, the network's last linear layer, where it is another one than
-            that of the optimizer; usual in fine-tuning, where the head is new and the rest is pretrained. A schedule
-            scales both alike.
+        head_learning_rate: The learning rate of the head, the network's last linear layer, if it differs from the
+            optimizer's. It is usual in fine-tuning, where the head is new and the rest is pretrained. `optimizer` then
+            gets two groups of parameters, `backbone` and `head`, and most schedules scale the rates of both;
+            `OneCycleLR` takes a list of two.
 
     Raises:
         TypeError: If `network` is neither a name nor a module.
@@ -138,6 +142,8 @@ class Classifier(pl.LightningModule):
         >>> classifier(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
+
+    added_settings: ClassVar[dict[str, Any]] = {"head_learning_rate": None}
 
     def __init__(
         self,
@@ -241,10 +247,10 @@ class Classifier(pl.LightningModule):
         regularizer = self.objective.regularizer
         checkpoint["regularizer"] = None if regularizer is None else type(regularizer).__name__
         checkpoint["classification_loss"] = self.objective.loss_name
-        loss = self.objective.loss_function
-        if isinstance(loss, ClassificationLoss):
-            # Those of `EMAWeightAveraging` are of a copy from before balanced weights were computed.
-            checkpoint["state_dict"].update(loss.state_dict(prefix="objective.loss_function."))
+        for name, module in self.named_modules():
+            if isinstance(module, ClassWeights):
+                # An average of weights is of a copy from before balanced class weights were computed.
+                checkpoint["state_dict"].update(module.state_dict(prefix=f"{name}."))
         if self.several_labels:
             checkpoint["several_labels"] = True
 
@@ -312,16 +318,17 @@ class Classifier(pl.LightningModule):
         """The optimizer of the parameters that require grad, and the schedule.
 
         Raises:
-            ValueError: If a number of either is out of its range, or no parameter of the network requires grad.
+            ValueError: If a number of either is out of its range, no parameter of the network requires grad, or
+                `head_learning_rate` is given and no head is trained, or the schedule overrules it.
         """
         optimizer = self._new_optimizer()
         check_optimizer(optimizer)
         if self._lr_scheduler is None:
             return optimizer
         tried = self._new_optimizer()
+        before = learning_rates(tried)
         schedule = self._lr_scheduler(tried)
-        if self._head_learning_rate is not None:
-            check_head_rate(tried, self._head_learning_rate, schedule)
+        check_head_rate(before, tried, schedule)
         check_schedule(schedule, tried)
         scheduler = self._lr_scheduler(optimizer)
         settings: dict[str, Any] = {"scheduler": scheduler, "interval": self._lr_scheduler_interval}
@@ -340,6 +347,18 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Note the length of the training, of which a regularizer's start may be a fraction."""
         self.objective.num_epochs = self._num_epochs()
+        if self.trainer.world_size > 1 and any(isinstance(each, BaseFinetuning) for each in self.trainer.callbacks):
+            warnings.warn(
+                "Lightning's BaseFinetuning: several processes do not average the gradients of what it adds to the "
+                "optimizer later; use camtrain.callbacks.FrozenBackbone",
+                CamtrainWarning,
+                stacklevel=2,
+            )
+        # Lightning's `BaseFinetuning` freezes again what the optimizer of a resumed run has unfrozen.
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_()
 
     def _num_epochs(self) -> float | None:
         """The length of the training in epochs, which may be fractional; `None` if it has no end."""
@@ -406,6 +425,9 @@ class Classifier(pl.LightningModule):
     def _shown_classes(self, labels: Tensor) -> Tensor | None:
         """(N, K) bool, the classes that images show, if they may show several; remembered for their probabilities."""
         shown = self.objective.shown_classes(labels)
+        if shown is not None and bool(((labels > 0) & (labels < 1)).any()):
+            # MixUp and CutMix make (N, K) of single labels as well: what was known before tells them apart.
+            return shown if self.several_labels else None
         self.several_labels = shown is not None
         return shown
 
@@ -457,11 +479,10 @@ class Classifier(pl.LightningModule):
         self._training_means = WeightedMeans([])
         for metric in (self.train_accuracy, self.train_accuracy_of_several):
             metric.reset()
-        optimizers: Any = self.optimizers(use_pl_optimizer=False)
-        groups = optimizers.param_groups
-        for index, group in enumerate(groups):
-            name = "train/learning_rate" + f"/{group.get('name', index)}" * (len(groups) > 1)
-            self.log(name, float(group["lr"]), rank_zero_only=True)
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        rates = learning_rates(optimizer)
+        for name, rate in rates.items():
+            self.log("train/learning_rate" + f"/{name}" * (len(rates) > 1), rate, rank_zero_only=True)
 
     def on_validation_start(self) -> None:
         """Stop before a checkpoint of a broken network is written; compute balanced weights if there are none."""

@@ -13,12 +13,12 @@ from pytorch_lightning.callbacks import (
 )
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR
 from torch.utils.data import DataLoader
 
 from camtrain import Classifier
 from camtrain.batch import collate
-from camtrain.callbacks import MixUp
+from camtrain.callbacks import FrozenBackbone, MixUp
 from camtrain.objective import CrossEntropy
 from camtrain.regularizers import InterpretableGradient
 
@@ -39,7 +39,7 @@ def loader():
 
 
 def trained(tmp_path, callbacks, epochs=3, **settings):
-    module = Classifier(network(), 3, **{"optimizer": sgd, **settings})
+    module = Classifier(**{"network": network(), "num_classes": 3, "optimizer": sgd, **settings})
     trainer = pl.Trainer(
         default_root_dir=tmp_path,
         max_epochs=epochs,
@@ -98,6 +98,26 @@ def test_a_schedule_that_overrules_the_heads_rate_is_refused():
     assert rates(module.configure_optimizers()["optimizer"]) == pytest.approx({"backbone": 0.004, "head": 0.04})
 
 
+@pytest.mark.parametrize("rate", [0.01, 0.5])
+def test_a_warmup_from_nothing_leaves_the_head_its_rate(rate):
+    def warmup(optimizer):
+        return LambdaLR(optimizer, lambda epoch: epoch / 10)
+
+    module = Classifier(network(), 3, optimizer=sgd, head_learning_rate=rate, lr_scheduler=warmup)
+    found = module.configure_optimizers()
+    assert rates(found["optimizer"]) == {"backbone": 0.0, "head": 0.0}
+    found["optimizer"].step()
+    found["lr_scheduler"]["scheduler"].step()
+    assert rates(found["optimizer"]) == pytest.approx({"backbone": 0.001, "head": rate / 10})
+
+
+def test_where_only_the_head_is_trained_the_optimizers_rate_is_still_that_of_the_backbone():
+    frozen = network()
+    frozen[0].requires_grad_(False)
+    optimizer = Classifier(frozen, 3, optimizer=sgd, head_learning_rate=0.5).configure_optimizers()
+    assert rates(optimizer) == {"backbone": 0.01, "head": 0.5}
+
+
 def test_a_head_that_is_not_there_or_not_trained():
     convolutional = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match=r"`head_learning_rate`: expected None for a network without a linear layer"):
@@ -132,24 +152,104 @@ def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
     assert not torch.equal(after[-1], expected)
 
 
+class Noted(pl.Callback):
+    """The weights of the convolution and of its BatchNorm after each epoch, and the modes of the modules in a step."""
+
+    def __init__(self):
+        self.weights, self.statistics, self.modes = [], [], []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.weights.append(pl_module.network[0].weight.detach().clone())
+        self.statistics.append(pl_module.network[1].running_mean.clone())
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        self.modes.append([module.training for module in pl_module.network])
+
+
+def normalized_network():
+    made = network()
+    return nn.Sequential(made[0], nn.BatchNorm2d(4), *made[1:])
+
+
+def adam(parameters):
+    return torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.5)
+
+
+def test_a_frozen_backbone_is_as_it_was_until_its_epoch(tmp_path):
+    noted, started = Noted(), normalized_network()
+    begun = started[0].weight.detach().clone()
+    head = started[-1].weight.detach().clone()
+    module, _ = trained(
+        tmp_path,
+        [FrozenBackbone(epochs=2), noted],
+        network=started,
+        optimizer=adam,
+        head_learning_rate=0.1,
+        lr_scheduler=lambda optimizer: CosineAnnealingLR(optimizer, 2, eta_min=0.001),
+        regularizer=InterpretableGradient(),
+    )
+    assert [torch.equal(each, begun) for each in noted.weights] == [True, True, False]
+    assert [bool(each.any()) for each in noted.statistics] == [False, False, True]
+    assert not torch.equal(module.network[-1].weight, head)
+    assert noted.modes[0] == noted.modes[5] == [False] * 5 + [True]
+    assert noted.modes[-1] == [True] * 6
+    assert all(each.training for each in module.network)
+
+
+def test_a_network_without_a_head_to_train_first(tmp_path):
+    convolutional = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(ValueError, match="FrozenBackbone: expected a network with a linear layer"):
+        trained(tmp_path, [FrozenBackbone()], network=convolutional)
+
+
+@pytest.mark.parametrize(
+    "freezing", [lambda: FrozenBackbone(epochs=1), lambda: BackboneFinetuning(unfreeze_backbone_at_epoch=1)]
+)
+def test_a_resumed_run_trains_what_the_whole_one_trains(tmp_path, freezing):
+    def run(epochs, path=None):
+        module = Classifier(network(), 3, optimizer=adam)
+        trainer = pl.Trainer(
+            default_root_dir=tmp_path,
+            max_epochs=epochs,
+            callbacks=[freezing()],
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader(), ckpt_path=path, weights_only=True)
+        return module, trainer
+
+    whole, _ = run(3)
+    _, interrupted = run(2)
+    interrupted.save_checkpoint(tmp_path / "interrupted.ckpt")
+    resumed, _ = run(3, tmp_path / "interrupted.ckpt")
+    for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, found)
+
+
 @pytest.mark.parametrize("averaging", [None, EMAWeightAveraging, StochasticWeightAveraging])
 def test_all_at_once(tmp_path, averaging):
-    frozen, begun = [], network()[0].weight.detach().clone()
-
-    class Note(pl.Callback):
-        def on_train_epoch_end(self, trainer, pl_module):
-            frozen.append(torch.equal(pl_module.network[0].weight, begun))
-
-    settings = {EMAWeightAveraging: {"decay": 0.9}, StochasticWeightAveraging: {"swa_lrs": 0.01}}
+    noted, settings = Noted(), {EMAWeightAveraging: {"decay": 0.9}, StochasticWeightAveraging: {"swa_lrs": 0.01}}
     callbacks = [
         *([] if averaging is None else [averaging(**settings[averaging])]),
-        BackboneFinetuning(unfreeze_backbone_at_epoch=1),
+        FrozenBackbone(epochs=1),
         MixUp(),
         EarlyStopping("val/accuracy", mode="max", patience=1, min_delta=1.0),
-        Note(),
+        noted,
     ]
-    _, trainer = trained(tmp_path, callbacks, epochs=9, head_learning_rate=0.5, regularizer=InterpretableGradient())
-    assert frozen[:2] == [True, False]
+    started = normalized_network()
+    begun = started[0].weight.detach().clone()
+    _, trainer = trained(
+        tmp_path,
+        callbacks,
+        epochs=9,
+        network=started,
+        head_learning_rate=0.5,
+        regularizer=InterpretableGradient(),
+    )
+    assert [torch.equal(each, begun) for each in noted.weights[:2]] == [True, False]
     assert trainer.current_epoch < 9  # nothing is a whole point of accuracy better than the epoch before
 
 

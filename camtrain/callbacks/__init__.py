@@ -5,6 +5,7 @@ from camtrain.callbacks.cam_logger import CAMLogger
 from camtrain.callbacks.cut_mix import CutMix
 from camtrain.callbacks.data_summary import DataSummary
 from camtrain.callbacks.faithfulness_scores import FaithfulnessScores
+from camtrain.callbacks.frozen_backbone import FrozenBackbone
 from camtrain.callbacks.head_refitter import HeadRefitter
 from camtrain.callbacks.image_table import ImageTable
 from camtrain.callbacks.localization_scores import LocalizationScores
@@ -22,6 +23,7 @@ __all__ = [
     "CutMix",
     "DataSummary",
     "FaithfulnessScores",
+    "FrozenBackbone",
     "HeadRefitter",
     "ImageTable",
     "LocalizationScores",

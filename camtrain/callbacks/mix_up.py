@@ -14,9 +14,9 @@ class MixUp(MixedBatches):
     """Blends each training image with another one, and mixes their labels in proportion (mixup).
 
     An image x with label y becomes a·x + (1 − a)·x', and its label a·y + (1 − a)·y', where x' is the image before it in
-    the batch. a is drawn by torchvision's `MixUp`, once for a batch. Here it is the larger one of a and 1 − a, which is
-    the same distribution of mixtures: each image keeps most of itself, and its boxes and masks, which stay as they are,
-    are those of the class with the larger share, which maps explain.
+    the batch. torchvision's `MixUp` draws a, once for a batch. Here it is the larger one of a and 1 − a: the mixtures
+    have the same distribution, and each image keeps most of itself. Boxes and masks stay as they are. They are those of
+    the class with the larger share, which is the one that maps explain.
 
     Args:
         alpha: The parameter of the Beta distribution of a. The smaller it is, the less of the other image is seen. 0.2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from camtrain.batch import Batch
 from camtrain.messages import checked_fraction, checked_number
 
 
-class MixedBatches(pl.Callback):
+class MixedBatches(pl.Callback, ABC):
     """Replaces the images of training batches by mixtures of them, with labels that are probabilities.
 
     Args:
@@ -27,7 +27,7 @@ class MixedBatches(pl.Callback):
     """
 
     def __init__(self, alpha: float = 1.0, probability: float = 1.0) -> None:
-        self.alpha = float(checked_number("alpha", alpha, above=0))  # torch has no Beta distribution of an integer
+        self.alpha = float(checked_number("alpha", alpha, above=0))  # torch's Beta distribution takes no integers
         self.probability = checked_fraction("probability", probability)
 
     @abstractmethod
@@ -57,9 +57,9 @@ class MixedBatches(pl.Callback):
 
 
 def mixed_labels(labels: Tensor | None, kept: float, num_classes: int, dtype: torch.dtype) -> Tensor:
-    """The labels (N, K) of images of which a share `kept` is their own, and the rest that of the image before.
+    """The labels (N, K) of mixed images: each has a share `kept` of its own label, and the rest of the label before.
 
-    The first image gets the rest from the last one.
+    The label before the first one is the last one.
 
     Args:
         labels: (N,) class indices or (N, K) probabilities.
@@ -82,6 +82,10 @@ def _num_classes(callback: MixedBatches, trainer: pl.Trainer, pl_module: pl.Ligh
     for known in (pl_module, getattr(trainer, "datamodule", None)):
         number = getattr(known, "num_classes", None)
         if isinstance(number, int):
+            if number < 2:
+                raise TypeError(
+                    f"{type(callback).__name__}: expected a logit for each class, got num_classes = {number}"
+                )
             return number
     raise TypeError(
         f"{type(callback).__name__}: expected a module or data module with an attribute `num_classes`, found none"

@@ -93,7 +93,10 @@ class TermRecord(nn.Module):
     @property
     def scale(self) -> float:
         """L_C / L_R at the start, the factor that makes the two equal; 1 while it is not known."""
-        return float(self.start_classification / self.start_regularization) if self.start_steps else 1.0
+        # Not by the number of steps: a callback that averages weights averages buffers too, and rounds integers to 0.
+        if not self.start_regularization > 0:
+            return 1.0
+        return float(self.start_classification / self.start_regularization)
 
 
 def over_counted(penalty: Penalty) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from camtrain.classifier import Classifier
+
 
 def without_added_settings(settings: Any) -> Any:
     """A resolved configuration without the added settings that have their defaults.
@@ -14,7 +16,8 @@ def without_added_settings(settings: Any) -> Any:
     before can be resumed.
 
     Args:
-        settings: Plain containers; a class is a mapping of `class_path` and `init_args`.
+        settings: Plain containers; a class is a mapping of `class_path` and `init_args`. What is called `model` at the
+            top is the arguments of `Classifier`.
 
     Example:
         >>> network = {"class_path": "camtrain.networks.CIFARResNet", "init_args": {"depth": 8, "in_channels": 3}}
@@ -26,11 +29,15 @@ def without_added_settings(settings: Any) -> Any:
     if not isinstance(settings, dict):
         return settings
     kept = {key: without_added_settings(value) for key, value in settings.items()}
+    if isinstance(kept.get("model"), dict) and "class_path" not in kept["model"]:
+        kept["model"] = _without(kept["model"], Classifier.added_settings)
     if isinstance(kept.get("class_path"), str) and isinstance(kept.get("init_args"), dict):
-        added = _added_settings(kept["class_path"])
-        init_args = {key: value for key, value in kept["init_args"].items() if key not in added or value != added[key]}
-        return kept | {"init_args": init_args}
+        return kept | {"init_args": _without(kept["init_args"], _added_settings(kept["class_path"]))}
     return kept
+
+
+def _without(settings: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in added or value != added[key]}
 
 
 def _added_settings(class_path: str) -> dict[str, Any]:

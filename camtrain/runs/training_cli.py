@@ -38,6 +38,7 @@ from camtrain.classifier import Classifier
 from camtrain.files import write_whole
 from camtrain.messages import DEBUG_HELP, error_message
 from camtrain.runs.added_settings import without_added_settings
+from camtrain.runs.averaged_weights import averaging_last, without_averaging
 from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
@@ -224,7 +225,7 @@ class TrainingCLI(LightningCLI):
         asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
         for key in COMPARED if resumed.config is not None else ():
             begun: Any = resumed.config.get(key)  # type: ignore[union-attr]
-            if without_added_settings(asked.get(key)) != without_added_settings(begun):
+            if without_added_settings({key: asked.get(key)}) != without_added_settings({key: begun}):
                 self._parser(self.subcommand).error(
                     f"`run.resume`: {resumed.folder} is a run with another `{key}` in its config.yaml; choose "
                     "another --run.name, or leave out --run.resume"
@@ -267,12 +268,13 @@ class TrainingCLI(LightningCLI):
         made = super().instantiate_trainer(**kwargs)
         keep_checkpoints_whole(made)
         stop_without_broadcast(made)
+        averaging_last(made)
         return made
 
     def before_fit(self) -> None:
         """One table at the end, not one after both fit and test."""
         self._reporter.print_table = not self._ends_with_a_test
-        # The summary then says how large the model is with 32 bits; nothing that a user could act on.
+        # In 16 bits the model summary warns that it takes 32 for the size in megabytes: nothing to act on.
         warnings.filterwarnings("ignore", message="Precision .* is not supported by the model summary")
 
     def after_fit(self) -> None:
@@ -285,7 +287,8 @@ class TrainingCLI(LightningCLI):
         checkpoint: Any = self.trainer.checkpoint_callback
         path = getattr(checkpoint, "best_model_path", None) or None
         self._reporter.print_table = True
-        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
+        with without_averaging(self.trainer):
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
 
     @property
     def _ends_with_a_test(self) -> bool:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from camtrain import Classifier
 from camtrain.data import ImageFolderData
 from camtrain.networks import CIFARResNet
 from camtrain.runs import ConfigResolver
@@ -51,8 +52,14 @@ def test_only_another_value_is_another_run(resolver):
     assert hash_of(resolver, {backbone: 4}) != stated
 
 
+def test_a_setting_of_the_classifier_stands_without_its_class():
+    model = {"network": "resnet18", "head_learning_rate": None}
+    assert without_added_settings({"model": model}) == {"model": {"network": "resnet18"}}
+    assert without_added_settings({"model": model | {"head_learning_rate": 0.1}})["model"]["head_learning_rate"] == 0.1
+
+
 def test_the_defaults_are_those_of_the_constructors():
-    for kind in (CIFARResNet, ImageFolderData):
+    for kind in (Classifier, CIFARResNet, ImageFolderData):
         parameters = inspect.signature(kind).parameters
         assert {name: parameters[name].default for name in kind.added_settings} == kind.added_settings
 
