@@ -6,15 +6,18 @@ from typing import Any
 
 from experiments.named_settings import Setting
 
-_ERASING, _CUTMIX = (
-    {
+
+def augmented(class_path: str, **settings: Any) -> dict[str, Any]:
+    """The changes for a callback that changes training batches.
+
+    Args:
+        class_path: Its class.
+        **settings: Its arguments.
+    """
+    return {
         "model.regularizer": None,
-        "trainer.callbacks": [
-            {"class_path": "experiments.augmented_batches.AugmentedBatches", "init_args": {"kind": kind}}
-        ],
+        "trainer.callbacks": [{"class_path": class_path, "init_args": settings}],
     }
-    for kind in ("random_erasing", "cutmix")
-)
 
 
 def regularized(name: str, **settings: Any) -> dict[str, Any]:
@@ -37,8 +40,8 @@ PLAIN = Setting("plain", {"model.regularizer": None}, title="plain training")
 # In the order in which they are run. λ is chosen from the last column, by validation.
 WITHOUT_ANNOTATION = [
     PLAIN,
-    Setting("random_erasing", _ERASING, title="random erasing"),
-    Setting("cutmix", _CUTMIX, title="CutMix"),
+    Setting("random_erasing", augmented("experiments.random_erasing.RandomErasing"), title="random erasing"),
+    Setting("cutmix", augmented("camtrain.callbacks.CutMix", probability=0.5), title="CutMix"),
     Setting("binary_cross_entropy", _BCE, title="binary cross-entropy"),
     Setting("map_faithfulness", regularized("MapFaithfulness"), (0.25, 0.5, 1.0), "MapFaithfulness"),
     Setting(

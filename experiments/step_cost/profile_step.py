@@ -22,7 +22,9 @@ KINDS = {
     "convolutions": ("convolution", "conv", "addmm", "mm", "linear"),
     "normalization": ("batch_norm",),
     "gates": ("relu", "hardtanh", "masked_fill", "threshold", "where", "max_pool", "gather", "aten::le", "aten::ge",
-              "aten::gt", "aten::lt", "eq", "ne", "clamp"),
+              "aten::gt", "aten::lt", "aten::eq", "aten::ne", "clamp", "_Held", "bitwise", "shift"),
+    "copies": ("aten::copy_", "aten::_to_copy", "aten::fill_"),
+    "sums": ("aten::add", "aten::sub"),
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ from camtrain.gradients.gradients_enabled import gradients_enabled
 from camtrain.networks import build_network
 from camtrain.regularizers import GradientNorm, InputGradientRegularizer, InterpretableGradient
 from experiments.measuring import json_of_own_process, quartiles, raised_memory, ratios, seconds_by_round
-from experiments.readme_tables import markdown_table, put_texts
+from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
 from experiments.result_rows import ResultRows
 
 HERE = Path(__file__).parent
@@ -81,6 +81,7 @@ def main() -> None:
             print(*astuple(row), sep="  ", flush=True)
     if settings.results == RESULTS:
         put_texts(readme_texts(), HERE / "README.md")
+        put_texts(overview_texts(), PROJECT_README)
     print(f"\n{table(rows)}\n\n{time.perf_counter() - started:.0f} s")
 
 
@@ -396,14 +397,18 @@ def summary(
 
 def readme_texts() -> dict[str, str]:
     """Make the tables of the README beside results.csv."""
-    rows = ResultRows(RESULTS, Row, Case)
-    return {OVERVIEW_MARKER: overview(rows), MARKER: table(rows)}
+    return {**overview_texts(), MARKER: table(ResultRows(RESULTS, Row, Case))}
+
+
+def overview_texts() -> dict[str, str]:
+    """Make the short table, which the project's README has as well."""
+    return {OVERVIEW_MARKER: overview(ResultRows(RESULTS, Row, Case))}
 
 
 OVERVIEW = {
     "double backprop": "double backprop",
-    "frozen gates, one term": "frozen gates, early",
-    "frozen gates, two terms": "late in training",
+    "frozen gates, one term": "frozen gates",
+    "frozen gates, two terms": "once training images are fitted",
     f"frozen gates, default, every {LAZY} steps": f"every {LAZY} steps",
 }
 
