@@ -15,7 +15,7 @@ _INTRODUCTION = """# Benchmark
 
 What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing
 changed. λ is chosen on validation images; all scores are of test images. The numbers come from the committed results
-of the [league](experiments/league.md), the experiment in which all regularizers play against plain training; its page
+of the [league](experiments/league.md), the experiment in which regularizers play against plain training; its page
 says how to read each column. A section here is one of its *boards*: one network on one data set. A regularizer that is
 not in it was not measured on that board yet.
 
