@@ -236,7 +236,7 @@ def test_configurations_name_what_is_there():
 
 def blocks(text, language):
     """The blocks between fences that are of a language; commands have none."""
-    fenced = re.findall(r"^```(.*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [block for of, block in fenced if of == language]
 
 
