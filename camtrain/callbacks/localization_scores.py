@@ -22,8 +22,8 @@ class LocalizationScores(MapScores):
 
     - `<stage>/energy_pointing_game/uniform`: the score of a uniform map, which is the fraction of the image that the
       object covers;
-    - `<stage>/flat_maps/<method>`: the fraction of maps that are the same everywhere, so that nothing is above a
-      threshold.
+    - `<stage>/flat_maps/<method>`: the fraction of maps that are the same everywhere, as a Grad-CAM without a positive
+      value is, so that nothing is above a threshold.
 
     If an image has several boxes, their union counts. Images without annotation are left out, and a message says how
     many they are. If no image has annotation, a message says once that the callback is idle.

@@ -7,6 +7,7 @@ from camtrain.data.decoy_digits import DecoyDigits
 from camtrain.data.decoy_mnist import DecoyMNIST
 from camtrain.data.hide_and_seek import HideAndSeek
 from camtrain.data.image_data_module import ImageDataModule
+from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.image_folder import ImageFolderData
 from camtrain.data.oxford_pet import OxfordPet
 from camtrain.data.plant_decoy import PlantDecoy
@@ -14,6 +15,7 @@ from camtrain.data.squash import Squash
 from camtrain.data.voc import VOC
 from camtrain.data.waterbirds import Waterbirds
 from camtrain.data.wsol import WSOLData
+from camtrain.pixel_format import PixelFormat
 
 __all__ = [
     "CIFAR10",
@@ -25,8 +27,11 @@ __all__ = [
     "DecoyMNIST",
     "HideAndSeek",
     "ImageDataModule",
+    "ImageFile",
+    "ImageFileSamples",
     "ImageFolderData",
     "OxfordPet",
+    "PixelFormat",
     "PlantDecoy",
     "Squash",
     "WSOLData",

@@ -71,6 +71,18 @@ class ImageFileSamples(Dataset[Sample]):
     Raises:
         DataError: On access, with the path, if a file cannot be read, a mask and its image differ in size, or a box
             leaves its image by more than a pixel; it is a `ValueError`.
+
+    Example:
+        A tile of four channels of 16 bits that shows two of three classes:
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> path = Path(tempfile.mkdtemp()) / "tile.npy"
+        >>> np.save(path, np.full((8, 8, 4), 5000, dtype=np.uint16))
+        >>> tile = ImageFile(path, label=0, classes=(0, 2))
+        >>> samples = ImageFileSamples([tile], num_classes=3, pixel_format=PixelFormat(4, "uint16", (0, 10000)))
+        >>> samples[0]["image"].shape, samples[0]["image"].amax(), samples[0]["label"]
+        (torch.Size([4, 8, 8]), tensor(0.5000), tensor([1., 0., 1.]))
     """
 
     def __init__(

@@ -25,9 +25,10 @@ class MapRegularizer(CAMRegularizer):
     `CAMRegularizer` says where the maps come from. With `method: input_gradient` the map is the saliency map of the
     input gradient, and an engine takes the gradient of the penalty to the parameters.
 
-    No penalty can be evaded by a flat map, one without a positive value: it has the penalty 1, and with Grad-CAM and
-    XGrad-CAM a gradient that raises it on the object, or everywhere for a penalty that needs no annotation (see
-    `camtrain.regularizers.flat_maps`). Their fraction is logged as `train/flat_maps/<term>`.
+    No penalty can be evaded by a flat map, one without a positive value, if `forward` marks flat maps as not counted,
+    as those of camtrain do: such a map has the penalty 1, and with Grad-CAM and XGrad-CAM a gradient that raises it on
+    the object, or everywhere for a penalty that needs no annotation (see `camtrain.regularizers.flat_maps`). Their
+    fraction is logged as `train/flat_maps/<term>`.
 
     A subclass implements `forward`, and sets `needs_annotation = True` to be told where the object is.
 
@@ -87,7 +88,8 @@ class MapRegularizer(CAMRegularizer):
                 `needs_annotation`.
 
         Returns:
-            (N,), or a `Penalty` in which flat maps do not count; `of_cams` answers for them.
+            A `Penalty` in which flat maps do not count; `of_cams` gives them the penalty 1. Or values alone, (N,), if
+            no map can have a low penalty by being flat: then every map counts as it is.
         """
 
     @property

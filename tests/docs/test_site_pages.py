@@ -234,14 +234,25 @@ def test_configurations_name_what_is_there():
     assert found >= 2
 
 
+def blocks(text, language):
+    """The blocks between fences that are of a language; commands have none."""
+    fenced = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for of, block in fenced if of == language]
+
+
 COMMANDS = [
-    line.split("  #")[0].split()
-    for text in WRITTEN.values()
-    for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    (name, line.split("  #")[0].split())
+    for name, text in WRITTEN.items()
+    for block in blocks(text, "")
     for line in block.splitlines()
     if line.startswith("camtrain ")
 ]
-OWN = [words for words in COMMANDS if words[1] in ("ablate", "evaluate", "explain", "export")]
+OWN = [words for _, words in COMMANDS if words[1] in ("ablate", "evaluate", "explain", "export")]
+TRAININGS = [(name, words) for name, words in COMMANDS if words[1] == "fit"]
+
+
+def test_blocks_are_told_from_what_is_between_them():
+    assert blocks("```yaml\na: 1\n```\n\nor\n\n```\ncamtrain fit\n```\n", "") == ["camtrain fit\n"]
 
 
 @pytest.mark.parametrize("words", OWN, ids=" ".join)
@@ -251,14 +262,19 @@ def test_commands_have_these_options(words):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [words for words in COMMANDS if words[1] == "fit"], ids=" ".join)
-def test_commands_of_trainings_have_these_options(words, capsys, monkeypatch):
+@pytest.mark.parametrize(("page", "words"), TRAININGS, ids=[" ".join(words) for _, words in TRAININGS])
+def test_commands_of_trainings_have_these_options(page, words, capsys, monkeypatch, tmp_path):
+    """A configuration that is not in the repository is the one that the page shows."""
     from camtrain.cli import main
 
     monkeypatch.chdir(ROOT)
-    more = [] if "--config" in words else ["--config", "configs/quickstart.yaml", "--data.batch_size", "64"]
+    for place, word in enumerate(words):
+        if word.endswith(".yaml") and not Path(word).is_file():
+            (shown,) = blocks(WRITTEN[page], "yaml")
+            (tmp_path / word).write_text(shown, encoding="utf-8")
+            words = [*words[:place], str(tmp_path / word), *words[place + 1 :]]
     with pytest.raises(SystemExit) as end:
-        main([*words[1:2], *more[:2], *words[2:], "--print_config"])
+        main([*words[1:], "--print_config"])
     assert not end.value.code
     assert "model:" in capsys.readouterr().out
 

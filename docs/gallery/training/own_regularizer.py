@@ -2,7 +2,8 @@
 A regularizer of my own
 =======================
 
-A penalty on a map is a class with one method, ``forward``: raw maps in, one number per image out. This one asks for
+A penalty on a map is a class with one method, ``forward``: raw maps in, one number per image out. A map without a
+positive value does not count, or the network could earn a penalty of 0 by switching its maps off. This one asks for
 maps in the left half of the image, a bad idea for digits, to see that the network obeys.
 """
 
@@ -12,7 +13,7 @@ import torch
 import camtrain
 from camtrain.data import DecoyDigits
 from camtrain.networks import CIFARResNet
-from camtrain.regularizers import MapRegularizer
+from camtrain.regularizers import MapRegularizer, Penalty
 
 
 class LeftHalf(MapRegularizer):
@@ -20,8 +21,9 @@ class LeftHalf(MapRegularizer):
 
     def forward(self, cams, regions=None):
         positive = cams.clamp(min=0)
-        right = positive[:, :, cams.shape[2] // 2 :]
-        return right.sum(dim=(1, 2)) / positive.sum(dim=(1, 2)).clamp(min=1e-6)
+        counted = positive.flatten(1).any(dim=1)
+        right = positive[:, :, cams.shape[2] // 2 :].sum(dim=(1, 2))
+        return Penalty(right / torch.where(counted, positive.sum(dim=(1, 2)), 1.0), counted)
 
 
 data = DecoyDigits(
