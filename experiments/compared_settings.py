@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from camtrain.messages import signed_points
 from camtrain.report.figure_style import line_style, report_style, write_figure
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.point_comparison import PointComparison, point_comparison
@@ -199,11 +200,11 @@ def change(each: Compared, estimate: Estimate) -> str:
 
 def bold(estimate: Estimate, digits: int) -> str:
     """A fraction times 100 with its interval, bold if that excludes 0."""
-    shown = f"{100 * estimate.mean:+.{digits}f}"
+    shown = signed_points(estimate.mean, digits)
     if estimate.interval is None:
         return shown
     low, high = estimate.interval
-    shown += f" ({100 * low:+.{digits}f} to {100 * high:+.{digits}f})"
+    shown += f" ({signed_points(low, digits)} to {signed_points(high, digits)})"
     return f"**{shown}**" if low > 0 or high < 0 else shown
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from camtrain.messages import signed_points
 from camtrain.report.answer import Answer, Rule, answered
 from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import WEIGHT, Estimate, number
@@ -53,8 +54,7 @@ def claims(answers: dict[str, Answer]) -> str:
                     sum(bounds(estimate)[0] > 0 for estimate in gains),
                     sum(bounds(estimate)[1] < 0 for estimate in gains),
                 ]
-                low, high = bounds(each.accuracy)
-                accuracy = f"{100 * each.accuracy.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+                accuracy = in_points(each.accuracy)
                 lines.append(
                     [name, f"{each.runs.point[WEIGHT]:g}", accuracy, *(f"{n} of {len(gains)}" for n in better)]
                 )
@@ -74,8 +74,7 @@ def line(network: str, each: PointComparison, scores: Sequence[ScoreColumn]) -> 
     """Make the row of one point."""
     runs = each.runs
     seconds = [run.estimate("train/seconds_per_step").mean for run in (runs, each.baseline)]
-    low, high = bounds(each.gain)
-    gained = "" if each.is_baseline else f"{100 * each.gain.mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    gained = "" if each.is_baseline else in_points(each.gain)
     return [
         network,
         f"{runs.point[WEIGHT]:g}",
@@ -96,6 +95,12 @@ def gain(each: PointComparison, score: ScoreColumn) -> Estimate:
         if mine is not None and theirs is not None:
             differences.append(score.direction * (mine - theirs))
     return Estimate.of(differences)
+
+
+def in_points(difference: Estimate) -> str:
+    """Show a difference of fractions in percentage points, with its interval."""
+    low, high = (signed_points(bound, 1) for bound in bounds(difference))
+    return f"{signed_points(difference.mean, 1)} ({low} to {high})"
 
 
 def bounds(estimate: Estimate) -> tuple[float, float]:

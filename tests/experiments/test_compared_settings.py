@@ -91,9 +91,9 @@ def test_the_table_to_choose_from(compared):
     cells = [cell.strip() for cell in ours.strip("|").split("|")]
     assert cells[:4] == ["Ours", "0.5", "2", "80.0 ± 0.0"]
     # Accuracy 0 and -2 points: mean -1, half of the interval 12.706 · 1.414 / 1.414.
-    assert cells[4] == "-1.0 (-13.7 to +11.7)"
+    assert cells[4] == "−1.0 (−13.7 to +11.7)"
     # Drop 20 and 10 points lower; beyond control 20 points each, leakage one point more in each seed.
-    assert cells[5] == "+15.0 (-48.5 to +78.5)"
+    assert cells[5] == "+15.0 (−48.5 to +78.5)"
     assert cells[6:] == ["**+20.0 (+20.0 to +20.0)**", "**+1.0 (+1.0 to +1.0)**", "2.4"]
 
 
