@@ -12,7 +12,16 @@ import yaml
 
 from camtrain.cli import main
 from camtrain.networks import build_network
+from camtrain.runs.config_resolver import ConfigResolver
 
+TRAINED = (  # one of each kind; `make test-all` trains the others
+    "quickstart",
+    "cifar100_mobilenet_v2_interpretable_gradient",
+    "decoydigits_resnet8_attention_branch",
+    "decoydigits_resnet8_map_bce",
+    "decoydigits_resnet8_sum",
+    "pets_efficientnet_lite0_fine_tuning",
+)
 SMALL = ["--data.batch_size", "4", "--trainer.accelerator", "cpu"]
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -47,7 +56,11 @@ def run_of(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(path, marks=[] if path.stem in TRAINED else pytest.mark.slow) for path in CONFIGS],
+    ids=lambda config: config.stem,
+)
 def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path, tmp_path_factory):
     monkeypatch.chdir(tmp_path)
     model = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]
@@ -70,6 +83,13 @@ def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path, tm
     monkeypatch.setattr(sys, "argv", ["camtrain", *words])
     main()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+def test_config_is_what_the_classes_take(config):
+    """Network, regularizer, optimizer and callbacks are made of it, but nothing that reads or downloads a file."""
+    settings = ConfigResolver(config).resolved({"model.weights": None, "model.initial_weights": None}, 0, check=True)
+    assert settings["model"]["regularizer"] is None or settings["model"]["regularizer"]["class_path"]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)

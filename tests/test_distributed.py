@@ -12,7 +12,7 @@ import torch
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 
-@pytest.mark.parametrize("balance_steps", [0, 1])
+@pytest.mark.parametrize("balance_steps", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_two_processes_train_as_one(balance_steps, tmp_path):
     results = []
     for processes in (1, 2):

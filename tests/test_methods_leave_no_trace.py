@@ -273,6 +273,7 @@ def frozen_things():
     gc.unfreeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("frozen_things")
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_memory_is_flat(name, differentiable):

@@ -53,6 +53,7 @@ def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
     assert len(metrics[0].read_text().splitlines()) == len(metrics[1].read_text().splitlines())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_running_processes(folder):
     grid = ["--set", "model.regularizer_weight=0,0.1", "--wandb", "disabled", "--metrics", "none"]
     call = command(folder, "interrupted", *grid)
@@ -157,11 +158,11 @@ def test_wandb_has_a_run_for_each_trial_in_one_group(study):
     assert wandb.run is None
 
 
-def test_called_again_it_runs_nothing(folder, study):
+def test_called_again_it_runs_nothing(folder, study, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")}
-    done = ablate(folder, "whole", *WORDS)
-    assert done.returncode == 0
-    assert done.stderr.count("was finished before") == 4
+    monkeypatch.chdir(folder)
+    assert not ablate_command(command(folder, "whole", *WORDS)[4:])
+    assert capsys.readouterr().err.count("was finished before") == 4
     assert {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")} == before
 
 
@@ -214,6 +215,7 @@ def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     assert not list((folder / "swept").glob("trials/*/version_0/wandb"))
 
 
+@pytest.mark.slow  # a trial that fails is tested without a process of its own in test_trial_run.py
 def test_a_run_that_fails_stops_no_other(folder):
     """No layer of this name is found once the training begins."""
     grid = ["--set", "cam_logger.target_layer=nowhere,null", "--set", "trainer.max_epochs=1", "--wandb", "disabled"]
@@ -228,10 +230,12 @@ def test_a_run_that_fails_stops_no_other(folder):
     assert "No maps were scored" in done.stdout
 
 
-def test_another_number_of_threads_is_refused(folder, study):
-    done = ablate(folder, "whole", *WORDS, "--threads", "2")
-    assert done.returncode == 2
-    assert "--threads: the study in whole began with 1" in done.stderr
+def test_another_number_of_threads_is_refused(folder, study, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit) as ended:
+        ablate_command([*command(folder, "whole", *WORDS)[4:], "--threads", "2"])
+    assert ended.value.code == 2
+    assert "--threads: the study in whole began with 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def planned_threads(tmp_path, jobs, **options):
 
 @pytest.mark.parametrize(
     ("cores", "of_process", "jobs", "threads"),
-    [(8, 8, 4, 2), (8, 1, 4, 1), (8, 8, None, 8), (8, 64, 1, 8), (2, 2, 4, 1), (16, 3, 2, 3)],
+    [(8, 8, 4, 2), (8, 8, None, 8), (16, 3, 2, 3)],
 )
 def test_threads_are_those_of_the_process_as_far_as_there_are_cores(
     tmp_path, monkeypatch, cores, of_process, jobs, threads
@@ -170,7 +170,7 @@ def test_no_more_processes_run_than_there_is_room_for(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("evaluated", "asked", "expected"),
-    [(None, None, 128), (1000, None, 128), (8, None, 8), (8, 100, 100), (None, 7, 7), (8, 0, None)],
+    [(None, None, 128), (8, None, 8), (8, 100, 100), (8, 0, None)],
 )
 def test_some_validation_images_choose(tmp_path, evaluated, asked, expected):
     evaluation = EvaluationPlan(metrics="average_drop", num_images=evaluated, num_panel_maps=2, controls="shuffled")

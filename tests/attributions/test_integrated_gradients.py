@@ -236,7 +236,13 @@ def test_size_of_a_pass_changes_nothing(max_batch):
 
 @pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize(
-    ("name", "size", "steps"), [("resnet18", 64, 10), ("vgg11", 64, 4), ("mobilenet_v2", 64, 10), ("resnet18", 224, 3)]
+    ("name", "size", "steps"),
+    [
+        ("resnet18", 64, 10),
+        pytest.param("vgg11", 64, 4, marks=pytest.mark.slow),
+        ("mobilenet_v2", 64, 10),
+        pytest.param("resnet18", 224, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_equals_captum(name, size, steps):
     network = lifelike_network(name)

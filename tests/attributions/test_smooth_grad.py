@@ -134,9 +134,9 @@ def test_class_is_that_of_the_clean_image():
         ("resnet18", 64, "mean"),
         ("resnet18", 64, "square"),
         ("resnet18", 64, "variance"),
-        ("vgg11", 64, "mean"),
+        pytest.param("vgg11", 64, "mean", marks=pytest.mark.slow),
         ("mobilenet_v2", 64, "mean"),
-        ("resnet18", 224, "mean"),
+        pytest.param("resnet18", 224, "mean", marks=pytest.mark.slow),
     ],
 )
 def test_equals_captum_with_the_same_noise(name, size, statistic, double_by_default):

@@ -57,6 +57,7 @@ def test_the_time_of_a_step_is_between_the_starts_of_two(monkeypatch, kind):
     assert logged["train/peak_memory_mib"] > 50
 
 
+@pytest.mark.slow
 def test_peak_memory_grows_with_what_is_held():
     before = peak_memory(CPU)
     held = torch.ones(2**28 + int(2**18 * before))  # a GiB more than the peak so far

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torchvision import models
 
 PARITY_CASES = [
     ("resnet18", "layer4", 64),
-    ("resnet18", "layer2", 64),
-    ("vgg11", "features", 64),
     ("mobilenet_v2", "features", 64),
-    ("resnet18", "layer4", 224),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (("resnet18", "layer2", 64), ("vgg11", "features", 64), ("resnet18", "layer4", 224))
+    ),
 ]
 """Network, target layer and side of the images that maps are compared with another implementation on."""
 

@@ -149,7 +149,9 @@ def _agree(ours: Tensor, theirs: Tensor) -> None:
 
 
 @pytest.mark.usefixtures("double_by_default")
-@pytest.mark.parametrize(("name", "layer", "size"), [*PARITY_CASES, ("mobilenet_v2", "features.4", 224)])
+@pytest.mark.parametrize(
+    ("name", "layer", "size"), [*PARITY_CASES, pytest.param("mobilenet_v2", "features.4", 224, marks=pytest.mark.slow)]
+)
 def test_equals_captum(name, layer, size):
     # Not where the next function works in place on what the layer puts out, as behind `layer2.1.bn2` of a ResNet:
     # captum keeps what that function makes of it.

@@ -147,11 +147,11 @@ def test_contrast_of_logits_in_loops():
 
 # (network, layer, side of the images)
 _PARITY = [
-    ("resnet18", "layer1", 64),
-    ("resnet18", "layer2.0.bn1", 64),
     ("vgg11", "features.1", 32),
     ("mobilenet_v2", "features.4", 64),
-    ("mobilenet_v2", "features.2", 224),
+    pytest.param("resnet18", "layer1", 64, marks=pytest.mark.slow),
+    pytest.param("resnet18", "layer2.0.bn1", 64, marks=pytest.mark.slow),
+    pytest.param("mobilenet_v2", "features.2", 224, marks=pytest.mark.slow),
 ]
 
 

@@ -105,6 +105,7 @@ class Broken:
         raise self.error
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_an_error_of_a_loaders_process_has_no_traceback(said, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

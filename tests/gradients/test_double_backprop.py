@@ -23,7 +23,13 @@ WEIGHTS = {"cosine": 10.0, "histogram_intersection": 10.0, "mae": 300.0, "mse": 
 MODES = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 
-@pytest.fixture(scope="module", params=["resnet18", "mobilenet_v2", "vgg11_bn", "densenet121"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "resnet18",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet_v2", "vgg11_bn", "densenet121")),
+    ],
+)
 def network(request, reference):
     return reference.network_under_test(request.param, seed=0)
 

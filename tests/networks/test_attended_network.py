@@ -65,12 +65,14 @@ def batch(dtype=torch.float64, count=4):
     ("name", "side", "expected"),
     [
         ("resnet18", 64, "layer3"),
-        ("resnet50", 64, "layer3"),  # and not the convolution of layer4 that its shortcut goes around
+        pytest.param(
+            "resnet50", 64, "layer3", marks=pytest.mark.slow
+        ),  # and not the convolution of layer4 that its shortcut goes around
         ("mobilenet_v2", 64, "features.13"),  # and not the expansion inside of features.14
-        ("densenet121", 64, "features.denseblock3"),
-        ("efficientnet_b0", 64, "features.5"),
-        ("convnext_tiny", 64, "features.5"),
-        ("swin_t", 64, "features.5"),
+        pytest.param("densenet121", 64, "features.denseblock3", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b0", 64, "features.5", marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", 64, "features.5", marks=pytest.mark.slow),
+        pytest.param("swin_t", 64, "features.5", marks=pytest.mark.slow),
         ("vgg11", 64, "features.19"),  # in front of the last max pooling
         ("cifar_resnet8", 32, "layer2"),
     ],

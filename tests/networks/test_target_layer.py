@@ -18,25 +18,29 @@ from camtrain.networks.target_layer import target_layer_of
     [
         ("resnet18", 64, "layer4"),
         ("resnet18", 32, "layer3"),  # layer4 puts out one pixel
-        ("resnet50", 224, "layer4"),
+        pytest.param("resnet50", 224, "layer4", marks=pytest.mark.slow),
         ("resnet50", 32, "layer3"),  # and not what is inside the first block of layer4, which its shortcut goes around
-        ("inception_v3", 96, "Mixed_6e"),  # and not a branch of Mixed_7a
-        ("vgg11", 64, "features"),  # and not the average pooling, which enlarges to 7×7
+        pytest.param("inception_v3", 96, "Mixed_6e", marks=pytest.mark.slow),  # and not a branch of Mixed_7a
+        pytest.param(
+            "vgg11", 64, "features", marks=pytest.mark.slow
+        ),  # and not the average pooling, which enlarges to 7×7
         ("vgg11", 32, "features.19"),  # the ReLU before the last max pooling, which leaves one pixel
         ("mobilenet_v2", 64, "features"),
-        ("mobilenet_v3_large", 64, "features"),
-        ("densenet121", 64, "features"),
+        pytest.param("mobilenet_v3_large", 64, "features", marks=pytest.mark.slow),
+        pytest.param("densenet121", 64, "features", marks=pytest.mark.slow),
         ("efficientnet_b0", 64, "features"),
-        ("convnext_tiny", 64, "features"),
-        ("mnasnet0_5", 64, "layers"),
-        ("alexnet", 64, "features.11"),  # the max pooling behind it leaves one pixel
-        ("googlenet", 64, "inception5b"),
-        ("inception_v3", 128, "Mixed_7c"),
-        ("shufflenet_v2_x0_5", 64, "conv5"),
-        ("maxvit_t", 224, "blocks.3"),
+        pytest.param("convnext_tiny", 64, "features", marks=pytest.mark.slow),
+        pytest.param("mnasnet0_5", 64, "layers", marks=pytest.mark.slow),
+        pytest.param(
+            "alexnet", 64, "features.11", marks=pytest.mark.slow
+        ),  # the max pooling behind it leaves one pixel
+        pytest.param("googlenet", 64, "inception5b", marks=pytest.mark.slow),
+        pytest.param("inception_v3", 128, "Mixed_7c", marks=pytest.mark.slow),
+        pytest.param("shufflenet_v2_x0_5", 64, "conv5", marks=pytest.mark.slow),
+        pytest.param("maxvit_t", 224, "blocks.3", marks=pytest.mark.slow),
         ("swin_t", 64, "permute"),  # back from (N, h, w, C) to (N, C, h, w)
         ("swin_t", 32, "features.5"),  # (N, h, w, C) with 2×2 pixels; the last stage has one
-        ("swin_v2_t", 64, "permute"),
+        pytest.param("swin_v2_t", 64, "permute", marks=pytest.mark.slow),
         ("squeezenet1_1", 64, "classifier.2"),  # one channel per class
         ("cifar_resnet8", 32, "layer3"),
         ("cifar_resnet8", 5, "layer3"),

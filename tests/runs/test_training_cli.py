@@ -159,6 +159,7 @@ def test_a_run_can_be_resumed(camtrain):
         assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["1"]
 
 
+@pytest.mark.slow  # a resumed run, which has to come to the same numbers, is tested below
 def test_the_same_seed_gives_the_same_run(camtrain):
     for version in range(2):
         camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.name", "same")
@@ -204,6 +205,7 @@ def test_settings_beside_a_checkpoint_are_those_that_were_asked_for(camtrain):
         assert {row.get("train/loss_regularizer") or "" for row in csv.DictReader(file)} == {""}
 
 
+@pytest.mark.slow
 def test_the_quickstart_schedule_follows_the_number_of_epochs(camtrain, monkeypatch):
     config = Path(__file__).parents[2] / "configs/quickstart.yaml"
     periods = []
@@ -354,7 +356,7 @@ def test_wrong_settings_are_named(refused, words, messages):
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("callback", ["cam_logger", "localization_scores"])
+@pytest.mark.parametrize("callback", ["cam_logger", pytest.param("localization_scores", marks=pytest.mark.slow)])
 def test_an_unknown_layer_is_named_before_training(refused, callback):
     words = ["fit", "--config", "small.yaml", f"--{callback}.target_layer", "layer9", "--run.wandb", "disabled"]
     line = "camtrain fit: error: `target_layer`: no module is called 'layer9'; did you mean 'layer"
@@ -364,7 +366,7 @@ def test_an_unknown_layer_is_named_before_training(refused, callback):
     assert "layer9" in refused(*words, "--model.optimizer.lr", "1e30", status=1)
 
 
-@pytest.mark.parametrize("given", ["1", "1.0"])
+@pytest.mark.parametrize("given", ["1", pytest.param("1.0", marks=pytest.mark.slow)])
 def test_one_batch_is_not_all_of_them(given):
     """In a process of its own: what typing remembers depends on what was imported."""
     words = ["--trainer.limit_train_batches", given, "--trainer.limit_val_batches", given, "--print_config"]
@@ -414,7 +416,7 @@ def test_a_run_that_was_stopped_in_its_test_keeps_the_scores_of_its_training(cam
     assert {key: after[key] for key in before} == before
 
 
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_that_goes_on_under_another_path_keeps_its_best_checkpoint(camtrain, moved):
     small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.resume", "true"]
     camtrain(*small, "--trainer.max_epochs", "1")
