@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from docs.generator.links import ROOT
@@ -32,7 +34,13 @@ not in it was not measured on that board yet.
 def benchmark_page() -> str:
     """All boards with results."""
     boards = {name: found for name in BOARDS if len(found := compared(name)) > 1}
-    return "\n\n".join([_INTRODUCTION, *(_board(BOARDS[name], found) for name, found in boards.items())]) + "\n"
+    sections = [_unbroken(_board(BOARDS[name], found)) for name, found in boards.items()]
+    return "\n\n".join([_INTRODUCTION, *sections]) + "\n"
+
+
+def _unbroken(section: str) -> str:
+    """A section whose numbers stand in one line with their intervals."""
+    return re.sub(r" (?=\(|± |%|to [+−\d])|(?<=±) |(?<=\d to) ", "\xa0", section)
 
 
 def _board(board: Board, found: list[Compared]) -> str:

@@ -139,8 +139,10 @@ def inline(text: str, link: Link) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text in which nothing is a sign of Markdown."""
-    return re.sub(r"([\\*_\[\]<>$#|~{}])", r"\\\1", text)
+    """A text in which nothing is a sign of Markdown but the stars around *emphasized* words."""
+    pieces = re.split(r"(?<![\w*])\*(\w[^*]*\w)\*(?![\w*])", text)
+    signs = [re.sub(r"([\\*_\[\]<>$#|~{}])", r"\\\1", piece) for piece in pieces]
+    return "".join(f"*{piece}*" if number % 2 else piece for number, piece in enumerate(signs))
 
 
 def _code(text: str, link: Link) -> str:
