@@ -111,7 +111,7 @@ class FrozenGates(Engine):
         True
     """
 
-    def __init__(self, one_term_limit: float = 2e-3, step: float | None = None, longest: float = 1e3) -> None:
+    def __init__(self, one_term_limit: float = 1.5e-3, step: float | None = None, longest: float = 1e3) -> None:
         # Two of them may be infinite: always one term, never cut.
         self.one_term_limit = checked_number("one_term_limit", one_term_limit, above=0, finite=False)
         self.step = None if step is None else checked_number("step", step, above=0)

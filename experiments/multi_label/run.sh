@@ -5,11 +5,15 @@
 set -euo pipefail
 export OMP_NUM_THREADS=1
 study=runs/multi_label
-energy="--model.regularizer EnergyInside --model.regularizer.annotation masks --model.regularizer_weight 0.3 --model.regularizer_balance_steps 10"
+energy="--model.regularizer EnergyInside --model.regularizer.annotation masks --model.regularizer_balance_steps 10"
+large="$energy --model.regularizer_weight 0.3"
+ramp="$energy --model.regularizer_weight 0.1 --model.regularizer_warmup_epochs 10"
 settings=(
     "plain|"
-    "one_label|$energy --model.regularizer.class_of label"
-    "every_label|$energy --model.regularizer.class_of every_label"
+    "one_label|$large --model.regularizer.class_of label"
+    "every_label|$large --model.regularizer.class_of every_label"
+    "one_label_ramp|$ramp --model.regularizer.class_of label"
+    "every_label_ramp|$ramp --model.regularizer.class_of every_label"
 )
 
 train() {  # a setting, a seed
