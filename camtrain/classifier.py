@@ -347,7 +347,8 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Note the length of the training, of which a regularizer's start may be a fraction."""
         self.objective.num_epochs = self._num_epochs()
-        if self.trainer.world_size > 1 and any(isinstance(each, BaseFinetuning) for each in self.trainer.callbacks):
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
+        if self.trainer.world_size > 1 and any(isinstance(each, BaseFinetuning) for each in callbacks):
             warnings.warn(
                 "Lightning's BaseFinetuning: several processes do not average the gradients of what it adds to the "
                 "optimizer later; use camtrain.callbacks.FrozenBackbone",
