@@ -230,6 +230,7 @@ def _training() -> Iterator[Target]:
         "regularizer_balance_steps": integers(0),
         "engine": objects("an engine"),
         "optimizer": given((7, "no function"), ("SGD", "text"), (None, "nothing")),
+        "head_learning_rate": numbers(0, none=True),
         "lr_scheduler_interval": one_of(["epoch", "step"]),
         "classification_loss": one_of(["cross_entropy", "binary_cross_entropy", "focal"]),
         "label_smoothing": numbers(0, 1),

@@ -105,6 +105,7 @@ FIT_OPTIONS: dict[str, Domain] = {
     "model.optimizer.lr": numbers(0),
     "model.optimizer.momentum": numbers(0),
     "model.optimizer.weight_decay": numbers(0),
+    "model.head_learning_rate": numbers(0, none=True),
     "model.lr_scheduler": classes(["CosineAnnealingLR", "StepLR"]),
     "model.lr_scheduler_interval": one_of(["epoch", "step"]),
     "model.classification_loss": one_of(["cross_entropy", "binary_cross_entropy", "focal"]),
