@@ -86,9 +86,12 @@ def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path, tm
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
-def test_config_is_what_the_classes_take(config):
-    """Network, regularizer, optimizer and callbacks are made of it, but nothing that reads or downloads a file."""
-    settings = ConfigResolver(config).resolved({"model.weights": None, "model.initial_weights": None}, 0, check=True)
+def test_config_is_what_the_classes_take(config, data_of_config):
+    """Network, data, regularizer, optimizer and callbacks are made of it, but nothing is downloaded."""
+    point = {"model.weights": None, "model.initial_weights": None}
+    if options := data_of_config(config):
+        point["data.init_args.root"] = options[1]
+    settings = ConfigResolver(config).resolved(point, 0, check=True)
     assert settings["model"]["regularizer"] is None or settings["model"]["regularizer"]["class_path"]
 
 
