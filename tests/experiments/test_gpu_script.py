@@ -23,7 +23,7 @@ def test_every_part_ends_well_in_small(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=900,
+        timeout=3600,
     )
     assert "ended with status" not in ended.stdout, ended.stdout
     for table in ("step_cost", "engine_agreement", "throughput"):
