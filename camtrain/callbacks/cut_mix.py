@@ -99,11 +99,7 @@ class CutMix(MixedBatches):
         self._draw = v2.CutMix(alpha=self.alpha)
 
     def mixed(self, batch: Batch, num_classes: int) -> Batch:
-        """The mixed batch.
-
-        Args:
-            batch: Images with labels: (N,) class indices or (N, K) probabilities.
-            num_classes: K.
+        """See `MixedBatches`.
 
         Example:
             >>> _ = torch.manual_seed(0)

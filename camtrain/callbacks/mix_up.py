@@ -37,11 +37,7 @@ class MixUp(MixedBatches):
         self._draw = v2.MixUp(alpha=self.alpha)
 
     def mixed(self, batch: Batch, num_classes: int) -> Batch:
-        """The mixed batch.
-
-        Args:
-            batch: Images with labels: (N,) class indices or (N, K) probabilities.
-            num_classes: K.
+        """See `MixedBatches`.
 
         Example:
             >>> import torch
