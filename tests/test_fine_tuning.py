@@ -196,6 +196,17 @@ def test_a_frozen_backbone_is_as_it_was_until_its_epoch(tmp_path):
     assert all(each.training for each in module.network)
 
 
+def test_an_error_in_a_step_leaves_no_module_in_evaluation_mode(tmp_path):
+    class Failing(pl.Callback):
+        def on_before_backward(self, trainer, pl_module, loss):
+            raise RuntimeError("stopped here")
+
+    started = normalized_network()
+    with pytest.raises(RuntimeError, match="stopped here"):
+        trained(tmp_path, [FrozenBackbone(), Failing()], network=started)
+    assert all(module.training for module in started)
+
+
 def test_a_network_without_a_head_to_train_first(tmp_path):
     convolutional = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match="FrozenBackbone: expected a network with a linear layer"):

@@ -68,6 +68,13 @@ class FrozenBackbone(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Give each module its mode back."""
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Do so as well after an error in the step."""
+        self._restore()
+
+    def _restore(self) -> None:
         for module, was_training in self._were_training:
             module.training = was_training
         self._were_training = []
