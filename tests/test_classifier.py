@@ -20,7 +20,15 @@ from camtrain.cams import GradCAM
 from camtrain.classifier import NonFiniteLossError
 from camtrain.gradients import DoubleBackprop, FrozenGates
 from camtrain.messages import CamtrainWarning
-from camtrain.regularizers import EnergyInside, GradientNorm, InterpretableGradient, RightForRightReasons, Sum, Term
+from camtrain.regularizers import (
+    EnergyInside,
+    GradientNorm,
+    InterpretableGradient,
+    MapFaithfulness,
+    RightForRightReasons,
+    Sum,
+    Term,
+)
 
 CLASSES = 3
 
@@ -124,6 +132,20 @@ def test_mixed_precision_trains(tmp_path):
     # steps move the weights by. Without L_R they move elsewhere by all of it.
     mixed, full = flat_weights(module), flat_weights(plain)
     assert (mixed - full).norm() < 0.5 * (full - before).norm()
+
+
+@pytest.mark.usefixtures("double_by_default")
+@pytest.mark.parametrize("regularizer", [None, InterpretableGradient(), MapFaithfulness()])
+def test_channels_last_changes_only_the_rounding(tmp_path, regularizer):
+    settings = {"regularizer": regularizer, "regularizer_weight": regularizer and 1.0, "regularizer_start_epoch": 0.0}
+    modules = [classifier(small_network(normalized=True), channels_last=last, **settings) for last in (False, True)]
+    for module in modules:
+        pl.seed_everything(0)
+        trainer(tmp_path).fit(module, loader())
+    assert_same_weights(modules[1].network, modules[0].network, rtol=0, atol=1e-9)
+    images = torch.randn(2, 3, 8, 8)
+    of_pixels = [module.network[:3](images).is_contiguous(memory_format=torch.channels_last) for module in modules]
+    assert of_pixels == [False, True]
 
 
 def test_logged_numbers_are_those_of_the_objective(tmp_path):
