@@ -1,6 +1,6 @@
 """Trains one recipe of the interpretable gradient loss with every λ and seed, and scores it.
 
-    python -m experiments.interpretable_gradient.study RECIPE [--seeds 0 1 2]
+    python -m experiments.interpretable_gradient.study RECIPE [--seeds 0 1 2] [--weights 0 0.3 1]
     python -m experiments.interpretable_gradient.study --list
 
 Results are in `results/<recipe>.csv`; what is there is not made again, and a training that was stopped goes on.
@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", nargs="?", choices=RECIPES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--weights", type=float, nargs="+", help="some of the recipe's values of λ, instead of all")
     parser.add_argument("--list", action="store_true", help="print the names of the recipes, and end")
     arguments = parser.parse_args()
     if arguments.list:
@@ -30,7 +31,8 @@ def main() -> None:
         parser.error("recipe: expected one of those that --list prints, got none")
     else:
         recipe = RECIPES[arguments.recipe]
-        scored(BOARD, recipe, rows_of(recipe.name), "test", recipe.weights, arguments.seeds)
+        weights = arguments.weights or recipe.weights
+        scored(BOARD, recipe, rows_of(recipe.name), "test", weights, arguments.seeds)
 
 
 def rows_of(recipe: str) -> SettingRows:
