@@ -52,7 +52,7 @@ format: $(VENV)/installed-dev  ## put the code in the house's form
 clean:  ## remove the environment and what the project made
 	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	rm -rf docs/_build $(addprefix docs/,examples experiments methods metrics pictures reference regularizers)
-	rm -f docs/architecture.md docs/benchmark.md
+	rm -f $(addprefix docs/,architecture.md benchmark.md contributing.md security.md)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "camtrain needs Python 3.11 or newer, \

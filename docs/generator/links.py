@@ -12,6 +12,8 @@ from docs.generator.families import families
 from docs.generator.public_names import public_names
 
 ROOT = Path(__file__).parents[2]
+# Files of the repository that are pages as they are.
+PAGES_OF_ROOT = {"SECURITY.md": "security", ".github/CONTRIBUTING.md": "contributing"}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -60,6 +62,9 @@ def pages_of_files() -> dict[str, str]:
     pages = {f"{family.module.replace('.', '/')}.py": family.page for family in families()}
     pages |= {f"experiments/{name}/README.md": f"experiments/{name}" for name in experiment_names()}
     pages |= {f"experiments/{name}": f"experiments/{name}" for name in experiment_names()}
+    pages |= PAGES_OF_ROOT
+    how_to = (ROOT / "docs" / "how_to").glob("*.md")
+    pages |= {f"docs/how_to/{path.name}": f"how_to/{path.stem}" for path in how_to}
     pages["experiments/README.md"] = pages["experiments"] = "experiments/index"
     pages["camtrain/metrics/README.md"] = "metrics/index"
     return pages

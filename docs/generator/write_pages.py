@@ -16,7 +16,7 @@ from docs.generator.benchmark_page import benchmark_page
 from docs.generator.experiment_pages import experiment_page, experiments_index
 from docs.generator.families import families
 from docs.generator.family_pages import family_page, overview_page
-from docs.generator.links import ROOT, experiment_names
+from docs.generator.links import PAGES_OF_ROOT, ROOT, experiment_names, for_the_site
 from docs.generator.public_names import packages
 from docs.generator.reference_pages import reference_index, reference_page
 
@@ -37,6 +37,8 @@ def generated_pages() -> dict[str, str]:
         "metrics/index.md": overview_page("metrics"),
     }
     pages |= {f"{family.page}.md": family_page(family) for family in families()}
+    for file, page in PAGES_OF_ROOT.items():
+        pages[f"{page}.md"] = for_the_site((ROOT / file).read_text(encoding="utf-8"), file, page)
     pages |= {f"experiments/{name}.md": experiment_page(name) for name in experiment_names()}
     pages |= {f"reference/{name}.md": reference_page(name) for name in packages()}
     return pages

@@ -34,7 +34,7 @@ WRITTEN = {
     path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8")
     for path in sorted(DOCS.rglob("*.md"))
     if path.relative_to(DOCS).parts[0] not in (*FOLDERS, "misleads", "_build", "examples")
-    and path.name not in ("benchmark.md", "architecture.md")
+    and path.name not in ("benchmark.md", "architecture.md", "contributing.md", "security.md")
 }
 GALLERY = {path.relative_to(DOCS / "gallery").as_posix() for path in (DOCS / "gallery").rglob("*.py")}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
