@@ -137,34 +137,6 @@ def readable_extensions(arrays: bool = False) -> frozenset[str]:
     return known | ARRAY_EXTENSIONS if arrays else known
 
 
-def image_paths(folder: Path, arrays: bool = False) -> list[Path]:
-    """All files below a folder with the extension of an image, sorted, except hidden files and folders.
-
-    Args:
-        folder: The folder.
-        arrays: Whether arrays are images too.
-    """
-    return [path for path in _named_as_images(folder, arrays) if path.is_file()]
-
-
-def no_images(folder: Path, arrays: bool = False) -> list[Path]:
-    """What is below a folder with the name of an image and cannot be one, sorted: empty folders and dead links."""
-    return [
-        path
-        for path in _named_as_images(folder, arrays)
-        if not path.is_file() and not (path.is_dir() and any(image_paths(path, arrays)))
-    ]
-
-
-def _named_as_images(folder: Path, arrays: bool) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in readable_extensions(arrays)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
 @contextmanager
 def opened_image(path: Path, eight_bits: bool = True) -> Iterator[Image.Image]:
     """An image whose header was read and checked, and whose pixels were not; errors are those of `rgb_image`.

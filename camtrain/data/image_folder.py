@@ -13,18 +13,12 @@ from camtrain.data.array_file import ARRAY_EXTENSIONS
 from camtrain.data.box_format import Box, FormatName
 from camtrain.data.class_subset import class_subset
 from camtrain.data.folder_boxes import FolderBoxes, absolute_path
+from camtrain.data.folder_listing import FolderListing
 from camtrain.data.image_data_module import ImageDataModule, Split
-from camtrain.data.image_file import image_paths, no_images
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.matched_files import matched_files
 from camtrain.data.stratified_split import stratified_split
-from camtrain.data.unread_files import (
-    folders_beside,
-    images_directly_in,
-    linked_folders,
-    other_files,
-    warn_of_unread,
-)
+from camtrain.data.unread_files import folders_beside, images_directly_in, warn_of_unread
 from camtrain.data.upright import AnnotationPixels
 from camtrain.files import local_path
 from camtrain.messages import DataError, checked_fraction, nearest_names, positive_integer
@@ -317,11 +311,12 @@ class ImageFolderData(ImageDataModule):
     def _tree(self) -> dict[Split, list[tuple[str, Path]]]:
         folders = {split: self.root / split for split in SPLITS} | {"train": self._class_folders}
         there = {split: folder for split, folder in folders.items() if folder.is_dir()}
-        found = {split: self._images_in_folder(folder) for split, folder in there.items()}
-        self._warn_of_unread(list(there.values()))
+        listings: list[FolderListing] = []
+        found = {split: self._images_in_folder(folder, listings) for split, folder in there.items()}
+        self._warn_of_unread(list(there.values()), listings)
         return found
 
-    def _warn_of_unread(self, folders: list[Path]) -> None:
+    def _warn_of_unread(self, folders: list[Path], listings: list[FolderListing]) -> None:
         """Warn of what looks as if it belonged to the data, and does not."""
         if self._class_folders != self.root:
             beside = folders_beside(self.root, [*folders, *self._annotation_in(self.root)])
@@ -333,17 +328,17 @@ class ImageFolderData(ImageDataModule):
             for path in images_directly_in(folder, self._has_arrays)
         ]
         warn_of_unread("root", "images in no folder of a class", bare, "move them into the folder of their class")
-        classes = [folder / name for folder in folders for name in self._all_class_names if (folder / name).is_dir()]
-        linked = [path for folder in classes for path in linked_folders(folder)]
+        linked = [path for listing in listings for path in listing.linked_folders()]
         in_links = "link the files, or the folder of the class itself"
         warn_of_unread("root", "linked folders below the folder of a class", linked, in_links)
-        others = [path for folder in classes for path in other_files(folder, self._has_arrays)]
+        others = [path for listing in listings for path in listing.other_files()]
         remedy = "convert them to PNG or JPEG"
         if any(path.suffix.lower() in ARRAY_EXTENSIONS for path in others):
             remedy = "set `channels`, the number of their channels, if the arrays are images"
         warn_of_unread("root", "files of a type that Pillow does not read", others, remedy)
         if self.masks_root is not None:
-            warn_of_unread("masks_root", "linked folders", linked_folders(self.masks_root), "link the files")
+            linked = FolderListing(self.masks_root).linked_folders()
+            warn_of_unread("masks_root", "linked folders", linked, "link the files")
 
     def _annotation_in(self, folder: Path) -> list[Path]:
         """The folders directly in a folder that are, or hold, the masks or the boxes."""
@@ -351,7 +346,7 @@ class ImageFolderData(ImageDataModule):
         inside = [path.relative_to(folder) for path in given if path is not None and folder in path.parents]
         return [folder / path.parts[0] for path in inside if (folder / path.parts[0]).is_dir()]
 
-    def _images_in_folder(self, of_split: Path) -> list[tuple[str, Path]]:
+    def _images_in_folder(self, of_split: Path, listings: list[FolderListing]) -> list[tuple[str, Path]]:
         images = []
         for class_name in self._all_class_names if of_split == self._class_folders else _folders(of_split):
             folder = of_split / class_name
@@ -360,13 +355,14 @@ class ImageFolderData(ImageDataModule):
                     f"`root`: {folder} is not a class of {self._class_folders}; "
                     f"{nearest_names(class_name, self._all_class_names)}"
                 )
-            wrong = no_images(folder, self._has_arrays)
-            if wrong:
+            listing = FolderListing(folder, self._has_arrays)
+            listings.append(listing)
+            if wrong := listing.no_images():
                 raise DataError(
                     f"`root`: {wrong[0]} has the name of an image and is "
                     f"{'an empty folder' if wrong[0].is_dir() else 'no file'}; delete or rename it"
                 )
-            paths = image_paths(folder, self._has_arrays)
+            paths = listing.images()
             if not paths:
                 raise DataError(f"`root`: there are no images in {folder}")
             images += [(class_name, path) for path in paths]
@@ -384,7 +380,9 @@ class ImageFolderData(ImageDataModule):
     def _masks(self) -> dict[str, Path]:
         if self.masks_root is None:
             return {}
-        return matched_files("masks_root", "mask", self.masks_root, image_paths(self.masks_root), self._class_of)
+        return matched_files(
+            "masks_root", "mask", self.masks_root, FolderListing(self.masks_root).images(), self._class_of
+        )
 
     @property
     def _class_of(self) -> dict[str, str]:

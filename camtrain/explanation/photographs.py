@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from camtrain.data.image_file import image_paths
+from camtrain.data.folder_listing import FolderListing
 
 
 def photograph_paths(
@@ -44,7 +44,7 @@ def photograph_paths(
 
 
 def _in_folder(folder: Path, left_out: Path | None, arrays: bool) -> list[Path]:
-    paths = image_paths(folder, arrays)
+    paths = FolderListing(folder, arrays).images()
     return paths if left_out is None else [path for path in paths if left_out.resolve() not in path.resolve().parents]
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from camtrain.data.image_file import image_paths, image_size, label_map, object_mask, rgb_image
+from camtrain.data.image_file import image_size, label_map, object_mask, rgb_image
 
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
@@ -107,13 +107,3 @@ def test_label_map_has_one_number_per_pixel(tmp_path):
     Image.fromarray(RGB).save(tmp_path / "color.png")
     with pytest.raises(ValueError, match=r"color.png: expected one number per pixel, got mode 'RGB'"):
         label_map(tmp_path / "color.png")
-
-
-def test_image_paths_are_the_visible_images_below_a_folder(tmp_path):
-    names = ["b.PNG", "a.webp", "deep/er/c.jpeg", "notes.txt", ".hidden.png", ".cache/d.png", "no_extension"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    found = [path.relative_to(tmp_path).as_posix() for path in image_paths(tmp_path)]
-    assert found == ["a.webp", "b.PNG", "deep/er/c.jpeg"]
