@@ -4,6 +4,7 @@ import pytest
 import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
+from camtrain.evaluation import imputed as module
 from camtrain.evaluation.imputed import imputed, removed_and_imputed
 from camtrain.evaluation.removal_path import removal_ranks
 
@@ -33,6 +34,14 @@ def test_removed_pixels_are_weighted_means_of_their_neighbors():
                     total = total + weight * found[0, :, row + down, column + across]
                     weights += weight
         torch.testing.assert_close(found[0, :, row, column], total / weights)
+
+
+def test_wide_images_are_solved_as_narrow_ones(monkeypatch):
+    torch.manual_seed(2)
+    images, removed = torch.randn(2, 3, 9, 12, dtype=torch.float64), torch.rand(2, 9, 12) < 0.7
+    expected = imputed(images, removed)
+    monkeypatch.setattr(module, "_WIDEST_BAND", 11)
+    torch.testing.assert_close(imputed(images, removed), expected, rtol=0, atol=1e-12)
 
 
 def test_noise_is_that_of_the_seed_and_the_same_for_all_images():
