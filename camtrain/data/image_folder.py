@@ -262,15 +262,17 @@ class ImageFolderData(ImageDataModule):
             ValueError: If the file of boxes has a bad line, no mask belongs to any image, or a class folder is unknown
                 or empty; on access, if an image cannot be read or its mask has another size.
         """
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        boxes, masks = self._boxes, self._masks
         files = [
             ImageFile(
                 path,
-                label=self.class_names.index(class_name),
-                boxes=self._boxes.get(self._relative(path), ()),
-                mask=self._masks.get(self._relative(path)),
+                label=numbers[class_name],
+                boxes=boxes.get(self._relative(path), ()) if boxes else (),
+                mask=masks.get(self._relative(path)) if masks else None,
             )
             for class_name, path in self._images(split)
-            if class_name in self.class_names
+            if class_name in numbers
         ]
         return ImageFileSamples(
             files,
@@ -294,7 +296,8 @@ class ImageFolderData(ImageDataModule):
     def _held_out(self) -> dict[Split, list[int]]:
         """The indices of the training images that are left for training, and of those held out for other splits."""
         # Split before choosing classes, so that an image is in the same split for every choice of classes.
-        labels = [self._all_class_names.index(class_name) for class_name, _ in self._tree["train"]]
+        numbers = {name: number for number, name in enumerate(self._all_class_names)}
+        labels = [numbers[class_name] for class_name, _ in self._tree["train"]]
         parts: dict[Split, list[int]] = {}
         left = list(range(len(labels)))
         fractions: dict[Split, float] = {"test": self.test_fraction, "val": self.val_fraction}
