@@ -20,8 +20,10 @@ part() {  # the seconds that it may take, a name, a command
 }
 
 cost() {  # the seconds that it may take, a name, options
+    local memory=
+    [ "$device" = cpu ] && memory=--no-memory # each engine would need a process of its own
     # shellcheck disable=SC2086
-    part "$1" "$2" python -m experiments.step_cost.step_cost --device "$device" $size --results "$out/step_cost.csv" "${@:3}"
+    part "$1" "$2" python -m experiments.step_cost.step_cost --device "$device" $size $memory --results "$out/step_cost.csv" "${@:3}"
 }
 
 part 90 tests python -m pytest -q -p no:cacheprovider tests/test_gpu.py tests/test_far_device.py tests/metrics/test_torchmetrics.py -k "gpu or far or device"
