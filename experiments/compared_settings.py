@@ -211,7 +211,8 @@ def bold(estimate: Estimate, digits: int) -> str:
 def step_cost(each: Compared) -> str:
     """The time of a training step over that of a plain step, as experiments/regularizer_cost measured it."""
     regularizer = each.setting.changes.get("model.regularizer")
-    name = "plain" if regularizer is None else regularizer["class_path"].rpartition(".")[2]
+    is_plain = regularizer is None or not each.weight
+    name = "plain" if is_plain else regularizer["class_path"].rpartition(".")[2]
     if (every := each.setting.changes.get("model.regularizer_every_n_steps", 1)) > 1:
         name += f", every {every}th step"
     costs = {row["regularizer"]: float(row["step_over_plain"]) for row in read_rows(COSTS)}

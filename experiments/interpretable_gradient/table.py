@@ -37,6 +37,7 @@ def readme_texts() -> dict[str, str]:
         found = compared_settings({recipe: rows_of(name)}) if len(recipe.weights) > 1 else []
         if found:
             texts[name] = recipe_table(found)
+        if len(found) > 1:
             texts[f"{name}: CAMs beyond control"] = beyond_table(found, CAMS)
             texts[f"{name}: input gradient beyond control"] = beyond_table(found, ["input_gradient"])
     together = [name for name, recipe in RECIPES.items() if len(recipe.weights) == 1]
