@@ -55,8 +55,8 @@ def guided_agreement(input_gradients: Tensor, guided_gradients: Tensor, floor: f
 class GuidedAgreement(MeanScore):
     """The mean cosine of input gradient and guided gradient, which the interpretable-gradient loss raises.
 
-    See `guided_agreement` for the formula and its source. The score is 1 - L_R with the cosine distance, however the
-    network was trained. Higher is better.
+    See `guided_agreement` for the formula and its source. Given the gradients of L_C, the score is 1 - L_R with the
+    cosine distance, however the network was trained; `evaluate` takes those of the explained class. Higher is better.
 
     Args:
         kwargs: Passed on to `torchmetrics.Metric`.

@@ -5,4 +5,5 @@
 set -euo pipefail
 python -m experiments.interpretable_gradient.study --list \
     | xargs -P "${JOBS:-2}" -I RECIPE python -m experiments.interpretable_gradient.study RECIPE
+python -m experiments.interpretable_gradient.directions
 python -m experiments.interpretable_gradient.table

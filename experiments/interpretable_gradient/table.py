@@ -2,7 +2,7 @@
 
     python -m experiments.interpretable_gradient.table
 
-It reads `results/<recipe>.csv`, which are committed.
+It reads `results/<recipe>.csv` and `directions.csv`, which are committed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from pathlib import Path
 
 from camtrain.report.tables import percent, shown
 from experiments.compared_settings import Compared, beyond_table, change, compared_settings, step_cost
+from experiments.interpretable_gradient.directions import RESULTS as DIRECTIONS
 from experiments.interpretable_gradient.recipes import RECIPES
 from experiments.interpretable_gradient.study import rows_of
 from experiments.readme_tables import markdown_table, put_texts
+from experiments.result_rows import read_rows
 
 HERE = Path(__file__).parent
 MARKER = "{} of experiments/interpretable_gradient"
@@ -45,6 +47,8 @@ def readme_texts() -> dict[str, str]:
     found = [each for each in compared_settings(results) if each.setting.name != PLAIN or not each.weight]
     if len(found) > 1:
         texts["beside MapFaithfulness"] = recipe_table(found)
+    if DIRECTIONS.is_file():
+        texts["directions"] = directions_table()
     return {MARKER.format(name): text for name, text in texts.items()}
 
 
@@ -53,6 +57,14 @@ def recipe_table(compared: list[Compared]) -> str:
     headings = ["", "seeds", "accuracy, %", "change of accuracy", "L_R in evaluation mode", "guided agreement, %"]
     headings += ["gain of maps", "gain beyond control", "change of leakage", "time per step"]
     return markdown_table(headings, [_line(each) for each in compared])
+
+
+def directions_table() -> str:
+    """Whether the gradients of all images point in one direction, for each network."""
+    headings = ["", "λ", "seed", "1 − L_R of test images", "one direction", "one direction of guided gradients"]
+    values = ("weight", "seed", "agreement", "one_direction", "one_guided_direction")
+    lines = [[str(RECIPES[row["recipe"]]), *(row[value] for value in values)] for row in read_rows(DIRECTIONS)]
+    return markdown_table(headings, lines)
 
 
 def _line(each: Compared) -> list[str]:
