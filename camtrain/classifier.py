@@ -131,9 +131,8 @@ class Classifier(pl.LightningModule):
             optimizer's. It is usual in fine-tuning, where the head is new and the rest is pretrained. `optimizer` then
             gets two groups of parameters, `backbone` and `head`, and most schedules scale the rates of both;
             `OneCycleLR` takes a list of two.
-        channels_last: Whether the weights of convolutions, and with them all feature maps, have the channels of a pixel
-            side by side in memory. It changes only the rounding; convolutional networks are usually faster then, with
-            mixed precision on a GPU most of all, and on many processors.
+        channels_last: Whether the channels of a pixel are side by side in memory. Only the rounding changes, and
+            convolutional networks are usually faster, most of all with mixed precision on a GPU.
 
     Raises:
         TypeError: If `network` is neither a name nor a module.
