@@ -199,7 +199,7 @@ def test_the_benchmark_has_a_row_for_each_result():
     text = benchmark_page()
     for path in (ROOT / "experiments" / "league").glob("*/*.csv"):
         assert f"BOARDS={path.parent.name}" in text
-    assert "| plain training | – | 3 | 25 |" in text
+    assert re.search(r"\| plain training \| – \| \d+ \| 25 \|", text)
     assert "| MapFaithfulness | " in text
 
 
