@@ -228,7 +228,9 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
     """
     names = list(dict.fromkeys(each.label for compared in boards.values() for each in compared))
     with report_style():
-        figure = Figure(figsize=(4.6 * len(boards), 4.4), layout="constrained")
+        # A label is almost as wide as a board: the legend has a column for each board, and a line takes 0.22 inches.
+        height = 4.0 + 0.22 * -(-len(names) // len(boards))
+        figure = Figure(figsize=(4.6 * len(boards), height), layout="constrained")
         for axes, (title, compared) in zip(
             figure.subplots(1, len(boards), squeeze=False)[0], boards.items(), strict=True
         ):
@@ -248,7 +250,7 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
             for axes in figure.axes
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=4)
+        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=len(boards))
         write_figure(figure, path)[1].unlink()
 
 

@@ -88,8 +88,7 @@ class SettingRows:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: dict[tuple[str, float, int], Row] = {}
-        for row in read_rows(path):
-            self._add({column: parsed(text) for column, text in row.items() if text != ""})
+        self._read()
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -109,7 +108,8 @@ class SettingRows:
         ]
 
     def add(self, split: str, rows: Sequence[Row]) -> None:
-        """Enter rows of a study, and write the file."""
+        """Enter rows of a study, and write the file with what another process has entered since it was read."""
+        self._read()
         for row in rows:
             self._add({"split": split, **row})
         columns = dict.fromkeys(column for row in self for column in row)
@@ -117,6 +117,10 @@ class SettingRows:
         ordered = [self._rows[case] for case in sorted(self._rows)]
         lines = [{column: _cell(value) for column, value in row.items()} for row in ordered]
         write_rows(self.path, [*_FIRST, *rest], lines)
+
+    def _read(self) -> None:
+        for row in read_rows(self.path):
+            self._add({column: parsed(text) for column, text in row.items() if text != ""})
 
     def _add(self, row: Row) -> None:
         self._rows[(row["split"], float(row[WEIGHT]), int(row["seed"]))] = row

@@ -37,6 +37,13 @@ def test_changes_of_the_seed(board):
     assert board.config_of(setting, 2)["data"] == {"x": 20}
 
 
+def test_two_writers_keep_the_rows_of_each_other(tmp_path):
+    writers = [SettingRows(tmp_path / "a.csv") for _ in range(2)]
+    for seed, rows in enumerate(writers):
+        rows.add("test", [{WEIGHT: 0.5, "seed": seed, "test/accuracy": 0.75}])
+    assert set(SettingRows(tmp_path / "a.csv").of("test", 0.5)) == {0, 1}
+
+
 def test_rows_are_read_as_they_were_written(tmp_path):
     rows = SettingRows(tmp_path / "a.csv")
     rows.add("test", [{WEIGHT: 0.5, "seed": 1, "test/accuracy": 0.75, "trial": "name", "commit": "abc"}])
