@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import torch
 from torchvision import datasets
 
+from camtrain.data import decoy_digits
 from tests.data.fake_data import make_cifar10, make_cifar100, make_image_folder, make_oxford_pet
 
 # `tests/processors.py` turns oneDNN off; scripts that tests start do the same for themselves.
 torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scenes_drawn_once():
+    """Draw the images of DecoyDigits once for each process, which takes seconds; each test gets a copy of its own."""
+    drawn = lru_cache(maxsize=12)(decoy_digits.digit_scenes)
+
+    def copied(digits, **options):
+        return deepcopy(drawn(tuple(digits), **options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoy_digits, "digit_scenes", copied)
+        yield
 
 
 @pytest.fixture

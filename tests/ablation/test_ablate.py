@@ -43,11 +43,11 @@ def test_a_study_that_was_killed_ends_as_one_that_was_not(folder, study):
 
     again = ablate(folder, "killed", *WORDS)
     assert again.returncode == 0, again.stderr
-    assert "[1/4] regularizer_weight=0,seed=0: was finished before" in again.stderr
+    assert "[1/2] regularizer_weight=0,seed=1: was finished before" in again.stderr
     log = (place / "trial.log").read_text()
     assert "Restored all states from the checkpoint" in log
     assert [path.name for path in place.glob("version_*")] == ["version_0"]
-    assert len(results(folder / "killed")) == 4
+    assert len(results(folder / "killed")) == 2
     assert results(folder / "killed") == results(study)
     metrics = [(each / "trials" / unfinished.name / "version_0/metrics.csv") for each in (folder / "killed", study)]
     assert len(metrics[0].read_text().splitlines()) == len(metrics[1].read_text().splitlines())
@@ -99,9 +99,7 @@ def _is_free(place) -> bool:
 
 def test_a_row_has_everything(study):
     rows = results(study)
-    assert [(row["model.regularizer_weight"], row["seed"]) for row in rows] == [
-        ("0", "0"), ("0", "1"), ("0.1", "0"), ("0.1", "1"),
-    ]  # fmt: skip
+    assert [(row["model.regularizer_weight"], row["seed"]) for row in rows] == [("0", "1"), ("0.1", "1")]
     for row in rows:
         run = study / "trials" / row["trial"]
         scores = json.loads((run / "version_0/scores.json").read_text())
@@ -125,13 +123,12 @@ def test_a_row_has_everything(study):
         assert float(row["validated/average_drop/grad_cam"]) == pytest.approx(drop, rel=1e-5)
         assert row["version/camtrain"]
         assert row["hash"] in row["trial"] or row["trial"].endswith(row["hash"][:8])
-    assert len({row["test/loss_classification"] for row in rows}) == 4
+    assert len({row["test/loss_classification"] for row in rows}) == 2
 
 
 def test_it_prints_a_line_for_each_run_and_the_answer(folder, study):
     printed = (folder / "printed.txt").read_text()
-    assert printed.count("/4] regularizer_weight=") == 4
-    assert " left\n" in printed
+    assert printed.count("/2] regularizer_weight=") == 2
     assert "All points, mean ± standard deviation over the seeds" in printed
     assert f"wandb sync {study.name}/trials/*/*/wandb/*run-*" in printed
     assert "The point is chosen by validation images." in (study / "report.html").read_text()
@@ -144,7 +141,7 @@ def test_wandb_has_a_run_for_each_trial_in_one_group(study):
         assert run.config["model"]["regularizer_weight"] == trial.point["model.regularizer_weight"]
         assert run.config["seed_everything"] == trial.seed
         by_epoch = {row["epoch"]: row for row in run.history if "val/accuracy" in row}
-        assert sorted(by_epoch) == [0, 1, 2, 3]
+        assert sorted(by_epoch) == [0, 1, 2]
         assert any("val/panels" in row for row in run.history)
         assert any(row.get("scores", {}).get("_type") == "table-file" for row in run.history)
         assert (run.group, run.tags) == ("whole", ["tiny"])
@@ -162,7 +159,7 @@ def test_called_again_it_runs_nothing(folder, study, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")}
     monkeypatch.chdir(folder)
     assert not ablate_command(command(folder, "whole", *WORDS)[4:])
-    assert capsys.readouterr().err.count("was finished before") == 4
+    assert capsys.readouterr().err.count("was finished before") == 2
     assert {path: path.stat().st_mtime_ns for path in study.glob("trials/*/row.json")} == before
 
 
@@ -196,7 +193,7 @@ def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     assert "wandb sweep --project camtrain swept/sweep.yaml" in done.stdout
     sweep = yaml.safe_load((folder / "swept/sweep.yaml").read_text())
     assert (sweep["method"], sweep["name"]) == ("grid", "swept")
-    assert sweep["parameters"] == {"model.regularizer_weight": {"values": [0, 0.1]}, "seed": {"values": [0, 1]}}
+    assert sweep["parameters"] == {"model.regularizer_weight": {"values": [0, 0.1]}, "seed": {"values": [1]}}
     values = {"model.regularizer_weight": 0.1, "seed": 1}
     args = {key: {"value": value} for key, value in values.items()}
     expanded = create_sweep_command_args({"args": args})["args_no_hyphens"]
@@ -208,9 +205,9 @@ def test_the_sweep_is_the_same_grid(folder, study, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     main(words)
     assert capsys.readouterr().err.strip().endswith("finished")
-    assert [row["trial"] for row in opened.rows()] == [opened.trials[3].name]
+    assert [row["trial"] for row in opened.rows()] == [opened.trials[1].name]
     (row,) = results(folder / "swept")
-    assert {key: row[key] for key in row if key in results(study)[3]} == results(study)[3]
+    assert {key: row[key] for key in row if key in results(study)[1]} == results(study)[1]
     # The sweep's own word holds, not that of the study.
     assert not list((folder / "swept").glob("trials/*/version_0/wandb"))
 

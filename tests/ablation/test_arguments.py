@@ -20,7 +20,7 @@ from camtrain.messages import CamtrainWarning
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
 CONFIG = {
-    "model": {"network": "cifar_resnet8"},
+    "model": {"network": {"class_path": "camtrain.networks.CIFARResNet", "init_args": {"depth": 8}}},
     "data": {"class_path": "camtrain.data.DecoyDigits"},
     "trainer": {"max_epochs": 1},
 }

@@ -208,6 +208,7 @@ cam_logger: {num_images: 0}
 """
 
 
+@pytest.mark.slow  # a training that a signal stops is tested in tests/faults, and what a worker makes of it above
 def test_a_signal_stops_a_training_with_a_status_that_says_so(tmp_path):
     """SIGTERM, as a cluster sends it before it takes a machine away."""
     (tmp_path / "small.yaml").write_text(SMALL)

@@ -638,15 +638,14 @@ def test_maps_without_images(evaluate):
     assert (status, "there is no map of 000000" in err) == (2, True)
 
 
-@pytest.mark.parametrize("width", [60, 80])
-def test_all_that_is_printed_fits_the_terminal(evaluate, monkeypatch, width):
+def test_all_that_is_printed_fits_the_terminal(evaluate, monkeypatch):
     """Tables, titles and lists of files, with two networks, their controls and a method of a long name."""
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("COLUMNS", "60")
     first, second = checkpoint("first_of_two_with_a_long_name", 0), checkpoint("second_of_two_with_a_long_name", 1)
     words = ["--methods", "grad_cam,smooth_grad_cam_plus_plus", "--metrics", "fast", "--num_images", "3"]
     network = ["--network", "my_data.tiny", *QUICK]
     status, out, err = evaluate("--checkpoint", first, "--compare", second, *words, *network)
     assert status == 0, err
-    assert [line for line in out.splitlines() if len(line) > width] == []
+    assert [line for line in out.splitlines() if len(line) > 60] == []
     for word in ("shuffled Smooth Grad-CAM++", "panels/deletion_auc.png", "forward passes", "leakage ↓"):
         assert word in out
