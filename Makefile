@@ -54,18 +54,21 @@ clean:  ## remove the environment and what the project made
 	rm -rf docs/_build $(addprefix docs/,examples experiments methods metrics pictures reference regularizers)
 	rm -f $(addprefix docs/,architecture.md benchmark.md contributing.md security.md)
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# An environment with these extras, or none; one call of pip is faster than one for the package and one for its extras.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "camtrain needs Python 3.11 or newer, \
 	this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.$(1)'
+	touch $(VENV)/installed $@
+endef
 
-$(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(call install)
 
-$(VENV)/installed-docs: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	touch $@
+$(VENV)/installed-dev: pyproject.toml constraints.txt
+	$(call install,[dev])
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt
+	$(call install,[docs])
