@@ -36,7 +36,8 @@ def build_network(
 ) -> nn.Module:
     """A classifier of torchvision or timm, or one of camtrain's `cifar_resnet8` to `cifar_resnet56`.
 
-    GoogLeNet and Inception come without their auxiliary heads.
+    GoogLeNet and Inception come without their auxiliary heads. As with torchvision's pretrained weights, they change
+    images of three channels from ImageNet's mean and standard deviation to their own.
 
     In a configuration a name alone is a network for images of three channels. For others, it is
 
@@ -91,7 +92,11 @@ def build_network(
     if name in OWN_NETWORKS:
         # Its stem is always the small one.
         return CIFARResNet(OWN_NETWORKS[name], **classes, in_channels=in_channels)
-    options: dict[str, Any] = {"aux_logits": False} if name in WITH_AUXILIARY_HEADS else {}
+    options: dict[str, Any] = {}
+    if name in WITH_AUXILIARY_HEADS:
+        # Left to torchvision, `transform_input` would depend on `weights`: a network that is made again for the weights
+        # of a checkpoint would see other images than the one that was trained.
+        options = {"aux_logits": False, "transform_input": in_channels == 3}
     if weights is not None:
         _check_weights(name, weights)
         network: nn.Module = models.get_model(name, weights=weights, **options)

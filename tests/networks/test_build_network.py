@@ -186,7 +186,37 @@ def test_pretrained_without_auxiliary_heads(monkeypatch, name):
     monkeypatch.setattr(models, "get_model", recorded)
     build_network(name, 7, weights="DEFAULT")
     # `init_weights` is torchvision's to choose where it loads weights: it raises where it is told.
-    assert options == {"aux_logits": False}
+    assert options == {"aux_logits": False, "transform_input": True}
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_network_that_is_made_again_sees_the_same_images(monkeypatch, name):
+    """Torchvision's pretrained networks change the normalization of images, which no state dict says."""
+    again = first_convolved(build_network(name, 5))
+    monkeypatch.setattr(models, "get_model", lambda _name, weights, **options: trained_as_published(name, options))
+    assert torch.equal(first_convolved(build_network(name, 5, weights="DEFAULT")), again)
+
+
+def first_convolved(network):
+    """What the first convolution of a network gets for some images."""
+    seen = []
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    network.eval()(torch.linspace(-1, 1, 3 * 96 * 96).reshape(1, 3, 96, 96))
+    return seen[0]
+
+
+def trained_as_published(name, options):
+    """What torchvision makes where it loads weights, without the download."""
+    kind = {"googlenet": models.GoogLeNet, "inception_v3": models.Inception3}[name]
+    return kind(num_classes=5, init_weights=False, **{"transform_input": True, **options})
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_images_of_other_channels_are_left_as_they_are(monkeypatch, name):
+    monkeypatch.setattr(models, "get_model", lambda _name, weights, **options: trained_as_published(name, options))
+    network = build_network(name, 5, weights="DEFAULT", in_channels=4).eval()
+    assert network(torch.zeros(1, 4, 96, 96)).shape == (1, 5)
 
 
 def test_pretrained_network_without_a_linear_head(pretrained):
