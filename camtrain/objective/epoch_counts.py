@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+import torch.distributed
 from torch import Tensor
 
 from camtrain.objective.step import TermStep
+from camtrain.objective.term_record import in_several_processes
 from camtrain.regularizers import Regularizer
 
 _MANY_FLAT = 0.05
@@ -42,6 +44,29 @@ class EpochCounts:
             counts.counted = counts.counted.to(term.counted.device) + term.counted
             if term.flat is not None:
                 counts.flat = term.flat if counts.flat is None else counts.flat + term.flat
+
+    def gather(self, names: Iterable[str], device: torch.device) -> None:
+        """Add what other processes have counted; all of them have to call it.
+
+        A process without an annotated image in an epoch has counted none, and must not be the only one that takes no
+        part in what the others log.
+
+        Args:
+            names: The names of all terms, in the same order in all processes.
+            device: Where the processes exchange their counts.
+        """
+        if not in_several_processes():
+            return
+        ordered = list(names)
+        counts = torch.zeros(len(ordered), 4, device=device)
+        for row, name in zip(counts, ordered, strict=True):
+            if (mine := self._terms.get(name)) is not None:
+                flat = 0.0 if mine.flat is None else float(mine.flat)
+                row.copy_(torch.tensor([mine.images, float(mine.counted), flat, mine.flat is not None]))
+        torch.distributed.all_reduce(counts)
+        for name, (images, counted, flat, has_maps) in zip(ordered, counts.cpu(), strict=True):
+            if images:
+                self._terms[name] = _Counts(int(images), counted, flat if has_maps else None)
 
     @property
     def flat_maps(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from camtrain.objective import TermStep
+from camtrain.objective import TermStep, epoch_counts
 from camtrain.objective.epoch_counts import EpochCounts
 from camtrain.regularizers import EnergyInside, GradientNorm
 
@@ -46,3 +46,15 @@ def test_five_percent_of_flat_maps_are_no_reason_to_warn():
     counts = EpochCounts()
     counts.add({"energy_inside": term(20, 1)}, 20)
     assert counts.warnings(REGULARIZERS) == {}
+
+
+def test_counts_of_all_processes_by_hand(monkeypatch):
+    """This process had no image with a mask, another one had four; both log the same, and none waits for the other."""
+    of_another = torch.tensor([[8.0, 4.0, 1.0, 1.0], [8.0, 8.0, 0.0, 0.0]])
+    monkeypatch.setattr(epoch_counts, "in_several_processes", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: counts.add_(of_another))
+    counts = EpochCounts()
+    counts.add({"energy_inside": term(0, 0), "gradient_norm": term(4)}, 4)
+    counts.gather(REGULARIZERS, torch.device("cpu"))
+    assert counts.flat_maps == {"energy_inside": 0.25}
+    assert counts.warnings(REGULARIZERS).keys() == {("energy_inside", "flat")}, "it acts in another process"
