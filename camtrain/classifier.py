@@ -18,12 +18,11 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy, MultilabelAccuracy
 
 from camtrain.batch import Batch, check_finite_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
+from camtrain.gradients.seeded import seeded
 from camtrain.label_scores import StageScores, answer_names, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
@@ -235,13 +234,10 @@ class Classifier(pl.LightningModule):
         self._lr_scheduler_interval = lr_scheduler_interval
         self._share_every = gradient_share_every_n_steps
         self._epoch_counts = EpochCounts()
-        self._training_means = WeightedMeans([])
+        self._training_means, self._training_accuracy = WeightedMeans([]), WeightedMeans(["train/accuracy"])
         self._warned: set[tuple[str, str]] = set()
         self.several_labels = False
         num_answers = max(2, num_classes)  # a single logit answers yes or no
-        # The loss has checked the labels before them.
-        self.train_accuracy = MulticlassAccuracy(num_answers, average="micro", validate_args=False)
-        self.train_accuracy_of_several = MultilabelAccuracy(num_answers, average="micro", validate_args=False)
         self.val_metrics = StageScores(num_answers, "val")
         self.test_metrics = StageScores(num_answers, "test")
 
@@ -371,7 +367,8 @@ class Classifier(pl.LightningModule):
             lengths.append(float(self.trainer.max_epochs))
         num_batches = self.trainer.num_training_batches
         if self.trainer.max_steps >= 0 and math.isfinite(num_batches):
-            lengths.append(self.trainer.max_steps * self.trainer.accumulate_grad_batches / num_batches)
+            # The last step of an epoch takes the batches that are left.
+            lengths.append(self.trainer.max_steps / math.ceil(num_batches / self.trainer.accumulate_grad_batches))
         return min(lengths, default=None)
 
     @property
@@ -409,7 +406,9 @@ class Classifier(pl.LightningModule):
             )
             self._check_classes(step)
             self._check_finite(step, batch, "train", batch_idx)
-        self._add_losses(self._training_means, step, "train", len(batch))
+        for name, value in (("loss", step.loss), ("loss_classification", step.classification)):
+            self._training_means.add(f"train/{name}", value, len(batch))
+        self._add_terms(self._training_means, step, "train", len(batch))
         self._epoch_counts.add(step.terms, len(batch))
         self._training_means.add("train/regularizer_weight", self.objective.weight, 1)
         # The plain steps of lazy regularization have no L_R whose share could be measured.
@@ -423,14 +422,17 @@ class Classifier(pl.LightningModule):
     def _add_training_answers(self, logits: Tensor, labels: Tensor | None) -> None:
         assert labels is not None  # _labeled
         shown = self._shown_classes(labels)
-        metric: Metric = self.train_accuracy if shown is None else self.train_accuracy_of_several
-        metric.update(*_answers(logits, labels, shown))
+        answers, truth = _answers(logits, labels, shown)
+        right = answers.argmax(dim=1) == truth if shown is None else (answers >= 0.5) == truth
+        self._training_accuracy.add("train/accuracy", right.float().mean(), right.numel())
 
     def _shown_classes(self, labels: Tensor) -> Tensor | None:
         """(N, K) bool, the classes that images show, if they may show several; remembered for their probabilities."""
         shown = self.objective.shown_classes(labels)
         if shown is not None and bool(((labels > 0) & (labels < 1)).any()):
-            # MixUp and CutMix make (N, K) of single labels as well: what was known before tells them apart.
+            # MixUp and CutMix make (N, K) of single labels as well, which sum to 1. Those of several labels may do so
+            # too: what was known before tells them apart.
+            self.several_labels |= bool(((labels.sum(dim=1) - 1).abs() > 0.01).any())
             return shown if self.several_labels else None
         self.several_labels = shown is not None
         return shown
@@ -468,21 +470,19 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the losses and accuracies of the epoch."""
-        self._log_means()
+        self._log_means("val")
         self._log_accuracies(self.val_metrics)
         self._log_groups("val")
 
     def on_test_epoch_end(self) -> None:
         """Log the losses and accuracies of the test set."""
-        self._log_means()
+        self._log_means("test")
         self._log_accuracies(self.test_metrics)
         self._log_groups("test")
 
     def on_train_epoch_start(self) -> None:
         """Begin the means of the epoch, and log the learning rate of each group of parameters."""
-        self._training_means = WeightedMeans([])
-        for metric in (self.train_accuracy, self.train_accuracy_of_several):
-            metric.reset()
+        self._training_means, self._training_accuracy = WeightedMeans([]), WeightedMeans(["train/accuracy"])
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         rates = learning_rates(optimizer)
         for name, rate in rates.items():
@@ -509,11 +509,11 @@ class Classifier(pl.LightningModule):
         # Once in an epoch: logging in each step takes Lightning as long as a small network takes for an image.
         once: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": 1}
         values, self._training_means = self._training_means.own_values(), WeightedMeans([])
+        if not values:
+            return
+        values |= self._training_accuracy.values(self.device)
         for name, value in values.items():
             self.log(name, value, prog_bar=name in ("train/loss", "train/loss_classification"), **once)
-        for metric in (self.train_accuracy, self.train_accuracy_of_several):
-            if metric.update_called and values:
-                self.log("train/accuracy", metric, **once)
 
     def _evaluation_step(self, batch: Batch, batch_idx: int, stage: Stage, metrics: StageScores) -> None:
         if len(batch) == 0:
@@ -522,13 +522,16 @@ class Classifier(pl.LightningModule):
         epoch = self.objective.epoch
         has_started = epoch is None or epoch >= self._start_epoch
         self.objective.weight = self._full_weight if has_started else 0.0
-        with self._naming_batch(stage, batch_idx, batch.images):
+        # What a regularizer draws is the same in each epoch, and other numbers for each batch.
+        draws = seeded(batch_idx * self.trainer.world_size + self.global_rank, self.device)
+        with self._naming_batch(stage, batch_idx, batch.images), draws:
             step = self.objective.measure(
                 self.network, batch.images, batch.labels, boxes=batch.boxes, masks=batch.masks
             )
             self._check_classes(step)
             self._check_finite(step, batch, stage, batch_idx)
-        self._add_losses(self._means, step, stage, len(batch))
+        self._means.add(f"{stage}/loss_classification", step.classification, len(batch))
+        self._add_terms(self._means, step, stage, len(batch))
         shown = self._shown_classes(batch.labels)
         metrics.add(*_answers(step.logits, batch.labels, shown))
         if batch.groups is not None and shown is None:
@@ -546,19 +549,25 @@ class Classifier(pl.LightningModule):
     def _new_means(self, stage: Stage) -> WeightedMeans:
         terms = self.objective.terms
         of_terms = [f"{stage}/loss_regularizer/{name}" for name in terms] if len(terms) > 1 else []
-        return WeightedMeans([f"{stage}/loss", f"{stage}/loss_classification", *of_terms, f"{stage}/loss_regularizer"])
+        return WeightedMeans([f"{stage}/loss_classification", *(of_terms or [f"{stage}/loss_regularizer"])])
 
-    def _log_means(self) -> None:
+    def _log_means(self, stage: Stage) -> None:
+        """Log L_C, L_R and L, which are those of all images, however these are divided into batches."""
+        values = self._means.values(self.device)
+        if not values:
+            return
+        name, several = f"{stage}/loss_regularizer", len(self.objective.terms) > 1
+        keys = {term: f"{name}/{term}" if several else name for term in self.objective.terms}
+        terms = {term: values[key] for term, key in keys.items() if key in values}
+        values[f"{stage}/loss"], regularization = self.objective.combined(values[f"{stage}/loss_classification"], terms)
+        if several and terms:
+            values[name] = regularization
         # All processes hold the same values. Averaging them changes nothing, but Lightning warns without it.
-        self.log_dict(self._means.values(self.device), sync_dist=True, batch_size=1)
-
-    def _add_losses(self, means: WeightedMeans, step: Step, stage: Stage, batch_size: int) -> None:
-        for name, value in (("loss", step.loss), ("loss_classification", step.classification)):
-            means.add(f"{stage}/{name}", value, batch_size)
-        self._add_terms(means, step, stage, batch_size)
+        self.log_dict(values, sync_dist=True, batch_size=1)
 
     def _log_counts(self) -> None:
         """Log the fraction of flat maps, and warn once of each regularizer that does not act as it should."""
+        self._epoch_counts.gather(self.objective.terms, self.device)
         for name, share in self._epoch_counts.flat_maps.items():
             self.log(f"train/flat_maps/{name}", share, sync_dist=True)
         regularizers = {name: term.regularizer for name, term in self.objective.terms.items()}
@@ -584,8 +593,8 @@ class Classifier(pl.LightningModule):
                 means.add(f"train/regularizer_counted/{name}", share, batch_size)
                 if self.objective.balance_steps:
                     means.add(f"train/regularizer_scale/{name}", term.scale, 1)
-        if several and step.terms:
-            means.add(f"{stage}/loss_regularizer", step.regularization, batch_size)
+        if several and step.terms and stage == "train":
+            means.add("train/loss_regularizer", step.regularization, batch_size)
 
     def _log_accuracies(self, metrics: StageScores) -> None:
         for name, value in metrics.pop().items():

@@ -313,6 +313,59 @@ def test_validation_after_the_start_has_the_whole_weight(tmp_path):
     assert logged["val/loss"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("summed", [False, True])
+def test_the_losses_of_validation_do_not_depend_on_its_batches(tmp_path, summed):
+    """One of four images has a mask: it alone counts for the penalty, in whichever batch it is."""
+    regularizer = EnergyInside(annotation="masks", method="grad_cam", target_layer="3")
+    if summed:
+        regularizer = Sum([Term(regularizer, 2.0), Term(GradientNorm(), 0.5)])
+    images, labels = loader(4).dataset.tensors
+    masks = torch.zeros(4, 8, 8, dtype=torch.bool)
+    masks[1, :4] = True
+    logged = []
+    for size in (1, 2, 4):
+        batches = [
+            Batch(images[start : start + size], labels[start : start + size], masks=masks[start : start + size])
+            for start in range(0, 4, size)
+        ]
+        validating = trainer(tmp_path)
+        module = classifier(regularizer=regularizer, regularizer_weight=3.0)
+        validating.validate(module, DataLoader(batches, batch_size=None), verbose=False)
+        logged.append({key: float(value) for key, value in validating.callback_metrics.items()})
+    assert logged[0] == pytest.approx(logged[2], rel=1e-5)
+    assert logged[1] == pytest.approx(logged[2], rel=1e-5)
+    for found in logged:
+        expected = found["val/loss_classification"] + 3 * found["val/loss_regularizer"]
+        assert found["val/loss"] == pytest.approx(expected, rel=1e-5)
+    if summed:
+        of_terms = [logged[0][f"val/loss_regularizer/{name}"] for name in ("energy_inside", "gradient_norm")]
+        assert logged[0]["val/loss_regularizer"] == pytest.approx(2 * of_terms[0] + 0.5 * of_terms[1], rel=1e-5)
+
+
+def test_what_a_regularizer_draws_in_validation_differs_by_batch_and_not_by_epoch(tmp_path):
+    drawn = []
+
+    class Drawing(GradientNorm):
+        def forward(self, *args, **kwargs):
+            if not module.training:
+                drawn.append(float(torch.rand(())))
+            return super().forward(*args, **kwargs)
+
+    module = classifier(regularizer=Drawing(), regularizer_start_epoch=9.0)
+    trainer(tmp_path, max_epochs=2, num_sanity_val_steps=0).fit(module, loader(), loader())
+    assert drawn[:3] == drawn[3:]
+    assert len({*drawn}) == 3
+
+
+def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path):
+    """Five batches are two steps of four and one."""
+    module = classifier(regularizer=MapFaithfulness(target_layer="3"), regularizer_weight=0.5)
+    fitting = trainer(tmp_path, max_epochs=-1, max_steps=4, accumulate_grad_batches=4)
+    fitting.fit(module, loader(20))
+    assert module.objective.num_epochs == 2.0
+    assert fitting.current_epoch == 2
+
+
 def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):
     logged = []
 

@@ -7,12 +7,14 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from pytorch_lightning import Callback
 from sklearn.metrics import average_precision_score, f1_score
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 
 from camtrain import Classifier, evaluate, explain, load_network
+from camtrain.callbacks import MixUp
 from camtrain.cams import GradCAM
 from camtrain.data import DecoyDigits
 from camtrain.data.image_data_module import ImageDataModule
@@ -76,6 +78,41 @@ def test_training_with_several_labels_is_a_loop_by_hand(tmp_path):
         torch.testing.assert_close(found, parameter - 0.1 * parameter.grad)
     right = (before.sigmoid() >= 0.5) == labels.bool()
     assert float(fitting.callback_metrics["train/accuracy"]) == pytest.approx(right.float().mean().item())
+
+
+def test_mixed_images_of_several_labels_are_known_from_the_first_epoch_on(tmp_path):
+    """Nothing has shown an unmixed label before; the labels of an image of two classes do not sum to 1."""
+    logged = []
+
+    class Note(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            logged.append(float(trainer.callback_metrics["train/accuracy"]))
+
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES))
+    nn.init.zeros_(network[1].weight)
+    network[1].bias.data = torch.tensor([1.0, -1.0, -1.0])  # always yes, never the other two
+    module = Classifier(network, CLASSES, classification_loss="binary_cross_entropy", optimizer=without_a_step)
+    callbacks = [MixUp(probability=1.0), Note()]
+    trainer(tmp_path, max_epochs=2, num_sanity_val_steps=0, callbacks=callbacks).fit(module, Several(batch_size=4))
+    assert module.several_labels
+    # A third of all answers is about the class that every image shows, and right; the accuracy of one label is 1 here.
+    assert len(logged) == 2
+    assert all(1 / 3 <= accuracy < 1 for accuracy in logged)
+
+
+def test_a_batch_of_single_labels_as_probabilities_is_no_second_kind_of_accuracy(tmp_path):
+    """An augmentation may leave a batch unmixed, so that its labels are 0 and 1."""
+    images, labels = images_of(), torch.arange(12) % CLASSES
+    mixed = F.one_hot(labels, CLASSES).float()
+    mixed[:8] = 0.9 * mixed[:8] + 0.1 * mixed[:8].roll(1, dims=0)
+    module = Classifier(network_of(), CLASSES, classification_loss="binary_cross_entropy", optimizer=without_a_step)
+    fitting = trainer(tmp_path, max_epochs=2)
+    fitting.fit(module, DataLoader(TensorDataset(images, mixed), batch_size=4))
+    assert 0 <= float(fitting.callback_metrics["train/accuracy"]) <= 1
+
+
+def without_a_step(parameters):
+    return torch.optim.SGD(parameters, lr=0.0)
 
 
 def test_scores_of_several_labels_are_those_of_scikit_learn(tmp_path):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camtrain.batch import Batch
@@ -30,6 +31,10 @@ from camtrain.objective.step import Step, TermStep
 from camtrain.objective.term_record import TermRecord, in_several_processes, over_counted
 from camtrain.regularizers import InputGradientRegularizer, PassRegularizer, Regularizer, Sum, Term
 from camtrain.regularizers.sum import named_terms
+
+# Losses of torch in which the classes compete; they do not say so themselves.
+_COMPETING = (nn.CrossEntropyLoss, nn.NLLLoss)
+_COMPETING_FUNCTIONS = (F.cross_entropy, F.nll_loss)
 
 
 class Objective(nn.Module):
@@ -200,12 +205,34 @@ class Objective(nn.Module):
         if self.regularizer is None:
             with torch.no_grad():
                 return Step.of(plain_losses(network, images, self._loss_of(labels)), {})
-        epoch = math.inf if self.epoch is None else self.epoch
-        weights = {name: term.weight_at(epoch, self.num_epochs) for name, term in self.terms.items()}
+        weights = self._weights_of_measurement()
         classification, logits, terms = self._measured(network, batch, weights)
         term_steps = self._term_steps(terms, weights)
         scaled = torch.stack([term.weight * term.scale * term.value for term in term_steps.values()]).sum()
         return Step.of(Losses(classification + self.weight * scaled, classification, logits), term_steps)
+
+    def combined(self, classification: float, terms: Mapping[str, float]) -> tuple[float, float]:
+        """L and L_R of many images that were measured batch by batch, from means over all of them.
+
+        A mean of the batches' own L would depend on the size of the batches, since the number of images that count for
+        a term is another one in each.
+
+        Args:
+            classification: The mean of L_C.
+            terms: For each term its mean over the images that count; terms without such an image are left out.
+
+        Example:
+            >>> from camtrain.regularizers import MapSparsity
+            >>> Objective(MapSparsity(), weight=0.5).combined(2.0, {"map_sparsity": 3.0})
+            (3.5, 3.0)
+        """
+        weights = self._weights_of_measurement()
+        scaled = sum(weights[name] * self._scale(name) * value for name, value in terms.items())
+        return classification + self.weight * scaled, float(sum(weights[name] * terms[name] for name in terms))
+
+    def _weights_of_measurement(self) -> dict[str, float]:
+        epoch = math.inf if self.epoch is None else self.epoch
+        return {name: term.weight_at(epoch, self.num_epochs) for name, term in self.terms.items()}
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_C, the mean over the images, 0-dim.
@@ -244,9 +271,12 @@ class Objective(nn.Module):
     def independent_classes(self) -> bool:
         """Whether labels (N, K) say of each class by itself whether an image shows it.
 
-        They do unless L_C is known to be a loss in which classes compete, such as cross-entropy.
+        They do unless L_C is known to be a loss in which classes compete, such as cross-entropy, also torch's own.
         """
-        return self._is_overridden or bool(getattr(self.loss_function, "independent_classes", True))
+        if self._is_overridden:
+            return True
+        competes = isinstance(self.loss_function, _COMPETING) or self.loss_function in _COMPETING_FUNCTIONS
+        return bool(getattr(self.loss_function, "independent_classes", not competes))
 
     def shown_classes(self, labels: Tensor) -> Tensor | None:
         """(N, K) bool, the classes that each image shows; `None` if each image has one label.

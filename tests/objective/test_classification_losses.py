@@ -469,6 +469,15 @@ def test_the_name_of_a_loss():
     assert [objective.independent_classes for objective in given] == [False, False, False, True]
 
 
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.NLLLoss(), F.cross_entropy, F.nll_loss])
+def test_mixed_labels_of_torchs_own_losses_are_those_of_one_class(loss):
+    """They have no attribute that says so. Mixed images, none of whose classes has half, would lose their penalty."""
+    objective = Objective(classification_loss=loss)
+    assert not objective.independent_classes
+    assert objective.shown_classes(torch.tensor([[0.4, 0.3, 0.3]])) is None
+    assert Objective(classification_loss=nn.BCEWithLogitsLoss()).independent_classes
+
+
 @pytest.mark.parametrize("engine", [DoubleBackprop, FrozenGates])
 def test_the_weights_of_torchs_own_loss_follow_the_precision_of_the_logits(engine):
     """PyTorch refuses weights of another precision than that of the logits."""
