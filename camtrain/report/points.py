@@ -13,6 +13,7 @@ from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 from camtrain.messages import printable
 from camtrain.report.value_names import value_key, value_names
 from camtrain.study import Row, Study, Trial
+from camtrain.study.merged_grids import in_grid_order
 from camtrain.study.trial import shown
 
 WEIGHT = "model.regularizer_weight"
@@ -131,9 +132,12 @@ class PointRuns:
 
 
 def points_of(study: Study) -> list[PointRuns]:
-    """All points of the study, in its order. A point without a finished run is included, since it may be a baseline."""
+    """All points of the study and of its earlier plans, in the order of one grid.
+
+    A point without a finished run is included, since it may be a baseline.
+    """
     grouped: dict[str, list[Trial]] = {}
-    for trial in study.reported:
+    for trial in in_grid_order(study.trials, study.earlier):
         grouped.setdefault(value_key(dict(trial.point)), []).append(trial)
     points = [trials[0].point for trials in grouped.values()]
     keys = dict.fromkeys(key for point in points for key in point)

@@ -163,6 +163,9 @@ def _told_of_lost_accuracy(others: Sequence[PointComparison], margins: Margins) 
 
 def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None) -> str:
     """The sentences about the best point."""
+    if best.obstacle:
+        # Why is said with the points that are left out.
+        return f"{best.runs.label} is best on validation images, and cannot be compared on test images."
     what = _what(best.scores, len(scores), chosen)
     if best.gain.mean <= 0:
         return (

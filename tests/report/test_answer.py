@@ -13,6 +13,7 @@ from camtrain.evaluation import EvaluationPlan
 from camtrain.report import Rule, answer_of, answered
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
+from camtrain.study import Study
 from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
 
@@ -105,6 +106,13 @@ def test_no_other_point_takes_the_place_of_a_missing_baseline(tmp_path):
     assert answer.sentence == (
         "Nothing can be compared yet. Left out: λ = 0.1; λ = 1 (the baseline λ = 0 has no finished run)."
     )
+
+
+def test_no_other_point_takes_the_place_of_an_unfinished_baseline_of_an_earlier_plan(tmp_path):
+    rows = [simple(weight, 0, 0.9, 0.5 - weight / 10, 0.6) for weight in (0, 0.1, 1)]
+    whole = unfinished(made_up(tmp_path, rows), 0)
+    study = Study(tmp_path, whole.plan, whole.trials[2:], whole.trials[:2])
+    assert answered(points_of(study), Rule()).sentence == answered(points_of(whole), Rule()).sentence
 
 
 def test_a_missing_baseline_leaves_the_others_alone(tmp_path):
@@ -474,6 +482,16 @@ def test_the_choice_may_fail_on_test_images(tmp_path):
     assert answer.sentence.startswith(
         "λ = 0.1 is best on validation images, and no better than λ = 0 on test images: there the mean over 1 score"
     )
+
+
+def test_a_choice_that_test_images_cannot_judge_has_no_gain(tmp_path):
+    """Some seed of it was not scored on test images, where the others were."""
+    rows = [on_both(0, 0, val=0.5, test=0.5), on_both(0.1, 0, val=0.7, test=0.6), on_both(1, 0, val=0.9, test=None)]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.best is None
+    told = "λ = 1 is best on validation images, and cannot be compared on test images. Left out: λ = 1 ("
+    assert answer.sentence.startswith(told)
+    assert "nan" not in answer.sentence
 
 
 def test_without_validation_scores_of_all_points_test_images_choose(tmp_path):
