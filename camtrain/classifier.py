@@ -254,7 +254,12 @@ class Classifier(pl.LightningModule):
             checkpoint["several_labels"] = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Warn if the checkpoint was trained with a regularizer or a loss that this module does not have."""
+        """Warn if the checkpoint was trained with a regularizer or a loss that this module does not have.
+
+        Warn as well if it is the best one of a training that just ended, and a regularizer had not begun in its epoch.
+        """
+        if self._trainer is not None and self._trainer.testing:
+            self._warn_of_late_terms(int(checkpoint["epoch"]))
         self.several_labels = bool(checkpoint.get("several_labels", False))
         loss = checkpoint.get("classification_loss", self.objective.loss_name)
         if loss != self.objective.loss_name:
@@ -267,6 +272,26 @@ class Classifier(pl.LightningModule):
             rank_zero_warn(
                 f"the checkpoint was trained with {name}, and this classifier has no regularizer: pass it again, "
                 f"load_from_checkpoint(path, regularizer={name}(...), regularizer_weight=...), to train on with it"
+            )
+
+    def _warn_of_late_terms(self, epoch: int) -> None:
+        """Say which regularizers had not begun at the end of an epoch; only the training itself knows its length."""
+        num_epochs = self.objective.num_epochs
+        if num_epochs is None or not self._full_weight:
+            return
+        starts = {
+            name: max(self._start_epoch, term.start_at(num_epochs))
+            for name, term in self.objective.terms.items()
+            if term.weight
+        }
+        late = {name: start for name, start in starts.items() if epoch + 1 <= start < num_epochs}
+        if late:
+            told = " and ".join(f"{name} (from epoch {start:g} on)" for name, start in late.items())
+            rank_zero_warn(
+                f"the checkpoint is of epoch {epoch}, counted from 0, in which {told} had not begun: its scores are "
+                "those of a training without. Let it begin sooner, train longer, or choose the checkpoint by a score "
+                "of the maps",
+                category=CamtrainWarning,
             )
 
     @classmethod

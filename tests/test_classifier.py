@@ -342,6 +342,23 @@ def test_the_losses_of_validation_do_not_depend_on_its_batches(tmp_path, summed)
         assert logged[0]["val/loss_regularizer"] == pytest.approx(2 * of_terms[0] + 0.5 * of_terms[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize(("best", "is_late"), [(1, True), (2, False)])
+def test_a_best_checkpoint_from_before_the_regularizer_began_is_said(tmp_path, recwarn, summed, best, is_late):
+    """MapFaithfulness begins at half-time, after two of four epochs: the best of these is plain training."""
+    faithful = MapFaithfulness(target_layer="3")
+    regularizer = Sum([Term(faithful, 0.5), Term(GradientNorm(), 0.1)]) if summed else faithful
+    module = classifier(regularizer=regularizer, regularizer_weight=1.0)
+    kept = ModelCheckpoint(tmp_path / "kept", "{epoch}", save_top_k=-1)
+    fitting = trainer(tmp_path, max_epochs=4, enable_checkpointing=True, callbacks=[kept])
+    fitting.fit(module, loader(), loader())
+    fitting.test(
+        module, loader(), ckpt_path=str(tmp_path / f"kept/epoch={best}.ckpt"), weights_only=True, verbose=False
+    )
+    told = "the checkpoint is of epoch 1, counted from 0, in which map_faithfulness (from epoch 2 on) had not begun"
+    assert any(str(each.message).startswith(told) for each in recwarn) == is_late
+
+
 def test_what_a_regularizer_draws_in_validation_differs_by_batch_and_not_by_epoch(tmp_path):
     drawn = []
 

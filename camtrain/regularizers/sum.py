@@ -53,6 +53,16 @@ class Term:
         if self.name is not None:
             _check_name(self.name)
 
+    def start_at(self, num_epochs: float | None = None) -> float:
+        """The epoch before which the weight is 0.
+
+        Args:
+            num_epochs: The length of the training, if it is known; see `start_epoch`.
+        """
+        if self.start_epoch is None:
+            return self.regularizer.default_start_epoch(num_epochs)
+        return self.start_epoch
+
     def weight_at(self, epoch: float | None, num_epochs: float | None = None) -> float:
         """The weight at an epoch.
 
@@ -69,9 +79,7 @@ class Term:
             [0.0, 0.0, 1.0, 2.0]
         """
         assert self.weight is not None
-        start = self.start_epoch
-        if start is None:
-            start = self.regularizer.default_start_epoch(num_epochs)
+        start = self.start_at(num_epochs)
         if not (start or self.warmup_epochs or self.end_epoch is not None):
             return self.weight
         if epoch is None:
