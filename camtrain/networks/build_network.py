@@ -96,14 +96,15 @@ def build_network(
     if name in WITH_AUXILIARY_HEADS:
         # Left to torchvision, `transform_input` would depend on `weights`: a network that is made again for the weights
         # of a checkpoint would see other images than the one that was trained.
-        options = {"aux_logits": False, "transform_input": in_channels == 3}
+        options["transform_input"] = in_channels == 3
     if weights is not None:
         _check_weights(name, weights)
         network: nn.Module = models.get_model(name, weights=weights, **options)
+        _remove_auxiliary_heads(network)
         with_input_channels(network, in_channels, pretrained=True)
         return network if num_classes is None else _with_head(network, num_classes)
     if name in WITH_AUXILIARY_HEADS:
-        options["init_weights"] = True
+        options |= {"aux_logits": False, "init_weights": True}
     network = models.get_model(name, weights=None, **classes, **options)
     network = with_small_image_stem(network) if stem == "small" else network
     return with_input_channels(network, in_channels)
@@ -145,6 +146,15 @@ def _check_weights(name: str, weights: str) -> None:
     known = weights_class.__members__
     if weights.removeprefix(f"{weights_class.__name__}.") not in known:
         raise ValueError(f"`weights`: {name!r} has none called {weights!r}; {nearest_names(weights, known)}")
+
+
+def _remove_auxiliary_heads(network: nn.Module) -> None:
+    """Remove them from a network that has weights: torchvision raises where it is asked for weights without them."""
+    if isinstance(network, (models.GoogLeNet, models.Inception3)):
+        network.aux_logits = False
+        for name in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, name):
+                setattr(network, name, None)
 
 
 def _with_head(network: nn.Module, num_classes: int) -> nn.Module:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models._api import WeightsEnum
 
 from camtrain.networks import CIFARResNet, build_network
 
@@ -175,25 +176,41 @@ def test_head_of_the_right_size_is_kept(monkeypatch):
     assert build_network("resnet18", 1000, weights="DEFAULT").fc is head
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_pretrained_without_auxiliary_heads(monkeypatch, name):
-    options = {}
-
-    def recorded(_name, weights=None, **given):
-        options.update(given)
-        return nn.Sequential(nn.Linear(3, 1000))
-
-    monkeypatch.setattr(models, "get_model", recorded)
-    build_network(name, 7, weights="DEFAULT")
-    # `init_weights` is torchvision's to choose where it loads weights: it raises where it is told.
-    assert options == {"aux_logits": False, "transform_input": True}
+PUBLISHED = {"googlenet": models.GoogLeNet, "inception_v3": models.Inception3}
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_a_network_that_is_made_again_sees_the_same_images(monkeypatch, name):
+@pytest.fixture
+def published(monkeypatch):
+    """Torchvision's own functions load what they would download: weights, here random, with auxiliary heads."""
+    made = []
+
+    def weights_of(weights, *_args, **_options):
+        kind = PUBLISHED["googlenet" if isinstance(weights, models.GoogLeNet_Weights) else "inception_v3"]
+        made.append(kind(aux_logits=True, init_weights=False).state_dict())
+        return made[-1]
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", weights_of)
+    return made
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_weights_without_auxiliary_heads(published, name):
+    network = build_network(name, 7, weights="DEFAULT")
+    (weights,) = published
+    assert any(key.startswith(("aux1.", "AuxLogits.")) for key in weights)
+    made = network.state_dict()
+    with torch.device("meta"):
+        assert made.keys() == PUBLISHED[name](aux_logits=False, init_weights=False).state_dict().keys()
+    assert all(torch.equal(value, weights[key]) for key, value in made.items() if not key.startswith("fc."))
+    logits = network.train()(torch.rand(2, 3, 96, 96))
+    assert isinstance(logits, torch.Tensor)  # a tuple, if a head were left
+    assert logits.shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_network_that_is_made_again_sees_the_same_images(published, name):
     """Torchvision's pretrained networks change the normalization of images, which no state dict says."""
     again = first_convolved(build_network(name, 5))
-    monkeypatch.setattr(models, "get_model", lambda _name, weights, **options: trained_as_published(name, options))
     assert torch.equal(first_convolved(build_network(name, 5, weights="DEFAULT")), again)
 
 
@@ -206,15 +223,8 @@ def first_convolved(network):
     return seen[0]
 
 
-def trained_as_published(name, options):
-    """What torchvision makes where it loads weights, without the download."""
-    kind = {"googlenet": models.GoogLeNet, "inception_v3": models.Inception3}[name]
-    return kind(num_classes=5, init_weights=False, **{"transform_input": True, **options})
-
-
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_images_of_other_channels_are_left_as_they_are(monkeypatch, name):
-    monkeypatch.setattr(models, "get_model", lambda _name, weights, **options: trained_as_published(name, options))
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_images_of_other_channels_are_left_as_they_are(published, name):
     network = build_network(name, 5, weights="DEFAULT", in_channels=4).eval()
     assert network(torch.zeros(1, 4, 96, 96)).shape == (1, 5)
 
