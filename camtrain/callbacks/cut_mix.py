@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
@@ -71,13 +73,52 @@ def pasted(values: Tensor, rectangle: Rectangle) -> Tensor:
     return mixed
 
 
+def pasted_boxes(boxes: Sequence[Tensor], rectangle: Rectangle) -> list[Tensor]:
+    """The boxes of images into which a rectangle of the image before was pasted.
+
+    No box says that it is not known where the object is, and then it is not known of the mixture either.
+
+    Args:
+        boxes: (M_i, 4) of each image, xyxy pixels, half-open.
+        rectangle: As for `boxes_outside`.
+
+    Example:
+        >>> boxes = [torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.zeros(0, 4)]
+        >>> [each.tolist() for each in pasted_boxes(boxes, (0, 0, 1, 8))]
+        [[], [[1.0, 0.0, 2.0, 2.0], [0.0, 0.0, 1.0, 4.0]], []]
+    """
+    plain = [each.as_subclass(Tensor) for each in boxes]
+    return [
+        torch.cat([boxes_outside(own, rectangle), boxes_inside(other, rectangle)])
+        if len(own) and len(other)
+        else own.new_zeros(0, 4)
+        for own, other in zip(plain, [plain[-1], *plain[:-1]], strict=True)
+    ]
+
+
+def pasted_masks(masks: Tensor, rectangle: Rectangle) -> Tensor:
+    """The masks (N, H, W) of images into which a rectangle of the image before was pasted.
+
+    Nowhere true says that it is not known where the object is, and then it is not known of the mixture either.
+
+    Example:
+        >>> pasted_masks(torch.tensor([[[True, True]], [[True, False]], [[False, False]]]), (1, 0, 2, 1)).tolist()
+        [[[False, False]], [[True, True]], [[False, False]]]
+    """
+    plain = masks.as_subclass(Tensor)
+    known = plain.flatten(1).any(dim=1)
+    return pasted(plain, rectangle) & (known & known.roll(1))[:, None, None]
+
+
 class CutMix(MixedBatches):
     """Pastes a rectangle of another image into each training image, and mixes the labels in proportion (CutMix).
 
     The rectangle is the same for all images of a batch, and each image gets that of the image before it; torchvision's
     `CutMix` draws it. Labels become (N, K) probabilities, (1 − a, a) for a rectangle with a fraction a of the pixels.
     Masks and ignored pixels are pasted with the images. The boxes of an image are those of what is left of its objects,
-    and of what was pasted; one of less than a pixel is gone.
+    and of what was pasted; one of less than a pixel is gone. Where it is not known of one of the two images where its
+    object is, it is not known of the mixture: it has no boxes, or a mask that is nowhere true. A batch whose rectangle
+    has no pixels stays as it is.
 
     Args:
         alpha: The parameter of the Beta distribution of the fraction of an image that stays; 1 makes all equally
@@ -111,19 +152,13 @@ class CutMix(MixedBatches):
         params = self._draw.make_params([batch.images])
         rectangle: Rectangle = params["box"]
         kept: float = params["lam_adjusted"]
-        boxes = batch.boxes
-        if boxes is not None:
-            plain = [each.as_subclass(Tensor) for each in boxes]
-            before = [plain[-1], *plain[:-1]]
-            boxes = [
-                torch.cat([boxes_outside(own, rectangle), boxes_inside(other, rectangle)])
-                for own, other in zip(plain, before, strict=True)
-            ]
+        if kept == 1:  # the rectangle is empty
+            return batch
         return Batch(
             pasted(batch.images, rectangle),
             mixed_labels(batch.labels, kept, num_classes, batch.images.dtype),
-            boxes,
-            None if batch.masks is None else pasted(batch.masks.as_subclass(Tensor), rectangle),
+            None if batch.boxes is None else pasted_boxes(batch.boxes, rectangle),
+            None if batch.masks is None else pasted_masks(batch.masks, rectangle),
             ignored=None if batch.ignored is None else pasted(batch.ignored.as_subclass(Tensor), rectangle),
             groups=batch.groups,
         )

@@ -59,7 +59,8 @@ class MixedBatches(pl.Callback, ABC):
 def mixed_labels(labels: Tensor | None, kept: float, num_classes: int, dtype: torch.dtype) -> Tensor:
     """The labels (N, K) of mixed images: each has a share `kept` of its own label, and the rest of the label before.
 
-    The label before the first one is the last one.
+    The label before the first one is the last one. Class indices stay class indices where no image has a share of two
+    classes, since (N, K) of zeros and ones would say that images may show several.
 
     Args:
         labels: (N,) class indices or (N, K) probabilities.
@@ -70,12 +71,15 @@ def mixed_labels(labels: Tensor | None, kept: float, num_classes: int, dtype: to
     Example:
         >>> mixed_labels(torch.tensor([0, 1]), 0.75, 2, torch.float32).tolist()
         [[0.75, 0.25], [0.25, 0.75]]
+        >>> mixed_labels(torch.tensor([1, 1]), 0.75, 2, torch.float32).tolist()
+        [1, 1]
     """
     assert labels is not None
-    if labels.dim() == 1:
-        labels = torch.nn.functional.one_hot(labels, num_classes)
-    labels = labels.to(dtype)
-    return kept * labels + (1 - kept) * labels.roll(1, 0)
+    are_indices = labels.dim() == 1
+    shares = (torch.nn.functional.one_hot(labels, num_classes) if are_indices else labels).to(dtype)
+    mixed = kept * shares + (1 - kept) * shares.roll(1, 0)
+    is_mixed = not are_indices or bool(((mixed > 0) & (mixed < 1)).any())
+    return mixed if is_mixed else labels
 
 
 def _num_classes(callback: MixedBatches, trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:

@@ -56,6 +56,30 @@ def test_by_hand(monkeypatch):
     assert len(given.boxes[0]) == 1
 
 
+def test_an_unknown_place_stays_unknown(monkeypatch):
+    """Nobody knows where the objects of images 1 and 3 are; only image 0 and its piece, of image 4, are both known."""
+    given = batch(5)
+    for unknown in (1, 3):
+        given.boxes[unknown] = given.boxes[unknown][:0]
+        given.masks[unknown] = False
+    callback = CutMix()
+    monkeypatch.setattr(callback._draw, "make_params", lambda _: {"box": (3, 0, 8, 8), "lam_adjusted": 0.375})
+    mixed = callback.mixed(given, num_classes=5)
+    # Image i has its object in columns 1 to 5 and rows i to i + 4; image 0 gets a piece of image 4.
+    expected = torch.zeros(5, 8, 8, dtype=torch.bool)
+    expected[0, 0:4, 1:3] = True
+    expected[0, 4:8, 3:5] = True
+    assert torch.equal(mixed.masks, expected)
+    assert [each.tolist() for each in mixed.boxes] == [[[1, 0, 3, 4], [3, 4, 5, 8]], [], [], [], []]
+    assert all(each.shape[1:] == (4,) for each in mixed.boxes)
+
+
+def test_an_empty_rectangle_leaves_the_batch_as_it_is(monkeypatch):
+    given = batch()
+    given.boxes[1] = given.boxes[1][:0]
+    assert mixed_with(monkeypatch, (3, 3, 3, 3), given, kept=1.0) is given
+
+
 def test_boxes_are_those_of_the_masks():
     """For a rectangle anywhere on an object, the box of what is left of a filled rectangle is the tight one."""
     generator = torch.Generator().manual_seed(0)

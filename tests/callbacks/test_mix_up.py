@@ -31,6 +31,18 @@ def test_each_image_keeps_the_larger_share_and_its_annotation(monkeypatch, drawn
     assert images.max() == 8
 
 
+@pytest.mark.parametrize(
+    ("drawn", "labels"),
+    [(1.0, [0, 1, 2]), (0.0, [0, 1, 2]), (0.75, [2, 2, 2]), (0.75, [1])],
+    ids=["all of it stays", "all of it, again", "a single class", "a batch of one image"],
+)
+def test_class_indices_stay_where_no_classes_are_mixed(monkeypatch, drawn, labels):
+    """Labels of zeros and ones, (N, K), would say that images may show several classes."""
+    labels = torch.tensor(labels)
+    mixed = mixed_with(monkeypatch, drawn, Batch(torch.rand(len(labels), 3, 2, 2), labels))
+    assert torch.equal(mixed.labels, labels)
+
+
 def test_images_and_labels_are_those_of_torchvision():
     images, labels = torch.rand(5, 3, 12, 16), torch.tensor([0, 3, 1, 1, 2])
     for seed in range(20):
