@@ -11,7 +11,7 @@ from camtrain.files import local_path
 from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
-from camtrain.networks.weights_file import is_weights_file, saved_weights
+from camtrain.networks.weights_file import is_weights_file, named_as_in, saved_weights
 
 _REASON = 300  # characters of torch's message, which names every weight that does not fit
 
@@ -36,13 +36,15 @@ def load_initial_weights(network: nn.Module, source: str | Path) -> Path:
             or infinite.
     """
     try:
-        path, weights = _found(local_path(source, "initial_weights"))
+        path, found = _found(local_path(source, "initial_weights"))
     except (FileNotFoundError, ValueError) as error:
         message = str(error).replace("`checkpoint`", "`initial_weights`").replace("`weights`", "`initial_weights`")
         raise type(error)(message) from error
-    target, backbone = network, getattr(network, "backbone", None)
-    if isinstance(backbone, nn.Module) and weights.keys() == backbone.state_dict().keys():
-        target = backbone
+    backbone = getattr(network, "backbone", None)
+    modules = [network, backbone] if isinstance(backbone, nn.Module) else [network]
+    named = [(module, named_as_in(module.state_dict(), found)) for module in modules]
+    fitting = (each for each in named if each[0].state_dict().keys() == each[1].keys())
+    target, weights = next(fitting, named[0])
     try:
         target.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as error:

@@ -50,8 +50,9 @@ def with_weights_of_file(
             shape, NaN or infinite.
     """
     path = local_path(weights, "weights")
-    saved = saved_weights(path)
+    found = saved_weights(path)
     network = make(num_classes)
+    saved = named_as_in(network.state_dict(), found)
     head = last_linear(network)
     of_head = saved.get(f"{head}.weight")
     if num_classes is None and of_head is not None:
@@ -61,16 +62,18 @@ def with_weights_of_file(
         if name in saved and name in own and saved[name].shape[1:] == own[name].shape[1:]:
             # The sizes are compared, since a head that has the right size is wanted.
             saved[name] = saved[name] if saved[name].shape == own[name].shape else own[name]
-    if found := misfit(network, saved):
-        raise ValueError(f"`weights`: those of {path} are of another network than {type(network).__name__}: {found}")
-    if found := broken_weight(network, saved):
-        raise ValueError(f"`weights`: {path} is of a network that has diverged: {found}")
+    if difference := misfit(network, saved):
+        raise ValueError(
+            f"`weights`: those of {path} are of another network than {type(network).__name__}: {difference}"
+        )
+    if broken := broken_weight(network, saved):
+        raise ValueError(f"`weights`: {path} is of a network that has diverged: {broken}")
     network.load_state_dict(saved)
     return network
 
 
 def saved_weights(path: Path) -> dict[str, Tensor]:
-    """The weights and buffers of a network in a file, by their names.
+    """The weights and buffers in a file, by their names there.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -85,10 +88,39 @@ def saved_weights(path: Path) -> dict[str, Tensor]:
     found = _state_dict(content)
     if not found:
         raise ValueError(f"`weights`: {path} holds no state dict, neither alone nor under {', '.join(_INSIDE)}")
-    found = network_weights(found) or found
-    if all(name.startswith(_OF_PARALLEL) for name in found):
-        found = {name.removeprefix(_OF_PARALLEL): value for name, value in found.items()}
-    return {name: value for name, value in found.items() if not name.startswith(_AUXILIARY)}
+    return found
+
+
+def named_as_in(own: Mapping[str, Any], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file by the names that a network has for them.
+
+    The network may have been saved as a part of something: of camtrain's classifier, or of what trains it in several
+    processes. A network may also have layers that are called so itself, so that this is undone only if the names do not
+    fit as they are. Auxiliary heads that the network does not have are left out.
+
+    Args:
+        own: The state dict of the network.
+        found: What `saved_weights` finds.
+
+    Returns:
+        The weights by the names of the network; if no names fit, by the shortest ones.
+
+    Example:
+        >>> named_as_in(nn.Linear(1, 1, bias=False).state_dict(), {"module.weight": Tensor([[2]])})
+        {'weight': tensor([[2.]])}
+    """
+    inside = network_weights(found) or found
+    forms = [
+        {name: value for name, value in form.items() if name in own or not name.startswith(_AUXILIARY)}
+        for form in (found, _of_one_process(found), inside, _of_one_process(inside))
+    ]
+    return next((form for form in forms if form.keys() == own.keys()), forms[-1])
+
+
+def _of_one_process(found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not all(name.startswith(_OF_PARALLEL) for name in found):
+        return found
+    return {name.removeprefix(_OF_PARALLEL): value for name, value in found.items()}
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:

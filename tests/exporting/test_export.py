@@ -17,6 +17,7 @@ from torchvision.models import get_model
 from camtrain import CamtrainWarning, export, load_network
 from camtrain.cli import main
 from camtrain.data import DecoyDigits
+from camtrain.networks import AdaptedNetwork, LogitsOf
 from tests.exporting.hub_server import hub_on_this_machine
 from tests.exporting.trained import CIFAR, NETWORKS, evaluated, photograph, trained
 from tests.small_networks import tiny
@@ -107,6 +108,19 @@ def test_a_network_of_ones_own_is_named_by_who_loads_it(tmp_path):
     named = load_network(folder, name="tests.small_networks.tiny")
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(named.network.cpu()(images), loaded.network(images))
+
+
+@pytest.mark.parametrize("around", [LogitsOf, AdaptedNetwork])
+def test_a_network_inside_another_keeps_its_names(around, tmp_path):
+    """Its weights begin with `network.`, as those of any network in a checkpoint do."""
+    run = trained(tmp_path / "own" / "version_0", None, num_classes=3, network=around(tiny()))
+    images = {"size": 16, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2), "device": "cpu"}
+    (run / "config.yaml").unlink()
+    expected = load_network(run, network=around(tiny()), **images).network(torch.ones(1, 3, 16, 16))
+    del images["device"]
+    folder = export(run, tmp_path / "out", network=around(tiny()), **images).folder
+    loaded = load_network(folder, network=around(tiny()), device="cpu")
+    assert torch.equal(loaded.network(torch.ones(1, 3, 16, 16)), expected)
 
 
 def test_commands_take_the_folder(exported, tmp_path, monkeypatch, capsys):

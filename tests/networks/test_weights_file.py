@@ -12,7 +12,7 @@ from torchvision import models
 
 from camtrain import Classifier, load_network
 from camtrain.networks import CIFARResNet, build_network, last_linear, load_initial_weights
-from camtrain.networks.weights_file import saved_weights
+from camtrain.networks.weights_file import with_weights_of_file
 
 
 @pytest.fixture(scope="module")
@@ -138,5 +138,34 @@ def test_an_address_is_no_file():
         build_network("cifar_resnet8", 5, weights="https://example.org/weights.pth")
 
 
-def test_names_of_a_state_dict_alone(tmp_path, trained):
-    assert saved_weights(written(tmp_path, trained, "parallel")).keys() == trained.state_dict().keys()
+class Named(nn.Module):
+    """A network whose layers are called as what weights are wrapped in, or as auxiliary heads."""
+
+    def __init__(self, *names):
+        super().__init__()
+        for name in names:
+            self.add_module(name, nn.Linear(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("names", "form"),
+    [
+        (["network"], "bare"),
+        (["network"], "lightning"),
+        (["network"], "parallel"),
+        (["network", "fc"], "bare"),
+        (["module"], "bare"),
+        (["module"], "parallel"),
+        (["module"], "lightning"),
+        (["aux1", "fc"], "bare"),
+        (["aux1", "fc"], "lightning"),
+    ],
+)
+def test_layers_that_are_called_so_are_kept(tmp_path, names, form):
+    saved, begun = Named(*names), Named(*names)
+    path = written(tmp_path, saved, form)
+    made = with_weights_of_file(lambda _: Named(*names), 3, path)
+    # A `.ckpt` of initial weights is one of `camtrain fit`.
+    load_initial_weights(begun, path.rename(path.with_suffix(".pth")))
+    for network in (made, begun):
+        assert all(torch.equal(value, saved.state_dict()[name]) for name, value in network.state_dict().items())
