@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from camtrain.networks import CIFARResNet
 from camtrain.networks.build_network import OWN_NETWORKS, TIMM, WITH_AUXILIARY_HEADS
@@ -80,6 +81,8 @@ def building_code(network: nn.Module, described: Any, stem: str, num_classes: in
             return f'import timm\n\nnetwork = timm.create_model("{source}", pretrained=True)\n'
         case "torchvision" if stem == "imagenet":
             more = ", aux_logits=False, init_weights=False" if described in WITH_AUXILIARY_HEADS else ""
+            if isinstance(network, VisionTransformer):  # that of published weights may be larger than the default
+                more += f", image_size={network.image_size}"
             return (
                 "from torchvision.models import get_model\n\n"
                 f'network = get_model("{described}", num_classes={num_classes}{more})\n'

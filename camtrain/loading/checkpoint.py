@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
+from torchvision import models
 
 from camtrain.classifier import Classifier
 from camtrain.loading.named_code import foreign_code
@@ -86,7 +88,7 @@ def described_classifier(
         ValueError: As for `classifier_in`.
     """
     try:
-        network = _network(path, settings, make_network, config)
+        network = _network(path, settings, weights, make_network, config)
         classifier = Classifier(network, settings["num_classes"], **_stem(settings))
         classifier.network.load_state_dict(weights)
         classifier.several_labels = several_labels
@@ -117,7 +119,11 @@ def settings_of(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _network(
-    path: Path, settings: Mapping[str, Any], make_network: Callable[[int], nn.Module] | None, config: Path | None
+    path: Path,
+    settings: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    make_network: Callable[[int], nn.Module] | None,
+    config: Path | None,
 ) -> nn.Module | str:
     """The network that the settings describe, with random weights; a name for one that the classifier makes."""
     described = settings.get("network")
@@ -136,11 +142,28 @@ def _network(
             f"checkpoint; {_REMEDY}, or `config`, the configuration of its run"
         )
     if isinstance(described, str):
-        return described
+        side = _image_side(described, weights)
+        if side is None:
+            return described
+        return models.get_model(described, num_classes=settings["num_classes"], image_size=side)  # type: ignore[no-any-return]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "network", required=True)
     network: nn.Module = parser.instantiate_classes(parser.parse_object({"network": described})).network
     return network
+
+
+def _image_side(name: str, weights: Mapping[str, Tensor]) -> int | None:
+    """The side of the images of torchvision's vision transformers, `None` for other networks.
+
+    Their position embedding has an entry for each patch of an image and one for its class. Published weights may be of
+    larger images than a network with random weights is made for.
+    """
+    embedding, patch = weights.get("encoder.pos_embedding"), weights.get("conv_proj.weight")
+    if not name.startswith("vit_") or name not in models.list_models(module=models):
+        return None
+    if embedding is None or embedding.dim() != 3 or patch is None or patch.dim() != 4:
+        return None
+    return math.isqrt(embedding.shape[1] - 1) * patch.shape[-1]
 
 
 def _stem(settings: Mapping[str, Any]) -> dict[str, Any]:

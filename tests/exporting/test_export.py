@@ -7,14 +7,17 @@ import re
 import sys
 
 import pytest
+import pytorch_lightning as pl
 import timm
 import torch
 import yaml
 from huggingface_hub import constants
 from safetensors.torch import load_file
+from torchvision import models
 from torchvision.models import get_model
+from torchvision.models._api import WeightsEnum
 
-from camtrain import CamtrainWarning, export, load_network
+from camtrain import CamtrainWarning, Classifier, export, load_network
 from camtrain.cli import main
 from camtrain.data import DecoyDigits
 from camtrain.networks import AdaptedNetwork, LogitsOf
@@ -121,6 +124,51 @@ def test_a_network_inside_another_keeps_its_names(around, tmp_path):
     folder = export(run, tmp_path / "out", network=around(tiny()), **images).folder
     loaded = load_network(folder, network=around(tiny()), device="cpu")
     assert torch.equal(loaded.network(torch.ones(1, 3, 16, 16)), expected)
+
+
+class SmallTransformer(models.VisionTransformer):
+    """A vision transformer with few weights, but for images of any size."""
+
+    def __init__(self, image_size, patch_size, num_layers, num_heads, hidden_dim, mlp_dim, **options):
+        super().__init__(image_size, patch_size, 1, 2, 8, 8, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "side"),
+    [
+        ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1", 384),
+        ("vit_l_16", "IMAGENET1K_SWAG_E2E_V1", 512),
+        ("vit_h_14", "DEFAULT", 518),
+        ("vit_b_16", None, 224),
+    ],
+)
+def test_a_vision_transformer_keeps_the_size_of_its_published_weights(name, weights, side, tmp_path, monkeypatch):
+    def published(given, *_args, **_options):
+        patch = 14 if name == "vit_h_14" else 16
+        return SmallTransformer(given.meta["min_size"][0], patch, 1, 2, 8, 8, num_classes=1000).state_dict()
+
+    monkeypatch.setattr(models.vision_transformer, "VisionTransformer", SmallTransformer)
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", published)
+    classifier = Classifier(name, 3, weights=weights)
+    monkeypatch.delattr(WeightsEnum, "get_state_dict")  # what comes now needs no published weights
+    torch.nn.init.normal_(classifier.network.heads.head.weight)  # torchvision's is zero
+    path = tmp_path / "digits" / "version_0" / "checkpoints" / "last.ckpt"
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False)
+    trainer.strategy.connect(classifier)
+    trainer.save_checkpoint(path)
+
+    images = torch.rand(1, 3, side, side)
+    expected = classifier.network.eval()(images)
+    numbers = {"size": side, "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    assert torch.equal(load_network(path, **numbers, device="cpu").network(images), expected)
+    folder = export(path, tmp_path / "out", **numbers).folder
+    assert torch.equal(load_network(folder, device="cpu").network(images), expected)
+    shown = logits_of(folder, folder / "photograph.jpg")
+    _, code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(folder)
+    done = {}
+    exec(code, done)
+    torch.testing.assert_close(done["logits"], shown, rtol=0, atol=1e-5)
 
 
 def test_commands_take_the_folder(exported, tmp_path, monkeypatch, capsys):
