@@ -74,15 +74,20 @@ def _as_timm(preprocessing: Mapping[str, Any], size: tuple[int, int]) -> dict[st
         found["interpolation"] = resize["interpolation"]
         if len(resize["size"]) == 2:
             found["crop_mode"] = "squash"
-        elif crop is not None:
-            found["crop_pct"] = _fraction(crop["size"][0], resize["size"][0])
+        if crop is not None:
+            found["crop_pct"] = _fraction(crop["size"], resize["size"])
     return found
 
 
-def _fraction(crop: int, scaled: int) -> float:
-    """The fraction of a scaled photograph that is kept, from which timm finds its size again, rounding down."""
-    exact = crop / scaled
-    return exact if math.floor(crop / exact) == scaled else crop / (scaled + 0.5)
+def _fraction(crop: Sequence[int], scaled: Sequence[int]) -> float:
+    """The fraction of a scaled photograph that is kept, from which timm finds its size again, rounding down.
+
+    timm has one fraction for both sides. Where they are cropped differently, it is that of the height.
+    """
+    sides = list(zip(crop, scaled, strict=False))  # one, if the shorter side of a photograph is scaled
+    fractions = [kept / (whole + more) for more in (0, 0.5) for kept, whole in sides]
+    fitting = (each for each in fractions if all(math.floor(kept / each) == whole for kept, whole in sides))
+    return next(fitting, fractions[0])
 
 
 def preprocessor(preprocessing: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -12,14 +12,17 @@ import timm
 import torch
 import yaml
 from huggingface_hub import constants
+from PIL import Image
 from safetensors.torch import load_file
 from torchvision import models
 from torchvision.models import get_model
 from torchvision.models._api import WeightsEnum
+from torchvision.transforms.functional import to_tensor
 
 from camtrain import CamtrainWarning, Classifier, export, load_network
 from camtrain.cli import main
 from camtrain.data import DecoyDigits
+from camtrain.exporting.configuration import configuration
 from camtrain.networks import AdaptedNetwork, LogitsOf
 from tests.exporting.hub_server import hub_on_this_machine
 from tests.exporting.trained import CIFAR, NETWORKS, evaluated, photograph, trained
@@ -124,6 +127,32 @@ def test_a_network_inside_another_keeps_its_names(around, tmp_path):
     folder = export(run, tmp_path / "out", network=around(tiny()), **images).folder
     loaded = load_network(folder, network=around(tiny()), device="cpu")
     assert torch.equal(loaded.network(torch.ones(1, 3, 16, 16)), expected)
+
+
+@pytest.mark.parametrize(
+    ("scaled", "crop"),
+    [
+        ((256, 256), (224, 224)),
+        ((49, 49), (48, 48)),
+        ((50, 50), (34, 34)),  # 34 / (34 / 50) is less than 50
+        ((64, 96), (48, 72)),
+        ((48, 64), (48, 64)),
+    ],
+)
+def test_timm_squashes_and_crops_photographs_as_camtrain_does(scaled, crop, tmp_path):
+    resize = {"size": list(scaled), "interpolation": "bilinear", "antialias": True}
+    numbers = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    described = {"steps": [{"resize": resize}, {"center_crop": {"size": list(crop)}}], **numbers}
+    settings = {"num_classes": 3, "network": "timm:test_resnet"}
+    network = timm.create_model("test_resnet", num_classes=3)
+    config = configuration(network, settings, described, crop, None, False, "")["pretrained_cfg"]
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=config))
+
+    image = photograph(tmp_path / "photograph.jpg")
+    top, left = (round((whole - kept) / 2) for whole, kept in zip(scaled, crop, strict=True))
+    squashed = image.resize(scaled[::-1], Image.Resampling.BILINEAR)
+    expected = to_tensor(squashed.crop((left, top, left + crop[1], top + crop[0])))
+    torch.testing.assert_close(transform(image), (expected - 0.5) / 0.25)
 
 
 class SmallTransformer(models.VisionTransformer):
