@@ -48,7 +48,7 @@ class CAMLogger(Callback):
     Args:
         num_images: The number of images that have a panel; 0 makes no panels.
         every_n_epochs: In fit, panels are made in the first validation, then every this many epochs, and in the last
-            validation.
+            validation, unless something other than `max_epochs` or `max_steps` ends the training.
         target_layer: Dotted name of the layer whose map is shown; null finds the last spatial layer.
 
     Raises:

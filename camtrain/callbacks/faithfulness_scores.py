@@ -21,7 +21,7 @@ class FaithfulnessScores(MapScores):
         num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
             epoch; 0 scores none, null all of them.
         every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
-            validation.
+            validation, unless something other than `max_epochs` or `max_steps` ends the training.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
         class_of: The class whose map and probability are scored: the predicted class, as in the papers of these
             metrics, or the label. If images show several classes, `label` is one of them, and `every_label` takes the

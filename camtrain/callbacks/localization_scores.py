@@ -35,7 +35,7 @@ class LocalizationScores(MapScores):
         num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
             epoch; 0 scores none, null all of them, during the stage's own batches.
         every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
-            validation.
+            validation, unless something other than `max_epochs` or `max_steps` ends the training.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
         class_of: The class whose map is scored: the label or the predicted class. If labels are unknown, it is the
             predicted class. If images show several classes, `label` is one of them, the same in every epoch, and

@@ -48,7 +48,7 @@ class MapScores(Callback):
             cannot be read by index, the first images are scored. If there are several loaders, null scores the images
             of all of them, and a number those of the first one.) `fast_dev_run` scores at most two.
         every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
-            validation.
+            validation, unless something other than `max_epochs` or `max_steps` ends the training.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.
         class_of: The class whose map and probability are scored: the label or the predicted class. If labels are
             unknown, it is the predicted class. If images show several classes, `label` is one of them, the same in
