@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from torch import nn
-from torchvision.models import VisionTransformer
+from torchvision.models import GoogLeNet, Inception3, VisionTransformer
 
 from camtrain.networks import CIFARResNet
-from camtrain.networks.build_network import OWN_NETWORKS, TIMM, WITH_AUXILIARY_HEADS
+from camtrain.networks.build_network import OWN_NETWORKS, TIMM
 
 Library = Literal["timm", "torchvision", "camtrain"]
 
@@ -80,7 +80,9 @@ def building_code(network: nn.Module, described: Any, stem: str, num_classes: in
         case "timm":
             return f'import timm\n\nnetwork = timm.create_model("{source}", pretrained=True)\n'
         case "torchvision" if stem == "imagenet":
-            more = ", aux_logits=False, init_weights=False" if described in WITH_AUXILIARY_HEADS else ""
+            more = ""
+            if isinstance(network, (GoogLeNet, Inception3)):
+                more = f", aux_logits=False, transform_input={network.transform_input}, init_weights=False"
             if isinstance(network, VisionTransformer):  # that of published weights may be larger than the default
                 more += f", image_size={network.image_size}"
             return (

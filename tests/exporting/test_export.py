@@ -23,7 +23,8 @@ from camtrain import CamtrainWarning, Classifier, export, load_network
 from camtrain.cli import main
 from camtrain.data import DecoyDigits
 from camtrain.exporting.configuration import configuration
-from camtrain.networks import AdaptedNetwork, LogitsOf
+from camtrain.exporting.library import building_code
+from camtrain.networks import AdaptedNetwork, LogitsOf, build_network
 from tests.exporting.hub_server import hub_on_this_machine
 from tests.exporting.trained import CIFAR, NETWORKS, evaluated, photograph, trained
 from tests.small_networks import tiny
@@ -198,6 +199,16 @@ def test_a_vision_transformer_keeps_the_size_of_its_published_weights(name, weig
     done = {}
     exec(code, done)
     torch.testing.assert_close(done["logits"], shown, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_the_code_of_the_card_changes_the_normalization_as_the_network_does(name):
+    """No state dict says that a network of torchvision does so."""
+    network, done = build_network(name, 3), {}
+    exec(building_code(network, name, "imagenet", 3, "local-dir:."), done)
+    done["network"].load_state_dict(network.state_dict())
+    assert done["network"].transform_input
+    assert network.transform_input
 
 
 def test_commands_take_the_folder(exported, tmp_path, monkeypatch, capsys):
