@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 import re
@@ -46,7 +45,8 @@ from camtrain.cams.ss_cam import SSCAM
 from camtrain.cams.taylor_cam import TaylorCAM
 from camtrain.cams.x_grad_cam import XGradCAM
 from camtrain.controls import BaseControl, CenterMap, RandomMap, ShuffledMap, UniformMap, donors
-from camtrain.gradients import Against, ClassIndex, Contrast, NoisyImages, as_target, evaluation_mode
+from camtrain.fingerprint import fingerprint
+from camtrain.gradients import Against, ClassIndex, Contrast, as_target, evaluation_mode
 from camtrain.interop import is_foreign, method_of
 from camtrain.messages import checked_seed, listed_names, nearest_names, positive_integer
 from camtrain.networks import attention_heads
@@ -113,6 +113,13 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     **dict.fromkeys(("max_batch", "num_channels", "num_samples", "num_steps", "max_steps"), positive_integer),
     "seed": checked_seed,
 }
+_STATE = (
+    *("_found", "_captured"),
+    *("activations_and_grads", "outputs", "activations", "indices"),  # pytorch-grad-cam
+    *("hook_a", "hook_g", "hook_handles", "_input"),  # torchcam
+    *("forward_hooks", "backward_hooks", "forward_handles", "backward_handles"),  # captum
+)
+"""Attributes in which methods, also of other libraries, keep what they found out about the last images."""
 _ALL: dict[str, type[BaseCAM | BaseAttribution]] = {**METHODS, **FURTHER_METHODS}
 _TITLES = {**TITLES, **{name: title for name, title, _ in _FURTHER}}
 _CONTROL_TITLES = {"uniform": "uniform map", "center": "centered Gaussian", "random": "random map"}
@@ -501,32 +508,25 @@ def _as_built(found: Any, network: nn.Module, name: str) -> Method:
 def method_description(method: Method) -> str:
     """A line that tells a built method from others of the same name, by its class, its layers and its settings.
 
+    It is the same in every process, whether the method has made maps before or not.
+
     Example:
         >>> method_description(SmoothGrad(nn.Identity(), seed=3, num_samples=5))
         "SmoothGrad(differentiable=False, max_batch=64, noisy=NoisyImages(...), statistic='mean')"
+        >>> from camtrain.networks import CIFARResNet
+        >>> method_description(GuidedGradCAM(CIFARResNet(depth=8), "layer3"))
+        "GuidedGradCAM(_cam=GradCAM(...layers=['layer3']...), differentiable=False)"
     """
-    own = {name: value for name, value in vars(method).items() if name != "network" and not name.startswith("_")}
+    known = {name or "network": module for name, module in method.network.named_modules()}
+    own = {name: value for name, value in vars(method).items() if name not in ("network", "_target_layers", *_STATE)}
     if isinstance(method, BaseCAM):
         chosen = method.chosen_layers or []
         own["layers"] = [name for name, module in method.network.named_modules() if any(module is it for it in chosen)]
-    return f"{type(method).__name__}({', '.join(f'{name}={_described(own[name])}' for name in sorted(own))})"
-
-
-def _described(value: Any) -> str:
-    """A setting in a word that is the same in another process; of an object that is no setting, its class."""
-    if isinstance(value, Tensor):
-        plain = value.detach().cpu().contiguous()
-        digest = hashlib.sha256(plain.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
-        return f"{tuple(plain.shape)} {plain.dtype} {digest[:16]}"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_described(each)}' for key, each in value.items())}}}"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_described, value))}]"
-    if isinstance(value, bool | int | float | str | None):
-        return repr(value)
-    if isinstance(value, NoisyImages):
-        return f"NoisyImages({', '.join(f'{name}={_described(each)}' for name, each in sorted(vars(value).items()))})"
-    return getattr(value, "__qualname__", type(value).__qualname__)
+    lines = {
+        name: method_description(value) if isinstance(value, Method) else fingerprint(value, known, _STATE)
+        for name, value in own.items()
+    }
+    return f"{type(method).__name__}({', '.join(f'{name}={lines[name]}' for name in sorted(lines))})"
 
 
 def is_differentiable(name: str) -> bool:

@@ -24,6 +24,7 @@ from camtrain.evaluation.image_source import ImageSource, image_source
 from camtrain.evaluation.metric_specs import METRICS, named_metrics
 from camtrain.evaluation.score_map_files import MAPS, ScoreMapWriter
 from camtrain.files import CannotWriteError, local_folder
+from camtrain.fingerprint import fingerprint
 from camtrain.messages import CamtrainWarning, nearest_names
 from camtrain.methods import (
     SHUFFLED,
@@ -35,6 +36,7 @@ from camtrain.methods import (
     method_description,
     methods_named,
 )
+from camtrain.networks import AdaptedNetwork
 from camtrain.networks.loaded_network import LoadedNetwork
 
 _NAMED = 5  # the number of images that a warning names
@@ -367,10 +369,18 @@ class PreparedEvaluation:
 
 
 def _of_given(methods: dict[str, Method], network: nn.Module) -> dict[str, Any]:
-    """What tells an evaluation of given methods, or of a target, from others; nothing where there is neither."""
+    """What tells an evaluation of given methods, a target or an adapted network from others; nothing without these."""
     given = {name: method_description(method) for name, method in methods.items() if is_registered(name)}
     target = {"target": network.description} if isinstance(network, ExplainedTarget) else {}
-    return ({"given": given} if given else {}) | target
+    # Its functions are none of its weights; those of a target are the target.
+    adapted = {
+        name: fingerprint({"scores": module.scores, "inputs": module.inputs})
+        for name, module in network.named_modules()
+        if isinstance(module, AdaptedNetwork)
+        and not isinstance(module, ExplainedTarget)
+        and not (module.scores is module.inputs is None)
+    }
+    return ({"given": given} if given else {}) | target | ({"adapted": adapted} if adapted else {})
 
 
 def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:

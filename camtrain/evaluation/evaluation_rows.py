@@ -17,9 +17,10 @@ from camtrain.evaluation.evaluated_images import EvaluatedImages, flat_maps, joi
 from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
 from camtrain.evaluation.evaluator import IMAGE, Evaluated, Evaluator
 from camtrain.evaluation.explained_target import ExplainedTarget
-from camtrain.evaluation.image_source import ImageSource, PartOfImages, tensor_bytes
+from camtrain.evaluation.image_source import ImageSource, PartOfImages
 from camtrain.evaluation.score_map_files import ScoreMapWriter
 from camtrain.files import DamagedFileError, said_aside, whole_file
+from camtrain.fingerprint import tensor_bytes
 from camtrain.messages import CamtrainWarning
 from camtrain.messages.progress_bar import ProgressBar
 from camtrain.networks.checkpoint_file import CHECKSUM, checksum_of, is_intact

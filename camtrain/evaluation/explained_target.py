@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from camtrain.fingerprint import fingerprint
 from camtrain.gradients import as_target
 from camtrain.messages import listed_names
 from camtrain.networks import AdaptedNetwork
@@ -27,7 +28,7 @@ class ExplainedTarget(AdaptedNetwork):
 
     def __init__(self, network: nn.Module, target: Callable[[Any], Tensor]) -> None:
         super().__init__(network, scores=as_target(target))
-        self.description = _described(target)
+        self.description = fingerprint(target)
 
     def forward(self, images: Tensor) -> Tensor:
         """From images to the number as a single logit, (N, 1).
@@ -62,9 +63,3 @@ def explained_by(
         layers = ",".join(f"network.{name}" for name in listed_names("target_layer", target_layer))
     found = replace(loaded, network=explained, num_classes=2, class_names=("no", "yes"), several_labels=False)
     return found, layers
-
-
-def _described(target: Any) -> str:
-    name = getattr(target, "__qualname__", None) or type(target).__qualname__
-    own = {key: value for key, value in getattr(target, "__dict__", {}).items() if isinstance(value, int | float | str)}
-    return f"{getattr(target, '__module__', '')}.{name}({', '.join(f'{key}={value!r}' for key, value in own.items())})"

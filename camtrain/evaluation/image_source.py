@@ -15,6 +15,7 @@ from camtrain.batch import Batch, evenly_spaced
 from camtrain.evaluation.evaluation_plan import Split
 from camtrain.evaluation.image_ids import image_id
 from camtrain.evaluation.shown_image import ShownImage, shown_images
+from camtrain.fingerprint import tensor_bytes
 from camtrain.messages import sample_name, sample_path
 from camtrain.pictures import denormalized
 
@@ -318,9 +319,3 @@ def content_hash(batch: Batch) -> str:
     if batch.ignored is not None:  # without any, the hash is that of an earlier version, which knew none
         digest.update(tensor_bytes(batch.ignored))
     return digest.hexdigest()[:16]
-
-
-def tensor_bytes(values: Tensor) -> bytes:
-    """The numbers of a tensor as bytes, whatever its type and device."""
-    plain = values.detach().cpu().contiguous().as_subclass(Tensor).flatten()
-    return plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b""

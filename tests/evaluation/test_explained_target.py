@@ -10,7 +10,7 @@ import camtrain
 from camtrain.cams import GradCAM
 from camtrain.gradients import class_score
 from camtrain.networks import AdaptedNetwork, CIFARResNet
-from camtrain.targets import OutputPart, SegmentationScore, SoftmaxScore
+from camtrain.targets import OutputPart, SegmentationScore, Similarity, SoftmaxScore
 
 HOW = {"metrics": ["average_drop", "insertion_auc"], "progress": False}
 
@@ -87,6 +87,42 @@ def test_what_does_not_go_together(network, images):
         camtrain.evaluate(network, [images], [GradCAM(network)], target=SoftmaxScore(1), **HOW)
 
 
+class Parts(nn.Module):
+    """Several outputs, one of which has a class for each pixel."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU()), nn.Conv2d(5, 8, 1)
+
+    def forward(self, images):
+        return {"out": self.head(self.body(images))}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (OutputPart("out", SegmentationScore(3)), OutputPart("out", SegmentationScore(5))),
+        (lambda output: output["out"][:, 3].mean((1, 2)), lambda output: output["out"][:, 5].mean((1, 2))),
+    ],
+)
+def test_a_folder_knows_the_target(images, tmp_path, one, other):
+    how = HOW | {"metrics": ["average_drop"], "num_panel_maps": 0, "target_layer": "body"}
+    first = camtrain.evaluate(Parts(), [images], "grad_cam", target=one, folder=tmp_path, **how)
+    again = camtrain.evaluate(Parts(), [images], "grad_cam", target=one, folder=tmp_path, **how)
+    assert torch.equal(again.found.scores, first.found.scores)
+    with pytest.raises(ValueError, match="holds an evaluation with target"):
+        camtrain.evaluate(Parts(), [images], "grad_cam", target=other, folder=tmp_path, **how)
+
+
+def test_a_folder_knows_the_reference_of_a_similarity(network, images, tmp_path):
+    how = HOW | {"metrics": ["average_drop"], "num_panel_maps": 0, "folder": tmp_path, "methods": "grad_cam"}
+    camtrain.evaluate(network, [images], target=Similarity(torch.eye(4)[0]), **how)
+    camtrain.evaluate(network, [images], target=Similarity(torch.eye(4)[0]), **how)
+    with pytest.raises(ValueError, match="holds an evaluation with target"):
+        camtrain.evaluate(network, [images], target=Similarity(torch.eye(4)[1]), **how)
+
+
 # Networks with other inputs and outputs ---------------------------------------------------------
 
 
@@ -98,7 +134,7 @@ class Conditioned(nn.Module):
 
     def forward(self, images, scale, shift=None):
         found = self.head(self.body(images).mean(dim=(2, 3)) * scale)
-        return {"logits": found if shift is None else found + shift, "features": None}
+        return {"logits": found if shift is None else found + shift, "again": -found, "features": None}
 
 
 def test_an_adapted_network_is_one_of_logits(images):
@@ -137,3 +173,31 @@ def test_a_fraction_keeps_its_value_as_a_probability(network, images):
     with torch.no_grad():
         torch.testing.assert_close(adapted(images).sigmoid()[:, 0], network(images).softmax(1)[:, 1])
         assert torch.equal(class_score(adapted(images), 1), adapted(images)[:, 0])
+
+
+def test_a_folder_knows_what_adapts_a_network(images, tmp_path):
+    inner = Conditioned()
+
+    def scored(name, scale, folder, **more):
+        adapted = AdaptedNetwork(inner, lambda output: output[name], lambda found: (found, scale))
+        how = HOW | {"metrics": ["average_drop"], "num_panel_maps": 0, "target_layer": "network.body"} | more
+        return camtrain.evaluate(adapted, [images], "grad_cam", folder=tmp_path / folder, **how)
+
+    first = scored("logits", 2.0, "kept")
+    assert torch.equal(scored("logits", 2.0, "kept").found.scores, first.found.scores)
+    for name, scale in (("again", 2.0), ("logits", 3.0)):
+        with pytest.raises(ValueError, match="holds an evaluation with adapted"):
+            scored(name, scale, "kept")
+    target = {"target": SoftmaxScore(1), "target_layer": "network.body"}
+    scored("logits", 2.0, "explained", **target)
+    with pytest.raises(ValueError, match="holds an evaluation with adapted"):
+        scored("logits", 3.0, "explained", **target)
+
+
+def test_other_evaluations_have_the_identity_that_they_had(network, images):
+    expected = [
+        "weights", "methods", "metrics", "target_layer", "channels", "protocol", "split", "data", "images", "content",
+        "batch_size", "panels", "camtrain",
+    ]  # fmt: skip
+    for each in (network, AdaptedNetwork(network)):
+        assert list(camtrain.evaluate(each, [images], "grad_cam", **HOW).identity) == expected

@@ -11,16 +11,17 @@ import torch
 import torchcam.methods
 
 import camtrain
-from camtrain.attributions import Occlusion
+from camtrain.attributions import GuidedGradCAM, Occlusion
 from camtrain.batch import Batch
 from camtrain.callbacks import FaithfulnessScores
 from camtrain.cams import GradCAM
 from camtrain.controls import UniformMap
-from camtrain.interop import method_of
+from camtrain.interop import is_foreign, method_of
 from camtrain.methods import (
     given_methods,
     image_maps,
     is_registered,
+    method_description,
     method_names,
     method_title,
     methods_named,
@@ -97,6 +98,68 @@ def test_a_folder_knows_given_methods_by_their_settings(network, batch, tmp_path
         scored(4, write_maps=True)
     scored(4, fresh=True)
     assert not (tmp_path / "kept" / "maps" / "occluded").exists()
+
+
+class Halved(GradCAM):
+    """A method of one's own whose setting is private."""
+
+    def __init__(self, network, share):
+        super().__init__(network, "layer2")
+        self._share = share
+
+    def maps(self, images, class_idx):
+        return self._share * super().maps(images, class_idx)
+
+
+OTHERS = {
+    "a layer": lambda network, layer: GradCAM(network, layer),
+    "a layer inside": lambda network, layer: GuidedGradCAM(network, layer),
+    "a private setting": lambda network, layer: Halved(network, float(layer[-1])),
+    "captum's layer": lambda network, layer: captum.attr.LayerGradCam(network, network.get_submodule(layer)),
+    "captum's layer inside": lambda network, layer: captum.attr.GuidedGradCam(network, network.get_submodule(layer)),
+    "captum's attribution": lambda network, layer: captum.attr.NoiseTunnel(
+        {"layer2": captum.attr.Saliency, "layer3": captum.attr.InputXGradient}[layer](network)
+    ),
+    "captum's options": lambda network, layer: captum.attr.IntegratedGradients(
+        network, multiply_by_inputs=layer == "layer2"
+    ),
+    "pytorch-grad-cam's layer": lambda network, layer: pytorch_grad_cam.GradCAM(
+        network, [network.get_submodule(layer)]
+    ),
+    "pytorch-grad-cam's settings": lambda network, layer: pytorch_grad_cam.AblationCAM(
+        network, [network.layer2], ratio_channels_to_ablate=int(layer[-1]) / 4
+    ),
+    "torchcam's layer": lambda network, layer: torchcam.methods.ScoreCAM(network, layer),
+    "torchcam's settings": lambda network, layer: torchcam.methods.SmoothGradCAMpp(
+        network, "layer2", num_samples=int(layer[-1])
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_description_tells_methods_apart(network, batch, kind):
+    """Also where a method has made maps before, and after other hooks were made."""
+
+    def built(layer):
+        found = OTHERS[kind](network, layer)
+        return method_of(found) if is_foreign(found) else found
+
+    one = built("layer2")
+    before = method_description(one)
+    image_maps(network, batch.images[:2], one)
+    assert method_description(one) == before
+    assert method_description(built("layer2")) == before
+    assert method_description(built("layer3")) != before
+
+
+def test_a_folder_knows_the_layer_inside_a_method(network, batch, tmp_path):
+    how = HOW | {"metrics": ["average_drop"], "folder": tmp_path}
+    first = camtrain.evaluate(network, [batch], {"mine": GuidedGradCAM(network, "layer2")}, **how)
+    again = camtrain.evaluate(network, [batch], {"mine": GuidedGradCAM(network, "layer2")}, **how)
+    assert again.score("mine", "average_drop").value == first.score("mine", "average_drop").value
+    with pytest.raises(ValueError, match="holds an evaluation with given"):
+        camtrain.evaluate(network, [batch], {"mine": GuidedGradCAM(network, "layer3")}, **how)
 
 
 def test_functions_serve_two_networks(network, batch):
