@@ -102,7 +102,9 @@ def evaluate(
             center, random, or shuffled, which is another image's map for each method; separated by commas or as a list.
             The default is shuffled and uniform where two networks are compared, and `none` otherwise.
         folder: The folder for all files. It also keeps finished parts, so that the same call goes on where an earlier
-            one was stopped. `None` keeps everything in memory.
+            one was stopped. A part whose images have changed is evaluated again: batches of an iterable and tensors in
+            memory are compared as a whole; of image files, the sizes of the files, the labels and the boxes, and only
+            four images themselves. After other changes to files, use `fresh`. `None` keeps everything in memory.
         write_maps: Also write the maps of each method to the folder, so that other code can score them: (H, W) float32
             in [0, 1] at the size of the images, `maps/<method>/<path of the image>.npy`.
         fresh: Forget what an earlier evaluation wrote to the folder.
@@ -114,7 +116,8 @@ def evaluate(
         TypeError: If the network or the data are none of these.
 
     Warns:
-        CamtrainWarning: If a method makes no map of some images, or images lack annotation.
+        CamtrainWarning: If a method makes no map of some images, images lack annotation, or images in the folder are
+            others now.
 
     Cost:
         See `Evaluator`; `Evaluation.cost` says what it was. A control costs the passes of one more method, without

@@ -25,6 +25,9 @@ from camtrain.messages import CamtrainWarning
 from camtrain.messages.progress_bar import ProgressBar
 from camtrain.networks.checkpoint_file import CHECKSUM, checksum_of, is_intact
 
+_CONTENT = "content"
+"""The key under which a part has a hash of what is known of its images."""
+
 
 def evaluated_images(
     evaluator: Evaluator,
@@ -58,13 +61,14 @@ def evaluated_images(
         for number, part in enumerate(images.parts()):
             path = None if folder is None else folder / f"batch_{number:05d}.pt"
             image_ids = [] if score_maps is None else images.image_ids(part.indices)
-            found = None if path is None else _kept(path, part.indices, settings)
+            content = "" if path is None else part.content()
+            found = None if path is None else _kept(path, part.indices, content, settings)
             if found is not None and score_maps is not None and not _has_maps(score_maps, found, image_ids):
                 found = None
             if found is None:
                 found = _evaluated(evaluator, part, device, image_ids, score_maps, keeps_maps=keeps_maps)
                 if path is not None:
-                    _keep(found, path, settings)
+                    _keep({**found, _CONTENT: content}, path, settings)
             parts.append(found)
             bar.update(len(part.indices))
     if not parts:
@@ -147,8 +151,8 @@ def _keep(part: dict[str, Any], path: Path, settings: str | None) -> None:
         torch.save({**content, CHECKSUM: checksum_of(content)}, unfinished)
 
 
-def _kept(path: Path, indices: Sequence[int], settings: str | None) -> dict[str, Any] | None:
-    """What a file holds of these images; `None` if there is none, or it is damaged."""
+def _kept(path: Path, indices: Sequence[int], content: str, settings: str | None) -> dict[str, Any] | None:
+    """What a file holds of these images; `None` if there is none, it is damaged, or the images are others now."""
     if not path.is_file():
         return None
     try:
@@ -159,7 +163,11 @@ def _kept(path: Path, indices: Sequence[int], settings: str | None) -> dict[str,
         elif (
             part["indices"] == list(indices) and "small_maps" in part and part.get(SETTINGS_OF_PART) in (None, settings)
         ):
-            return part  # type: ignore[no-any-return]
+            if part.get(_CONTENT, content) == content:  # an earlier version did not say it
+                return part  # type: ignore[no-any-return]
+            changed = f"images {indices[0]} to {indices[-1]}, or their labels or annotation, are others than before"
+            warnings.warn(f"{changed}, and are evaluated again", CamtrainWarning, stacklevel=6)
+            return None
         else:
             reason = "it holds something else"
     except Exception as error:  # torch raises almost anything for a file that is not one of its own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -14,8 +15,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from camtrain.batch import Batch, evenly_spaced
 from camtrain.evaluation.evaluation_plan import Split
 from camtrain.evaluation.image_ids import image_id
+from camtrain.evaluation.known_content import known_content
 from camtrain.evaluation.shown_image import ShownImage, shown_images
-from camtrain.fingerprint import tensor_bytes
+from camtrain.fingerprint import fingerprint, tensor_bytes
 from camtrain.messages import sample_name, sample_path
 from camtrain.pictures import denormalized
 
@@ -31,10 +33,13 @@ class PartOfImages:
     Attributes:
         indices: The indices of the images in the data set.
         read: Reads the images; not called for images that were evaluated before.
+        content: Tells whether the images, or what is known about them, are others than before, as far as they need not
+            be decoded for it: a hash.
     """
 
     indices: list[int]
     read: Callable[[], Batch]
+    content: Callable[[], str]
 
 
 class ImageSource(Protocol):
@@ -146,7 +151,7 @@ class _IndexedImages:
         """Lists of indices, of the batch size."""
         for start in range(0, len(self._indices), self._batch_size):
             indices = self._indices[start : start + self._batch_size]
-            yield PartOfImages(indices, lambda indices=indices: self._read(indices))  # type: ignore[misc]
+            yield PartOfImages(indices, partial(self._read, indices), partial(self._content, indices))
 
     def shown(self, indices: Sequence[int]) -> list[ShownImage]:
         """Read again, one at a time."""
@@ -187,6 +192,9 @@ class _IndexedImages:
         name = sample_name(self._samples, index) if path is None else path.name
         return shown_images([name], [denormalized(batch.images, self._data)[0]], batch)[0]
 
+    def _content(self, indices: Sequence[int]) -> str:
+        return fingerprint([known_content(self._samples, index) for index in indices])
+
     def _read(self, indices: Sequence[int]) -> Batch:
         return _checked(self._collate([self._samples[index] for index in indices]))
 
@@ -212,7 +220,8 @@ class _IteratedImages:
     def parts(self) -> Iterator[PartOfImages]:
         """The batches as they come, cut to the batch size."""
         for start, batch in self._batches():
-            yield PartOfImages([*range(start, start + len(batch))], lambda batch=batch: batch)  # type: ignore[misc]
+            indices = [*range(start, start + len(batch))]
+            yield PartOfImages(indices, lambda batch=batch: batch, partial(content_hash, batch))  # type: ignore[misc]
 
     def shown(self, indices: Sequence[int]) -> list[ShownImage]:
         """From their own minimum to their own maximum, found by reading the images again."""

@@ -26,6 +26,9 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import camtrain
 from camtrain.batch import Batch, collate, evenly_spaced
 from camtrain.data import ImageFolderData
+from camtrain.data.annotated_samples import AnnotatedSamples
+from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
+from camtrain.data.transformed_samples import TransformedSamples
 from camtrain.evaluation import (
     NETWORK,
     ConfidenceInterval,
@@ -712,6 +715,82 @@ def test_a_damaged_part_is_made_again(tmp_path, evaluated, damage):
     with pytest.warns(CamtrainWarning, match=r"batch_00001\.pt is damaged: .*, and its images are evaluated again"):
         assert evaluate(tiny(), Squares(), **how).scores == before
     assert evaluated == [4]
+
+
+def changed_batches() -> tuple[object, object]:
+    """The second of three batches is another one."""
+    first, second, third = pairs()
+    return [first, (0.5 * second[0], second[1]), third], [first, second, third]
+
+
+def changed_labels() -> tuple[object, object]:
+    first, second, third = pairs()
+    return [first, (second[0], (second[1] + 1) % 3), third], [first, second, third]
+
+
+def changed_tensors() -> tuple[object, object]:
+    """One of ten images is another one, which is none of the four that are always read."""
+    whole = batch_of(range(10))
+    assert 5 not in evenly_spaced(10, 4)
+    images = whole.images.clone()
+    images[5] = images[5].flip(-1)
+    return DataLoader(TensorDataset(images, whole.labels)), DataLoader(TensorDataset(whole.images, whole.labels))
+
+
+@pytest.mark.parametrize("changed", [changed_batches, changed_labels, changed_tensors])
+def test_images_that_are_others_than_before_are_evaluated_again(tmp_path, evaluated, changed):
+    how = {"metrics": "average_drop", "num_panel_maps": 0, **QUICK}
+    before, now = changed()
+    evaluate(tiny(), before, folder=tmp_path / "out", **how)
+    expected = evaluate(tiny(), now, **how)
+    evaluated.clear()
+    with pytest.warns(CamtrainWarning, match="images 4 to 7, or their labels or annotation, are others than before"):
+        found = evaluate(tiny(), now, folder=tmp_path / "out", **how)
+    assert evaluated == [4]
+    assert (found.scores, found.accuracy) == (expected.scores, expected.accuracy)
+    evaluated.clear()
+    assert evaluate(tiny(), now, folder=tmp_path / "out", **how).scores == expected.scores
+    assert evaluated == []
+
+
+@pytest.mark.parametrize("change", ["image", "box", "label", "hidden"])
+def test_image_files_and_annotation_that_are_others_than_before_are_noticed(tmp_path, evaluated, change):
+    for index, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+
+    def loader(*changes: str) -> DataLoader:
+        files = [ImageFile(tmp_path / f"{index}.png", index % 3, ((2.0, 2.0, 9.0, 9.0),)) for index in range(10)]
+        if "box" in changes:
+            files[5] = replace(files[5], boxes=((3.0, 2.0, 9.0, 9.0),))
+        if "label" in changes:
+            files[5] = replace(files[5], label=0)
+        samples = AnnotatedSamples(
+            ImageFileSamples(files, has_boxes=True), set(range(10)) - ({5} if "hidden" in changes else set())
+        )
+        return DataLoader(TransformedSamples(samples, [], (0.5,) * 3, (0.5,) * 3), collate_fn=collate)
+
+    how = {"metrics": "energy_pointing_game", "num_panel_maps": 0, "folder": tmp_path / "out", **QUICK}
+    evaluate(tiny(), loader(), **how)
+    if change == "image":
+        Image.new("RGB", (16, 16), "red").save(tmp_path / "5.png")
+    evaluated.clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        evaluate(tiny(), loader(change), **how)
+    assert "images 4 to 7, or their labels or annotation, are others than before" in str(caught[0].message)
+    assert evaluated == [4]
+
+
+def test_parts_of_an_earlier_version_that_do_not_say_what_the_images_were_are_kept(tmp_path, evaluated):
+    how = {"metrics": "average_drop", "num_panel_maps": 0, "folder": tmp_path / "out", **QUICK}
+    before = evaluate(tiny(), pairs(), **how).scores
+    for path in (tmp_path / "out/rows").glob("*.pt"):
+        part = torch.load(path, weights_only=True)
+        part.pop("content")
+        torch.save(part | {CHECKSUM: checksum_of({key: part[key] for key in part if key != CHECKSUM})}, path)
+    evaluated.clear()
+    assert evaluate(tiny(), pairs(), **how).scores == before
+    assert evaluated == []
 
 
 @pytest.mark.parametrize(
