@@ -27,6 +27,8 @@ class EvaluatedImages:
         class_idx: (N,) explained classes.
         scores: (N,) probabilities of the explained classes; NaN for an image that is left out of every score.
         rows: (N, S) by method and metric, from which scores are made.
+        beside: (N, S) by method, another one, and metric: where an image has maps of several classes, the rows over
+            those that count for both.
         small_maps: (N, h, w) uint8 by method; zeros for images of which the method made no map.
         passes: The number of images run through the network, by what for.
         reasons: Why a method made no map, by its name.
@@ -49,6 +51,7 @@ class EvaluatedImages:
     reasons: dict[str, str]
     annotated: dict[str, Tensor] = field(default_factory=dict)
     left_out: dict[str, list[int]] = field(default_factory=dict)
+    beside: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
     flat: dict[str, Tensor] = field(default_factory=dict)
     shown: Tensor | None = None
     probabilities: Tensor | None = None
@@ -81,6 +84,10 @@ class EvaluatedImages:
     def accuracy(self) -> float | None:
         """The fraction of the images with a label that are classified rightly; `None` where no label is known."""
         return _mean_of_known(self.is_right)
+
+    def rows_beside(self, method: str, other: str, metric: str) -> Tensor:
+        """The rows of a method over the maps that also count for another one, with which it is compared."""
+        return self.beside.get((method, other, metric), self.rows[method, metric])
 
     def has_labels_of(self, other: EvaluatedImages) -> bool:
         """Whether the labels are those of another evaluation."""
@@ -160,6 +167,11 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
         reasons=reasons,
         annotated={kind: torch.cat([part["annotated"][kind] for part in parts]) for kind in parts[0]["annotated"]},
         left_out=left_out,
+        # A part whose images show one class each, or that an earlier version kept, has nothing beside its rows.
+        beside={
+            key: torch.cat([part.get("beside", {}).get(key, part["rows"][key[0], key[2]]) for part in parts])
+            for key in dict.fromkeys(key for part in parts for key in part.get("beside", {}))
+        },
         flat={
             method: torch.cat([part["flat"][method] for part in parts])
             for method in parts[0].get("flat", {})

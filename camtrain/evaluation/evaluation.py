@@ -149,8 +149,8 @@ class Evaluation(ScoreTable):
         everything, scores alike with any map; what is left here comes from the maps. Compare two networks by
         `second.beyond().minus(first.beyond())`.
 
-        Only images that count for both are compared. `ScoreTable` says how signs are to be read: a drop ↓ is better the
-        further it is below 0.
+        Only images that count for both are compared, and of an image with maps of several classes only the classes that
+        do. `ScoreTable` says how signs are to be read: a drop ↓ is better the further it is below 0.
 
         Args:
             control: uniform, center, random, or shuffled, which is another image's map of the same method; one of those
@@ -169,11 +169,12 @@ class Evaluation(ScoreTable):
                 f"`control`: {control!r} was not scored, only {', '.join(named)}; "
                 f"give `evaluate` the argument controls={control!r}"
             )
-        pairs = {
-            (method, name): [(-1, self.found.rows[of_methods[method], name]), (1, self.found.rows[method, name])]
-            for method, name in self.evaluator.pairs
-            if method in of_methods and (of_methods[method], name) in self.found.rows and METRICS[name].has_control
-        }
+        pairs = {}
+        for method, name in self.evaluator.pairs:
+            other = of_methods.get(method)
+            if other is not None and (other, name) in self.found.rows and METRICS[name].has_control:
+                terms = [(-1, self.found.rows_beside(other, method, name))]
+                pairs[method, name] = [*terms, (1, self.found.rows_beside(method, other, name))]
         title = f"{self.title}: maps minus {control} maps, on the same images"
         return BeyondControl(title, self.combined(pairs), signed=True, evaluation=self, control=control, terms=pairs)
 

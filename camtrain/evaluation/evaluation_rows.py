@@ -120,6 +120,7 @@ def _evaluated(
         "class_idx": found.class_idx.cpu(),
         "scores": found.scores.cpu(),
         "rows": found.rows,
+        "beside": found.beside,
         "annotated": {kind: known.cpu() for kind, known in found.annotated.items()},
         "small_maps": small_maps(found) if keeps_maps else {},
         "flat": flat_maps(found, list(evaluator.methods)),

@@ -21,9 +21,26 @@ from camtrain.evaluation.explained_target import ExplainedTarget
 from camtrain.evaluation.measured import ExplainedBatch, Measured, Measurements
 from camtrain.evaluation.metric_specs import METRICS, metric_names, needs_by_name
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
-from camtrain.evaluation.several_labels import checked_shown, drawn_class, joined_rounds, rounds_of
+from camtrain.evaluation.several_labels import (
+    SOME_CLASSES,
+    checked_shown,
+    drawn_class,
+    joined_left_out,
+    joined_rows,
+    rounds_of,
+    rows_beside,
+)
 from camtrain.gradients import evaluation_mode, fixed_class, gradients_enabled, left_as_found
-from camtrain.methods import SHUFFLED, Method, is_normalized, method_title, resized_maps
+from camtrain.methods import (
+    CONTROLS,
+    SHUFFLED,
+    Method,
+    control_of,
+    is_control,
+    is_normalized,
+    method_title,
+    resized_maps,
+)
 from camtrain.metrics import AdditiveScore
 from camtrain.probabilities import log_probabilities, with_both_classes
 from camtrain.regions import regions
@@ -59,6 +76,8 @@ class Evaluated:
         probabilities: (N, K) probabilities of all classes.
         annotated: (N,) bool: the images with annotation, by what maps are compared with (see `Evaluator.truths`).
         left_out: (N,) bool: the images that are not counted, by the keys of `Evaluator.reasons`.
+        beside: The rows of a method over what also counts for another one, (N, S) by method, other and metric, where an
+            image has several maps; see `Evaluator.compared`.
     """
 
     rows: Rows
@@ -69,6 +88,7 @@ class Evaluated:
     probabilities: Tensor
     annotated: dict[str, Tensor]
     left_out: dict[str, Tensor]
+    beside: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
 
 
 def what_is_missing(name: str, which: str = "some images") -> str:
@@ -83,11 +103,15 @@ def what_is_missing(name: str, which: str = "some images") -> str:
         'Grad-CAM made no map of some images, which are not counted'
         >>> what_is_missing("grad_cam/masked_cams")
         'Grad-CAM made no map of the masked image for some images, which are not counted where it is needed'
+        >>> what_is_missing("grad_cam/some classes")
+        'Grad-CAM made no map of some classes of some images, which are not counted'
     """
     return _sentence(name).replace("some images", which)
 
 
 def _sentence(name: str) -> str:
+    if name.endswith(SOME_CLASSES):
+        return _sentence(name.removesuffix(SOME_CLASSES)).replace("some images", "some classes of some images")
     if name == NETWORK:
         return "gradients of the network are missing for some images, which are not counted"
     if name == NO_CLASS:
@@ -137,7 +161,8 @@ class Evaluator:
         settings: The settings of the evaluation.
         reasons: Why a method made no map (by the name of the method), no further map or probability (by
             `<method>/<need>`), why gradients of the network are missing (by `NETWORK`), or why an image is no part of
-            any score (by `IMAGE`). Each entry is the first reason.
+            any score (by `IMAGE`). With `SOME_CLASSES` behind it, a key is about images of which other maps count. Each
+            entry is the first reason.
         passes: The number of images run through the network, by need, and "image" for the images themselves. Passes
             that make maps are not included.
         images: The number of images evaluated.
@@ -218,6 +243,16 @@ class Evaluator:
         """The methods and controls, by name."""
         return self.methods | self.controls
 
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """Each method with each of the controls that it can be compared with; a shuffled one is that of its method."""
+        others = {
+            method: [name for name in self.all_maps if name in CONTROLS or name == control_of(SHUFFLED, method)]
+            for method in self.methods
+            if not is_control(method)
+        }
+        return [(method, other) for method, names in others.items() for other in names]
+
     def needs_of(self, method: str) -> set[str]:
         """The names of all needs that are measured for a method or control."""
         scored = [name for name in self.metrics if method in self.methods or METRICS[name].has_control]
@@ -248,10 +283,19 @@ class Evaluator:
             (images, _OneBatch(self, explained.subset(images, classes)).evaluated())
             for images, classes in rounds_of(shown, explained.probabilities)
         ]
-        rows, left_out = joined_rounds(found, lambda name, rows: self.metric(name).image_scores(rows).isfinite())
+        rows, left_out = joined_rows(found, self._is_counted), joined_left_out(found)
+        beside = rows_beside(found, self._is_counted, [*self.compared, *((other, one) for one, other in self.compared)])
+        why = self.reasons
         # An image that has another map which counts is not left out.
-        self.reasons = {name: why for name, why in self.reasons.items() if name in known or name in left_out}
-        return replace(found[0][1], rows=rows, left_out=left_out)
+        self.reasons = {name: each for name, each in why.items() if name in known or name in left_out}
+        for name in left_out:
+            if name.endswith(SOME_CLASSES):
+                self.reasons.setdefault(name, why[name.removesuffix(SOME_CLASSES)])
+        return replace(found[0][1], rows=rows, left_out=left_out, beside=beside)
+
+    def _is_counted(self, metric: str, rows: Tensor) -> Tensor:
+        """(N,) bool: the images that count for a metric."""
+        return self.metric(metric).image_scores(rows).isfinite()
 
     def _with_answers(self, found: Evaluated, explained: ExplainedBatch, answered: Tensor) -> Evaluated:
         """The evaluation with what the network says of images that show no class, and why these have no map."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from camtrain.controls import content_seeds
 
 if TYPE_CHECKING:
     from camtrain.evaluation.evaluator import Evaluated, Rows
+
+SOME_CLASSES = "/some classes"
+"""What is added to a key of `Evaluator.reasons` where an image is left out for some of the classes that it shows."""
 
 
 def checked_shown(labels: Tensor) -> Tensor:
@@ -106,28 +109,64 @@ def mean_rows(
     return total / number.clamp(min=1).unsqueeze(1)
 
 
-def joined_rounds(
-    found: Sequence[tuple[Tensor, Evaluated]], is_counted: Callable[[str, Tensor], Tensor]
-) -> tuple[Rows, dict[str, Tensor]]:
-    """The rows of all images, and which of them are left out, from those of rounds.
+Rounds = Sequence[tuple[Tensor, "Evaluated"]]
+"""For each round the indices of the images that took part, (M,), and what was found out."""
 
-    An image is left out if all its maps are.
+
+def joined_rows(found: Rounds, is_counted: Callable[[str, Tensor], Tensor]) -> Rows:
+    """The rows of all images from those of rounds.
 
     Args:
-        found: For each round the indices of the images that took part, (M,), and what was found out.
+        found: The rounds.
         is_counted: From the name of a metric and rows (M, S) to (M,) bool.
     """
-    num_images = len(found[0][0])
-    rows = {}
+    joined = {}
     for pair in found[0][1].rows:
         of_rounds = [(images, each.rows[pair]) for images, each in found]
-        rows[pair] = mean_rows(of_rounds, num_images, partial(is_counted, pair[1]))
-    left_out = {}
+        joined[pair] = mean_rows(of_rounds, len(found[0][0]), partial(is_counted, pair[1]))
+    return joined
+
+
+def rows_beside(
+    found: Rounds, is_counted: Callable[[str, Tensor], Tensor], compared: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str, str], Tensor]:
+    """The rows of methods over the classes of each image whose maps also count for another method.
+
+    Args:
+        found: The rounds.
+        is_counted: From the name of a metric and rows (M, S) to (M,) bool.
+        compared: Methods with the others.
+
+    Returns:
+        (N, S) rows by method, other and metric.
+    """
+    beside = {}
+    first = found[0][1].rows
+    for method, other in compared:
+        for metric in (name for owner, name in first if owner == method and (other, name) in first):
+            both = [
+                (images, each.rows[method, metric] * is_counted(metric, each.rows[other, metric]).unsqueeze(1))
+                for images, each in found
+            ]
+            beside[method, other, metric] = mean_rows(both, len(found[0][0]), partial(is_counted, metric))
+    return beside
+
+
+def joined_left_out(found: Rounds) -> dict[str, Tensor]:
+    """Which images are left out, from those of rounds, (N,) bool.
+
+    An image is left out if all its maps are; where some of them are, it is found by the name with `SOME_CLASSES`.
+
+    Args:
+        found: The rounds.
+    """
+    left_out: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for _, each in found for name in each.left_out):
-        out = torch.ones(num_images, dtype=torch.bool)
+        whole = torch.ones(len(found[0][0]), dtype=torch.bool)
+        some = ~whole
         for images, each in found:
             of_round = each.left_out.get(name, torch.zeros(len(images), dtype=torch.bool))
-            out[images.cpu()] &= of_round
-        if bool(out.any()):
-            left_out[name] = out
-    return rows, left_out
+            whole[images.cpu()] &= of_round
+            some[images.cpu()] |= of_round
+        left_out |= {name: whole, f"{name}{SOME_CLASSES}": some & ~whole}
+    return {name: which for name, which in left_out.items() if bool(which.any())}

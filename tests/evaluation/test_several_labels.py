@@ -14,6 +14,7 @@ from torch import nn
 from camtrain import evaluate
 from camtrain.batch import Batch
 from camtrain.cams import GradCAM
+from camtrain.controls import donors
 from camtrain.evaluation import EvaluationSettings, compare
 from camtrain.evaluation.evaluator import IMAGE, NO_CLASS, Evaluator
 from camtrain.evaluation.several_labels import rounds_of
@@ -120,13 +121,16 @@ def test_rounds_hold_each_image_once():
 
 def test_leakage_and_shuffled_maps_are_those_of_other_images():
     network, batch = network_of(), batch_of()
-    with pytest.warns(UserWarning, match="show none of the classes"):
+    said = r"shuffled Grad-CAM made no map of some classes of 1 of 6 images \(image 2\), which are not counted"
+    with pytest.warns(UserWarning, match="show none of the classes"), pytest.warns(UserWarning, match=said):
         found = evaluate(
             network, [batch], "grad_cam", ["map_leakage", "average_drop"], settings=EvaluationSettings("every_label"),
             target_layer="0", controls="shuffled", progress=False,
         )  # fmt: skip
     assert found.score("shuffled_grad_cam", "average_drop").num_images == 5
-    assert set(found.found.reasons) == {NO_CLASS}
+    # No other image shows a third class.
+    assert found.found.left_out == {NO_CLASS: [3], "shuffled_grad_cam/some classes": [2]}
+    assert set(found.found.reasons) == {NO_CLASS, "shuffled_grad_cam/some classes"}
     assert found.score("grad_cam", "map_leakage").num_images > 0
     # The only other image shows the class, so that there is no content without it.
     both = Batch(batch.images[:2], torch.tensor([[1.0, 1, 0, 0], [1, 1, 0, 0]]), batch.boxes[:2])
@@ -134,6 +138,37 @@ def test_leakage_and_shuffled_maps_are_those_of_other_images():
     others, foreign = evaluator._explained(both)[0].others
     assert others.tolist() == [1, 0]
     assert not foreign.any()
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_control_is_compared_over_the_classes_that_have_one(tmp_path, in_folder):
+    """Against single maps: the shuffled maps of the first round are those of its other images."""
+    network, metric = network_of(), "average_drop"
+    batch = batch_of(torch.tensor([[1.0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]]))
+    how = {
+        "settings": EvaluationSettings("every_label", num_classes=CLASSES), "target_layer": "0", "progress": False,
+        "controls": "shuffled,uniform", "folder": tmp_path if in_folder else None, "num_panel_maps": 0,
+    }  # fmt: skip
+    for _ in range(1 + in_folder):  # the second call reads what the first one kept
+        with pytest.warns(UserWarning, match=r"made no map of some classes of 1 of 3 images \(image 0\)"):
+            found = evaluate(network, [batch], "grad_cam", [metric], **how)
+    with torch.no_grad():
+        probabilities = network(batch.images).sigmoid()
+    first = probabilities.masked_fill(batch.labels == 0, -1).argmax(dim=1)
+    maps = normalized_maps(GradCAM(network, "0"), batch.images, first)
+
+    def drops(cams):
+        with torch.no_grad():
+            masked = network(batch.images * cams.unsqueeze(1)).sigmoid()
+        before, after = (each.gather(1, first[:, None])[:, 0] for each in (probabilities, masked))
+        return (before - after).clamp(min=0) / before
+
+    expected = (drops(maps) - drops(maps[donors(first)])).mean()
+    assert found.beyond("shuffled").score("grad_cam", metric).value == pytest.approx(float(expected), abs=1e-6)
+    # With a control of every map, nothing is left out: the uniform map drops nothing.
+    whole = found.score("grad_cam", metric).value
+    assert found.beyond("uniform").score("grad_cam", metric).value == pytest.approx(whole, abs=1e-6)
+    assert whole != pytest.approx(float(drops(maps).mean()), abs=1e-4)
 
 
 def test_gradients_are_those_of_the_sigmoid_of_the_explained_class():
