@@ -26,6 +26,8 @@ class EvaluatedImages:
         predictions: (N,) predicted classes; -1 for an image that is left out of every score.
         class_idx: (N,) explained classes.
         scores: (N,) probabilities of the explained classes; NaN for an image that is left out of every score.
+        confidences: (N,) probabilities of the predicted classes; NaN where they are unknown, as in parts of an earlier
+            version where another class was explained.
         rows: (N, S) by method and metric, from which scores are made.
         beside: (N, S) by method, another one, and metric: where an image has maps of several classes, the rows over
             those that count for both.
@@ -45,6 +47,7 @@ class EvaluatedImages:
     predictions: Tensor
     class_idx: Tensor
     scores: Tensor
+    confidences: Tensor
     rows: Rows
     small_maps: dict[str, Tensor]
     passes: dict[str, int]
@@ -177,9 +180,15 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
             for method in parts[0].get("flat", {})
             if all(method in part.get("flat", {}) for part in parts)
         },
+        confidences=torch.cat([part.get("confidences", _confidences(part)) for part in parts]),
         shown=together("shown") if several else None,
         probabilities=together("probabilities") if several else None,
     )
+
+
+def _confidences(part: dict[str, Any]) -> Tensor:
+    """The probabilities of the predicted classes as far as they are those of the explained ones."""
+    return torch.where(part["predictions"] == part["class_idx"], part["scores"], torch.nan)
 
 
 def _small_maps_of(parts: Sequence[dict[str, Any]], method: str) -> Tensor:

@@ -119,6 +119,7 @@ def _evaluated(
         "predictions": found.predictions.cpu(),
         "class_idx": found.class_idx.cpu(),
         "scores": found.scores.cpu(),
+        "confidences": torch.where(found.predictions >= 0, found.probabilities.amax(dim=1), torch.nan).cpu(),
         "rows": found.rows,
         "beside": found.beside,
         "annotated": {kind: known.cpu() for kind, known in found.annotated.items()},

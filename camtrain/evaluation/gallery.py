@@ -37,7 +37,8 @@ def write_gallery(
 ) -> Path:
     """Write images that are evenly spaced over those of which the network says anything, with their maps.
 
-    The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities`, `names` (of files), (K,) each;
+    The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities` (of the predictions; NaN where a
+    part of an earlier version does not say it), `names` (of files), (K,) each;
     `pictures`, (K, H, W, 3) uint8; for each method `cam/<method>`, (K, h, w) uint8; and where they are known
     `class_names`, `label_names`, (K,), all classes that an image shows, if there may be several, `boxes`, (K, M, 4)
     xyxy as fractions of width and height, NaN where an image has fewer than M, and `masks`, (K, H, W) bool.
@@ -56,7 +57,6 @@ def write_gallery(
     arrays = {
         "indices": np.array([found.indices[place] for place in places]),
         **_answers(found, places, class_names),
-        "probabilities": found.scores[places].float().numpy(),
         "names": np.array([each.name for each in shown], dtype=str),
         "pictures": (255 * pictures).round().to(torch.uint8).permute(0, 2, 3, 1).numpy(),
     }
@@ -70,10 +70,14 @@ def write_gallery(
 
 
 def _answers(found: EvaluatedImages, places: Sequence[int], class_names: Sequence[str] | None) -> Gallery:
-    """The label and the prediction of images; if they may show several classes, both are about the explained one."""
+    """Labels, predictions and their probabilities; if images may show several classes, those of the explained ones."""
     rows = list(places)
     if found.shown is None:
-        return {"labels": found.labels[rows].numpy(), "predictions": found.predictions[rows].numpy()}
+        return {
+            "labels": found.labels[rows].numpy(),
+            "predictions": found.predictions[rows].numpy(),
+            "probabilities": found.confidences[rows].float().numpy(),
+        }
     shown, explained = found.shown[rows], found.class_idx[rows]
     # The explained class is right if the image shows it.
     is_right = shown.gather(1, explained.unsqueeze(1)).squeeze(1)
@@ -82,6 +86,7 @@ def _answers(found: EvaluatedImages, places: Sequence[int], class_names: Sequenc
     return {
         "labels": torch.where(is_right, explained, other).numpy(),
         "predictions": explained.numpy(),
+        "probabilities": found.scores[rows].float().numpy(),
         "label_names": np.array(names, dtype=str),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -178,7 +179,9 @@ def _tile(name: str, image: Tile, label: int, method: str, place: int, gallery: 
     cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     predicted = int(gallery["predictions"][place])
     wrong = label not in (-1, predicted)
-    title = f"{'✗ ' if wrong else ''}{_named(gallery, predicted)}, {percent(float(gallery['probabilities'][place]), 0)}"
+    probability = float(gallery["probabilities"][place])
+    said = "" if math.isnan(probability) else f", {percent(probability, 0)}"
+    title = f"{'✗ ' if wrong else ''}{_named(gallery, predicted)}{said}"
     return map_tile(name, picture, cam, title, color=_WRONG if wrong else _RIGHT, outline=image.outline)
 
 

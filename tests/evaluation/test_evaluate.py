@@ -576,6 +576,29 @@ def test_a_gallery_with_other_arrays_of_objects_is_damaged(photographs, tmp_path
         read_gallery(tmp_path / "gallery.npz")
 
 
+@pytest.mark.parametrize("version", ["this", "earlier"])
+def test_a_gallery_has_the_probabilities_of_the_predictions(tmp_path, version):
+    """Also where the label is explained, and is another class. An earlier version did not keep it."""
+    whole = batch_of(range(10))
+    with torch.no_grad():
+        probabilities = tiny().eval()(whole.images).softmax(dim=1)
+    labels = (probabilities.argmax(dim=1) + torch.arange(10) % 2) % 3  # every second one is wrong
+    how = {"metrics": "average_drop", "folder": tmp_path, "num_gallery_images": 10, **QUICK}
+    how["settings"] = EvaluationSettings("label", num_steps=4)
+    evaluate(tiny(), [(whole.images, labels)], **how)
+    expected = probabilities.amax(dim=1)
+    if version == "earlier":
+        for path in (tmp_path / "rows").glob("*.pt"):
+            part = torch.load(path, weights_only=True)
+            part.pop("confidences")
+            torch.save(part | {CHECKSUM: checksum_of({key: part[key] for key in part if key != CHECKSUM})}, path)
+        evaluate(tiny(), [(whole.images, labels)], **how)
+        expected = torch.where(torch.arange(10) % 2 == 0, expected, torch.nan)
+    gallery = read_gallery(tmp_path / "gallery.npz")
+    assert gallery["predictions"].tolist() == probabilities.argmax(dim=1).tolist()
+    torch.testing.assert_close(torch.from_numpy(gallery["probabilities"]), expected, equal_nan=True)
+
+
 def test_pictures_that_cannot_be_made_say_why(scored):
     with pytest.raises(ValueError, match="`metric`: 'averge_drop' was not scored; did you mean 'average_drop'"):
         scored.panel_figure("averge_drop")

@@ -83,6 +83,13 @@ def test_tiles_have_the_names_of_classes(study, monkeypatch):
     ]
 
 
+def test_an_unknown_probability_is_not_shown(study):
+    with_other_gallery(study, 0, lambda arrays: {**arrays, "probabilities": np.array([np.nan, 0.4])})
+    rows = map_sheets(study, points_of(study), study.folder / "figures").rows["grad_cam"]
+    assert rows[0].tiles[1].caption == "class 0"
+    assert rows[0].tiles[2].caption == "class 0, 90\N{NO-BREAK SPACE}%"
+
+
 def test_the_page_and_the_terminal_say_what_is_left_out(study, capsys):
     with_other_gallery(study, 1, lambda arrays: {**arrays, "indices": np.array([1, 5])})
     main(["report", str(study.folder)])
