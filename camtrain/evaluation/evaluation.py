@@ -305,7 +305,7 @@ class Evaluation(ScoreTable):
                 written += self._write_panels(metric, path / "panels" / f"{metric}.png")
         if self.num_gallery_images:
             gallery = (path / "gallery.npz", self.class_names)
-            written.append(write_gallery(self.found, self.images, self.num_gallery_images, *gallery))
+            written += write_gallery(self.found, self.images, self.num_gallery_images, *gallery)
         return written
 
     def _write_panels(self, metric: str, path: Path) -> list[Path]:

@@ -34,7 +34,7 @@ _KINDS = {"indices": "iu", "labels": "iu", "predictions": "iu", "probabilities":
 
 def write_gallery(
     found: EvaluatedImages, images: ImageSource, count: int, path: Path, class_names: Sequence[str] | None = None
-) -> Path:
+) -> list[Path]:
     """Write images that are evenly spaced over those of which the network says anything, with their maps.
 
     The file has `indices`, `labels` (-1 where unknown), `predictions`, `probabilities` (of the predictions; NaN where a
@@ -49,8 +49,13 @@ def write_gallery(
         count: The largest number of images.
         path: The `.npz` file.
         class_names: The names of all classes of the network.
+
+    Returns:
+        The path; nothing is written if the network says nothing of any image.
     """
     answered = ((found.predictions >= 0) & found.scores.isfinite()).nonzero().flatten().tolist()
+    if not answered:
+        return []
     places = [answered[place] for place in evenly_spaced(len(answered), count)]
     shown = [each.reduced(GALLERY_SIDE) for each in images.shown([found.indices[place] for place in places])]
     pictures = torch.stack([each.picture for each in shown])
@@ -66,7 +71,7 @@ def write_gallery(
     arrays |= {f"cam/{method}": cams[places].numpy() for method, cams in found.small_maps.items()}
     with whole_file(path) as unfinished:
         np.savez_compressed(unfinished, **arrays)  # type: ignore[arg-type, unused-ignore]
-    return path
+    return [path]
 
 
 def _answers(found: EvaluatedImages, places: Sequence[int], class_names: Sequence[str] | None) -> Gallery:

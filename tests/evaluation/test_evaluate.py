@@ -599,6 +599,18 @@ def test_a_gallery_has_the_probabilities_of_the_predictions(tmp_path, version):
     torch.testing.assert_close(torch.from_numpy(gallery["probabilities"]), expected, equal_nan=True)
 
 
+def test_without_an_answered_image_there_is_no_gallery(tmp_path):
+    network = tiny()
+    torch.nn.init.constant_(network.fc.bias, torch.nan)
+    with pytest.warns(CamtrainWarning, match="the network says nothing of 10 of 10 images"):
+        found = evaluate(
+            network, pairs(), metrics="average_drop", folder=tmp_path, num_gallery_images=4, **QUICK
+        )  # fmt: skip
+    assert found.score("grad_cam", "average_drop").num_images == 0
+    assert sorted(path.name for path in found.written()) == ["images.csv", "scores.csv", "scores.json"]
+    assert not (tmp_path / "gallery.npz").exists()
+
+
 def test_pictures_that_cannot_be_made_say_why(scored):
     with pytest.raises(ValueError, match="`metric`: 'averge_drop' was not scored; did you mean 'average_drop'"):
         scored.panel_figure("averge_drop")
