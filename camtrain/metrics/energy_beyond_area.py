@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from camtrain.metrics.energy_pointing_game import EnergyPointingGame
+from camtrain.regions import Annotation
 
 
 class EnergyBeyondArea(EnergyPointingGame):
@@ -18,8 +19,8 @@ class EnergyBeyondArea(EnergyPointingGame):
     that lies on the object scores 1, and one that avoids it scores −A / (1 − A). The means are taken first, so that an
     object that fills its image does not outweigh all others.
 
-    See `RegionScore` for which images count. An object that covers its whole image leaves nothing to measure: the score
-    of this image alone is NaN.
+    See `RegionScore` for which images count. An object that covers its whole image leaves nothing to measure, and does
+    not count either.
 
     Args:
         kwargs: Passed on to `torchmetrics.Metric`.
@@ -32,6 +33,11 @@ class EnergyBeyondArea(EnergyPointingGame):
     """
 
     plot_lower_bound = -1.0
+
+    def rows(self, cams: Tensor, annotation: Annotation) -> Tensor:
+        """As in `RegionScore`, with zeros for an object that covers its whole image; (N, 5)."""
+        rows = super().rows(cams, annotation)
+        return torch.where(rows[:, 4:] < 1, rows, 0.0)
 
     def value(self, total: Tensor) -> Tensor:
         """The mean energy of the counted images, corrected for their mean area."""

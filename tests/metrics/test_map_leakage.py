@@ -83,3 +83,17 @@ def test_energy_beyond_area_by_hand():
     outside = torch.zeros(1, 4, 4)
     outside[0, 3, 3] = 1
     assert float(EnergyBeyondArea()(outside, boxes[:1])) == pytest.approx(-1 / 3)
+
+
+def test_an_object_that_fills_its_image_does_not_count_beyond_its_area():
+    """A map on the object scores 1, whatever the map of the other image is."""
+    cams = torch.zeros(2, 4, 4)
+    cams[0, :2, :2] = 1
+    boxes = [torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[0.0, 0.0, 4.0, 4.0]])]
+    for second in (0.0, 1.0):
+        cams[1] = second
+        metric = EnergyBeyondArea()
+        metric.update(cams, boxes)
+        assert float(metric.compute()) == 1
+        assert int(metric.counted) == 1
+        assert float(metric.area) == 0.25
