@@ -106,7 +106,8 @@ def evaluate(
             memory are compared as a whole; of image files, the sizes of the files, the labels and the boxes, and only
             four images themselves. After other changes to files, use `fresh`. `None` keeps everything in memory.
         write_maps: Also write the maps of each method to the folder, so that other code can score them: (H, W) float32
-            in [0, 1] at the size of the images, `maps/<method>/<path of the image>.npy`.
+            at the size of the images, `maps/<method>/<path of the image>.npy`. Each goes from 0 to 1, also where the
+            minimum of the method's map is not 0, so that `score_maps` finds another `energy_pointing_game` there.
         fresh: Forget what an earlier evaluation wrote to the folder.
         progress: Show a progress bar.
 

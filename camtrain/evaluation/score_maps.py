@@ -38,6 +38,10 @@ def score_maps(
 ) -> ScoreTable:
     """Score maps in `.npy` files by the annotation of the images, with bootstrap intervals. No network is run.
 
+    The maps are scored as they are in the files. Those that `evaluate` writes go from 0 to 1, since the minimum of each
+    is subtracted, while `evaluate` itself scores energy by the maps as a method makes them: so `energy_pointing_game`
+    and `energy_beyond_area` of its files are other numbers where the minimum of a map is not 0.
+
     Args:
         maps: The folder of the maps: `<path of the image>.npy`, each (H, W) in [0, 1] (see `read_score_map`). A map
             of another size than the image in its batch is interpolated.
@@ -71,7 +75,8 @@ def score_maps(
     images = image_source(data, split, num_images, batch_size)
     chosen = replace(settings or EvaluationSettings(), class_of="label")
     if chosen.num_classes is None:
-        chosen = replace(chosen, num_classes=images.num_classes)
+        # A single class is the question of a single logit, which has two answers.
+        chosen = replace(chosen, num_classes=2 if images.num_classes == 1 else images.num_classes)
     used = _metrics(metrics, chosen)
     rows: dict[str, list[Tensor]] = {name: [] for name in used}
     for part in images.parts():

@@ -213,6 +213,31 @@ def test_a_map_of_another_size_is_interpolated(batch, tmp_path):
     assert 0.7 < score.value < 1
 
 
+class OneQuestion(list):
+    """Batches of a data set with a single class: the question of a single logit."""
+
+    num_classes = 1
+
+
+def test_a_single_question_has_two_classes_as_in_an_evaluation(batch, tmp_path):
+    """Three images say yes, with two hits; two say no, of which one has no box, and the other one is missed."""
+    labels = torch.tensor([1.0, 1, 1, 0, 0]).unsqueeze(1)
+    data = OneQuestion([Batch(batch.images, labels, batch.boxes)])
+    for index, (row, column) in enumerate([(5, 5), (8, 4), (0, 15), (15, 15), (0, 0)]):
+        cam = torch.zeros(16, 16)
+        cam[row, column] = 1
+        write_score_map(tmp_path / "mine", f"{index:06d}", cam)
+    settings = EvaluationSettings(tolerance=0)
+    (score,) = score_maps(tmp_path / "mine", data, "pointing_game", settings=settings)
+    assert score.value == pytest.approx((2 / 3 + 0) / 2)
+    network = CIFARResNet(depth=8, num_classes=1, width=4).eval()
+    how = {"metrics": "pointing_game", "settings": settings, "progress": False, "num_resamples": 10}
+    with pytest.warns(CamtrainWarning, match="1 of 5 images have no boxes"):
+        found = evaluate(network, data, "grad_cam", folder=tmp_path / "theirs", write_maps=True, **how)
+    again = score_maps(tmp_path / "theirs" / "maps" / "grad_cam", data, "pointing_game", settings=settings)
+    assert again[0].value == pytest.approx(found.score("grad_cam", "pointing_game").value)
+
+
 def test_images_without_labels(batch, cams, tmp_path):
     unlabeled = Batch(batch.images, None, batch.boxes, batch.masks, batch.ignored)
     for name in ("gt_known_localization", "pointing_game"):
