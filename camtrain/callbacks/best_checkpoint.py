@@ -115,6 +115,17 @@ class BestCheckpoint(ModelCheckpoint):
         return dropped
 
 
+def choosing_callback(trainer: Trainer) -> Any:
+    """The callback that chooses the best checkpoint of a run; `None` if no checkpoints are written.
+
+    Lightning's `checkpoint_callback` is the first one, which may be a further one of a configuration that keeps every
+    tenth epoch.
+    """
+    return next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None) or (
+        trainer.checkpoint_callback
+    )
+
+
 def _is_beaten(path: str, points: dict[str, tuple[float, float]]) -> bool:
     """Whether another epoch is at least as accurate and has a better score, or came before with the same of both."""
     accuracy, score = points[path]

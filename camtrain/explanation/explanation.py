@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from camtrain.attributions.saliency_map import ChannelReduction
 from camtrain.explanation.photo_view import PhotoView
 from camtrain.explanation.questions import Question
 from camtrain.files import whole_file
@@ -46,6 +47,7 @@ class ExplainedMap:
         map: (H, W) in [0, 1] at the size of the image; `None` where the method made none.
         gradient: (C, H, W), for methods at the input; `None` for the others.
         reason: Why there is no map; empty where there is one.
+        reduction: How the channels of `gradient` became the map; see `saliency_map`.
     """
 
     method: str
@@ -53,6 +55,7 @@ class ExplainedMap:
     map: Tensor | None = None
     gradient: Tensor | None = None
     reason: str = ""
+    reduction: ChannelReduction = "max"
 
     def tile(self, view: PhotoView, title: str | None = None) -> Tile:
         """A picture of the map, or a note on why there is none.
@@ -65,9 +68,10 @@ class ExplainedMap:
         if self.map is None:
             note = self.question.unanswerable or f"none: {self.reason}"
             return note_tile(heading, view.picture, note, title)
-        if self.gradient is not None:
+        if self.gradient is not None and self.reduction == "max":
             title = title_of(title, self.gradient, "(zero)")
             return Tile(heading, view.with_gradient(self.gradient), title, outline=view.outline)
+        # A picture of magnitudes would show what speaks against the class as brightly as what speaks for it.
         return Tile(heading, view.overlaid(self.map), title_of(title, self.map, "(flat map)"), outline=view.outline)
 
 

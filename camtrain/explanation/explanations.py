@@ -187,7 +187,8 @@ class Explanations:
         method = self._methods[name]
         if isinstance(method, BaseAttribution):
             gradient = _finite(method(image, question.class_idx)[0])
-            return ExplainedMap(name, question, normalize(saliency_map(gradient.unsqueeze(0)))[0], gradient)
+            reduced = normalize(saliency_map(gradient.unsqueeze(0), method.reduction))[0]
+            return ExplainedMap(name, question, reduced, gradient, reduction=method.reduction)
         return ExplainedMap(name, question, _finite(normalized_maps(method, image, question.class_idx)[0]))
 
     def _check_not_overwritten(self, folder: Path) -> None:

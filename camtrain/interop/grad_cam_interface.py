@@ -128,7 +128,11 @@ class GradCAMInterface:
         if len(chosen) != len(images):
             raise ValueError(f"`targets`: expected one for each of {len(images)} images, got {len(chosen)}")
         if chosen and all(type(target).__name__ == "ClassifierOutputTarget" for target in chosen):
-            return torch.tensor([int(target.category) for target in chosen], device=images.device)
+            with torch.no_grad(), left_as_found(self.model, images.device):
+                is_single = self.model(images[:1]).shape[-1] == 1
+            # The only output of a network is "yes" there, the class 0 here is "no".
+            if not is_single:
+                return torch.tensor([int(target.category) for target in chosen], device=images.device)
         return EachImage(chosen)
 
 

@@ -55,9 +55,11 @@ def scored_checkpoint(last: Path) -> str:
     Args:
         last: `last.ckpt`, in the same folder.
     """
-    states = checkpoint_content(last).get("callbacks")
-    for state in states.values() if isinstance(states, dict) else ():
-        best = state.get("best_model_path") if isinstance(state, dict) and state.get("monitor") else None
+    found = checkpoint_content(last).get("callbacks")
+    states = [each for each in found.values() if isinstance(each, dict)] if isinstance(found, dict) else []
+    # That of `BestCheckpoint` comes before those of further `ModelCheckpoint`s, which a configuration may add.
+    for state in sorted(states, key=lambda state: "accuracies" not in state):
+        best = state.get("best_model_path") if state.get("monitor") else None
         if best and isinstance(best, str):
             return Path(best).name
     return last.name

@@ -6,10 +6,10 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pytorch_lightning import Trainer
 
+from camtrain.callbacks.best_checkpoint import choosing_callback
 from camtrain.callbacks.wandb_loggers import wandb_loggers
 from camtrain.messages import CamtrainWarning
 
@@ -32,7 +32,7 @@ def log_best_checkpoint(trainer: Trainer, aliases: Sequence[str], name: str) -> 
     """
     if not aliases or not trainer.is_global_zero:
         return
-    callback: Any = trainer.checkpoint_callback
+    callback = choosing_callback(trainer)
     path = getattr(callback, "best_model_path", "") or getattr(callback, "last_model_path", "")
     loggers = wandb_loggers(trainer)
     missing = "W&B takes no part in this run" if not loggers else "" if path else "the run has no checkpoint"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import wandb
@@ -14,6 +15,8 @@ from camtrain.runs.resumed_run import ResumedRun
 from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.wandb_history import log_missing_rows
 from camtrain.runs.wandb_mode import wandb_mode
+
+_RUN_FOLDER = re.compile(r"(?:offline-)?run-(\d+_\d+)-(.+)")
 
 
 def run_loggers(settings: RunSettings, name: str, resumed: ResumedRun | None = None) -> list[Logger]:
@@ -58,6 +61,7 @@ def _table(settings: RunSettings, name: str, resumed: ResumedRun | None) -> Metr
 
 
 def _wandb_id(table: MetricsTable) -> str | None:
-    """The id of W&B's run in a folder, whose own folders are called `offline-run-<time>-<id>`."""
-    folders = sorted(Path(table.log_dir, "wandb").glob("*run-*-*"))
-    return folders[-1].name.rpartition("-")[2] if folders else None
+    """The id of W&B's newest run in a folder, whose own folders are called `offline-run-<time>-<id>`."""
+    names = [path.name for path in Path(table.log_dir, "wandb").glob("*run-*-*")]
+    found = [match.groups() for name in names if (match := _RUN_FOLDER.fullmatch(name))]
+    return max(found)[1] if found else None  # the later time

@@ -33,6 +33,7 @@ from camtrain.callbacks import (
     StepCost,
     TrainingRandomness,
 )
+from camtrain.callbacks.best_checkpoint import choosing_callback
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.classifier import Classifier
 from camtrain.files import write_whole
@@ -284,8 +285,7 @@ class TrainingCLI(LightningCLI):
         log_best_checkpoint(self.trainer, self._settings.wandb_checkpoint, self._settings.name or self._name)
         if not self._ends_with_a_test:
             return
-        checkpoint: Any = self.trainer.checkpoint_callback
-        path = getattr(checkpoint, "best_model_path", None) or None
+        path = getattr(choosing_callback(self.trainer), "best_model_path", None) or None
         self._reporter.print_table = True
         with without_averaging(self.trainer):
             self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)

@@ -9,6 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from camtrain.callbacks import BestCheckpoint
+from camtrain.callbacks.best_checkpoint import choosing_callback
+from camtrain.networks.checkpoint_file import scored_checkpoint
 
 SCORE = "val/score"
 
@@ -111,3 +113,19 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ValueError, match=message):
         BestCheckpoint(**{"monitor": SCORE, **settings})
+
+
+def test_the_best_checkpoint_is_not_that_of_a_further_callback(tmp_path):
+    """A configuration keeps every epoch as well, by a score of its own; Lightning takes the first callback."""
+    further = pl.callbacks.ModelCheckpoint(tmp_path / "kept", "kept_{epoch}", monitor=SCORE, mode="min", save_top_k=-1)
+    best = BestCheckpoint(dirpath=tmp_path / "checkpoints", monitor="val/accuracy", mode="max", filename="{epoch}")
+    last = pl.callbacks.ModelCheckpoint(tmp_path / "checkpoints", filename="last", enable_version_counter=False)
+    trainer = pl.Trainer(
+        max_epochs=2, callbacks=[further, best, last], logger=False, accelerator="cpu", num_sanity_val_steps=0,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Scores([(0.9, 0.5), (0.8, 0.1)]))
+    assert trainer.checkpoint_callback is further
+    assert choosing_callback(trainer) is best
+    assert scored_checkpoint(tmp_path / "checkpoints/last.ckpt") == "epoch=0.ckpt"
+    assert choosing_callback(pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)) is None

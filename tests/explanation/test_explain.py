@@ -18,7 +18,7 @@ from camtrain.data import ImageFolderData
 from camtrain.explanation import RUNNER_UP, explain
 from camtrain.gradients import Against, Contrast
 from camtrain.messages import CamtrainWarning
-from camtrain.methods import METHODS, method_named, normalized_maps
+from camtrain.methods import METHODS, image_maps, method_named, normalized_maps
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing, plain_preprocessing, transform_preprocessing
 from camtrain.pictures import overlay, shown_pixels
@@ -201,6 +201,18 @@ def test_the_map_is_where_the_network_looks():
     assert attribution.gradient.shape == (3, 32, 32)
     assert list(explanation.by_method) == ["grad_cam", "input_x_gradient"]
     assert explanations.used == {"grad_cam", "input_x_gradient"}
+
+
+@pytest.mark.parametrize("method", ["occlusion", "gradient_shap", "rise", "input_gradient"])
+def test_channels_are_reduced_as_a_method_says(method):
+    """Of a method whose channels are summed, what speaks against the class is dark: the magnitude would be bright."""
+    network = flat_head().eval()
+    options = {"seed": 0} if method in ("gradient_shap", "rise") else {}
+    (explanation,) = explain(loaded(network), picture(), methods=method, seed=0, **QUIET)
+    assert_same(explanation.map[None], image_maps(network, pixels(picture())[None], method, **options))
+    if method in ("occlusion", "gradient_shap"):
+        tile = explanation.maps[0].tile(explanation.view)
+        torch.testing.assert_close(tile.pixels, explanation.view.overlaid(explanation.map))
 
 
 def test_another_class_by_name_or_number():

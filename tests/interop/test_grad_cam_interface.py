@@ -67,6 +67,17 @@ def test_maps_and_smoothing_are_those_of_pytorch_grad_cam(network, images, ours,
         np.testing.assert_allclose(found, direct, atol=1e-4)
 
 
+def test_the_only_output_of_a_network_is_yes(images):
+    """`ClassifierOutputTarget(0)` is that output, and class 0 of a network with a single logit is "no"."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = nn.Sequential(network[:2], *network[2:], nn.Linear(4, 1)).eval()
+    targets = [ClassifierOutputTarget(0)] * 3
+    direct = pytorch_grad_cam.GradCAM(network, [network[0]])(images, targets)
+    assert direct.max() > 0.9
+    np.testing.assert_allclose(GradCAMInterface(GradCAM, network, [network[0]])(images, targets), direct, atol=1e-4)
+
+
 def test_any_target(network, images):
     softmax = [ClassifierOutputSoftmaxTarget(each) for each in (1, 3, 0)]
     network = network.eval()
