@@ -15,7 +15,7 @@ from camtrain.attributions.baseline import Baseline, baseline_of, checked_baseli
 from camtrain.attributions.captum_library import ExplainedScores, captum_attr
 from camtrain.attributions.integrated_gradients import completeness_error
 from camtrain.attributions.saliency_map import ChannelReduction
-from camtrain.gradients import ClassIndex, class_score, fixed_class
+from camtrain.gradients import ClassIndex, class_score, fixed_class, selected_class
 from camtrain.messages import CamtrainWarning, checked_number, positive_integer
 
 
@@ -85,16 +85,23 @@ class DeepLift(BaseAttribution):
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""
         baseline = baseline_of(self.baseline, images)
-        output = self.logits(images)
+        output = self._all_logits(images)
         class_idx = fixed_class(output, class_idx)
         if not len(images):
             return torch.zeros_like(images)
         network = _with_own_nonlinearities(self.network, images[:1])
-        found = _attributed(ExplainedScores(network, class_idx, len(images)), images, baseline)
+        size = max(1, self.max_batch // 2)
+        parts = [slice(start, start + size) for start in range(0, len(images), size)]
+        found = torch.cat(
+            [_attributed(network, selected_class(class_idx, at), images[at], baseline[at]) for at in parts]
+        )
         if self.tolerance is not None:
-            scores = class_score(output, class_idx), class_score(self.logits(baseline.contiguous()), class_idx)
+            scores = class_score(output, class_idx), class_score(self._all_logits(baseline.contiguous()), class_idx)
             self._check(completeness_error(found, *scores))
         return found
+
+    def _all_logits(self, images: Tensor) -> Tensor:
+        return torch.cat([self.logits(part) for part in images.split(self.max_batch)])
 
     def _check(self, errors: Tensor) -> None:
         assert self.tolerance is not None
@@ -109,7 +116,8 @@ class DeepLift(BaseAttribution):
             )
 
 
-def _attributed(scores: ExplainedScores, images: Tensor, baseline: Tensor) -> Tensor:
+def _attributed(network: nn.Module, class_idx: ClassIndex, images: Tensor, baseline: Tensor) -> Tensor:
+    scores = ExplainedScores(network, class_idx, len(images))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum's, that it sets hooks, which it removes
         found: Tensor = captum_attr("deep_lift").DeepLift(scores).attribute(images.detach(), baselines=baseline)

@@ -21,7 +21,8 @@ class GradientSHAP(BaseAttribution):
 
     It approximates Shapley values of a network that is nearly linear between baselines and image; with one baseline and
     no noise it is Integrated Gradients with random points. It is computed by captum. All images of a batch get the same
-    random numbers, so that the attributions of an image depend neither on its neighbors nor on `max_batch`.
+    random numbers, so that the attributions of an image do not depend on its neighbors. With several baselines, another
+    `max_batch` draws other ones.
 
     Args:
         network: A network from (N, C, H, W) to (N, K) logits.

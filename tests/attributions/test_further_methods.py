@@ -205,6 +205,16 @@ def test_deep_lift_of_a_residual_network_is_complete(network, images):
     assert not hasattr(network.layer1[0].relu, "copies")
 
 
+@pytest.mark.parametrize("max_batch", [1, 2, 4])
+def test_no_pass_of_deep_lift_is_larger_than_max_batch(network, images, max_batch):
+    sizes = []
+    expected = DeepLift(network)(images, LABELS)
+    network.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    found = DeepLift(network, max_batch=max_batch)(images, LABELS)
+    torch.testing.assert_close(found, expected)
+    assert max(sizes) == max(max_batch, 2)  # an image and its baseline
+
+
 def test_deep_lift_warns_of_functions(images):
     class Functional(Modules):
         def forward(self, images):
