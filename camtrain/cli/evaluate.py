@@ -26,6 +26,11 @@ PROTOCOL = (
     "class_of", "annotation", "num_steps", "insertion_start", "deletion_end", "tolerance", "num_stages",
     "box_threshold",
 )  # fmt: skip
+# What says nothing of maps that are read from files.
+_OF_A_NETWORK = (
+    "compare", "write_maps", "network", "methods", "controls", "target_layer", "fresh", "num_panel_maps",
+    "num_gallery_images", "max_batch", "num_channels",
+)  # fmt: skip
 _EXAMPLES = f"""
 {fill(f"methods: {', '.join(METHODS)}; and, not part of `all`: {', '.join(FURTHER_METHODS)}", 120)}
 {fill(f"metrics: {', '.join(METRICS)}", 120)}
@@ -130,8 +135,8 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
 
 def _print_scores_of_maps(parser: CommandParser, settings: Namespace) -> None:
     """Score maps that are read from files, and print and write their table."""
-    for name in ("compare", "write_maps", "network"):
-        if getattr(settings, name):
+    for name in _OF_A_NETWORK:
+        if getattr(settings, name) != parser.get_default(name):
             argument = {"compare": "other", "network": "name"}.get(name, name)
             raise ValueError(f"`{argument}`: expected none beside `maps`, which runs no network")
     if not settings.config and not settings.checkpoint:
