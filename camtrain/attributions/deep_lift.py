@@ -101,7 +101,7 @@ class DeepLift(BaseAttribution):
         return found
 
     def _all_logits(self, images: Tensor) -> Tensor:
-        return torch.cat([self.logits(part) for part in images.split(self.max_batch)])
+        return torch.cat([self.logits(part) for part in torch.split(images, self.max_batch)])
 
     def _check(self, errors: Tensor) -> None:
         assert self.tolerance is not None
