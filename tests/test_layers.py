@@ -34,6 +34,7 @@ ROWS = [
         "blurred",
         "checked_logits",
         "files",
+        "fingerprint",
         "optimizer_numbers",
         "pictures",
         "pixel_format",
