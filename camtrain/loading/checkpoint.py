@@ -31,6 +31,8 @@ _OTHER_REMEDY = (
 _BROKEN_REMEDY = "pass an earlier checkpoint"
 
 _REASON = 300  # characters of an error of torch or jsonargparse
+# How a configuration can name `build_network`.
+_BUILDERS = ("camtrain.networks.build_network", "camtrain.networks.build_network.build_network")
 
 
 def config_of(checkpoint: Path) -> Path | None:
@@ -142,14 +144,25 @@ def _network(
             f"checkpoint; {_REMEDY}, or `config`, the configuration of its run"
         )
     if isinstance(described, str):
-        side = _image_side(described, weights)
-        if side is None:
-            return described
-        return models.get_model(described, num_classes=settings["num_classes"], image_size=side)  # type: ignore[no-any-return]
+        return _large_transformer(described, weights, settings["num_classes"]) or described
+    own = described.get("init_args") or {}
+    if described.get("class_path") in _BUILDERS and own.get("weights"):
+        # Those of the checkpoint come in their place: published ones need not be fetched, nor a file be there.
+        made = {**own, "weights": None, "num_classes": own.get("num_classes") or settings["num_classes"]}
+        large = _large_transformer(str(own.get("name")), weights, made["num_classes"])
+        if large is not None and own.get("in_channels", 3) == 3:
+            return large
+        described = {**described, "init_args": made}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "network", required=True)
     network: nn.Module = parser.instantiate_classes(parser.parse_object({"network": described})).network
     return network
+
+
+def _large_transformer(name: str, weights: Mapping[str, Tensor], num_classes: int) -> nn.Module | None:
+    """One of torchvision's vision transformers, for the images of its weights; `None` for other networks."""
+    side = _image_side(name, weights)
+    return None if side is None else models.get_model(name, num_classes=num_classes, image_size=side)
 
 
 def _image_side(name: str, weights: Mapping[str, Tensor]) -> int | None:

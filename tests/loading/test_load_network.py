@@ -16,7 +16,7 @@ from torch import nn
 from camtrain import Classifier
 from camtrain.loading import load_network
 from camtrain.messages import CamtrainWarning
-from camtrain.networks import CIFARResNet
+from camtrain.networks import CIFARResNet, build_network
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from camtrain.regularizers import InterpretableGradient
 
@@ -181,6 +181,25 @@ def test_pretrained_weights_are_not_loaded_to_be_overwritten(tmp_path, monkeypat
     )
     load_network(path)
     assert [options["weights"] for options in asked] == [None]
+
+
+@pytest.mark.parametrize("weights", ["DEFAULT", "gone.safetensors"])
+@pytest.mark.parametrize("num_classes", [{}, {"num_classes": 4}])
+def test_nor_those_that_a_configuration_names(tmp_path, weights, num_classes):
+    """There is no network connection and no such file here, and the weights are in the checkpoint."""
+    network = build_network("resnet18", 4, stem="imagenet")
+    made = {"name": "resnet18", "weights": weights, **num_classes}
+    content = {
+        "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": {
+            "num_classes": 4,
+            "network": {"class_path": "camtrain.networks.build_network", "init_args": made},
+        },
+        "state_dict": {f"network.{name}": value for name, value in network.state_dict().items()},
+    }
+    torch.save(content, tmp_path / "a.ckpt")
+    loaded = load_network(tmp_path / "a.ckpt", mean=(0, 0, 0), std=(1, 1, 1), size=32, device="cpu")
+    assert torch.equal(loaded.network.fc.weight, network.fc.weight)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None, {"state_dict": {}}, {"hyper_parameters": {"lr": 1}}])
