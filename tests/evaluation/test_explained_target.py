@@ -52,17 +52,20 @@ def test_a_number_is_explained_for_being_high_even_where_it_is_low(network, imag
     assert "accuracy" not in str(low)
 
 
+class Parts(nn.Module):
+    """Several outputs, one of which has a class for each pixel."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU()), nn.Conv2d(5, 8, 1)
+
+    def forward(self, images):
+        return {"out": self.head(self.body(images))}
+
+
 def test_a_segmentation_is_evaluated(images):
-    class Pixels(nn.Module):
-        def __init__(self):
-            super().__init__()
-            torch.manual_seed(0)
-            self.body, self.head = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU()), nn.Conv2d(5, 3, 1)
-
-        def forward(self, images):
-            return {"out": self.head(self.body(images))}
-
-    network = Pixels()
+    network = Parts()
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:5, 2:5] = True
     target = OutputPart("out", SegmentationScore(1, mask))
@@ -85,18 +88,6 @@ def test_what_does_not_go_together(network, images):
         camtrain.evaluate(network, [images], target=lambda logits: logits, **HOW)
     with pytest.raises(ValueError, match="expected 'given_grad_cam' to explain this network"):
         camtrain.evaluate(network, [images], [GradCAM(network)], target=SoftmaxScore(1), **HOW)
-
-
-class Parts(nn.Module):
-    """Several outputs, one of which has a class for each pixel."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.body, self.head = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU()), nn.Conv2d(5, 8, 1)
-
-    def forward(self, images):
-        return {"out": self.head(self.body(images))}
 
 
 @pytest.mark.parametrize(
