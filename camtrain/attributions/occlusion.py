@@ -11,7 +11,7 @@ from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.baseline import Baseline, baseline_of, checked_baseline
 from camtrain.attributions.captum_library import ExplainedScores, captum_attr
 from camtrain.attributions.saliency_map import ChannelReduction
-from camtrain.gradients import ClassIndex
+from camtrain.gradients import ClassIndex, selected_class
 from camtrain.messages import positive_integer
 
 
@@ -75,25 +75,35 @@ class Occlusion(BaseAttribution):
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""
-        window, stride = self._sizes((images.shape[-2], images.shape[-1]))
+        sizes = self._sizes((images.shape[-2], images.shape[-1]))
         if not len(images):
             return torch.zeros_like(images)
-        scores = ExplainedScores(self.network, self.fixed_class(images, class_idx), len(images))
-        channels = images.shape[1]
+        class_idx = self.fixed_class(images, class_idx)
+        baseline = baseline_of(self.baseline, images)
+        parts = [slice(start, start + self.max_batch) for start in range(0, len(images), self.max_batch)]
         with torch.no_grad():
-            found: Tensor = (
-                captum_attr("occlusion")
-                .Occlusion(scores)
-                .attribute(
-                    images,
-                    sliding_window_shapes=(channels, *window),
-                    strides=(channels, *stride),
-                    baselines=baseline_of(self.baseline, images),
-                    perturbations_per_eval=max(1, self.max_batch // len(images)),
-                )
+            found = torch.cat(
+                [self._attributed(images[at], selected_class(class_idx, at), baseline[at], *sizes) for at in parts]
             )
         torch.clear_autocast_cache()
         return found.to(images.dtype)
+
+    def _attributed(
+        self, images: Tensor, class_idx: ClassIndex, baseline: Tensor, window: tuple[int, int], stride: tuple[int, int]
+    ) -> Tensor:
+        channels = images.shape[1]
+        found: Tensor = (
+            captum_attr("occlusion")
+            .Occlusion(ExplainedScores(self.network, class_idx, len(images)))
+            .attribute(
+                images,
+                sliding_window_shapes=(channels, *window),
+                strides=(channels, *stride),
+                baselines=baseline,
+                perturbations_per_eval=max(1, self.max_batch // len(images)),
+            )
+        )
+        return found
 
     def _sizes(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         window = self.window or (-(-size[0] // 8), -(-size[1] // 8))

@@ -112,6 +112,18 @@ def test_without_captum(network, monkeypatch, name):
 # Occlusion ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("max_batch", "largest"), [(1, 3), (2, 3), (7, 6)])  # 3 where the class is found
+def test_no_pass_of_occlusion_is_larger_than_max_batch(network, images, max_batch, largest):
+    sizes = []
+    baseline = images.flip(0)  # another one for each image
+    expected = Occlusion(network, window=8, baseline=baseline)(images, LABELS)
+    network.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    found = Occlusion(network, window=8, baseline=baseline, max_batch=max_batch)(images, LABELS)
+    torch.testing.assert_close(found, expected)
+    assert max(sizes[1:]) <= max_batch
+    assert max(sizes) == largest
+
+
 def test_occlusion_by_brute_force(network, images):
     found = Occlusion(network, window=(8, 4), stride=4, baseline=[0.1, 0.2, 0.3], max_batch=7)(images, LABELS)
     total, count = torch.zeros(3, 16, 16).double(), torch.zeros(16, 16)
