@@ -340,7 +340,7 @@ class ImageFolderData(ImageDataModule):
             remedy = "set `channels`, the number of their channels, if the arrays are images"
         warn_of_unread("root", "files of a type that Pillow does not read", others, remedy)
         if self.masks_root is not None:
-            linked = FolderListing(self.masks_root).linked_folders()
+            linked = self._mask_listing.linked_folders()
             warn_of_unread("masks_root", "linked folders", linked, "link the files")
 
     def _annotation_in(self, folder: Path) -> list[Path]:
@@ -383,9 +383,12 @@ class ImageFolderData(ImageDataModule):
     def _masks(self) -> dict[str, Path]:
         if self.masks_root is None:
             return {}
-        return matched_files(
-            "masks_root", "mask", self.masks_root, FolderListing(self.masks_root).images(), self._class_of
-        )
+        return matched_files("masks_root", "mask", self.masks_root, self._mask_listing.images(), self._class_of)
+
+    @cached_property
+    def _mask_listing(self) -> FolderListing:
+        assert self.masks_root is not None
+        return FolderListing(self.masks_root)
 
     @property
     def _class_of(self) -> dict[str, str]:
