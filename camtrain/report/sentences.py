@@ -174,7 +174,10 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
         )
     is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
     chosen_by, on_test = (", chosen by validation images,", "on test images ") if margins.on_validation else ("", "")
-    leads = "is best" if is_certain else "leads, but may do so by chance"
+    is_lost_beyond = best.beyond.interval is not None and best.beyond.interval[1] < 0
+    leads = "leads, but may do so by chance"
+    if is_certain:
+        leads = "leads, but not beyond control" if is_lost_beyond else "is best"
     told = [f"{best.runs.label}{chosen_by} {leads}: {on_test}{_gains(best, what)} against {best.baseline.label}."]
     told.append(_told_of_accuracy(best, margins))
     if best.beyond.count:
@@ -183,7 +186,9 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
         told.append(f"Leakage changes by {in_points(best.leakage)}.")
     if not is_certain:
         told.append(f"The gain is not certain: {_cannot_tell(best.gain, 0.0)}.")
-    elif best.beyond.count and not (best.beyond.interval and best.beyond.interval[0] > 0):
+    if is_lost_beyond:
+        told.append("Control maps gain more: the network has become robust to masks, and its maps are no better.")
+    elif is_certain and best.beyond.count and not (best.beyond.interval and best.beyond.interval[0] > 0):
         told.append(f"The gain beyond control is not certain: {_cannot_tell(best.beyond, 0.0)}.")
     return " ".join(told)
 

@@ -357,6 +357,20 @@ def test_the_gain_beyond_control_by_hand(tmp_path):
     assert "+7.50" in table
 
 
+def test_a_certain_loss_beyond_control_is_said(tmp_path):
+    """The drop falls by 5 points, and that of another image's map by 15, in each of three seeds."""
+    rows = []
+    for seed, more in enumerate((0.0, 0.001, 0.002)):
+        rows.append(with_controls(0, seed, 0.5, 0.6, 0.7, 0.5, 0.05))
+        rows.append(with_controls(0.1, seed, 0.45 + more, 0.65 - more, 0.55, 0.65, 0.05))
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.best.beyond.interval[1] < 0
+    assert "λ = 0.1 leads, but not beyond control: " in answer.sentence
+    assert "Beyond the scores of control maps, the gain is −10.1" in answer.sentence
+    assert "Control maps gain more: the network has become robust to masks" in answer.sentence
+    assert "cannot tell" not in answer.sentence
+
+
 def test_a_point_that_leaks_is_refused(tmp_path):
     rows = [
         row
