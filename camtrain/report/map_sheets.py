@@ -166,11 +166,11 @@ def _row(place: int, method: str, galleries: Sequence[tuple[str, Gallery]]) -> P
     truth = "" if label < 0 else _named(first, label)
     words = [name_in(first, place), printable(str(first["label_names"][place])) if "label_names" in first else truth]
     image = Tile("image", picture, "\n".join(filter(None, words)), outline=outline)
-    maps = [_tile(name, image, label, method, place, gallery) for name, gallery in galleries]
+    maps = [_tile(name, image, method, place, gallery) for name, gallery in galleries]
     return Panel([image, *maps], caption=": ".join(filter(None, words)) or f"image {int(first['indices'][place])}")
 
 
-def _tile(name: str, image: Tile, label: int, method: str, place: int, gallery: Gallery) -> Tile:
+def _tile(name: str, image: Tile, method: str, place: int, gallery: Gallery) -> Tile:
     """The map of one point, or a note that there is none."""
     picture = image.pixels
     if f"cam/{method}" not in gallery:
@@ -178,7 +178,8 @@ def _tile(name: str, image: Tile, label: int, method: str, place: int, gallery: 
     small = torch.from_numpy(gallery[f"cam/{method}"][place]).float()[None, None] / 255
     cam = F.interpolate(small, size=picture.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     predicted = int(gallery["predictions"][place])
-    wrong = label not in (-1, predicted)
+    # If images may show several classes, the label is that of the explained class, which differs between networks.
+    wrong = int(gallery["labels"][place]) not in (-1, predicted)
     probability = float(gallery["probabilities"][place])
     said = "" if math.isnan(probability) else f", {percent(probability, 0)}"
     title = f"{'✗ ' if wrong else ''}{_named(gallery, predicted)}{said}"

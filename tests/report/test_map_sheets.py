@@ -83,6 +83,15 @@ def test_tiles_have_the_names_of_classes(study, monkeypatch):
     ]
 
 
+def test_each_network_is_right_or_wrong_about_its_own_class(study):
+    """An image that shows several classes has in each gallery the label that this network's class is compared with."""
+    for place in range(len(study.trials)):
+        right = np.array([place % 2, 2])
+        with_other_gallery(study, place, lambda arrays, right=right: {**arrays, "labels": right, "predictions": right})
+    rows = map_sheets(study, points_of(study), study.folder / "figures").rows["grad_cam"]
+    assert [tile.is_wrong for row in rows for tile in row.tiles] == [False] * 8
+
+
 def test_an_unknown_probability_is_not_shown(study):
     with_other_gallery(study, 0, lambda arrays: {**arrays, "probabilities": np.array([np.nan, 0.4])})
     rows = map_sheets(study, points_of(study), study.folder / "figures").rows["grad_cam"]
