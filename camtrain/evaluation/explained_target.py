@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,6 +44,14 @@ class ExplainedTarget(AdaptedNetwork):
         return logits
 
 
+def _has_open_class(found: Any) -> bool:
+    """Whether a target, or one inside it, takes the class that the network predicts."""
+    if not is_dataclass(found):
+        return False
+    classes = [getattr(found, name) for name in ("class_idx", "against") if hasattr(found, name)]
+    return any(each is None or _has_open_class(each) for each in classes)
+
+
 def explained_by(
     target: Callable[[Any], Tensor], network: LoadedNetwork | nn.Module, target_layer: str | None
 ) -> tuple[LoadedNetwork, str | None]:
@@ -51,11 +59,17 @@ def explained_by(
 
     Raises:
         TypeError: If the target cannot be called.
+        ValueError: If it leaves a class to the prediction.
     """
     try:
         as_target(target)
     except TypeError as error:
         raise TypeError(str(error).replace("`class_idx`", "`target`")) from error
+    if _has_open_class(target):
+        raise ValueError(
+            f"`target`: expected one with a class, since a predicted class would be another one on each changed image, "
+            f"got {target}"
+        )
     loaded = LoadedNetwork.of(network)
     explained = ExplainedTarget(loaded.network, target).train(loaded.network.training)
     layers = None

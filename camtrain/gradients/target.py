@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -29,7 +29,10 @@ class Target(ABC):
         torch.Size([4, 3, 8, 8])
     """
 
-    is_fraction: ClassVar[bool] = False
+    @property
+    def is_fraction(self) -> bool:
+        """See the class."""
+        return False
 
     @abstractmethod
     def __call__(self, output: Any) -> Tensor:

@@ -31,6 +31,11 @@ class OutputPart(Target):
     part: int | str
     class_idx: ClassIndex = None
 
+    @property
+    def is_fraction(self) -> bool:
+        """Whether the number of a target inside is one."""
+        return bool(getattr(self.class_idx, "is_fraction", False))
+
     def __call__(self, output: Any) -> Tensor:
         """The number of each image, (N,).
 

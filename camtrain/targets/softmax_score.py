@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -31,7 +31,11 @@ class SoftmaxScore(Target):
     """
 
     class_idx: int | Tensor | None = None
-    is_fraction: ClassVar[bool] = True
+
+    @property
+    def is_fraction(self) -> bool:
+        """True."""
+        return True
 
     def __call__(self, output: Any) -> Tensor:
         """The probability of each image's class, (N,); of a single logit, of class 0 or 1.

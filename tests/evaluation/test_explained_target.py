@@ -8,7 +8,7 @@ from torch import nn
 
 import camtrain
 from camtrain.cams import GradCAM
-from camtrain.gradients import class_score
+from camtrain.gradients import Contrast, class_score
 from camtrain.networks import AdaptedNetwork, CIFARResNet
 from camtrain.targets import OutputPart, SegmentationScore, Similarity, SoftmaxScore
 
@@ -88,6 +88,31 @@ def test_what_does_not_go_together(network, images):
         camtrain.evaluate(network, [images], target=lambda logits: logits, **HOW)
     with pytest.raises(ValueError, match="expected 'given_grad_cam' to explain this network"):
         camtrain.evaluate(network, [images], [GradCAM(network)], target=SoftmaxScore(1), **HOW)
+
+
+@pytest.mark.parametrize(
+    "target", [SoftmaxScore(), OutputPart("out"), OutputPart("out", SegmentationScore()), OutputPart(0, Contrast(2))]
+)
+def test_a_class_is_not_left_to_the_prediction(network, images, target):
+    with pytest.raises(ValueError, match="`target`: expected one with a class"):
+        camtrain.evaluate(network, [images], target=target, **HOW)
+
+
+def test_a_probability_among_several_outputs(images):
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Parts()
+
+        def forward(self, images):
+            return {"logits": self.inner(images)["out"].mean(dim=(2, 3)), "other": images}
+
+    network = Several()
+    found = camtrain.evaluate(
+        network, [images], "input_gradient", target=OutputPart("logits", SoftmaxScore(3)), **HOW
+    ).found  # fmt: skip
+    with torch.no_grad():
+        torch.testing.assert_close(found.scores, network(images)["logits"].softmax(1)[:, 3])
 
 
 @pytest.mark.parametrize(
