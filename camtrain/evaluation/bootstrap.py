@@ -17,8 +17,8 @@ class ConfidenceInterval(NamedTuple):
 
     Attributes:
         value: The score of the images themselves.
-        low: The lower end of the interval; NaN if no resample has a score.
-        high: The upper end of the interval; NaN if no resample has a score.
+        low: The lower end of the interval; NaN if fewer than two images are counted, which have no spread.
+        high: The upper end of the interval; NaN likewise.
     """
 
     value: float
@@ -77,7 +77,8 @@ def score_interval(score: AdditiveScore, rows: Tensor, weights: Tensor, level: f
         >>> score_interval(LocalizationIoU(), rows, resampling_weights(8))  # all images are alike
         ConfidenceInterval(value=0.333..., low=0.333..., high=0.333...)
     """
-    return _interval(score.value(rows.double().sum(dim=0)), score.value(weights @ rows.double()), level)
+    value, resampled = score.value(rows.double().sum(dim=0)), score.value(weights @ rows.double())
+    return _interval(value, resampled, level, _counted(rows))
 
 
 def difference_interval(
@@ -122,7 +123,8 @@ def combined_interval(
             raise ValueError(f"`other_rows`: expected {tuple(shape)}, got {tuple(rows.shape)}")
     values = [sign * score.value(rows.double().sum(dim=0)) for sign, rows in signed_rows]
     resampled = [sign * score.value(weights @ rows.double()) for sign, rows in signed_rows]
-    return _interval(torch.stack(values).sum(dim=0), torch.stack(resampled).sum(dim=0), level)
+    counted = min(_counted(rows) for _, rows in signed_rows)
+    return _interval(torch.stack(values).sum(dim=0), torch.stack(resampled).sum(dim=0), level, counted)
 
 
 def mean_difference_interval(
@@ -141,13 +143,18 @@ def mean_difference_interval(
         ConfidenceInterval(value=1.0, low=1.0, high=1.0)
     """
     differences = other_values.double() - values.double()
-    return _interval(differences.mean(), weights @ differences / weights.sum(dim=1), level)
+    return _interval(differences.mean(), weights @ differences / weights.sum(dim=1), level, len(differences))
 
 
-def _interval(value: Tensor, resampled: Tensor, level: float) -> ConfidenceInterval:
+def _counted(rows: Tensor) -> int:
+    """The number of images that are counted: those whose row adds something."""
+    return int((rows != 0).any(dim=1).sum())
+
+
+def _interval(value: Tensor, resampled: Tensor, level: float, num_images: int) -> ConfidenceInterval:
     checked_number("level", level, "a number between 0 and 1", above=0, below=1)
     known = resampled[resampled.isfinite()]
-    if len(known) == 0:
+    if len(known) == 0 or num_images < 2:
         return ConfidenceInterval(float(value), float("nan"), float("nan"))
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=known.dtype)
     low, high = known.quantile(tails).tolist()

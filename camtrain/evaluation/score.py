@@ -65,13 +65,13 @@ class Score:
 
 
 def shown_interval(interval: ConfidenceInterval, *, signed: bool = False) -> str:
-    """A value and its interval in percent; a dash if there is none."""
+    """A value and its interval in percent, without the interval if there is none; a dash without a value."""
     if math.isnan(interval.value):
         return "–"
     value, low, high = (
         signed_points(number, 1) if signed else f"{100 * number:z.1f}".replace("-", "−") for number in interval
     )
-    return f"{value} [{low}, {high}]"
+    return value if math.isnan(interval.low) else f"{value} [{low}, {high}]"
 
 
 def verdict(interval: ConfidenceInterval, *, higher_is_better: bool) -> str:

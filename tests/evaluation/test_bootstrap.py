@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from camtrain.evaluation.bootstrap import difference_interval, resampling_weights, score_interval
+from camtrain.evaluation.bootstrap import (
+    difference_interval,
+    mean_difference_interval,
+    resampling_weights,
+    score_interval,
+)
+from camtrain.evaluation.score import shown_interval, verdict
 from camtrain.metrics.additive_score import AdditiveScore
 
 
@@ -84,3 +90,19 @@ def test_bad_input_is_named():
         score_interval(Mean(), rows, resampling_weights(3), level=95)
     with pytest.raises(ValueError, match=r"`other_rows`: expected \(3, 2\), got \(2, 2\)"):
         difference_interval(Mean(), rows, rows[:2], resampling_weights(3))
+
+
+def test_one_counted_image_has_no_spread():
+    weights = resampling_weights(2)
+    both = Mean().rows(torch.tensor([0.3, 0.1]))
+    assert score_interval(Mean(), both, weights).low < score_interval(Mean(), both, weights).high
+    alone = Mean().rows(torch.tensor([0.3, math.nan]))
+    for found in (
+        score_interval(Mean(), alone, weights),
+        difference_interval(Mean(), alone, both * torch.tensor([[1.0], [0.0]]), weights),
+        mean_difference_interval(torch.zeros(1), torch.ones(1), resampling_weights(1)),
+    ):
+        assert math.isnan(found.low)
+        assert math.isnan(found.high)
+        assert verdict(found, higher_is_better=True) == ""
+        assert shown_interval(found) == f"{100 * found.value:.1f}"
