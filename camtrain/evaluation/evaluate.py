@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from camtrain.evaluation.comparison import Comparison
-from camtrain.evaluation.evaluation import Evaluation
+from camtrain.evaluation.evaluation import Evaluation, check_same_settings
 from camtrain.evaluation.evaluation_folder import COMPARED, EvaluationFolder
 from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
-from camtrain.evaluation.evaluation_rows import evaluated_images, weights_hash
+from camtrain.evaluation.evaluation_rows import evaluated_images, network_hash
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.evaluator import Evaluator, what_is_missing
 from camtrain.evaluation.explained_target import ExplainedTarget, explained_by
@@ -222,6 +222,7 @@ def compare(
             second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
         except (ValueError, TypeError) as error:
             raise type(error)(f"`other`: {error}") from error
+        check_same_settings(first.evaluator, second.evaluator)
         for prepared in (first, second):
             prepared.claim()
         found, others = first.run(), second.run()
@@ -302,7 +303,7 @@ class PreparedEvaluation:
             loaded.network, made, plan.metrics, protocol, plan.max_batch, controls, several_labels=several
         )
         identity = {
-            "weights": weights_hash(loaded.network),
+            "weights": network_hash(loaded.network),
             "methods": list(made),
             # Without controls the identity is that of an evaluation from before there were any.
             **({"controls": names} if names else {}),

@@ -192,7 +192,16 @@ def _confidences(part: dict[str, Any]) -> Tensor:
 
 
 def _small_maps_of(parts: Sequence[dict[str, Any]], method: str) -> Tensor:
-    """The small maps of a method; zeros where it made none, which are not shown."""
+    """The small maps of a method, of one size; zeros where it made none, which are not shown."""
     size = next(part["small_maps"][method].shape[1:] for part in parts if method in part["small_maps"])
     none = (torch.zeros(len(part["indices"]), *size, dtype=torch.uint8) for part in parts)
-    return torch.cat([part["small_maps"].get(method, zeros) for part, zeros in zip(parts, none, strict=True)])
+    maps = [part["small_maps"].get(method, zeros) for part, zeros in zip(parts, none, strict=True)]
+    return torch.cat([_of_size(each, size) for each in maps])
+
+
+def _of_size(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Small maps of a part whose images have another size than those of the first; shown, they are stretched back."""
+    if maps.shape[1:] == tuple(size):
+        return maps
+    resized = interpolate(maps.unsqueeze(1).float(), size=list(size), mode="bilinear", align_corners=False)
+    return resized.squeeze(1).round().to(torch.uint8)

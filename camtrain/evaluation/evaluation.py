@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,10 +212,7 @@ class Evaluation(ScoreTable):
         mine, theirs = self.found, other.found
         if mine.indices != theirs.indices or not mine.has_labels_of(theirs):
             raise ValueError("`other`: expected an evaluation of the same images, got other ones")
-        if self.evaluator.settings != other.evaluator.settings:
-            raise ValueError(
-                f"`other`: expected the same settings, {self.evaluator.settings}, got {other.evaluator.settings}"
-            )
+        check_same_settings(self.evaluator, other.evaluator)
 
     def win_matrix(self) -> dict[str, dict[str, float]]:
         """The fraction of the images on which one method drops less than another, by both names.
@@ -372,3 +369,19 @@ class BeyondControl(ScoreTable):
         names = f"{self.evaluation.title} minus {other.evaluation.title}"
         title = f"{names}, beyond {self.control} maps, on the same images"
         return ScoreTable(title, self.evaluation.combined(pairs), signed=True)
+
+
+def check_same_settings(first: Evaluator, second: Evaluator) -> None:
+    """Check that the scores of one evaluator can be subtracted from those of another.
+
+    Raises:
+        ValueError: If they have other settings. The number of classes is one only for the pointing game, which is
+            averaged over them.
+    """
+    averages_classes = "pointing_game" in first.metrics and "pointing_game" in second.metrics
+    for setting in fields(first.settings):
+        expected, got = (getattr(each.settings, setting.name) for each in (first, second))
+        if expected != got and (averages_classes or setting.name != "num_classes"):
+            raise ValueError(
+                f"`other`: expected the same settings, {setting.name} = {expected!r}, got {setting.name} = {got!r}"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -179,14 +180,17 @@ def _kept(path: Path, indices: Sequence[int], content: str, settings: str | None
     return None
 
 
-def weights_hash(network: nn.Module) -> str:
-    """A name for what a network has learned: a hash of all its parameters and buffers.
+def network_hash(network: nn.Module) -> str:
+    """A name for a network: a hash of its layers as they are printed, and of all its parameters and buffers.
 
     Example:
-        >>> weights_hash(nn.Linear(2, 2)) == weights_hash(nn.Linear(2, 2))
+        >>> network_hash(nn.Linear(2, 2)) == network_hash(nn.Linear(2, 2))
+        False
+        >>> network_hash(nn.ReLU()) == network_hash(nn.Softplus())
         False
     """
-    digest = hashlib.sha256()
+    # A layer may print an object, and with it an address that differs in each process.
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-fA-F]+", "", repr(network)).encode())
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode())
         if isinstance(value, Tensor):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from camtrain.batch import evenly_spaced
 from camtrain.evaluation.evaluated_images import EvaluatedImages
@@ -58,6 +60,9 @@ def write_gallery(
         return []
     places = [answered[place] for place in evenly_spaced(len(answered), count)]
     shown = [each.reduced(GALLERY_SIDE) for each in images.shown([found.indices[place] for place in places])]
+    # Maps and boxes are stretched alike, so that pictures of other sizes than the first can be too.
+    size = shown[0].picture.shape[-2:]
+    shown = [each if each.picture.shape[-2:] == size else replace(each, picture=_of_size(each, size)) for each in shown]
     pictures = torch.stack([each.picture for each in shown])
     arrays = {
         "indices": np.array([found.indices[place] for place in places]),
@@ -109,6 +114,12 @@ def _outlines(shown: Sequence[ShownImage]) -> Gallery:
     if any(each.outline is not None and each.outline.mask is not None for each in shown):
         arrays["masks"] = np.stack([_mask(each) for each in shown])
     return arrays
+
+
+def _of_size(image: ShownImage, size: Sequence[int]) -> Tensor:
+    """A picture, (3, H, W), at another height and width."""
+    resized = F.interpolate(image.picture[None], size=list(size), mode="bilinear", align_corners=False, antialias=True)
+    return resized[0].clamp(0, 1)
 
 
 def _mask(image: ShownImage) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
-from camtrain.evaluation.evaluation_rows import weights_hash
+from camtrain.evaluation.evaluation_rows import network_hash
 from camtrain.exporting.configuration import PREPROCESSOR, configuration, preprocessor
 from camtrain.exporting.hub import Hub
 from camtrain.exporting.library import building_code, library_of
@@ -125,7 +125,7 @@ def export(
         warnings.warn(remark, CamtrainWarning, stacklevel=2)
     content = checkpoint_content(path)
     of_run = None if config is None else configuration_in(local_path(config, "config"))
-    facts = run_facts(path, content, weights_hash(loaded.network), of_run, evaluation)
+    facts = run_facts(path, content, network_hash(loaded.network), of_run, evaluation)
     settings = _settings(settings_of(path, content), name)
     preprocessing = described_preprocessing(loaded.preprocessing)
     with TemporaryDirectory() as made:  # what can be refused is made before anything is replaced

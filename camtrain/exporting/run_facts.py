@@ -78,7 +78,7 @@ def run_facts(
     Args:
         checkpoint: The checkpoint.
         content: Its content.
-        weights: The name of the network's weights, which an evaluation of it has too; see `weights_hash`.
+        weights: The name of the network's weights, which an evaluation of it has too; see `network_hash`.
         config: The configuration of its run, where it is elsewhere.
         evaluation: The folder of an evaluation of the network. `None` looks in the folder of the run, and beside it.
 
