@@ -20,6 +20,8 @@ class Sample(TypedDict):
     `label` is a class index, or, where images show several classes or none, (K,) float: 1 for those that it shows.
     `boxes` are (M, 4) xyxy pixels, half-open. Absent, or M = 0: unknown.
     `mask` is (H, W) bool, true on the object. Absent, or nowhere true: unknown.
+    If only some images of a data set are annotated, the others need M = 0 or a mask that is nowhere true: a batch of
+    samples without any of both is one of data without annotation, which a regularizer that needs it refuses.
     `ignored` is (H, W) bool, true on pixels of which nobody knows whether they show the object. Absent: nowhere.
     `group` is the index of the group of images that it belongs to. Absent: there are no groups.
     """

@@ -37,6 +37,7 @@ from camtrain.optimizer_numbers import check_optimizer, check_schedule
 from camtrain.probabilities import class_probabilities, with_both_classes
 from camtrain.regularizers import Regularizer
 from camtrain.regularizers.sum import risen_fraction
+from camtrain.running_loader import running_loader
 from camtrain.unrepeated import unrepeated
 
 Stage = Literal["train", "val", "test"]
@@ -234,7 +235,7 @@ class Classifier(pl.LightningModule):
         self._lr_scheduler_interval = lr_scheduler_interval
         self._share_every = gradient_share_every_n_steps
         self._epoch_counts = EpochCounts()
-        self._training_means, self._training_accuracy = WeightedMeans([]), WeightedMeans(["train/accuracy"])
+        self._training_means = self._new_means("train")
         self._warned: set[tuple[str, str]] = set()
         self.several_labels = False
         num_answers = max(2, num_classes)  # a single logit answers yes or no
@@ -272,6 +273,23 @@ class Classifier(pl.LightningModule):
             rank_zero_warn(
                 f"the checkpoint was trained with {name}, and this classifier has no regularizer: pass it again, "
                 f"load_from_checkpoint(path, regularizer={name}(...), regularizer_weight=...), to train on with it"
+            )
+
+    def _warn_of_terms_without_time(self) -> None:
+        """Say which regularizers take part in no step of the training that begins."""
+        num_epochs = self.objective.num_epochs
+        if num_epochs is None or not self._full_weight or self.trainer.fast_dev_run:
+            return
+        told = []
+        for name, term in self.objective.terms.items():
+            start, end = max(self._start_epoch, term.start_at(num_epochs)), term.end_epoch
+            if term.weight and (start >= num_epochs or (end is not None and start >= end)):
+                ends = f"the training ends after {num_epochs:g}" if start >= num_epochs else f"it ends at epoch {end:g}"
+                told.append(f"{name} begins at epoch {start:g}, and {ends}")
+        if told:
+            rank_zero_warn(
+                f"no step is regularized by some terms: {'; '.join(told)}. Let them begin sooner, or train longer",
+                category=CamtrainWarning,
             )
 
     def _warn_of_late_terms(self, epoch: int) -> None:
@@ -371,19 +389,22 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Note the length of the training, of which a regularizer's start may be a fraction."""
         self.objective.num_epochs = self._num_epochs()
+        self._warn_of_terms_without_time()
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
-        if self.trainer.world_size > 1 and any(isinstance(each, BaseFinetuning) for each in callbacks):
+        finetunes = any(isinstance(each, BaseFinetuning) for each in callbacks)
+        if self.trainer.world_size > 1 and finetunes:
             warnings.warn(
                 "Lightning's BaseFinetuning: several processes do not average the gradients of what it adds to the "
                 "optimizer later; use camtrain.callbacks.FrozenBackbone",
                 CamtrainWarning,
                 stacklevel=2,
             )
-        # Lightning's `BaseFinetuning` freezes again what the optimizer of a resumed run has unfrozen.
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.requires_grad_()
+        if finetunes:
+            # It freezes again what the optimizer of a resumed run has unfrozen.
+            optimizer: Any = self.optimizers(use_pl_optimizer=False)
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.requires_grad_()
 
     def _num_epochs(self) -> float | None:
         """The length of the training in epochs, which may be fractional; `None` if it has no end."""
@@ -449,7 +470,7 @@ class Classifier(pl.LightningModule):
         shown = self._shown_classes(labels)
         answers, truth = _answers(logits, labels, shown)
         right = answers.argmax(dim=1) == truth if shown is None else (answers >= 0.5) == truth
-        self._training_accuracy.add("train/accuracy", right.float().mean(), right.numel())
+        self._training_means.add("train/accuracy", right.float().mean(), right.numel())
 
     def _shown_classes(self, labels: Tensor) -> Tensor | None:
         """(N, K) bool, the classes that images show, if they may show several; remembered for their probabilities."""
@@ -464,12 +485,12 @@ class Classifier(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """L, L_C, L_R and accuracies of one validation batch."""
-        labeled = unrepeated(_labeled(batch), self.trainer.val_dataloaders, batch_idx)
+        labeled = unrepeated(_labeled(batch), running_loader(self.trainer, "val"), batch_idx)
         self._evaluation_step(labeled, batch_idx, "val", self.val_metrics)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """L, L_C, L_R and accuracies of one test batch."""
-        labeled = unrepeated(_labeled(batch), self.trainer.test_dataloaders, batch_idx)
+        labeled = unrepeated(_labeled(batch), running_loader(self.trainer, "test"), batch_idx)
         self._evaluation_step(labeled, batch_idx, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -507,7 +528,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the means of the epoch, and log the learning rate of each group of parameters."""
-        self._training_means, self._training_accuracy = WeightedMeans([]), WeightedMeans(["train/accuracy"])
+        self._training_means = self._new_means("train")
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         rates = learning_rates(optimizer)
         for name, rate in rates.items():
@@ -533,10 +554,10 @@ class Classifier(pl.LightningModule):
         """Log the means of the epoch, unless that is done: an epoch that is stopped has no last batch."""
         # Once in an epoch: logging in each step takes Lightning as long as a small network takes for an image.
         once: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": 1}
-        values, self._training_means = self._training_means.own_values(), WeightedMeans([])
-        if not values:
+        means, self._training_means = self._training_means, self._new_means("train")
+        if not means.own_values():
             return
-        values |= self._training_accuracy.values(self.device)
+        values = means.values(self.device)
         for name, value in values.items():
             self.log(name, value, prog_bar=name in ("train/loss", "train/loss_classification"), **once)
 
@@ -574,7 +595,11 @@ class Classifier(pl.LightningModule):
     def _new_means(self, stage: Stage) -> WeightedMeans:
         terms = self.objective.terms
         of_terms = [f"{stage}/loss_regularizer/{name}" for name in terms] if len(terms) > 1 else []
-        return WeightedMeans([f"{stage}/loss_classification", *(of_terms or [f"{stage}/loss_regularizer"])])
+        names = [f"{stage}/loss_classification", *(of_terms or [f"{stage}/loss_regularizer"])]
+        if stage == "train":
+            # A schedule of the learning rate may follow any of these, and must do the same in all processes.
+            names += ["train/loss", "train/accuracy", *(["train/loss_regularizer"] if of_terms else [])]
+        return WeightedMeans(names)
 
     def _log_means(self, stage: Stage) -> None:
         """Log L_C, L_R and L, which are those of all images, however these are divided into batches."""
@@ -648,7 +673,7 @@ class Classifier(pl.LightningModule):
                 f"returns the fraction of the training images that show each class, got {kind}; give one number for "
                 "each class, or call set_class_frequencies of the loss"
             )
-        loss.set_class_frequencies(frequencies().to(self.device))
+        loss.set_class_frequencies(frequencies())
 
     def _check_classes(self, step: Step) -> None:
         # A question of two classes may be answered by a single logit.

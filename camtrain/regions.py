@@ -139,8 +139,9 @@ def _union(boxes: list[Tensor], size: tuple[int, int]) -> Tensor:
     if sum(counts) == 0:
         return torch.zeros(len(counts), height, width, dtype=torch.bool, device=boxes[0].device if counts else None)
     edges = torch.cat(boxes)
-    x = torch.arange(width, device=edges.device) + 0.5
-    y = torch.arange(height, device=edges.device) + 0.5
+    # Not in the default type, which is bfloat16 in a training with Lightning's `bf16-true`.
+    x = torch.arange(width, device=edges.device, dtype=torch.float32) + 0.5
+    y = torch.arange(height, device=edges.device, dtype=torch.float32) + 0.5
     x0, y0, x1, y1 = (edge.unsqueeze(1) for edge in edges.unbind(dim=1))
     columns = (x0 <= x) & (x < x1)
     rows = (y0 <= y) & (y < y1)

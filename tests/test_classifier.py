@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.callbacks import BackboneFinetuning, ModelCheckpoint
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from camtrain import Classifier, Objective
 from camtrain.batch import Batch
@@ -294,7 +295,12 @@ def test_before_its_start_a_regularizer_is_plain_training_and_validation_measure
     logged = {}
     for name, module in modules.items():
         fitting = trainer(tmp_path)
-        fitting.fit(module, loader(), loader())
+        says = contextlib.nullcontext()
+        if name != "plain":
+            told = "no step is regularized by some terms: interpretable_gradient begins at epoch 5, and the training"
+            says = pytest.warns(CamtrainWarning, match=told)
+        with says:
+            fitting.fit(module, loader(), loader())
         logged[name] = {key: float(value) for key, value in fitting.callback_metrics.items()}
     for name in ("late", "term"):
         assert_same_weights(modules[name].network, modules["plain"].network)
@@ -302,6 +308,43 @@ def test_before_its_start_a_regularizer_is_plain_training_and_validation_measure
         assert logged[name]["val/loss_regularizer"] > 0
         assert logged[name]["val/loss"] == logged[name]["val/loss_classification"]
     assert logged["late"]["val/loss_regularizer"] == logged["term"]["val/loss_regularizer"]
+
+
+def test_a_term_that_ends_before_its_own_start_is_named(tmp_path):
+    """The start of MapFaithfulness is half of the training, here epoch 1."""
+    regularizer = Sum([Term(MapFaithfulness(target_layer="3"), end_epoch=1.0)])
+    with pytest.warns(CamtrainWarning, match="map_faithfulness begins at epoch 1, and it ends at epoch 1"):
+        trainer(tmp_path, max_epochs=2).fit(classifier(regularizer=regularizer), loader())
+
+
+def test_what_the_user_freezes_stays_frozen(tmp_path):
+    class Freezes(pl.Callback):
+        def on_fit_start(self, trainer, pl_module):
+            pl_module.network[0].requires_grad_(False)
+
+    module = classifier(regularizer=None, regularizer_weight=None)
+    before = module.network[0].weight.detach().clone()
+    trainer(tmp_path, callbacks=[Freezes()]).fit(module, loader())
+    assert torch.equal(module.network[0].weight, before)
+
+
+def test_validation_after_a_fit_is_of_its_own_images(tmp_path):
+    """With a sampler that deals images out to processes; see `unrepeated`."""
+
+    def dealt(count):
+        data = samples(count)
+        sampler = DistributedSampler(data, num_replicas=1, rank=0, shuffle=False)
+        return DataLoader(data, batch_size=4, sampler=sampler)
+
+    fitting, module = trainer(tmp_path), classifier(regularizer=None, regularizer_weight=None)
+    fitting.fit(module, loader(), dealt(4))
+    (found,) = fitting.validate(module, dealt(12))
+    images, labels = samples(12).tensors
+    with torch.no_grad():
+        expected = float((module.network.eval()(images).argmax(1) == labels).float().mean())
+        loss = float(F.cross_entropy(module.network(images), labels))
+    assert found["val/accuracy"] == pytest.approx(expected)
+    assert found["val/loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_validation_after_the_start_has_the_whole_weight(tmp_path):
@@ -359,6 +402,7 @@ def test_a_best_checkpoint_from_before_the_regularizer_began_is_said(tmp_path, r
     assert any(str(each.message).startswith(told) for each in recwarn) == is_late
 
 
+@pytest.mark.filterwarnings("ignore:no step is regularized by some terms")
 def test_what_a_regularizer_draws_in_validation_differs_by_batch_and_not_by_epoch(tmp_path):
     drawn = []
 

@@ -30,6 +30,11 @@ def test_two_processes_train_as_one(balance_steps, tmp_path):
         assert weight.dtype == torch.float64
         torch.testing.assert_close(two["weights"][name], weight, rtol=0, atol=tolerance)
     for name in (
+        "train/accuracy",
+        "train/loss",
+        "train/loss_classification",
+        "train/loss_regularizer",
+        "train/loss_regularizer/map_sparsity",
         "val/accuracy",
         "val/loss_classification",
         "val/loss_regularizer/map_sparsity",

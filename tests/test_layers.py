@@ -28,7 +28,7 @@ ROWS = [
     {"cams"},
     {"targets"},
     {"gradients", "networks"},
-    {"unrepeated", "label_scores"},
+    {"running_loader", "unrepeated", "label_scores"},
     {
         "batch",
         "blurred",

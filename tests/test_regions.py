@@ -27,6 +27,17 @@ def test_a_fractional_box_holds_the_pixels_whose_centers_it_holds():
     assert torch.equal(box_regions(boxes, (4, 4))[0], pixels("....", "##..", "##..", "...."))
 
 
+def test_a_box_holds_the_same_pixels_in_half_precision():
+    """Lightning's `bf16-true` makes bfloat16 the default type of a step, which has no number between 256 and 258."""
+    boxes = [torch.tensor([[255.0, 0.0, 257.0, 2.0]])]
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = box_regions(boxes, (4, 300))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.nonzero().tolist() == [[0, y, x] for y in (0, 1) for x in (255, 256)]
+
+
 def test_a_box_may_leave_the_image_by_one_pixel():
     boxes = [
         torch.tensor([[-1.0, -1.0, 1.0, 2.0]]),

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.trainer.states import TrainerFn
-from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced
+from camtrain.running_loader import running_loader
 
 
 def fixed_images(trainer: Trainer, pl_module: LightningModule, stage: str, count: int) -> Batch | None:
@@ -53,7 +52,7 @@ def fixed_batches(
     """
     if not is_read_by_index(trainer, stage):
         return
-    loader = _first_loader(trainer, stage)
+    loader = running_loader(trainer, stage)
     samples: Any = loader.dataset
     indices = evenly_spaced(len(samples), count)
     if shared:
@@ -72,21 +71,10 @@ def is_read_by_index(trainer: Trainer, stage: str) -> bool:
     An iterable data set cannot be read by index, nor can a data set whose loader is not a `DataLoader` or makes no
     batches.
     """
-    loader = _first_loader(trainer, stage)
+    loader = running_loader(trainer, stage)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return False
     return loader.batch_sampler is not None and hasattr(loader.dataset, "__len__") and len(loader.dataset) > 0
-
-
-def _first_loader(trainer: Trainer, stage: str) -> Any:
-    if stage == "val" and trainer.state.fn == TrainerFn.VALIDATING:
-        # `trainer.val_dataloaders` holds the loaders of an earlier `fit`, which may differ.
-        combined = trainer.validate_loop._combined_loader
-        loaders = None if combined is None else combined.iterables
-    else:
-        by_stage = {"val": "val_dataloaders", "test": "test_dataloaders", "predict": "predict_dataloaders"}
-        loaders = getattr(trainer, by_stage[stage])
-    return next(iter(tree_leaves(loaders)), None)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from camtrain.networks.attention_head import AttentionHead
+
 _USUAL = 3
 
 
@@ -26,7 +28,13 @@ def input_channels(network: nn.Module) -> int:
 
 def _taken(network: nn.Module) -> list[int]:
     """The number of channels that each convolution takes; those of lazy ones are not known."""
-    taken = [module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)]
+    heads = [module for module in network.modules() if isinstance(module, AttentionHead)]
+    of_heads = {id(module) for head in heads for module in head.modules()}  # they take features and scores of classes
+    taken = [
+        module.in_channels
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and id(module) not in of_heads
+    ]
     return [channels for channels in taken if channels > 0]
 
 

@@ -17,9 +17,9 @@ class ClassWeights(nn.Module):
     """The weight of each class in a loss.
 
     Weights that are computed from the training images are part of the state dict, so that a checkpoint can be scored
-    without them; given ones are not, since they are a setting. Computed ones are no buffer: a callback that
-    averages weights, such as Lightning's `EMAWeightAveraging`, copies all buffers before they are computed, and could
-    not average them with the copy.
+    without them; given ones are not, since they are a setting. They are no buffer: a callback that averages weights,
+    such as Lightning's `EMAWeightAveraging`, copies all buffers before balanced weights are computed, and could not
+    average them with the copy; and they are float64, which an Apple GPU does not have.
 
     Args:
         name: The name of the argument that the user set, for messages.
@@ -31,8 +31,6 @@ class ClassWeights(nn.Module):
         TypeError: If `given` is something else.
         ValueError: If a number is negative or not finite, or all are 0.
     """
-
-    values: Tensor
 
     def __init__(self, name: str, given: ClassNumbers, balanced: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -47,10 +45,7 @@ class ClassWeights(nn.Module):
                 raise ValueError(f"`{name}`: expected {expected}, got only zeros")
             values = torch.tensor(numbers, dtype=torch.float64)
         self.given = None if given is None else "balanced" if self.is_balanced else values.tolist()
-        if self.is_balanced:
-            self.values = values
-        else:
-            self.register_buffer("values", values, persistent=False)
+        self.values = values
 
     @property
     def needs_frequencies(self) -> bool:
@@ -74,7 +69,7 @@ class ClassWeights(nn.Module):
                 f"`{self.name}`: expected training images of every class for balanced weights, got none of class "
                 f"{', '.join(map(str, missing))}; give one number for each class"
             )
-        self.values = self._rule(frequencies.double()).to(self.values.device)
+        self.values = self._rule(frequencies.cpu().double())
 
     def of(self, logits: Tensor) -> Tensor | None:
         """The weights, (K,), as the loss of logits (N, K) takes them; `None` if there are none.
@@ -92,7 +87,8 @@ class ClassWeights(nn.Module):
             )
         # Of the two classes of a single logit, the frequency of yes says it all.
         is_of_both = self.is_balanced and logits.shape[1] == 1 and len(self.values) == 2
-        self.values = self.values.to(logits.device)  # stays there
+        if logits.device.type != "mps":
+            self.values = self.values.to(logits.device)  # stays there
         values = self.values[1:] if is_of_both else self.values
         if len(values) != logits.shape[1]:
             raise ValueError(

@@ -21,7 +21,7 @@ class _Counts:
     """Numbers of images of one term; on the device of the training, so that counting does not wait for it."""
 
     images: int = 0
-    counted: Tensor = field(default_factory=lambda: torch.zeros(()))
+    counted: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
     flat: Tensor | None = None
 
 
@@ -41,7 +41,8 @@ class EpochCounts:
         for name, term in terms.items():
             counts = self._terms.setdefault(name, _Counts())
             counts.images += num_images
-            counts.counted = counts.counted.to(term.counted.device) + term.counted
+            # As integers: in a training with half precision, a sum of floats would stop growing soon.
+            counts.counted = counts.counted.to(term.counted.device) + term.counted.long()
             if term.flat is not None:
                 counts.flat = term.flat if counts.flat is None else counts.flat + term.flat
 
@@ -58,11 +59,11 @@ class EpochCounts:
         if not in_several_processes():
             return
         ordered = list(names)
-        counts = torch.zeros(len(ordered), 4, device=device)
+        counts = torch.zeros(len(ordered), 4, dtype=torch.int64, device=device)
         for row, name in zip(counts, ordered, strict=True):
             if (mine := self._terms.get(name)) is not None:
-                flat = 0.0 if mine.flat is None else float(mine.flat)
-                row.copy_(torch.tensor([mine.images, float(mine.counted), flat, mine.flat is not None]))
+                flat = 0 if mine.flat is None else int(mine.flat)
+                row.copy_(torch.tensor([mine.images, int(mine.counted), flat, int(mine.flat is not None)]))
         torch.distributed.all_reduce(counts)
         for name, (images, counted, flat, has_maps) in zip(ordered, counts.cpu(), strict=True):
             if images:

@@ -18,8 +18,8 @@ class WeightedMeans:
     not divide evenly.
 
     Args:
-        names: The names of the means; the same in the same order in all processes. Others may be added, if only the
-            process's own means are wanted.
+        names: The names of the means; the same in the same order in all processes. Others may be added, of which each
+            process has its own means.
 
     Example:
         >>> means = WeightedMeans(["loss"])
@@ -30,7 +30,8 @@ class WeightedMeans:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._sums: dict[str, Tensor | float] = dict.fromkeys(names, 0.0)
+        self._shared = tuple(names)
+        self._sums: dict[str, Tensor | float] = dict.fromkeys(self._shared, 0.0)
         self._weights = dict.fromkeys(self._sums, 0)
 
     def add(self, name: str, value: Tensor | float, num_images: int) -> None:
@@ -51,19 +52,18 @@ class WeightedMeans:
         return {name: float(total) / self._weights[name] for name, total in self._sums.items() if self._weights[name]}
 
     def values(self, device: torch.device | str = "cpu") -> dict[str, float]:
-        """The means over all processes; without those that no process has added to.
+        """The means over all processes, without those that no process has added to; own means of other names.
 
         Args:
             device: Where the processes exchange their sums.
         """
         precision = _precision(torch.device(device))
-        pairs = [[float(self._sums[name]), float(self._weights[name])] for name in self._sums]
-        both = torch.tensor(pairs, dtype=precision, device=device)
+        pairs = [[float(self._sums[name]), float(self._weights[name])] for name in self._shared]
+        both = torch.tensor(pairs, dtype=precision, device=device).reshape(-1, 2)
         if in_several_processes():
             torch.distributed.all_reduce(both)
-        return {
-            name: total / count for name, (total, count) in zip(self._sums, both.tolist(), strict=True) if count > 0
-        }
+        known = zip(self._shared, both.tolist(), strict=True)
+        return self.own_values() | {name: total / count for name, (total, count) in known if count > 0}
 
 
 def _precision(device: torch.device) -> torch.dtype:

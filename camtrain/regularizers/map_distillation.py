@@ -121,6 +121,9 @@ class MapDistillation(CAMRegularizer):
     def _maps_of_teacher(self, training_pass: TrainingPass) -> Tensor:
         images = training_pass.images.detach()
         teacher = self.teacher.to(images.device)
+        # The teacher keeps its precision in a training in another one.
+        kinds = (each.dtype for each in teacher.parameters() if each.is_floating_point())
+        images = images.to(next(kinds, images.dtype))
         layer = self.teacher_layer
         layer = self._found_in_teacher(teacher, images) if layer is None else layer
         if not self.of_activations:

@@ -27,6 +27,13 @@ ATTENDED = {
 }
 
 
+@pytest.mark.parametrize("kind", [AttentionBranch, LFICAM, CAStream])
+def test_the_classes_of_an_attention_head_are_no_colors(kind):
+    """Its convolutions take the scores of three classes."""
+    backbone = build_network("cifar_resnet8", 3, in_channels=1)
+    assert input_channels(kind(backbone, 3, image_size=16)) == 1
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 13])
 @pytest.mark.parametrize(
     ("name", "stem"), [("cifar_resnet8", "imagenet"), ("resnet18", "small"), ("vgg11", "imagenet")]

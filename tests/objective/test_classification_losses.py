@@ -113,6 +113,15 @@ def test_balanced_weights_make_all_classes_count_alike():
         binary.set_class_frequencies(torch.tensor([0.5, 0.0, 0.5]))
 
 
+def test_a_loss_with_weights_can_be_moved_where_there_is_no_float64():
+    """As on an Apple GPU, to which no float64 tensor of a module can go."""
+    loss = CrossEntropy([1.0, 4.0])
+    balanced = BinaryCrossEntropy("balanced")
+    balanced.set_class_frequencies(torch.tensor([0.5, 0.5]))
+    for each in (loss, balanced):
+        assert [name for name, held in each.named_buffers() if held.dtype == torch.float64] == []
+
+
 def test_balanced_weights_are_in_the_state_dict_and_given_ones_are_not():
     first, second = (Objective(classification_loss=CrossEntropy("balanced")) for _ in range(2))
     first.loss_function.set_class_frequencies(torch.tensor([0.25, 0.75]))

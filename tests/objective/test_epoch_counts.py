@@ -29,6 +29,18 @@ def test_fractions_by_hand():
     assert counts.flat_maps == {}
 
 
+def test_counts_go_on_in_half_precision():
+    """Lightning's `bf16-true` makes bfloat16 the default type of a step; 8192 + 32 is 8192 there."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        counts = EpochCounts()
+        for _ in range(1000):
+            counts.add({"energy_inside": term(32, 1)}, 32)
+        assert counts.flat_maps == {"energy_inside": 1 / 32}
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -50,7 +62,7 @@ def test_five_percent_of_flat_maps_are_no_reason_to_warn():
 
 def test_counts_of_all_processes_by_hand(monkeypatch):
     """This process had no image with a mask, another one had four; both log the same, and none waits for the other."""
-    of_another = torch.tensor([[8.0, 4.0, 1.0, 1.0], [8.0, 8.0, 0.0, 0.0]])
+    of_another = torch.tensor([[8, 4, 1, 1], [8, 8, 0, 0]])
     monkeypatch.setattr(epoch_counts, "in_several_processes", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: counts.add_(of_another))
     counts = EpochCounts()

@@ -123,6 +123,20 @@ def test_distillation_of_grad_cam_plus_plus():
     assert regularization(MapDistillation(copy.deepcopy(network)), network, images, labels) < 1e-12
 
 
+@pytest.mark.parametrize("method", ["grad_cam_plus_plus", "activations"])
+def test_the_teacher_keeps_its_precision(method):
+    """As in a training with Lightning's `64-true` or `bf16-true`, which changes the network and its images alone."""
+    network, (images, labels, _) = smooth_network(), batch()
+    how = {"method": method, "target_layer": "4", "teacher_layer": "4"}
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other[3].weight.mul_(-1)
+    expected = regularization(MapDistillation(copy.deepcopy(other), **how), network, images, labels)
+    found = MapDistillation(other.float(), **how)
+    torch.testing.assert_close(regularization(found, network, images, labels), expected, rtol=1e-4, atol=0)
+    assert found.teacher[0].weight.dtype == torch.float32
+
+
 def test_distillation_of_activations_by_hand():
     network, (images, labels, _) = smooth_network(), batch()
     other = copy.deepcopy(network)
