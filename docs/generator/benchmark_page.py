@@ -16,10 +16,10 @@ from experiments.readme_tables import markdown_table
 _INTRODUCTION = """# Benchmark
 
 What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing
-changed. λ is chosen on validation images; all scores are of test images. The numbers come from the committed results
-of the [league](experiments/league.md), the experiment in which regularizers play against plain training; its page
-says how to read each column. A section here is one of its *boards*: one network on one data set. A regularizer that is
-not in it was not measured on that board yet.
+changed. λ is chosen on validation images, and other values are shown beside it; all scores are of test images. The
+numbers come from the committed results of the [league](experiments/league.md), the experiment in which regularizers
+play against plain training; its page says how to read each column. A section here is one of its *boards*: one network
+on one data set. A regularizer that is not in it was not measured on that board yet.
 
 - *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
 - *Beyond control*: the same after the score of another image's map is subtracted.

@@ -39,7 +39,8 @@ def variants(epochs: float) -> list[Setting]:
     return [
         PLAIN,
         variant(
-            "map_faithfulness", "default: half of the maps swapped, one of the two terms for each image, half-time on"
+            "map_faithfulness",
+            "default: half of the sufficiency term's maps swapped, one of the two terms for each image, half-time on",
         ),
         variant("from_start", "from the start on", changes={"model.regularizer_start_epoch": 0.0}),
         variant(
