@@ -94,6 +94,8 @@ class RISE(BaseAttribution):
         shown: p, the probability that a cell is shown.
         max_batch: The largest number of images in one forward pass; bounds the memory.
         seed: The seed of the masks; `None` draws from torch's generator, which is left as found.
+        independent_classes: Whether an image may show several classes, so that the probability of each is a sigmoid and
+            not a softmax. `evaluate` and `explain` set it for networks that were trained so.
         differentiable: False only; accepted so that all methods have one signature.
 
     Raises:
@@ -123,6 +125,7 @@ class RISE(BaseAttribution):
         shown: float = 0.5,
         max_batch: int = 64,
         seed: int | None = None,
+        independent_classes: bool = False,
         differentiable: bool = False,
     ) -> None:
         if differentiable:
@@ -136,6 +139,7 @@ class RISE(BaseAttribution):
         self.shown = checked_number("shown", shown, "a probability between 0 and 1", above=0, below=1)
         self.max_batch = positive_integer("max_batch", max_batch)
         self.seed = None if seed is None else checked_seed("seed", seed)
+        self.independent_classes = independent_classes
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See the class."""
@@ -167,8 +171,8 @@ class RISE(BaseAttribution):
             else masks.new_zeros(len(masks), 0)
         )
 
-    @staticmethod
-    def _score(output: Tensor, classes: ClassIndex) -> Tensor:
+    def _score(self, output: Tensor, classes: ClassIndex) -> Tensor:
         if isinstance(classes, Target):
             return class_score(output, classes)
-        return class_score(class_probabilities(output.to(torch.promote_types(output.dtype, torch.float32))), classes)
+        precise = output.to(torch.promote_types(output.dtype, torch.float32))
+        return class_score(class_probabilities(precise, independent=self.independent_classes), classes)

@@ -69,6 +69,8 @@ class ScoreCAM(PerturbationCAM):
         num_channels: The number of channels to measure for each image: those of the largest mean magnitude (see
             `strongest_channels`). The others are left out of the map. `None` measures all.
         progress: Whether to show a progress bar.
+        independent_classes: Whether an image may show several classes, so that the probability of each is a sigmoid and
+            not a softmax. `evaluate` and `explain` set it for networks that were trained so.
         differentiable: False only; accepted so that all methods have one signature.
 
     Raises:
@@ -97,6 +99,7 @@ class ScoreCAM(PerturbationCAM):
         max_batch: int = 64,
         num_channels: int | None = None,
         progress: bool = False,
+        independent_classes: bool = False,
         differentiable: bool = False,
     ) -> None:
         super().__init__(
@@ -110,6 +113,7 @@ class ScoreCAM(PerturbationCAM):
         if variant not in get_args(Variant):
             raise ValueError(f"`variant`: expected one of {', '.join(get_args(Variant))}, got {variant!r}")
         self.variant = variant
+        self.independent_classes = independent_classes
         self.num_samples = 1
 
     def activations_and_weights(self, images: Tensor, class_idx: ClassIndex) -> tuple[Tensor, Tensor]:
@@ -154,4 +158,6 @@ class ScoreCAM(PerturbationCAM):
         if isinstance(class_idx, Target):
             return class_score(logits, class_idx)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return class_score(class_probabilities(logits) if self.variant == "class_probability" else logits, class_idx)
+        if self.variant == "class_probability":
+            logits = class_probabilities(logits, independent=self.independent_classes)
+        return class_score(logits, class_idx)

@@ -45,6 +45,7 @@ class SSCAM(ScoreCAM):
         num_channels: The number of channels to measure for each image: those of the largest mean magnitude (see
             `strongest_channels`). The others are left out of the map. `None` measures all.
         progress: Whether to show a progress bar.
+        independent_classes: As for `ScoreCAM`.
         differentiable: False only; accepted so that all methods have one signature.
 
     Raises:
@@ -75,6 +76,7 @@ class SSCAM(ScoreCAM):
         max_batch: int = 64,
         num_channels: int | None = None,
         progress: bool = False,
+        independent_classes: bool = False,
         differentiable: bool = False,
     ) -> None:
         super().__init__(
@@ -84,6 +86,7 @@ class SSCAM(ScoreCAM):
             max_batch=max_batch,
             num_channels=num_channels,
             progress=progress,
+            independent_classes=independent_classes,
             differentiable=differentiable,
         )
         if noise_on not in get_args(NoiseOn):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -121,6 +122,8 @@ class TaylorCAM(BaseCAM):
         target_layer: The layer, by its dotted name or as a module; only one. `None` finds the last spatial layer at the
             first call.
         score: The score that is differentiated twice.
+        independent_classes: Whether an image may show several classes, so that the probability of each is a sigmoid and
+            not a softmax. `evaluate` and `explain` set it for networks that were trained so.
         differentiable: Whether the map stays in the graph, through the activations and through the weights. The layers
             behind the target layer must then be three times differentiable, and the graphs of all h·w passes are kept.
 
@@ -151,12 +154,14 @@ class TaylorCAM(BaseCAM):
         target_layer: str | nn.Module | None = None,
         *,
         score: Score = "probability",
+        independent_classes: bool = False,
         differentiable: bool = False,
     ) -> None:
         if score not in ("probability", "log_probability", "logit"):
             raise ValueError(f"`score`: expected 'probability', 'log_probability' or 'logit', got {score!r}")
         super().__init__(network, target_layer, differentiable=differentiable)
         self.score: Score = score
+        self.independent_classes = independent_classes
 
     def maps(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """The marginal map of the pairs; see `marginal_map`."""
@@ -204,8 +209,10 @@ class TaylorCAM(BaseCAM):
         logits = checked_logits(logits)
         match self.score:
             case "probability":
-                return class_probabilities(logits)
+                return class_probabilities(logits, independent=self.independent_classes)
             case "log_probability":
+                if self.independent_classes and logits.shape[1] > 1:
+                    return F.logsigmoid(logits)
                 return with_both_classes(logits).log_softmax(dim=1)
             case "logit":
                 return logits

@@ -38,6 +38,7 @@ from camtrain.methods import (
     control_of,
     is_control,
     is_normalized,
+    is_registered,
     method_title,
     resized_maps,
 )
@@ -208,7 +209,9 @@ class Evaluator:
         self.controls = {name: control for name, control in (controls or {}).items() if name not in self.methods}
         self.settings = settings or EvaluationSettings()
         self.metrics = metric_names(metrics, self.settings.class_of)
-        self.probabilities = ClassProbabilities(network, max_batch, independent=several_labels)
+        self.probabilities = ClassProbabilities(network, max_batch)
+        if several_labels:
+            self._take_classes_for_independent()
         self.reasons: dict[str, str] = {}
         self.passes: Counter[str] = Counter()
         self.images = 0
@@ -334,6 +337,14 @@ class Evaluator:
             usable = usable & (batch.labels == 1).any(dim=1)
         return ExplainedBatch(batch, self.network, self.settings, probabilities, class_idx, usable), answered
 
+    def _take_classes_for_independent(self) -> None:
+        """An image may show several classes: measure sigmoids, and let the methods by name explain these."""
+        self.probabilities.independent = True
+        for name, method in self.all_maps.items():
+            made = method.method if isinstance(method, ShuffledMap) else method
+            if hasattr(made, "independent_classes") and not is_registered(name):
+                made.independent_classes = True
+
     def _checked_labels(self, labels: Tensor | None) -> Tensor | None:
         """Labels as they are scored: (N,), or (N, K) of zeros and ones, which say that classes are independent."""
         if labels is None or labels.dim() != 2:
@@ -341,7 +352,7 @@ class Evaluator:
         shown = checked_shown(labels)
         if labels.shape[1] == 1:
             return shown.squeeze(1).long()
-        self.probabilities.independent = True
+        self._take_classes_for_independent()
         return labels
 
     def _check_labels(self, labels: Tensor | None, num_logits: int) -> None:

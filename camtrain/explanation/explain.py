@@ -108,6 +108,7 @@ def explain(
             max_batch=max_batch,
             num_channels=num_channels,
             seed=seed,
+            independent_classes=loaded.several_labels or None,
             progress=progress and sys.stderr.isatty(),
         )
     return Explanations(loaded, made, questions, listed, on_error=on_error, progress=progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
@@ -18,7 +19,7 @@ from camtrain.controls import donors
 from camtrain.evaluation import EvaluationSettings, compare
 from camtrain.evaluation.evaluator import IMAGE, NO_CLASS, Evaluator
 from camtrain.evaluation.several_labels import rounds_of
-from camtrain.methods import normalized_maps
+from camtrain.methods import method_named, normalized_maps
 from camtrain.networks.loaded_network import LoadedNetwork
 
 CLASSES = 4
@@ -64,6 +65,25 @@ def test_every_label_is_the_mean_over_the_maps_of_an_image():
         for pair, rows in found.rows.items():
             expected = torch.stack([each[pair][0] for each in one]).mean(dim=0) if one else torch.zeros(rows.shape[1])
             torch.testing.assert_close(rows[image], expected.double(), rtol=1e-5, atol=1e-6, msg=str((image, pair)))
+
+
+@pytest.mark.parametrize("name", ["score_cam", "ss_cam", "rise", "taylor_cam"])
+def test_methods_that_measure_probabilities_measure_sigmoids(name):
+    """The map of a class does not change with what the network says of another one, which is shown as well."""
+    network, batch = network_of(), batch_of()
+    network[1] = nn.GELU()  # Taylor-CAM needs a curved network
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other[4].weight[1:].mul_(-3)
+    labels = torch.zeros(len(batch), dtype=torch.long)
+    maps = []
+    for each in (network, other):
+        method = method_named(name, each, "0", **{"seed": 0} if name in ("ss_cam", "rise") else {})
+        softmax = method(batch.images, labels)
+        Evaluator(each, {name: method}, ["average_drop"], EvaluationSettings("every_label"))(batch)
+        maps.append(method(batch.images, labels))
+        assert not torch.allclose(maps[-1], softmax, rtol=1e-2, atol=0)
+    torch.testing.assert_close(*maps, rtol=1e-4, atol=0)
 
 
 def test_what_is_known_of_an_image_is_that_of_its_most_probable_class():
