@@ -44,7 +44,8 @@ class COCO(ObjectData):
         val_set: The name of the validation images; null holds out `val_fraction` of the training images.
         test_set: The name of the test images.
         images: The folder of the images of a set, relative to `root`; `{set}` stands for the name.
-        annotations: The annotation file of a set, relative to `root`; `{set}` stands for the name.
+        annotations: The annotation file of a set, relative to `root`; `{set}` stands for the name, and each set has a
+            file of its own. Two splits may not share an image.
         labels: What the label of an image is: `largest`, the class of the object with the largest box, or `multi`, all
             its classes. See `ObjectData`.
         masks: Whether to make masks of the outlines.
@@ -55,7 +56,8 @@ class COCO(ObjectData):
 
     Raises:
         FileNotFoundError: If there is no annotation file.
-        ValueError: If an argument is out of range, or an annotation file cannot be understood.
+        ValueError: If an argument is out of range, two splits share an image, or an annotation file cannot be
+            understood.
         ModuleNotFoundError: If `masks` is true and `pycocotools` is not installed.
 
     Source: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
@@ -81,6 +83,11 @@ class COCO(ObjectData):
         self.root = local_path(root, "root").absolute()
         self.sets: dict[Split, str | None] = {"train": train_set, "val": val_set, "test": test_set}
         self.images, self.annotations = images, annotations
+        if "{set}" not in annotations:
+            raise ValueError(
+                "`annotations`: expected a path with `{set}`, which stands for the name of a set, got "
+                f"{annotations!r}; give each set a file of its own, such as 'annotations/{{set}}.json'"
+            )
         for split, name in self.sets.items():
             if name is not None and list(self.sets.values()).count(name) > 1:
                 raise ValueError(f"`{split}_set`: expected other images than those of another split, got {name!r}")

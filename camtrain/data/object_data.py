@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -72,7 +74,8 @@ class ObjectData(PhotographData):
     Images without an object of the classes are left out, and a warning says how many they are. Boxes and masks belong
     to the pixels as they are stored, and are turned with the image if its EXIF orientation turns it.
 
-    A subclass defines `all_class_names` and `seen(split)`, and `mask_of` if it has masks.
+    A subclass defines `all_class_names` and `seen(split)`, and `mask_of` if it has masks. It takes its splits from
+    `train_set`, `val_set` and `test_set`, which may not share an image.
 
     Args:
         classes: The classes to use, numbered in this order; null uses all.
@@ -103,6 +106,10 @@ class ObjectData(PhotographData):
     def seen(self, split: Split) -> Sequence[SeenImage] | None:
         """The images of a split; `None` for a validation split that is held out of the training images."""
 
+    def image_paths(self, split: Split) -> Sequence[Path]:
+        """The image files of a split, whatever they show; none if it is held out of the training images."""
+        return [image.path for image in self._read(split) or ()]
+
     def mask_of(self, image: SeenImage, objects: Sequence[SeenObject]) -> Callable[[], Tensor]:
         """A function that makes the mask of some objects of an image, and whose text names it in messages."""
         raise NotImplementedError(f"{type(self).__name__} has no masks")
@@ -127,10 +134,12 @@ class ObjectData(PhotographData):
 
         Raises:
             FileNotFoundError: If the data set is not there.
-            ValueError: If its annotation cannot be understood; on access, if a file cannot be read, or a box is not
-                inside its image.
+            ValueError: If its annotation cannot be understood, or training images are asked for and two splits share
+                an image; on access, if a file cannot be read, or a box is not inside its image.
         """
         images = self._images(split)
+        if split == "train":
+            self._check_apart()
         files = [self._file(image, known) for image in images if (known := self._known(image))]
         if len(files) < len(images):
             rank_zero_warn(
@@ -145,6 +154,19 @@ class ObjectData(PhotographData):
             annotation_pixels="stored",
             num_classes=self.num_classes if self.labels == "multi" else None,
         )
+
+    def _check_apart(self) -> None:
+        files: dict[Split, set[Path]] = {}
+        for split in get_args(Split):
+            # Training does not need the test images; whoever asks for a split that is not there is told then.
+            with suppress(FileNotFoundError):
+                files[split] = _resolved(self.image_paths(split))
+        for one, other in combinations(files, 2):
+            if shared := files[one] & files[other]:
+                raise ValueError(
+                    f"`{one}_set`, `{other}_set`: expected sets that share no image, got {len(shared)} images in both, "
+                    f"such as {min(shared)}; choose another set for one of them"
+                )
 
     def _known(self, image: SeenImage) -> list[SeenObject]:
         return [each for each in image.objects if each.class_name in self.class_names]
@@ -187,3 +209,9 @@ class ObjectData(PhotographData):
         if count < 1:
             raise ValueError(f"`val_fraction`: expected at least 2 training images to hold some out, got {len(order)}")
         return sorted(order[count:]), sorted(order[:count])
+
+
+def _resolved(paths: Sequence[Path]) -> set[Path]:
+    """The files that paths mean, however their folders are written; each folder is looked up once."""
+    folders = {folder: folder.resolve() for folder in {path.parent for path in paths}}
+    return {folders[path.parent] / path.name for path in paths}

@@ -45,9 +45,10 @@ class VOC(ObjectData):
         root: The folder that holds, or will hold, `VOCdevkit`.
         year: `2007` to `2012`.
         download: Whether to download the images of `year` into `root` if they are not there.
-        train_set: The list of training images in `ImageSets`: `train` or `trainval`.
+        train_set: The list of training images in `ImageSets`: `train`, or `trainval`, which is `train` and `val`
+            together, with `test_set: test`. Two splits may not share an image.
         val_set: The list of validation images, such as `val`; null holds out `val_fraction` of the training images.
-        test_set: The list of test images: `val`, or `test` for 2007.
+        test_set: The list of test images: `val` with `train_set: train`, or `test` for 2007.
         difficult: Whether objects count that VOC marks as difficult to recognize.
         labels: What the label of an image is: `largest`, the class of the object with the largest box, or `multi`, all
             its classes. See `ObjectData`.
@@ -59,7 +60,8 @@ class VOC(ObjectData):
 
     Raises:
         FileNotFoundError: If the data set is not in `root` and `download` is false.
-        ValueError: If an argument is out of range, or an annotation file cannot be understood.
+        ValueError: If an argument is out of range, two splits share an image, or an annotation file cannot be
+            understood.
 
     Source: Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010.
     """
@@ -108,11 +110,15 @@ class VOC(ObjectData):
 
     def seen(self, split: Split) -> list[SeenImage] | None:
         """The images of a list in `ImageSets`, with the objects of their annotation files."""
+        return None if self.sets[split] is None else [self._image(path) for path in self.image_paths(split)]
+
+    def image_paths(self, split: Split) -> list[Path]:
+        """The image files of a list in `ImageSets`, whose annotation is not read."""
         image_set = self.sets[split]
         if image_set is None:
-            return None
+            return []
         try:
-            paths = [Path(path) for path in self._reader(image_set).images]
+            return [Path(path) for path in self._reader(image_set).images]
         except (FileNotFoundError, RuntimeError) as error:  # torchvision says the second where there is no folder
             reason = f": {error}" if isinstance(error, FileNotFoundError) else ""
             raise FileNotFoundError(
@@ -121,7 +127,6 @@ class VOC(ObjectData):
             ) from None
         except ValueError as error:
             raise ValueError(f"`{split}_set`: {error}") from None
-        return [self._image(path) for path in paths]
 
     def mask_of(self, image: SeenImage, objects: Sequence[SeenObject]) -> VOCMask:
         """Where the segmentation shows the classes of the objects."""

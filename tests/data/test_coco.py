@@ -54,6 +54,16 @@ def test_the_layout_of_annotation_tools(tmp_path):
     assert data.samples("val")[0]["image"].shape == (3, 40, 48)
 
 
+def test_sets_that_share_images_are_refused(root):
+    data = coco(root, images="../{set}/../all/.")
+    with pytest.raises(ValueError, match=r"`train_set`, `test_set`: expected sets that share no image, got 3 images"):
+        data.samples("train")
+    (root / "val2017").rename(root / "moved")
+    (root / "val2017").symlink_to(root / "train2017")
+    with pytest.raises(ValueError, match=r"`train_set`, `test_set`: .* such as .*train2017/0.png; choose another set"):
+        coco(root).samples("train")
+
+
 @pytest.mark.parametrize("kind", ["polygon", "counts", "compressed"])
 def test_masks_are_unions_of_outlines(root, kind):
     mask = pytest.importorskip("pycocotools.mask")
@@ -151,6 +161,7 @@ def test_images_of_another_size_are_named(root):
     ("settings", "error", "message"),
     [
         ({"test_set": "test2017"}, FileNotFoundError, "`root`: .* of `test_set` in .*instances_test2017.json, which"),
+        ({"annotations": "all.json"}, ValueError, "`annotations`: expected .*`{set}`.* got 'all.json'; give each set"),
         ({"test_set": "train2017"}, ValueError, "`train_set`: expected other images than those of another split"),
     ],
 )

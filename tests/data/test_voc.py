@@ -66,6 +66,26 @@ def test_validation_is_held_out_or_a_list(root):
     assert len(data.samples("train")) == 12
 
 
+def test_sets_that_share_images_are_refused(root):
+    lists = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main"
+    train, val = [(lists / f"{name}.txt").read_text() for name in ("train", "val")]
+    shared = r"expected sets that share no image, got 3 images in both, such as .*val_0.jpg; choose another set"
+    (lists / "trainval.txt").write_text(train + val)
+    with pytest.raises(ValueError, match=f"`train_set`, `test_set`: {shared}"):
+        voc(root, train_set="trainval", test_set="val").samples("train")
+    (lists / "trainval.txt").write_text(val)
+    with pytest.raises(ValueError, match=f"`val_set`, `test_set`: {shared}"):
+        voc(root, val_set="val", test_set="trainval", classes=["bird"]).setup("fit")
+
+
+def test_training_does_not_need_the_test_images(tmp_path):
+    make_voc(tmp_path, {"trainval": 8}, "2007")
+    data = voc(tmp_path, year="2007", train_set="trainval", test_set="test")
+    assert len(data.samples("train")) == 6
+    with pytest.raises(FileNotFoundError, match=r"`root`: expected VOC 2007 .*, with its list of test images"):
+        data.samples("test")
+
+
 def test_rare_classes_and_images_without_objects_are_no_reason_not_to_split(root):
     folder = root / "VOCdevkit" / "VOC2012" / "Annotations"
     (folder / "train_0.xml").write_text(voc_xml([("sheep", OBJECTS[1], 0)]))
