@@ -161,7 +161,7 @@ class COCOMask:
 
     Args:
         name: What the mask is called in messages.
-        size: The height and width of the image as it is stored.
+        size: The height and width of the image that was annotated.
         outlines: The polygons or run lengths of each object, as COCO's files have them.
     """
 

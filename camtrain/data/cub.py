@@ -120,7 +120,12 @@ class CUB(PhotographData):
             if class_name in self.class_names
         ]
         return ImageFileSamples(
-            files, has_boxes=True, has_masks=self.masks, mask_reader=cub_mask, annotation_pixels="stored"
+            files,
+            has_boxes=True,
+            has_masks=self.masks,
+            mask_reader=cub_mask,
+            annotation_pixels="stored",
+            is_setting=False,
         )
 
     def _images(self, split: Split) -> list[tuple[str, str, Box]]:

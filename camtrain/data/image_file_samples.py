@@ -36,6 +36,7 @@ class ImageFile:
             if unknown.
         classes: The class indices of all objects; empty if the label says it all.
         group: The index of the group of images that it belongs to; `None` if there are no groups.
+        size: The height and width of the picture that boxes and mask were drawn on; `None` if nothing says it.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class ImageFile:
     mask: Path | Callable[[], Tensor] | None = None
     classes: tuple[int, ...] = ()
     group: int | None = None
+    size: tuple[int, int] | None = None
 
 
 class ImageFileSamples(Dataset[Sample]):
@@ -62,15 +64,18 @@ class ImageFileSamples(Dataset[Sample]):
         mask_reader: A function from a mask file to (H, W) bool.
         annotation_pixels: What boxes and masks were drawn on. `shown`: the image as a viewer shows it. `stored`: its
             pixels before they are turned as the EXIF orientation says; boxes and masks are turned with them. A mask
-            file with an EXIF orientation of its own is turned as that says.
+            file with an EXIF orientation of its own is turned as that says. Where the `size` of a file is that of one
+            of the two only, that one is taken.
+        is_setting: Whether the user sets `annotation_pixels`, so that messages about it help.
         pixel_format: What image files hold, all of whose channels are then read (see `stored_image`); `None` reads what
             a viewer shows.
         num_classes: The number of classes K, if labels are (K,) numbers, 1 for each of the image's classes; `None`
             makes them class indices.
 
     Raises:
-        DataError: On access, with the path, if a file cannot be read, a mask and its image differ in size, or a box
-            leaves its image by more than a pixel; it is a `ValueError`.
+        DataError: On access, with the path, if a file cannot be read, a mask and its image differ in size, an image
+            with boxes or a mask has not the `size` that they belong to, or a box leaves its image by more than a pixel;
+            it is a `ValueError`.
 
     Example:
         A tile of four channels of 16 bits that shows two of three classes:
@@ -93,6 +98,7 @@ class ImageFileSamples(Dataset[Sample]):
         has_masks: bool = False,
         mask_reader: Callable[[Path], Tensor] = object_mask,
         annotation_pixels: AnnotationPixels = "shown",
+        is_setting: bool = True,
         num_classes: int | None = None,
         pixel_format: PixelFormat | None = None,
     ) -> None:
@@ -102,6 +108,7 @@ class ImageFileSamples(Dataset[Sample]):
         self.has_masks = has_masks
         self.mask_reader = mask_reader
         self.annotation_pixels = annotation_pixels
+        self.is_setting = is_setting
         self.num_classes = num_classes
 
     def __len__(self) -> int:
@@ -142,12 +149,26 @@ class ImageFileSamples(Dataset[Sample]):
         present[list(file.classes or (file.label,))] = 1
         return present
 
-    def _turn(self, file: ImageFile) -> int:
-        """The orientation by which boxes and masks are to be turned."""
-        return image_orientation(file.path, self.pixel_format) if self.annotation_pixels == "stored" else 1
+    def _turn(self, file: ImageFile, shown: tuple[int, int]) -> int:
+        """The orientation by which boxes and masks are to be turned, of a file that is shown with a size."""
+        if file.size is None:
+            return image_orientation(file.path, self.pixel_format) if self.annotation_pixels == "stored" else 1
+        orientation = image_orientation(file.path, self.pixel_format)
+        height, width = shown
+        stored = (width, height) if lies_on_its_side(orientation) else shown
+        if file.size not in (stored, shown):
+            raise DataError(
+                f"the image {file.path} is {stored[1]}x{stored[0]} pixels (width x height), and its annotation belongs "
+                f"to {file.size[1]}x{file.size[0]}; use the image that was annotated, or correct the size"
+            )
+        if stored == shown:  # the size does not tell
+            return orientation if self.annotation_pixels == "stored" else 1
+        return orientation if file.size == stored else 1
 
     def _other_pixels(self, file: ImageFile) -> str:
-        return other_pixels(file.path, self.annotation_pixels, self.pixel_format)
+        if file.size is not None:  # it has decided
+            return ""
+        return other_pixels(file.path, self.annotation_pixels, self.pixel_format, self.is_setting)
 
     def boxes_of(self, file: ImageFile, size: tuple[int, int]) -> Tensor:
         """The boxes of a file on the image as it is shown, (M, 4) float32 xyxy; they may leave it by a pixel.
@@ -157,9 +178,11 @@ class ImageFileSamples(Dataset[Sample]):
             size: The height and width of the image as it is shown.
 
         Raises:
-            DataError: If a box leaves the image further.
+            DataError: If a box leaves the image further, or belongs to an image of another size.
         """
-        boxes = upright_boxes(torch.tensor(file.boxes, dtype=torch.float32).reshape(-1, 4), self._turn(file), size)
+        boxes = upright_boxes(
+            torch.tensor(file.boxes, dtype=torch.float32).reshape(-1, 4), self._turn(file, size), size
+        )
         height, width = size
         outside = (boxes < -_OUTSIDE) | (boxes > boxes.new_tensor([width, height, width, height]) + _OUTSIDE)
         if outside.any():
@@ -184,7 +207,7 @@ class ImageFileSamples(Dataset[Sample]):
             return torch.zeros(size, dtype=torch.bool)
         mask = self.mask_reader(file.mask) if isinstance(file.mask, Path) else file.mask()
         turns_itself = isinstance(file.mask, Path) and image_orientation(file.mask) != 1
-        mask = mask if turns_itself else upright_pixels(mask, self._turn(file))
+        mask = mask if turns_itself else upright_pixels(mask, self._turn(file, size))
         if mask.shape != size:
             raise DataError(
                 f"the mask {file.mask} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height), "
@@ -194,16 +217,21 @@ class ImageFileSamples(Dataset[Sample]):
         return mask
 
 
-def other_pixels(path: Path, pixels: AnnotationPixels, pixel_format: PixelFormat | None = None) -> str:
+def other_pixels(
+    path: Path, pixels: AnnotationPixels, pixel_format: PixelFormat | None = None, is_setting: bool = True
+) -> str:
     """A clause for a message about an annotation that does not fit, if its image lies on its side.
 
     Args:
         path: The image file.
         pixels: What the annotation is taken to be drawn on.
         pixel_format: What the image file holds, if that is stated.
+        is_setting: Whether the user sets `annotation_pixels`.
     """
     if not lies_on_its_side(image_orientation(path, pixel_format)):
         return ""
+    if not is_setting:
+        return f"; its EXIF orientation turns the image, and its annotation is expected for the image as it is {pixels}"
     other = "stored" if pixels == "shown" else "shown"
     return (
         f"; its EXIF orientation turns the image, and `annotation_pixels` is {pixels}: set {other} if it was annotated "

@@ -32,7 +32,7 @@ class SeenObject:
 
     Attributes:
         class_name: The name of its class.
-        box: Its box in half-open xyxy pixels, as the image is stored.
+        box: Its box in half-open xyxy pixels.
         outline: What its mask is made of, which the data module knows; `None` if there is nothing.
     """
 
@@ -54,7 +54,7 @@ class SeenImage:
     Attributes:
         path: The image file.
         objects: All objects that count.
-        size: The height and width of the image as it is stored.
+        size: The height and width of the image that was annotated, as the annotation says.
     """
 
     path: Path
@@ -71,8 +71,9 @@ class ObjectData(PhotographData):
     - `multi`: (K,) numbers, 1 for each class of which there is an object and 0 for the others. Boxes and masks are
       those of all objects. Train with `model.classification_loss: binary_cross_entropy`.
 
-    Images without an object of the classes are left out, and a warning says how many they are. Boxes and masks belong
-    to the pixels as they are stored, and are turned with the image if its EXIF orientation turns it.
+    Images without an object of the classes are left out, and a warning says how many they are. Of an image that its
+    EXIF orientation turns, boxes and masks belong to the image as it is stored or as a viewer shows it, whichever has
+    the size that the annotation says. Where both have it, they belong to the image as it is stored, and are turned.
 
     A subclass defines `all_class_names` and `seen(split)`, and `mask_of` if it has masks. It takes its splits from
     `train_set`, `val_set` and `test_set`, which may not share an image.
@@ -135,7 +136,8 @@ class ObjectData(PhotographData):
         Raises:
             FileNotFoundError: If the data set is not there.
             ValueError: If its annotation cannot be understood, or training images are asked for and two splits share
-                an image; on access, if a file cannot be read, or a box is not inside its image.
+                an image; on access, if a file cannot be read, an image has another size than its annotation says, or a
+                box is not inside its image.
         """
         images = self._images(split)
         if split == "train":
@@ -152,6 +154,7 @@ class ObjectData(PhotographData):
             has_boxes=True,
             has_masks=self.masks,
             annotation_pixels="stored",
+            is_setting=False,
             num_classes=self.num_classes if self.labels == "multi" else None,
         )
 
@@ -180,6 +183,7 @@ class ObjectData(PhotographData):
             boxes=tuple(each.box for each in explained),
             mask=self.mask_of(image, explained) if self.masks else None,
             classes=tuple(sorted({self.class_names.index(each.class_name) for each in known})),
+            size=image.size,
         )
 
     def _images(self, split: Split) -> Sequence[SeenImage]:

@@ -140,7 +140,7 @@ class OxfordPet(ImageDataModule):
         ]
         mask_reader = partial(pet_mask, border_is_object=self.border_is_object)
         return ImageFileSamples(
-            files, has_boxes=True, has_masks=True, mask_reader=mask_reader, annotation_pixels="stored"
+            files, has_boxes=True, has_masks=True, mask_reader=mask_reader, annotation_pixels="stored", is_setting=False
         )
 
     @property

@@ -49,7 +49,7 @@ class WSOLSamples(Dataset[Sample]):
         self.has_masks = has_masks
         self.image_ids = [each.image_id for each in images]
         files = [ImageFile(folder / each.image_id, each.label, each.boxes) for each in images]
-        self.samples = ImageFileSamples(files, has_boxes=not has_masks, annotation_pixels="stored")
+        self.samples = ImageFileSamples(files, has_boxes=not has_masks, annotation_pixels="stored", is_setting=False)
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from camtrain.data import COCO
 from camtrain.messages import CamtrainWarning, DataError
@@ -152,9 +153,30 @@ def test_other_categories_in_another_file_are_named(root):
 
 def test_images_of_another_size_are_named(root):
     rewrite(root, lambda content: [each.update(width=60, height=50) for each in content["images"]])
+    with pytest.raises(DataError, match=r"val2017/0.png is 48x40 pixels .*, and its annotation belongs to 60x50; use"):
+        coco(root).samples("test")[0]
+
+
+@pytest.mark.parametrize("pixels", ["stored", "shown"])
+def test_the_size_of_the_annotation_says_how_a_turned_photo_was_annotated(root, pixels):
+    def change(content):
+        if pixels == "shown":  # 40x48, upright
+            content["images"][0].update(width=SIZE[1], height=SIZE[0])
+        content["annotations"][1].update(bbox=[2, 3, 20, 30], segmentation=[[2, 3, 22, 3, 22, 33, 2, 33]])
+
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    with Image.open(root / "val2017" / "0.png") as image:
+        image.save(root / "val2017" / "0.png", exif=exif)
+    rewrite(root, change)
+    box = [2, 3, 22, 33] if pixels == "shown" else [40 - 33, 2, 40 - 3, 22]
+    sample = coco(root).samples("test")[0]
+    assert sample["image"].shape == (3, 48, 40)
+    assert sample["boxes"].tolist() == [box]
     pytest.importorskip("pycocotools.mask")
-    with pytest.raises(DataError, match=r"the mask of the outlines of .* is 60x50 pixels .*val2017/0.png is 48x40"):
-        coco(root, masks=True).samples("test")[0]
+    mask = coco(root, masks=True).samples("test")[0]["mask"]
+    assert mask.nonzero().amin(0).tolist() == box[1::-1]
+    assert int(mask.sum()) == 20 * 30
 
 
 @pytest.mark.parametrize(

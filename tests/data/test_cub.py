@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from PIL import ExifTags, Image
 
 from camtrain.data import CUB
 from camtrain.messages import DataError
@@ -84,6 +85,13 @@ def test_a_box_outside_of_its_image_is_named(copy):
     path = copy / "bounding_boxes.txt"
     path.write_text(path.read_text().replace("1 16.0 10.0 28.0", "1 16.0 10.0 38.0", 1))
     with pytest.raises(DataError, match=r"a box of .*0.jpg is not inside .* \(16, 10, 54, 36\)"):
+        cub(copy).samples("test")[0]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image = cub(copy).samples("test").files[0].path
+    with Image.open(image) as stored:
+        stored.save(image, exif=exif)
+    with pytest.raises(DataError, match=r"is not inside .* EXIF orientation turns the image, .* as it is stored$"):
         cub(copy).samples("test")[0]
 
 

@@ -88,6 +88,13 @@ def test_annotation_of_other_pixels_says_so(tmp_path):
     assert ImageFileSamples([file], has_boxes=True, annotation_pixels="stored")[0]["boxes"].tolist() == [[0, 0, 8, 6]]
 
 
+def test_annotation_of_other_pixels_names_no_setting_that_is_not_there(tmp_path):
+    save(tmp_path / "photo.png", np.zeros((6, 8, 3), dtype=np.uint8), 6)
+    file = ImageFile(tmp_path / "photo.png", 0, boxes=((0, 0, 8, 6),))
+    with pytest.raises(DataError, match=r"is not inside .*; its EXIF orientation turns the image, .* as it is stored$"):
+        ImageFileSamples([file], has_boxes=True, annotation_pixels="stored", is_setting=False)[0]
+
+
 def test_a_box_may_leave_its_image_by_a_pixel(tmp_path):
     save(tmp_path / "photo.png", np.zeros((6, 8, 3), dtype=np.uint8))
     for box, is_good in (((-1, 0, 9, 7), True), ((-1.5, 0, 8, 6), False), ((0, 0, 8, 7.5), False)):
