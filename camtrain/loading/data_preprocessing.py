@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torchvision.transforms import v2
+
 from camtrain.data import CIFAR10, CIFAR100, ImageDataModule
 from camtrain.label_scores import answer_names
 from camtrain.loading.data_configuration import configured_data_class, made_data
@@ -27,8 +29,8 @@ _CIFAR_SIZE = 32
 def data_preprocessing(config: Path, given: GivenPreprocessing) -> Prepared:
     """The preprocessing of validation images by the data module that a configuration names.
 
-    If the data module cannot be made, because its images are not on this machine, the configuration alone decides, and
-    a remark says so.
+    If the data module cannot be made, because its images are not on this machine, the configuration and the class
+    decide, and a remark says so, and whether the transform of validation images is a guess.
 
     Args:
         config: The configuration of a run, as `camtrain fit` takes or writes it.
@@ -44,7 +46,7 @@ def data_preprocessing(config: Path, given: GivenPreprocessing) -> Prepared:
     except (OSError, ValueError) as error:
         data = _DataFromSettings(kind, settings, config, error)
     image_size = _CIFAR_SIZE if issubclass(kind, (CIFAR10, CIFAR100)) else settings.get("image_size")
-    return _of_data_module(data, image_size, given)
+    return _of_data_module(data, kind.__name__, image_size, given)
 
 
 class _DataFromSettings:
@@ -59,7 +61,23 @@ class _DataFromSettings:
         if self.pixel_format is not None:
             usual = usual_normalization(self.pixel_format.channels)
         self.mean, self.std = own.get("mean") or usual[0], own.get("std") or usual[1]
-        self.class_names = own.get("classes") or getattr(kind, "all_class_names", None)
+        known = getattr(kind, "all_class_names", None)
+        # That of a data module that reads them from its files is a method.
+        self.class_names = own.get("classes") or (None if callable(known) else known)
+        self.transform = _default_transform(kind, own)
+
+
+def _default_transform(kind: type[ImageDataModule], settings: dict[str, Any]) -> list[v2.Transform] | None:
+    """The default transform of validation images by a data module that cannot be made; `None` if it is not known.
+
+    Those of camtrain depend on settings alone, which are attributes of the same names. What others need is not known.
+    """
+    is_own = kind.transform_of is not ImageDataModule.transform_of
+    if is_own or not kind.default_eval_transform.__module__.startswith("camtrain."):
+        return None
+    bare = kind.__new__(kind)
+    vars(bare).update(settings)
+    return bare.default_eval_transform()
 
 
 def _stored(settings: dict[str, Any]) -> PixelFormat | None:
@@ -70,23 +88,26 @@ def _stored(settings: dict[str, Any]) -> PixelFormat | None:
     return PixelFormat(**{name: settings[name] for name in names if name in settings})
 
 
-def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing) -> Prepared:
+def _of_data_module(data: Any, kind: str, image_size: int | None, given: GivenPreprocessing) -> Prepared:
     remarks = list(getattr(data, "remarks", []))
     assumed = not (hasattr(data, "mean") and hasattr(data, "std")) and not (given.mean and given.std)
-    remarks += [_assumed(data, "no mean and std", "ImageNet's are", "`mean` and `std` say")] if assumed else []
+    remarks += [_assumed(kind, "no mean and std", "ImageNet's are", "`mean` and `std` say")] if assumed else []
     normalization = given.normalization(getattr(data, "mean", IMAGENET_MEAN), getattr(data, "std", IMAGENET_STD))
     pixel_format: PixelFormat | None = getattr(data, "pixel_format", None)
     channels = len(normalization["mean"])
     if pixel_format is None and channels != len(IMAGENET_MEAN):
         pixel_format = PixelFormat(channels)
-        remarks.append(
-            f"{type(data).__name__} does not say what its image files hold: {channels} channels of 8 bits are assumed"
-        )
+        remarks.append(f"{kind} does not say what its image files hold: {channels} channels of 8 bits are assumed")
     # Images of a data set that are all of one size need no transform; a photograph is brought to that size.
-    transform = data.transform_of("val") if isinstance(data, ImageDataModule) and given.size is None else []
+    transform = _validation_transform(data) if given.size is None else []
     if not transform:
         size = given.size or image_size
-        remarks += [] if size else [_assumed(data, "no image_size", f"{USUAL_SIZE} is", "`size` says")]
+        if transform is None:
+            remarks.append(
+                f"{kind} has a transform of its own, which is not known without its files: the largest central square "
+                "is assumed; put its files where the configuration says they are"
+            )
+        remarks += [] if size else [_assumed(kind, "no image_size", f"{USUAL_SIZE} is", "`size` says")]
         transform = central_square(size or USUAL_SIZE)
     preprocessing = transform_preprocessing(transform, **normalization, remarks=remarks, given=given)
     names = getattr(data, "class_names", None)
@@ -97,5 +118,12 @@ def _of_data_module(data: Any, image_size: int | None, given: GivenPreprocessing
     )
 
 
-def _assumed(data: Any, lacking: str, value: str, remedy: str) -> str:
-    return f"{type(data).__name__} has {lacking}: {value} assumed; {remedy} otherwise"
+def _validation_transform(data: Any) -> list[v2.Transform] | None:
+    """The transform of validation images; empty if images need none, and `None` if it is not known."""
+    if isinstance(data, _DataFromSettings):
+        return data.transform
+    return data.transform_of("val") if isinstance(data, ImageDataModule) else []
+
+
+def _assumed(kind: str, lacking: str, value: str, remedy: str) -> str:
+    return f"{kind} has {lacking}: {value} assumed; {remedy} otherwise"

@@ -11,9 +11,9 @@ import torch
 import yaml
 from PIL import Image
 
-from camtrain.data import CIFAR10, DecoyDigits, ImageFolderData
+from camtrain.data import CIFAR10, DecoyDigits, ImageFolderData, Squash
 from camtrain.loading.data_preprocessing import data_preprocessing
-from camtrain.networks.preprocessing import IMAGENET_MEAN, GivenPreprocessing
+from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, GivenPreprocessing, transform_preprocessing
 
 NONE = GivenPreprocessing()
 
@@ -79,6 +79,38 @@ def test_data_that_is_not_on_this_machine(config, photo, tmp_path):
     path = config("ImageFolderData", root=str(tmp_path / "gone"), eval_transform=[resize])
     with pytest.raises(ValueError, match="its data module cannot be made: `root`"):
         data_preprocessing(path, NONE)
+
+
+def test_data_without_its_annotation_has_no_class_names(config, photo, tmp_path):
+    prepared, names = data_preprocessing(config("camtrain.data.COCO", root=str(tmp_path), image_size=16), NONE)
+    assert names is None
+    assert prepared.transform(photo).shape == (3, 16, 16)
+    (remark,) = prepared.remarks
+    assert "cannot be made, so that its classes may have no names: `root`: expected the annotation of" in remark
+
+
+def test_the_transform_of_a_class_whose_data_are_not_on_this_machine(config, photo, tmp_path, monkeypatch):
+    path = config("camtrain.data.WSOLData", benchmark="CUB", metadata_root=str(tmp_path / "gone"), image_size=16)
+    prepared, _ = data_preprocessing(path, NONE)
+    squashed = transform_preprocessing([Squash(16)], IMAGENET_MEAN, IMAGENET_STD).transform(photo)
+    torch.testing.assert_close(prepared.transform(photo), squashed, rtol=0, atol=0)
+    assert len(prepared.remarks) == 1
+    (tmp_path / "squashed_data.py").write_text("""
+from camtrain.data import ImageFolderData, Squash
+
+class Squashed(ImageFolderData):
+    def default_eval_transform(self):
+        return [Squash(self.image_size)]
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = config("squashed_data.Squashed", root=str(tmp_path / "gone"), image_size=16)
+    _, remark = data_preprocessing(path, NONE)[0].remarks
+    assert remark == (
+        "Squashed has a transform of its own, which is not known without its files: the largest central square is "
+        "assumed; put its files where the configuration says they are"
+    )
+    assert len(data_preprocessing(path, GivenPreprocessing(size=9))[0].remarks) == 1
+    sys.modules.pop("squashed_data")
 
 
 def test_a_data_module_of_ones_own(config, photo, tmp_path, monkeypatch):
