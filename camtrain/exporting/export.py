@@ -96,7 +96,8 @@ def export(
         cam: The method whose map of the predicted class is a second output of the ONNX file, such as `grad_cam`. It
             needs a network with global average pooling and one linear layer, or an attention head.
         target_layer: The layer of this map, by its dotted name; the default is the last spatial layer.
-        push: The repository on the hub of Hugging Face to send the files to, such as `ann/digits`.
+        push: The repository on the hub of Hugging Face to send the files to, such as `ann/digits`. Files of an earlier
+            export that this one has not, such as `model.onnx`, are removed from it.
         public: Make that repository visible to everybody if it is new; otherwise it is private.
 
     Raises:
@@ -141,7 +142,9 @@ def export(
             source="local-dir:." if push is None else f"hf-hub:{push}",
             onnx_map=cam,
         )
-    return Exported(where, written, None if hub is None else hub.send(where, written))
+    # Those of an earlier export, which are of other weights.
+    absent = [each for each in _FILES if each not in written]
+    return Exported(where, written, None if hub is None else hub.send(where, written, absent))
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,13 @@ class Hub:
         self.repository = repository
         self.public = public
 
-    def send(self, folder: Path, files: Sequence[str]) -> str:
+    def send(self, folder: Path, files: Sequence[str], removed: Sequence[str] = ()) -> str:
         """Send files of a folder, in one commit.
 
         Args:
             folder: The folder.
             files: The names of the files.
+            removed: The names of files that are removed from the repository if they are there.
 
         Returns:
             The address of the repository.
@@ -55,6 +56,7 @@ class Hub:
                 repo_id=self.repository,
                 folder_path=folder,
                 allow_patterns=list(files),
+                delete_patterns=list(removed) or None,
                 commit_message="Export from camtrain",
             )
         except Exception as error:  # the client raises those of its network library, too

@@ -14,7 +14,7 @@ class FakeHub:
 
     Attributes:
         repositories: The settings of each new repository, by its name.
-        files: The content of each file of the last commit, by its name.
+        files: The content of each file that it holds, by its name.
         refuses: Whether it refuses every request.
         calls: The paths of all requests.
     """
@@ -38,8 +38,13 @@ class FakeHub:
         if path.endswith("/commit/main"):
             lines = [json.loads(line) for line in body.decode().splitlines() if line]
             added = [line["value"] for line in lines if line["key"] == "file"]
-            self.files = {each["path"]: base64.b64decode(each["content"]) for each in added}
+            self.files |= {each["path"]: base64.b64decode(each["content"]) for each in added}
+            for line in lines:
+                if line["key"] == "deletedFile":
+                    del self.files[line["value"]["path"]]
             return 200, {"commitUrl": f"https://huggingface.co/ann/digits/commit/{'0' * 40}", "commitOid": "0" * 40}
+        if path.endswith("/tree/main"):
+            return 200, [{"type": "file", "path": name, "oid": "0" * 40, "size": 1} for name in self.files]
         return 200, {"errors": [], "warnings": []}
 
 

@@ -339,6 +339,9 @@ def test_files_go_to_the_hub(exported, tmp_path, monkeypatch, capsys):
         main([*words, "--public"])
         assert hub.repositories["ann/digits"]["visibility"] == "public"
         assert set(hub.files) == set(written)
+        hub.files |= {"model.onnx": b"of an earlier export", "maps.png": b"", "mine/model.onnx": b"", "notes.md": b""}
+        main(words)
+        assert set(hub.files) == {*written, "mine/model.onnx", "notes.md"}
         hub.refuses = True
         with pytest.raises(SystemExit, match="2"):
             main(words)
