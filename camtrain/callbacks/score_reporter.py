@@ -22,6 +22,7 @@ from camtrain.evaluation import METRICS
 from camtrain.files import path_from_here, set_aside, write_whole
 from camtrain.messages import CamtrainWarning
 
+_SCORES = "scores.json"
 _STAGES = ("train", "val", "test")
 # The quantity as it is logged, its name in the table, and whether it is a fraction, which is printed in percent.
 _ROWS = (
@@ -47,6 +48,9 @@ class ScoreReporter(Callback):
     are written to `scores.json` in the folder of the run. A `WandbLogger` also gets them in the summary of the run,
     with the best value of each validation score (`best/val/accuracy`, `best_epoch/val/accuracy`), and in the table
     `scores`.
+
+    A run that is resumed and trains on has no test scores until its next test: those in `scores.json` are of a
+    checkpoint that need not be the best one any longer.
 
     The callback also makes W&B plot every metric against `epoch`, where Lightning asks for the global step.
 
@@ -76,6 +80,11 @@ class ScoreReporter(Callback):
         """Take up the best values of a run that is resumed."""
         if trainer.ckpt_path is not None and trainer.is_global_zero:
             self._best.add_table(self._folder / "metrics.csv")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove the test scores of an earlier training; not called if there is nothing left to train."""
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
+            _forget_test(self._folder / _SCORES)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report on training and validation.
@@ -109,7 +118,7 @@ class ScoreReporter(Callback):
         if getattr(trainer, "fast_dev_run", False):
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        _write_json(self.scores, self._folder / "scores.json")
+        _write_json(self.scores, self._folder / _SCORES)
         for run in _wandb_runs(trainer):
             run.summary.update(self.scores | self._best.summary())
         log_to_wandb(trainer, lambda: {"scores": _wandb_table(self.scores)})
@@ -200,9 +209,20 @@ def _write_json(scores: Mapping[str, float], path: Path) -> None:
     write_whole(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
+def _forget_test(path: Path) -> None:
+    """Remove the test scores from a file of scores; one that is damaged is left as it is."""
+    try:
+        known: Any = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in known.items() if not key.startswith("test/")}
+    except (OSError, ValueError, AttributeError):
+        return
+    if kept != known:
+        write_whole(path, json.dumps(kept, indent=2, sort_keys=True) + "\n")
+
+
 def _known_scores(folder: Path) -> dict[str, float]:
     """The scores that a run has written; empty if it has not written any. Those of a damaged file are found again."""
-    path = folder / "scores.json"
+    path = folder / _SCORES
     if not path.is_file():
         return {}
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from camtrain.callbacks import CAMLogger, LocalizationScores, ScoreReporter
@@ -91,6 +92,24 @@ def test_another_fit_makes_test_scores_stale(tiny_module, tiny_data, tiny_traine
     assert "test/accuracy" in reporter.scores
     trainer.fit(module, data)
     assert {name.split("/")[0] for name in reporter.scores} == {"train", "val"}
+
+
+def test_a_training_that_goes_on_and_stops_leaves_no_test_scores(tiny_module, tiny_data, tiny_trainer, tmp_path):
+    class Stopped(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            raise RuntimeError("stopped")
+
+    module, data, path = tiny_module(), tiny_data(), tmp_path / "run" / "scores.json"
+    trainer = tiny_trainer(ScoreReporter())
+    trainer.fit(module, data)
+    trainer.test(module, data, verbose=False)
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps({**scores, "val/f1": None}))
+    with pytest.raises(RuntimeError, match="stopped"):
+        tiny_trainer(ScoreReporter(), Stopped(), logger=trainer.logger).fit(module, data)
+    kept = json.loads(path.read_text())
+    assert "test/accuracy" in scores
+    assert kept == {name: value for name, value in scores.items() if not name.startswith("test/")} | {"val/f1": None}
 
 
 def test_validate_reports_and_fit_reports_once(tiny_module, tiny_data, tiny_trainer, capsys):
