@@ -135,7 +135,7 @@ def _kind(parameter: inspect.Parameter) -> dict[str, Any]:
     required = {"required": True} if default is inspect.Parameter.empty else {"default": default}
     members = [each for each in get_args(annotation) if each is not type(None)]
     if any(get_origin(each) is not None and get_args(each) == (float,) for each in members):
-        return {"nargs": 3, "type": float, "metavar": ("R", "G", "B"), **required}  # mean and std
+        return {"nargs": "+", "type": float, "metavar": "NUMBER", **required}  # mean and std
     if str in members or annotation is str:
         return {"type": str, **required}  # lists are separated by commas, paths are words
     return {"type": annotation, **required}

@@ -11,7 +11,7 @@ from torch import nn
 
 from camtrain.exporting.library import library_of
 from camtrain.loading.exported_folder import LABELS, OWN
-from camtrain.loading.preprocessing_steps import CENTER_CROP, RESIZE
+from camtrain.loading.preprocessing_steps import CENTER_CROP, PIXEL_FORMAT, RESIZE
 from camtrain.networks.build_network import TIMM
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -67,7 +67,7 @@ def configuration(
 
 def _as_timm(preprocessing: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """How photographs are prepared, in timm's words."""
-    found: dict[str, Any] = {"input_size": [3, *size], "crop_pct": 1.0, "crop_mode": "center"}
+    found: dict[str, Any] = {"input_size": [len(preprocessing["mean"]), *size], "crop_pct": 1.0, "crop_mode": "center"}
     found |= {name: list(preprocessing[name]) for name in ("mean", "std")}
     resize, crop = _resize_and_crop(preprocessing)
     if resize is not None:
@@ -99,7 +99,7 @@ def preprocessor(preprocessing: Mapping[str, Any]) -> dict[str, Any] | None:
         {'shortest_edge': 36}
     """
     resize, crop = _resize_and_crop(preprocessing)
-    if len(preprocessing["steps"]) != sum(each is not None for each in (resize, crop)):
+    if PIXEL_FORMAT in preprocessing or len(preprocessing["steps"]) != sum(each is not None for each in (resize, crop)):
         return None
     found: dict[str, Any] = {"image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True}
     found |= {"do_resize": resize is not None, "do_center_crop": crop is not None}

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml  # type: ignore[import-untyped, unused-ignore]
-from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
@@ -31,10 +30,11 @@ from camtrain.loading.exported_folder import CONFIG, WEIGHTS, exported_folder, r
 from camtrain.loading.load_data import configuration_in
 from camtrain.loading.named_code import OF_NETWORKS
 from camtrain.loading.named_network import is_own
-from camtrain.loading.preprocessing_steps import described_preprocessing
+from camtrain.loading.preprocessing_steps import PIXEL_FORMAT, described_preprocessing
 from camtrain.messages import CamtrainWarning
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.checkpoint_file import checkpoint_content
+from camtrain.networks.loaded_network import gray_image
 
 CARD, PICTURE, TRAINING = "README.md", "maps.png", "training.yaml"
 _FILES = (CARD, WEIGHTS, CONFIG, PREPROCESSOR, ONNX, PICTURE, TRAINING)
@@ -87,8 +87,9 @@ def export(
         network: A module, instead of `name`.
         config: The configuration of the run, where it is not in its folder.
         size: Height and width in pixels that photographs are scaled and cropped to. The default is that of the run.
-        mean: Mean of images in [0, 1] by which they are normalized, for R, G and B. The default is that of the run.
-        std: Standard deviation of images in [0, 1], for R, G and B. The default is that of the run.
+        mean: Mean of images in [0, 1] by which they are normalized, a number for each channel. The default is that of
+            the run.
+        std: Standard deviation of images in [0, 1], a number for each channel. The default is that of the run.
         evaluation: The folder of `camtrain evaluate` whose scores the card shows. The default is one of these weights
             in the folder of the run or beside it.
         no_pictures: Leave out the picture of maps, which shows images of the data.
@@ -132,7 +133,8 @@ def export(
     with TemporaryDirectory() as made:  # what can be refused is made before anything is replaced
         if onnx:
             try:
-                write_onnx(loaded.network, _size(loaded), Path(made, ONNX), cam, target_layer)
+                shape = (loaded.preprocessing.channels, *_size(loaded))
+                write_onnx(loaded.network, shape, Path(made, ONNX), cam, target_layer)
             except ValueError as error:
                 raise ValueError(str(error).replace("`method`", "`cam`")) from error
         written = _write(
@@ -171,6 +173,7 @@ def _write(folder: Path, sources: _Sources, *, title: str, source: str, onnx_map
     config = configuration(loaded.network, settings, sources.preprocessing, _size(loaded), *about)
     hf = preprocessor(sources.preprocessing)
     model = sources.made / ONNX
+    built = (loaded.network, described, stem, count)
     card = Card(
         title=title,
         network=described if isinstance(described, str) else type(loaded.network).__name__,
@@ -180,7 +183,8 @@ def _write(folder: Path, sources: _Sources, *, title: str, source: str, onnx_map
         several_labels=loaded.several_labels,
         preprocessing=sources.preprocessing,
         facts=facts,
-        code=building_code(loaded.network, described, stem, count, source),
+        # That of the card reads photographs in RGB.
+        code=None if PIXEL_FORMAT in sources.preprocessing else building_code(*built, source),
         needs_name=not _is_described(described),
         picture=PICTURE if sources.picture else None,
         training=TRAINING if facts.training else None,
@@ -219,7 +223,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 def _size(loaded: LoadedNetwork) -> tuple[int, int]:
     """Height and width of a photograph that is prepared for the network."""
-    height, width = loaded.input(Image.new("RGB", (256, 256), "gray")).shape[-2:]
+    height, width = loaded.input(gray_image(loaded.preprocessing)).shape[-2:]
     return height, width
 
 

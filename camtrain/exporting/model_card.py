@@ -15,9 +15,10 @@ from camtrain.exporting.library import Library
 from camtrain.exporting.onnx_file import IMAGES, LOGITS, MAP, ONNX
 from camtrain.exporting.run_facts import MapScore, RunFacts
 from camtrain.loading.exported_folder import CONFIG, WEIGHTS
-from camtrain.loading.preprocessing_steps import CENTER_CROP, RESIZE
+from camtrain.loading.preprocessing_steps import CENTER_CROP, PIXEL_FORMAT, RESIZE
 from camtrain.messages import percent, printable
 from camtrain.methods import method_title
+from camtrain.pixel_format import in_words
 
 _LEAKAGE = "map_leakage"
 _MOST_NAMES = 50
@@ -92,6 +93,10 @@ class Card:
             f"Files: `{WEIGHTS}` holds the weights, and no code; `{CONFIG}` says what the network is, how photographs "
             "are prepared and what classes are called.",
         ]
+        if found := self.preprocessing.get(PIXEL_FORMAT):
+            limits = found["value_range"]
+            scaled = f", of which {limits[0]:g} becomes 0 and {limits[1]:g} becomes 1" if limits else ""
+            lines += ["", f"Image files have {in_words(found['channels'], found['pixel_type'])}{scaled}."]
         if self.class_names:
             shown = ", ".join(in_markdown(name) for name in self.class_names[:_MOST_NAMES])
             more = f" and {len(self.class_names) - _MOST_NAMES} more" if len(self.class_names) > _MOST_NAMES else ""
@@ -100,11 +105,12 @@ class Card:
 
     def _use(self) -> str:
         name = ', name="my_code.my_network"' if self.needs_name else ""
+        image = "image.tif" if PIXEL_FORMAT in self.preprocessing else "photograph.jpg"
         own = " `name` is a function of yours that makes the network, which the folder does not describe." * bool(name)
         parts = [
             "## Use\n\nIn the folder of these files, with camtrain, which also shows what the network looks at:"
             f'{own}\n\n```python\nimport camtrain\n\nnetwork = camtrain.load_network("."{name})\n'
-            'camtrain.explain(network, "photograph.jpg", methods="grad_cam").save("explained")\n```'
+            f'camtrain.explain(network, "{image}", methods="grad_cam").save("explained")\n```'
         ]
         if self.code is not None:
             parts.append(f"Without camtrain:\n\n```python\n{self._plain_code()}```")
@@ -134,8 +140,9 @@ class Card:
                 f" The second output, `{MAP}`, is the {method_title(self.onnx_map)} of the predicted class, (N, H, W) "
                 "in [0, 1], at the size of the images."
             )
+        shape = f"(N, {len(self.preprocessing['mean'])}, H, W)"
         return [
-            f"## ONNX\n\n`{ONNX}` takes `{IMAGES}`, (N, 3, H, W), prepared as above, for any N, and puts out "
+            f"## ONNX\n\n`{ONNX}` takes `{IMAGES}`, {shape}, prepared as above, for any N, and puts out "
             f"`{LOGITS}`, (N, {self.num_classes}).{second}"
         ]
 

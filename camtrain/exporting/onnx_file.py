@@ -36,16 +36,20 @@ def check_onnx() -> None:
 
 
 def write_onnx(
-    network: nn.Module, size: tuple[int, int], path: Path, method: str | None = None, target_layer: str | None = None
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    path: Path,
+    method: str | None = None,
+    target_layer: str | None = None,
 ) -> None:
     """Write a network as a file of ONNX, and check with onnxruntime that the file computes the same.
 
-    The input `images` is (N, 3, H, W), normalized, for any N. The output `logits` is (N, K); with a method, `cam` is
+    The input `images` is (N, C, H, W), normalized, for any N. The output `logits` is (N, K); with a method, `cam` is
     the map of the predicted class, (N, H, W) in [0, 1], as `camtrain.image_maps` makes it.
 
     Args:
-        network: From (N, 3, H, W) to (N, K) logits, on the CPU, in evaluation mode.
-        size: H and W, in pixels.
+        network: From (N, C, H, W) to (N, K) logits, on the CPU, in evaluation mode.
+        shape: C, H and W.
         path: The file.
         method: The method of the map, one of `FORWARD_METHODS`; `None` writes no map.
         target_layer: The layer of the map; `None` finds the last spatial layer.
@@ -56,7 +60,7 @@ def write_onnx(
         CannotWriteError: If the file cannot be written.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, 3, *size, generator=generator)  # three, since sizes 0 and 1 are special to PyTorch
+    images = torch.randn(3, *shape, generator=generator)  # three, since sizes 0 and 1 are special to PyTorch
     module = network if method is None else NetworkWithMap(network, method, target_layer, images).eval()
     with whole_file(path) as unfinished:
         _write(module, images, [LOGITS] if method is None else [LOGITS, MAP], unfinished)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from torchvision.transforms import v2
@@ -11,6 +11,7 @@ from torchvision.transforms import v2
 from camtrain.data import Squash
 from camtrain.messages import checked_integer
 from camtrain.networks.preprocessing import (
+    IMAGENET_MEAN,
     GivenPreprocessing,
     Preprocessing,
     central_square,
@@ -18,8 +19,12 @@ from camtrain.networks.preprocessing import (
     check_std,
     transform_preprocessing,
 )
+from camtrain.pictures.shown_channels import check_shown_channels
+from camtrain.pixel_format import PixelFormat
 
 RESIZE, CENTER_CROP = "resize", "center_crop"
+PIXEL_FORMAT, SHOWN_CHANNELS = "pixel_format", "shown_channels"
+"""The keys of what image files hold, and of the channels that pictures show; neither is there for photographs."""
 _LARGEST = 7000  # pixels of a side; its square is the limit of an image that is read
 _INTERPOLATIONS = {"bilinear", "bicubic", "nearest"}
 # What `transform_preprocessing` puts around the steps.
@@ -44,7 +49,16 @@ def described_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
     transforms = getattr(composed, "transforms", [composed])
     steps = [_step(each) for each in transforms if not isinstance(each, (*_AROUND, v2.Identity))]
     numbers = {"mean": [float(each) for each in preprocessing.mean], "std": [float(each) for each in preprocessing.std]}
-    return {"steps": steps, **numbers, "assumed": preprocessing.assumed}
+    return {"steps": steps, **numbers, "assumed": preprocessing.assumed, **_described_pixels(preprocessing)}
+
+
+def _described_pixels(preprocessing: Preprocessing) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if preprocessing.pixel_format is not None:
+        found[PIXEL_FORMAT] = asdict(preprocessing.pixel_format)
+    if preprocessing.shown_channels is not None:
+        found[SHOWN_CHANNELS] = [int(each) for each in preprocessing.shown_channels]
+    return found
 
 
 def _step(transform: Any) -> dict[str, Any]:
@@ -82,7 +96,38 @@ def preprocessing_of(described: Any, given: GivenPreprocessing, remarks: Sequenc
     steps = central_square(given.size) if given.size else [_transform(each) for each in described["steps"]]
     assumed = bool(described.get("assumed")) and not (given.mean and given.std)
     made = transform_preprocessing(steps, **numbers, remarks=remarks if assumed else (), given=given)
-    return replace(made, assumed=assumed)
+    channels = made.channels
+    shown = _shown_channels(described, channels)
+    return replace(made, assumed=assumed, pixel_format=_pixel_format(described, channels), shown_channels=shown)
+
+
+def _pixel_format(described: Mapping[str, Any], channels: int) -> PixelFormat | None:
+    found, names = described.get(PIXEL_FORMAT), [each.name for each in fields(PixelFormat)]
+    if found is None and channels == len(IMAGENET_MEAN):
+        return None
+    if not isinstance(found, Mapping) or not {"channels"} <= set(found) <= set(names):
+        raise ValueError(f"expected `{PIXEL_FORMAT}` with {', '.join(names)}, got {str(found)[:100]}")
+    limits = found.get("value_range")
+    try:
+        made = PixelFormat(**{**found, "value_range": tuple(limits) if isinstance(limits, list) else limits})
+    except TypeError as error:
+        raise ValueError(f"`{PIXEL_FORMAT}`: {error}") from error
+    if made.channels != channels:
+        raise ValueError(f"`{PIXEL_FORMAT}`: expected {channels} channels, as many as `mean` has, got {made.channels}")
+    return made
+
+
+def _shown_channels(described: Mapping[str, Any], channels: int) -> list[int] | None:
+    found = described.get(SHOWN_CHANNELS)
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        raise ValueError(f"expected `{SHOWN_CHANNELS}` as a list of numbers, got {str(found)[:100]}")
+    try:
+        check_shown_channels(found, channels)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    return found
 
 
 def _transform(step: Any) -> v2.Transform:

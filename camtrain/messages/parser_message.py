@@ -30,12 +30,15 @@ def parser_message(
     Example:
         >>> parser_message('Parser key "trainer.max_epochs":\n  Expected a <class \'int\'>. Got value: many')
         "--trainer.max_epochs: expected an integer, got 'many'"
+        >>> parser_message('Parser key "mean" element 1: Expected a <class \'float\'>. Got value: gray')
+        "--mean: expected a number, got 'gray'"
         >>> parser_message("unrecognized arguments: --sed 3", ["--seed"])
         "--sed: no such option; did you mean '--seed'?"
         >>> parser_message("unrecognized arguments: cat.jpg", ["--images"])
         'cat.jpg: expected an option, which begins with --, such as --images'
     """
     prefix = "--" if file is None else f"{file}: "
+    message = re.sub(r'(Parser key "[\w.]+") element \d+:', r"\1:", message)  # of an option with several values
     keys = re.findall(r'Parser key "([\w.]+)":', message)
     found = (
         _unknown_words(message, options)

@@ -129,7 +129,7 @@ class LoadedNetwork:
             moved = replace(self, network=self.network.to(device), device=torch.device(device))
         except (AssertionError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"`device`: cannot use {str(device)!r}: {error}") from error
-        classes = len(moved.probabilities(moved.input(_gray(self.preprocessing))))
+        classes = len(moved.probabilities(moved.input(gray_image(self.preprocessing))))
         moved = replace(moved, num_classes=classes)
         if moved.class_names is not None and len(moved.class_names) != classes:
             remark = f"{len(moved.class_names)} class names for {classes} classes: they are left out"
@@ -138,8 +138,8 @@ class LoadedNetwork:
         return moved
 
 
-def _gray(preprocessing: Preprocessing) -> Image.Image | Tensor:
-    """An image of one gray, as `input` takes it."""
+def gray_image(preprocessing: Preprocessing) -> Image.Image | Tensor:
+    """An image of one gray, as `LoadedNetwork.input` takes it."""
     if preprocessing.pixel_format is None:
         return Image.new("RGB", (256, 256), "gray")
     return torch.full((preprocessing.channels, 256, 256), 0.5)

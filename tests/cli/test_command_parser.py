@@ -44,6 +44,7 @@ def test_words_become_arguments_of_the_function(parser):
     assert parser.arguments(parser.parsed(words), draw, more=1) == {
         "width": 3, "title": None, "mean": [0, 0.5, 1], "style": "bold", "path": "there", "quick": True, "more": 1,
     }  # fmt: skip
+    assert parser.parsed(["--width", "3", "--mean", "0.5", "--quick"]).mean == [0.5]
     usual = {"width": 3, "title": None, "mean": None, "style": "plain", "path": "out", "quick": False}
     assert parser.arguments(parser.parsed(["--width", "3"]), draw) == usual
 
@@ -59,7 +60,8 @@ def test_the_help_has_docstrings_defaults_and_examples(parser, capsys):
     assert stop.value.code == 0
     out = capsys.readouterr().out
     text = " ".join(out.split())
-    for words in ("usage: camtrain draw", "Draw something.", "The width in pixels.", "Words above.", "--mean R G B",
+    for words in ("usage: camtrain draw", "Draw something.", "The width in pixels.", "Words above.",
+                  "--mean NUMBER [NUMBER ...]",
                   "{plain,bold}", "default: out", "--quick Leave out details."):  # fmt: skip
         assert words in text
     assert "examples:\n  camtrain draw --width 3" in out
@@ -70,7 +72,8 @@ def test_the_help_has_docstrings_defaults_and_examples(parser, capsys):
     [
         ([], "--width: expected, and not given"),
         (["--width", "wide"], "--width: "),
-        (["--width", "3", "--mean", "1"], "--mean"),
+        (["--width", "3", "--mean"], "--mean"),
+        (["--width", "3", "--mean", "gray"], "--mean: expected a number, got 'gray'"),
         (["--width", "3", "--style", "thin"], "--style: "),
         (["--width", "3", "--colour", "red"], "--colour"),
         (["--wid", "3"], "--wid"),

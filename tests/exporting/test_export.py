@@ -6,6 +6,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import timm
@@ -19,12 +20,13 @@ from torchvision.models import get_model
 from torchvision.models._api import WeightsEnum
 from torchvision.transforms.functional import to_tensor
 
-from camtrain import CamtrainWarning, Classifier, export, load_network
+from camtrain import CamtrainWarning, Classifier, explain, export, load_network
 from camtrain.cli import main
 from camtrain.data import DecoyDigits
 from camtrain.exporting.configuration import configuration
 from camtrain.exporting.library import building_code
 from camtrain.networks import AdaptedNetwork, LogitsOf, build_network
+from camtrain.pixel_format import PixelFormat
 from tests.exporting.hub_server import hub_on_this_machine
 from tests.exporting.trained import CIFAR, NETWORKS, evaluated, photograph, trained
 from tests.small_networks import tiny
@@ -100,6 +102,43 @@ def test_what_was_said_of_labels_and_normalization_is_kept(tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Data: not known." in card
     assert not (tmp_path / "out" / "training.yaml").exists()
+
+
+PIXELS = {
+    "gray": {"channels": 1},
+    "tiles": {"channels": 4, "pixel_type": "uint16", "value_range": [0, 10000], "shown_channels": [3, 1, 0]},
+    "sixteen_bits": {"channels": 3, "pixel_type": "uint16", "value_range": [0, 65535], "channels_first": True},
+}
+
+
+@pytest.mark.parametrize("kind", PIXELS)
+def test_what_image_files_hold_is_kept(kind, tmp_path):
+    pixels = PIXELS[kind]
+    channels = pixels["channels"]
+    network = {"class_path": CIFAR["class_path"], "init_args": {**CIFAR["init_args"], "in_channels": channels}}
+    run = trained(tmp_path / "digits" / "version_0", network, num_classes=2)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    settings = {"root": str(tmp_path / "images"), "image_size": 12, **pixels}
+    config["data"] = {"class_path": "camtrain.data.ImageFolderData", "init_args": settings}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for name in ("dry", "wet"):
+        path = tmp_path / "images" / name / "0.npy"
+        path.parent.mkdir(parents=True)
+        shape = (channels, 12, 12) if pixels.get("channels_first") else (12, 12, channels)
+        stored = np.random.default_rng(0).integers(0, 200, shape).astype(pixels.get("pixel_type", "uint8"))
+        np.save(path, stored)
+    folder = export(run, tmp_path / "out", onnx=kind == "gray").folder
+
+    expected, found = (load_network(each, device="cpu") for each in (run, folder))
+    assert found.preprocessing.pixel_format == expected.preprocessing.pixel_format
+    one, other = (explain(each, path, progress=False)[0] for each in (expected, found))
+    torch.testing.assert_close(other.picture, one.picture, rtol=0, atol=0)
+    torch.testing.assert_close(other.map, one.map)
+    card = (folder / "README.md").read_text()
+    assert f"Image files have {PixelFormat(**{k: v for k, v in pixels.items() if k != 'shown_channels'}).title}" in card
+    assert ("`model.onnx` takes `images`, (N, 1, H, W), prepared" in card) == (kind == "gray")
+    assert "Without camtrain" not in card
+    assert not (folder / "preprocessor_config.json").exists()
 
 
 def test_a_network_of_ones_own_is_named_by_who_loads_it(tmp_path):

@@ -69,7 +69,7 @@ def test_other_maps_are_refused(make, method, layer, message):
 
 def test_the_file_computes_what_the_network_does(tmp_path):
     network = tiny().eval()
-    write_onnx(network, (24, 16), tmp_path / "model.onnx", "grad_cam")
+    write_onnx(network, (3, 24, 16), tmp_path / "model.onnx", "grad_cam")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     check(network, tmp_path / "model.onnx", "grad_cam", (24, 16))
 
@@ -104,7 +104,7 @@ def check(network, path, method, size):
 )
 def test_the_file_of_other_maps_and_networks(make, method, size, tmp_path):
     network = make().eval()
-    write_onnx(network, size, tmp_path / "model.onnx", method)
+    write_onnx(network, (3, *size), tmp_path / "model.onnx", method)
     check(network, tmp_path / "model.onnx", method, size)
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
     written = onnx_file._write
     monkeypatch.setattr(onnx_file, "_write", lambda _module, *rest: written(Other(), *rest))
     with pytest.raises(ValueError, match="`onnx`: the logits of the file differ from those of the network by"):
-        write_onnx(tiny().eval(), (16, 16), tmp_path / "model.onnx")
+        write_onnx(tiny().eval(), (3, 16, 16), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,7 +128,7 @@ def test_what_pytorch_cannot_write_is_said(tmp_path):
             return images[images > 0.5].view(len(images), -1) if images.sum() > 0 else images.flatten(1)
 
     with pytest.raises(ValueError, match="`onnx`: PyTorch cannot write Surprising as ONNX: "):
-        write_onnx(Surprising(), (4, 4), tmp_path / "model.onnx")
+        write_onnx(Surprising(), (3, 4, 4), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -139,5 +139,5 @@ def test_a_file_for_one_number_of_images_is_not_kept(tmp_path):
             return images.reshape(len(images), -1)
 
     with pytest.raises(ValueError, match="`onnx`: PyTorch can write this network only for a fixed number of images"):
-        write_onnx(Counting(), (4, 4), tmp_path / "model.onnx")
+        write_onnx(Counting(), (3, 4, 4), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

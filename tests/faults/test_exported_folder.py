@@ -30,6 +30,10 @@ def _steps(*steps):
     return lambda content: content["camtrain"]["preprocessing"].update(steps=list(steps))
 
 
+def _pixels(found):
+    return lambda content: content["camtrain"]["preprocessing"].update(pixel_format=found)
+
+
 CHANGES = {
     "not ours": (lambda content: content.pop("camtrain"), "is not of `camtrain export`; pass `name`"),
     "no classes": (lambda content: content.update(num_classes="many"), "expected `num_classes` as a positive integer"),
@@ -60,6 +64,15 @@ CHANGES = {
     "large": (_steps({"resize": {"size": [10**9], "interpolation": "bilinear"}}), "expected at most 7000 pixels"),
     "negative": (_steps({"center_crop": {"size": [-1]}}), "expected a positive number of pixels"),
     "sizes": (_steps({"center_crop": {"size": [1, 2, 3]}}), "expected the `size` of center_crop as one or two numbers"),
+    "channels": (_pixels({"channels": 4}), "`pixel_format`: expected 3 channels, as many as `mean` has, got 4"),
+    "pixels": (_pixels({"channels": 3, "reader": "os.system"}), "expected `pixel_format` with channels, pixel_type,"),
+    "no pixels": (_pixels([3]), "expected `pixel_format` with channels, pixel_type,"),
+    "pixel type": (_pixels({"channels": 3, "pixel_type": ["uint8"]}), "`pixel_type`: expected one of uint8, "),
+    "range": (_pixels({"channels": 3, "value_range": 7}), "`value_range`: expected two finite numbers"),
+    "shown": (
+        lambda content: content["camtrain"]["preprocessing"].update(shown_channels=[5]),
+        "`shown_channels`: expected one or three numbers from 0 to 2",
+    ),
     "interpolation": (
         _steps({"resize": {"size": [3], "interpolation": "__class__"}}),
         "expected an `interpolation` of",
