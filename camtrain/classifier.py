@@ -278,7 +278,7 @@ class Classifier(pl.LightningModule):
     def _warn_of_terms_without_time(self) -> None:
         """Say which regularizers take part in no step of the training that begins."""
         num_epochs = self.objective.num_epochs
-        if num_epochs is None or not self._full_weight or self.trainer.fast_dev_run:
+        if num_epochs is None or not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
         told = []
         for name, term in self.objective.terms.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from camtrain.attributions.base_attribution import BaseAttribution
+from camtrain.attributions.saliency_map import ChannelReduction
 from camtrain.gradients import ClassIndex
 
 
@@ -48,6 +49,8 @@ class InputXGradient(BaseAttribution):
         >>> InputXGradient(CIFARResNet(depth=8))(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 3, 32, 32])
     """
+
+    reduction: ChannelReduction = "sum"
 
     def attributions(self, images: Tensor, class_idx: ClassIndex) -> Tensor:
         """See `input_x_gradient`."""

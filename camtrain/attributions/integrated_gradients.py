@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from camtrain.attributions.base_attribution import BaseAttribution
 from camtrain.attributions.baseline import Baseline, baseline_of, checked_baseline
 from camtrain.attributions.gradients_of_variants import gradients_of_variants
+from camtrain.attributions.saliency_map import ChannelReduction
 from camtrain.batch import check_finite_images, check_images
 from camtrain.gradients import ClassIndex, class_score, fixed_class, gradients_enabled, left_as_found, selected_class
 from camtrain.gradients.not_inference import not_inference
@@ -122,6 +123,8 @@ class IntegratedGradients(BaseAttribution):
         >>> bool((method.completeness_error(attributions, images) < 1e-3).all())
         True
     """
+
+    reduction: ChannelReduction = "sum"
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from camtrain.attributions import (
     SmoothGrad,
 )
 from camtrain.gradients import Against, Contrast
+from camtrain.methods import method_class
 
 METHODS = {
     "input_gradient": InputGradient,
@@ -311,3 +312,9 @@ def test_keeps_no_tensors(name, network, images):
 
 def _tensors() -> int:
     return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "input_x_gradient", "gradient_shap", "deep_lift", "occlusion"])
+def test_attributions_that_add_up_to_a_score_are_summed_with_their_sign(name):
+    """Evidence against the class is no evidence for it."""
+    assert method_class(name).reduction == "sum"
