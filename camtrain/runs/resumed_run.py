@@ -19,6 +19,7 @@ from camtrain.files import set_aside
 from camtrain.messages import CamtrainWarning
 from camtrain.networks.checkpoint_file import checkpoint_content
 from camtrain.runs.checkpoint_io import LAST, PREVIOUS
+from camtrain.runs.early_end import STOPPED
 from camtrain.runs.first_process import is_first_process
 from camtrain.runs.metrics_table import Row
 from camtrain.runs.table_keeper import rows_in_checkpoint
@@ -42,12 +43,14 @@ class ResumedRun:
         rows: The rows of `metrics.csv` up to it; `None` if it is of an earlier version, which did not keep them.
         config: The configuration of the run; `None` if it is not known, because the checkpoint is of an earlier version
             and `config.yaml` is gone or damaged.
+        stopped_with: The settings of its callbacks if one of them had stopped it there; otherwise `None`.
     """
 
     checkpoint: Path
     steps: int
     rows: list[Row] | None
     config: Mapping[str, Any] | None
+    stopped_with: list[Any] | None
 
     @property
     def folder(self) -> Path:
@@ -80,7 +83,9 @@ def resumed_run(folder: Path) -> ResumedRun | None:
         _remove_unfinished(checkpoints)
         if any(_all_in(checkpoints)) and (found := _newest_good(checkpoints)):
             path, content = found
-            return ResumedRun(path, int(content["global_step"]), rows_in_checkpoint(content), _config(version, content))
+            config, rows = _config(version, content), rows_in_checkpoint(content)
+            stopped_with = json.loads(content[STOPPED]) if STOPPED in content else None
+            return ResumedRun(path, int(content["global_step"]), rows, config, stopped_with)
     return None
 
 

@@ -43,6 +43,7 @@ from camtrain.runs.averaged_weights import averaging_last, without_averaging
 from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
+from camtrain.runs.early_end import EarlyEnd, callback_settings, ended_early
 from camtrain.runs.failed_run import existing_folders, failed_run
 from camtrain.runs.first_process import is_first_process
 from camtrain.runs.given_checkpoint import GivenCheckpoint, is_left_to_lightning, is_of_loading
@@ -103,7 +104,7 @@ class TrainingCLI(LightningCLI):
         self._given: GivenCheckpoint | None = None
         self._resumed: ResumedRun | None = None
         self._folders: list[Path] = []  # that of the run, and those above that it made
-        self._end = EndRecorder()
+        self._early_end, self._end = EarlyEnd(), EndRecorder()
         int_before_float(Trainer.__init__)
         super().__init__(
             Classifier,
@@ -123,6 +124,7 @@ class TrainingCLI(LightningCLI):
                     MovedCheckpoints(),
                     LostCheckpoints(),
                     TableKeeper(),
+                    self._early_end,  # before the recorder: it counts the last epoch
                     self._end,
                     *progress_writers(),
                     _last_checkpoint(),
@@ -175,8 +177,10 @@ class TrainingCLI(LightningCLI):
         """Find the run to go on with; say it if a network is about to be scored that has learned nothing."""
         config: Any = self.config[self.subcommand]
         self._check_settings(config)
+        asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
+        self._early_end.settings = callback_settings(asked)
         if self.subcommand == "fit" and config.run.resume:
-            self._go_on(config)
+            self._go_on(config, asked)
         given = config.ckpt_path, config.model.weights, config.model.initial_weights
         if self.subcommand != "fit" and given == (None, None, None):
             rank_zero_warn(f"camtrain {self.subcommand} without --ckpt_path: the network has its initial weights.")
@@ -216,14 +220,13 @@ class TrainingCLI(LightningCLI):
             self._parser(self.subcommand).error(f"--seed_everything: expected an integer in [0, 2^32), got {seed}")
         super()._set_seed()
 
-    def _go_on(self, config: Any) -> None:
+    def _go_on(self, config: Any, asked: dict[str, Any]) -> None:
         """Take up the newest run of this name, if it is one of the same settings."""
         if config.ckpt_path is not None:
             self._parser(self.subcommand).error(f"`run.resume`: expected false beside --ckpt_path {config.ckpt_path}")
         resumed = resumed_run(RunSettings(**vars(config.run)).runs_of(self._name))
         if resumed is None:
             return
-        asked = json.loads(self.parser.dump(self.config, skip_none=False, format="json"))[self.subcommand]
         for key in COMPARED if resumed.config is not None else ():
             begun: Any = resumed.config.get(key)  # type: ignore[union-attr]
             if without_added_settings({key: asked.get(key)}) != without_added_settings({key: begun}):
@@ -232,6 +235,7 @@ class TrainingCLI(LightningCLI):
                     "another --run.name, or leave out --run.resume"
                 )
         self._resumed = resumed
+        self._early_end.is_reached = ended_early(resumed.stopped_with, self._early_end.settings)
         config.ckpt_path = str(resumed.checkpoint)
         self.save_config_kwargs["overwrite"] = True
         # That is what going on means.

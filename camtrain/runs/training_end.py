@@ -86,6 +86,11 @@ def _reason(trainer: Trainer) -> Reason:
         return "max_steps"
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= trainer.current_epoch:
         return "max_epochs"
+    return "max_time" if time_is_over(trainer) else "early_stop"
+
+
+def time_is_over(trainer: Trainer) -> bool:
+    """Whether the longest time that a training may take is over."""
     timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
     left = [timer.time_remaining() for timer in timers]
-    return "max_time" if any(seconds is not None and seconds <= 0 for seconds in left) else "early_stop"
+    return any(seconds is not None and seconds <= 0 for seconds in left)
