@@ -43,6 +43,7 @@ from camtrain.runs.averaged_weights import averaging_last, without_averaging
 from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
+from camtrain.runs.drawn_seed import drawn_seed
 from camtrain.runs.early_end import EarlyEnd, callback_settings, ended_early
 from camtrain.runs.failed_run import existing_folders, failed_run
 from camtrain.runs.first_process import is_first_process
@@ -103,6 +104,7 @@ class TrainingCLI(LightningCLI):
         self._config_files = config_files(sys.argv[1:] if args is None else args)
         self._given: GivenCheckpoint | None = None
         self._resumed: ResumedRun | None = None
+        self._has_drawn = False  # a seed
         self._folders: list[Path] = []  # that of the run, and those above that it made
         self._early_end, self._end = EarlyEnd(), EndRecorder()
         int_before_float(Trainer.__init__)
@@ -214,11 +216,23 @@ class TrainingCLI(LightningCLI):
             self._parser(self.subcommand).error(str(error), error)
 
     def _set_seed(self) -> None:
-        """Say which seeds there are."""
+        """Draw a seed where that is asked for, and say which seeds there are."""
         seed = self._get(self.config, "seed_everything")
+        if seed is True:
+            seed = self._draw_seed()
         if not isinstance(seed, bool) and not 0 <= seed < 2**32:
             self._parser(self.subcommand).error(f"--seed_everything: expected an integer in [0, 2^32), got {seed}")
         super()._set_seed()
+
+    def _draw_seed(self) -> int:
+        """A new seed, which becomes that of the configuration; Lightning's own is 0."""
+        config: Any = self.config[self.subcommand]
+        try:
+            config.seed_everything = drawn_seed(config.trainer.num_nodes)
+        except ValueError as error:
+            self._parser(self.subcommand).error(str(error), error)
+        self._has_drawn = True
+        return int(config.seed_everything)
 
     def _go_on(self, config: Any, asked: dict[str, Any]) -> None:
         """Take up the newest run of this name, if it is one of the same settings."""
@@ -227,6 +241,9 @@ class TrainingCLI(LightningCLI):
         resumed = resumed_run(RunSettings(**vars(config.run)).runs_of(self._name))
         if resumed is None:
             return
+        if self._has_drawn and resumed.config is not None:
+            config.seed_everything = asked["seed_everything"] = resumed.config.get("seed_everything")
+            super()._set_seed()
         for key in COMPARED if resumed.config is not None else ():
             begun: Any = resumed.config.get(key)  # type: ignore[union-attr]
             if without_added_settings({key: asked.get(key)}) != without_added_settings({key: begun}):

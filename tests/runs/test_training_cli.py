@@ -443,6 +443,27 @@ def test_a_run_that_goes_on_under_another_path_keeps_its_best_checkpoint(camtrai
     ]
 
 
+def test_a_drawn_seed_is_that_of_the_configuration_and_of_the_resumed_run(camtrain, caplog):
+    small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.test", "false"]
+    drawn = [*small, "--seed_everything", "true", "--trainer.max_epochs", "1"]
+    seeds = []
+    for version in range(2):
+        camtrain(*drawn)
+        run = Path(f"runs/small/version_{version}")
+        seeds.append(yaml.safe_load((run / "config.yaml").read_text())["seed_everything"])
+        assert f"Seed set to {seeds[-1]}" in caplog.messages
+    assert type(seeds[0]) is int
+    assert seeds[0] != seeds[1]
+    camtrain(*drawn, "--run.resume", "true")
+    assert yaml.safe_load((run / "config.yaml").read_text())["seed_everything"] == seeds[1]
+    camtrain(*small, "--seed_everything", str(seeds[1]), "--trainer.max_epochs", "1", "--run.name", "again")
+    tables = []
+    for folder in (run, Path("runs/again/version_0")):
+        with (folder / "metrics.csv").open() as file:
+            tables.append([(row["train/loss"], row["val/accuracy"]) for row in csv.DictReader(file)])
+    assert tables[0] == tables[1]
+
+
 def test_a_run_of_other_settings_is_not_gone_on_with(camtrain, refused):
     small = ["fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled"]
     camtrain(*small, "--run.resume", "true")  # there is none yet: a new one
