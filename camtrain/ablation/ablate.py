@@ -92,8 +92,9 @@ def ablate(
         num_validation_images: The number of validation images on which the maps are scored as well, so that the best
             point is chosen by them and judged on test images. The default is 128, and no more than are evaluated; 0
             scores none.
-        jobs: The number of trials at a time, dealt out over GPUs. The default is 1, on a Ray cluster as many as it has
-            room for. Fewer run at a time where this machine has too few cores for `jobs` times `threads`.
+        jobs: The number of trials at a time. The default is 1, on a Ray cluster as many as it has room for. Fewer run
+            at a time where this machine has too few cores for `jobs` times `threads`. One job sees all GPUs; several
+            have as many each as the number in `trainer.devices`, and one where that is `auto` or -1.
         threads: The number of threads of each trial, on which sums depend a little; a study keeps the number that it
             began with. The default is that of this process, which `OMP_NUM_THREADS` and `torch.set_num_threads` set,
             and at most the number of cores over `jobs`.
@@ -110,8 +111,8 @@ def ablate(
 
     Raises:
         FileNotFoundError: If there is no such configuration.
-        ValueError: If a key or value does not fit the configuration, or the folder holds a study with another number of
-            threads.
+        ValueError: If a key or value does not fit the configuration, the folder holds a study with another number of
+            threads, or there are too few GPUs for `jobs` times `trainer.devices`.
         ModuleNotFoundError: If Ray is asked for and not installed.
         KeyboardInterrupt: On Ctrl-C, once all running trials are ended.
 
@@ -135,8 +136,11 @@ def ablate(
         wandb=wandb,
         project=project,
     )
+    planned = study.without_earlier() if only else study
+    if isinstance(where, LocalExecutor):
+        where.check(planned)
     write_study(study, config)
-    return run_study(study.without_earlier() if only else study, where, on_trial, progress=progress)
+    return run_study(planned, where, on_trial, progress=progress)
 
 
 def _several(argument: str, values: Any, key: str = "") -> tuple[Any, ...]:

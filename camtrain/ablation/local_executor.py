@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-import torch
-
 from camtrain.ablation.cores import jobs_with_room
+from camtrain.ablation.gpus import check_gpus, dealt_gpus, num_gpus
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import WORKER, run_trial
 from camtrain.messages import positive_integer
@@ -23,9 +21,12 @@ class LocalExecutor:
     """Runs trials in processes of this machine.
 
     Each trial has a process of its own with the study's number of threads. Fewer than `jobs` run at a time where the
-    cores are too few for that many threads. Where there are GPUs, the jobs are dealt out
-    over them. A trial that fails stops no other. Trials that another call runs on the same folder are left to it, and
-    waited for at the end.
+    cores are too few for that many threads. A trial that fails stops no other. Trials that another call runs on the
+    same folder are left to it, and waited for at the end.
+
+    One job sees all GPUs, and takes those that `trainer.devices` asks for, as `camtrain fit` does. Several jobs have
+    GPUs of their own: as many as the number in `trainer.devices`, and one where it is `auto` or -1. Trials of one GPU
+    share it where there are fewer than jobs.
 
     Attributes:
         jobs: The largest number of processes at a time.
@@ -41,6 +42,17 @@ class LocalExecutor:
     def __post_init__(self) -> None:
         positive_integer("jobs", self.jobs)
 
+    def check(self, study: Study) -> None:
+        """Check that this machine has room for the trials, which nothing has to be written for.
+
+        Args:
+            study: The study.
+
+        Raises:
+            ValueError: If there are too few GPUs for `jobs` times `trainer.devices`.
+        """
+        check_gpus(self.jobs, study.trials)
+
     def __call__(self, study: Study, on_trial: Callable[[Outcome], None]) -> list[Outcome]:
         """Run all trials.
 
@@ -49,26 +61,28 @@ class LocalExecutor:
             on_trial: Called with the outcome of each trial, one at a time.
 
         Raises:
+            ValueError: If there are too few GPUs for `jobs` times `trainer.devices`.
             KeyboardInterrupt: On Ctrl-C, once the running processes are ended. Called again, it goes on.
 
         Warns:
             CamtrainWarning: If there are too few cores for `jobs`.
         """
+        self.check(study)
         jobs = jobs_with_room(self.jobs, study.plan.threads)
         stop, telling = threading.Event(), threading.Lock()
-        devices: SimpleQueue[str | None] = SimpleQueue()
-        for job in range(jobs):
-            devices.put(_device(job))
+        free: SimpleQueue[list[str]] = SimpleQueue()
+        for gpus in dealt_gpus(jobs, study.trials) if self.jobs > 1 else [[]]:
+            free.put(gpus)
 
         def run(trial: Trial, *, wait: bool) -> Outcome:
             if stop.is_set():
                 return Outcome(trial.name, "stopped")
-            device = devices.get()
+            gpus = free.get()
             try:
-                environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+                environment = {"CUDA_VISIBLE_DEVICES": ",".join(gpus[: num_gpus(trial)])} if gpus else {}
                 outcome = run_trial(study, trial, environment, wait=wait, stop=stop, worker=self.worker)
             finally:
-                devices.put(device)
+                free.put(gpus)
             if outcome.status != "held" and not (outcome.status == "stopped" and stop.is_set()):
                 with telling:
                     on_trial(outcome)
@@ -85,10 +99,3 @@ class LocalExecutor:
                 stop.set()
                 raise
         return [outcomes[trial.name] for trial in study.trials]
-
-
-def _device(job: int) -> str | None:
-    """The GPU that a job sees; `None` leaves it as it is."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
-    return names[job % len(names)] if names else None

@@ -11,7 +11,7 @@ from typing import Literal
 
 from jsonargparse import Namespace
 
-from camtrain.ablation import Ablation, Executor, RayExecutor, ablate, run_trial
+from camtrain.ablation import Ablation, Executor, LocalExecutor, RayExecutor, ablate, run_trial
 from camtrain.ablation.ablate import (
     DEFAULT_EVALUATION,
     METRICS_OF_A_STUDY,
@@ -93,6 +93,8 @@ def _done(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> i
             executor = _executor(settings)  # what is wrong with it is found before a study is written
             study, is_new = _study(parser, settings, words)
             trial = point_of(study, settings.point) if settings.point else None
+            if isinstance(executor, LocalExecutor) and trial is None and not settings.wandb_sweep:
+                executor.check(study.without_earlier() if settings.only else study)
             if is_new:
                 write_study(study, settings.config)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
@@ -135,7 +137,8 @@ def ablate_parser() -> CommandParser:
     config = {"type": str, "help": "The path of a configuration of `camtrain fit`."}
     parser.add_parameters("study", ablate, names, config=config, grid=grid, seeds=seeds)
     jobs = {"type": int | None, "default": None, "help": (
-        "The number of trials at a time, dealt out over GPUs. The default is 1, with Ray the room that the cluster has."
+        "The number of trials at a time. The default is 1, with Ray the room that the cluster has. One job sees all "
+        "GPUs; several have as many each as the number in trainer.devices, and one where that is auto or -1."
     )}  # fmt: skip
     executor = {"type": Literal["local", "ray"], "default": "local", "help": (
         "Where trials run: in processes of this machine, or on a Ray cluster whose machines share --out."

@@ -195,3 +195,12 @@ def test_results_are_written_also_where_telling_fails(tmp_path):
     with pytest.raises(RuntimeError, match="told too much"):
         camtrain.ablate(CONFIG, GRID, folder=tmp_path / "a", evaluation=None, executor=executor, progress=False)
     assert len((tmp_path / "a/results.csv").read_text().splitlines()) == 2
+
+
+def test_too_few_gpus_are_found_before_a_study_is_written(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    message = "`jobs`: expected at most 1, for `trainer.devices` is 2 and there are 2 GPU"
+    with pytest.raises(ValueError, match=message):
+        camtrain.ablate(CONFIG, {"trainer.devices": [1, 2]}, folder=tmp_path / "study", evaluation=None, jobs=2)
+    assert not (tmp_path / "study").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from camtrain.ablation import RayExecutor
 from camtrain.cli import main
@@ -59,11 +60,17 @@ ONE = ["--set", "model.regularizer_weight=0,0.1"]
         ([*ONE, "--out", "tiny.yaml"], "error: --out: expected a folder, got the file tiny.yaml"),
         ([*ONE, "--out", "tiny.yaml/study"], "error: --out: expected a folder, got the file tiny.yaml, of which"),
         ([*ONE, "--target_layer", "layer1..0.conv1"], "--target_layer: no module is called 'layer1..0.conv1'; did you"),
+        (
+            ["--set", "trainer.accelerator=gpu", "--set", "trainer.devices=1,2", "--jobs", "3"],
+            "error: --jobs: expected at most 2, for `trainer.devices` is 2 and there are 4 GPU(s), got 3; choose",
+        ),
         (["--set", "model.regulariser=MapL1"], "error: --set: model.regulariser: no such option; did you mean '--mod"),
     ],
 )
 def test_nothing_is_written(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     call = command(tmp_path, "refused", *words)
     with pytest.raises(SystemExit) as stop:
         main(call[3:])
