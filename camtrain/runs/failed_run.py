@@ -15,11 +15,6 @@ _BEFORE_THE_START = {"config.yaml", "hparams.yaml"}
 _TRACEBACK = "traceback.txt"
 
 
-def existing_folders(path: Path) -> list[Path]:
-    """Those folders above a path that exist, and itself if it does."""
-    return [each for each in (path.absolute(), *path.absolute().parents) if each.is_dir()]
-
-
 @contextmanager
 def failed_run(folders: Callable[[], Sequence[Path]], has_begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Tidy up after an error, which passes on with a note that says where its traceback was written.

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from camtrain.files import named_if_unwritable, set_aside, write_whole
 from camtrain.messages import CamtrainWarning
+from camtrain.runs.claimed_folder import claimed_version
 
 Row = Mapping[str, Any]
 """Values by column; a column without a value is left out, or has an empty text."""
@@ -31,10 +32,15 @@ class MetricsTable(CSVLogger):
         name: The name of the run.
         version: Its version; `None` is the next free one.
         rows: The rows to go on from; what is in the file is replaced by them. `None` begins an empty table.
+
+    Attributes:
+        made: The folders that the table made for a new run: that of the run, and then those above it.
     """
 
     def __init__(self, folder: str, name: str, version: int | None = None, rows: Sequence[Row] | None = None) -> None:
         super().__init__(folder, name=name, version=version)
+        self.made: list[Path] = []
+        self._is_new = version is None
         if rows is not None:
             self.experiment.replace(rows)
 
@@ -44,7 +50,8 @@ class MetricsTable(CSVLogger):
         """The writer of the file; in other processes than the first, one that does nothing."""
         if self._experiment is None:
             with named_if_unwritable(self.path):
-                Path(self.root_dir).mkdir(parents=True, exist_ok=True)
+                if self._is_new:
+                    self._version, self.made = claimed_version(Path(self.root_dir).absolute(), int(self.version))
                 self._experiment = _TableWriter(self.log_dir)
         return self._experiment  # type: ignore[return-value]
 

@@ -28,7 +28,7 @@ def run_loggers(settings: RunSettings, name: str, resumed: ResumedRun | None = N
         resumed: The run to go on with; `None` begins a new run.
     """
     table = _table(settings, settings.name or name, resumed)
-    # Claims the folder: another run must not take it, and the CSV logger would find it in use if W&B came first.
+    # Claims the folder, in which W&B writes, too.
     _ = table.experiment
     mode = wandb_mode(settings.wandb)
     if mode == "disabled":

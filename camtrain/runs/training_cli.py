@@ -45,7 +45,7 @@ from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
 from camtrain.runs.drawn_seed import drawn_seed
 from camtrain.runs.early_end import EarlyEnd, callback_settings, ended_early
-from camtrain.runs.failed_run import existing_folders, failed_run
+from camtrain.runs.failed_run import failed_run
 from camtrain.runs.first_process import is_first_process
 from camtrain.runs.given_checkpoint import GivenCheckpoint, is_left_to_lightning, is_of_loading
 from camtrain.runs.guarded_wandb_logger import finish_wandb
@@ -281,12 +281,11 @@ class TrainingCLI(LightningCLI):
                 raise ValueError(self._about_checkpoint(str(error))) from error
             self._given = None  # its content would stay in memory
         if trainer["logger"] is None:
-            there = existing_folders(self._settings.runs_of(self._name))
             loggers = [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed)
             kwargs["logger"] = loggers or False
             if loggers and is_first_process():
-                folder = Path(str(loggers[0].log_dir)).absolute()
-                self._folders = [folder, *(each for each in folder.parents if each not in there)]
+                table: Any = loggers[0]
+                self._folders = table.made or [Path(table.log_dir).absolute()]
         made = super().instantiate_trainer(**kwargs)
         keep_checkpoints_whole(made)
         stop_without_broadcast(made)

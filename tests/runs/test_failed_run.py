@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from camtrain.runs.failed_run import existing_folders, failed_run
+from camtrain.runs.failed_run import failed_run
 from camtrain.runs.stopped import TrainingStoppedError
 
 
@@ -32,8 +32,8 @@ def fails(run, error=NO, begun=False, above=()):
 
 
 def test_an_empty_run_is_removed_with_the_folders_that_it_made(run, tmp_path):
-    above = [each for each in run.parents if each not in existing_folders(tmp_path)]
-    assert [each.name for each in above] == ["plain", "study", "runs"]
+    above = list(run.parents)[:3]
+    assert above[-1].parent == tmp_path
     assert fails(run, ValueError("no"), above=above) == []
     assert list(tmp_path.iterdir()) == []
 
