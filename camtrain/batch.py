@@ -161,6 +161,19 @@ def evenly_spaced(total: int, count: int) -> list[int]:
     return [(2 * k + 1) * total // (2 * count) for k in range(count)]
 
 
+def spread_parts(indices: Sequence[int], size: int) -> list[list[int]]:
+    """Deal indices out in turn to as few parts as need be, of at most `size`: each has some from all over.
+
+    So images that are in the order of their classes meet images of other classes.
+
+    Example:
+        >>> spread_parts(range(10), 4)
+        [[0, 3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    """
+    count = -(-len(indices) // size)
+    return [list(indices[start::count]) for start in range(count)]
+
+
 def finite_images(images: Tensor) -> Tensor:
     """(N,) bool: the images (N, ...) all of whose values are finite.
 

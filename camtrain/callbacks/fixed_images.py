@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
-from camtrain.batch import Batch, evenly_spaced
+from camtrain.batch import Batch, evenly_spaced, spread_parts
 from camtrain.running_loader import running_loader
 
 
@@ -36,8 +36,9 @@ def fixed_batches(
 ) -> Iterator[Batch]:
     """Batches of images evenly spaced over the data set of a stage, on the device.
 
-    They go through the loader's `collate_fn` and Lightning's transfer hooks, as in the stage itself. The random
-    generators are left as found. If there are several loaders, the first one is used.
+    Each batch has images from all over the data set (see `spread_parts`). They go through the loader's `collate_fn`
+    and Lightning's transfer hooks, as in the stage itself. The random generators are left as found. If there are
+    several loaders, the first one is used.
 
     Args:
         trainer: The trainer that runs the stage.
@@ -57,9 +58,9 @@ def fixed_batches(
     indices = evenly_spaced(len(samples), count)
     if shared:
         indices = indices[trainer.global_rank :: trainer.world_size]
-    for start in range(0, len(indices), batch_size):
+    for part in spread_parts(indices, batch_size):
         with _same_randomness(pl_module.device):
-            batch = loader.collate_fn([samples[index] for index in indices[start : start + batch_size]])
+            batch = loader.collate_fn([samples[index] for index in part])
             batch = trainer.precision_plugin.convert_input(batch)
             batch = Batch.of(trainer.strategy.batch_to_device(batch, dataloader_idx=0))
         yield batch

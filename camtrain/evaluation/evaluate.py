@@ -286,7 +286,7 @@ class PreparedEvaluation:
         where = None if folder is None else local_folder(folder, "folder")
         loaded = LoadedNetwork.of(network)
         several = loaded.several_labels
-        images = image_source(data, plan.split, plan.num_images, plan.batch_size)
+        images = image_source(data, plan.split, plan.num_images, plan.batch_size, plan.settings.parts)
         if loaded.num_classes is None:
             loaded = replace(loaded, num_classes=_num_classes(loaded, images))
         protocol = _with_classes(plan.settings, images, loaded)

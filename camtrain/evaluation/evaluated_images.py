@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,7 +141,7 @@ def small_maps(found: Evaluated) -> dict[str, Tensor]:
 
 
 def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
-    """The parts of an evaluation as one."""
+    """The parts of an evaluation as one, with the images in the order of their data set."""
     passes: dict[str, int] = {}
     reasons: dict[str, str] = {}
     left_out: dict[str, list[int]] = {}
@@ -152,35 +152,40 @@ def joined(parts: Sequence[dict[str, Any]]) -> EvaluatedImages:
         for name, indices in part.get("left_out", {}).items():
             left_out[name] = left_out.get(name, []) + indices
     methods = {method for part in parts for method in part["small_maps"]}
+    indices = [index for part in parts for index in part["indices"]]
+    order = sorted(range(len(indices)), key=indices.__getitem__)
+
+    def in_order(of_parts: Iterable[Tensor]) -> Tensor:
+        return torch.cat(list(of_parts))[order]
 
     def together(name: str) -> Tensor:
-        return torch.cat([part[name] for part in parts])
+        return in_order(part[name] for part in parts)
 
     several = all("shown" in part for part in parts)
 
     return EvaluatedImages(
-        [index for part in parts for index in part["indices"]],
+        [indices[place] for place in order],
         together("labels"),
         together("predictions"),
         together("class_idx"),
         together("scores"),
-        rows={pair: torch.cat([part["rows"][pair] for part in parts]) for pair in parts[0]["rows"]},
-        small_maps={method: _small_maps_of(parts, method) for method in sorted(methods)},
+        rows={pair: in_order(part["rows"][pair] for part in parts) for pair in parts[0]["rows"]},
+        small_maps={method: in_order(_small_maps_of(parts, method)) for method in sorted(methods)},
         passes=passes,
         reasons=reasons,
-        annotated={kind: torch.cat([part["annotated"][kind] for part in parts]) for kind in parts[0]["annotated"]},
-        left_out=left_out,
+        annotated={kind: in_order(part["annotated"][kind] for part in parts) for kind in parts[0]["annotated"]},
+        left_out={name: sorted(indices) for name, indices in left_out.items()},
         # A part whose images show one class each, or that an earlier version kept, has nothing beside its rows.
         beside={
-            key: torch.cat([part.get("beside", {}).get(key, part["rows"][key[0], key[2]]) for part in parts])
+            key: in_order(part.get("beside", {}).get(key, part["rows"][key[0], key[2]]) for part in parts)
             for key in dict.fromkeys(key for part in parts for key in part.get("beside", {}))
         },
         flat={
-            method: torch.cat([part["flat"][method] for part in parts])
+            method: in_order(part["flat"][method] for part in parts)
             for method in parts[0].get("flat", {})
             if all(method in part.get("flat", {}) for part in parts)
         },
-        confidences=torch.cat([part.get("confidences", _confidences(part)) for part in parts]),
+        confidences=in_order(part.get("confidences", _confidences(part)) for part in parts),
         shown=together("shown") if several else None,
         probabilities=together("probabilities") if several else None,
     )
@@ -191,12 +196,12 @@ def _confidences(part: dict[str, Any]) -> Tensor:
     return torch.where(part["predictions"] == part["class_idx"], part["scores"], torch.nan)
 
 
-def _small_maps_of(parts: Sequence[dict[str, Any]], method: str) -> Tensor:
-    """The small maps of a method, of one size; zeros where it made none, which are not shown."""
+def _small_maps_of(parts: Sequence[dict[str, Any]], method: str) -> list[Tensor]:
+    """The small maps of a method, part by part, of one size; zeros where it made none, which are not shown."""
     size = next(part["small_maps"][method].shape[1:] for part in parts if method in part["small_maps"])
     none = (torch.zeros(len(part["indices"]), *size, dtype=torch.uint8) for part in parts)
     maps = [part["small_maps"].get(method, zeros) for part, zeros in zip(parts, none, strict=True)]
-    return torch.cat([_of_size(each, size) for each in maps])
+    return [_of_size(each, size) for each in maps]
 
 
 def _of_size(maps: Tensor, size: Sequence[int]) -> Tensor:

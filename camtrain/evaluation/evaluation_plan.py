@@ -123,7 +123,8 @@ class EvaluationPlan:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> EvaluationPlan:
         """The plan that `as_json` gave, also by an earlier version with fewer settings."""
-        settings = dict(found.get("settings", {}))
+        # An earlier version evaluated neighbors together.
+        settings: dict[str, Any] = {"parts": "given"} | dict(found.get("settings", {}))
         if "removed_shares" in settings:
             settings["removed_shares"] = tuple(settings["removed_shares"])
         known = {each.name for each in fields(cls)}

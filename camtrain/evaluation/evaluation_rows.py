@@ -106,14 +106,14 @@ def _evaluated(
         try:
             found = evaluator(batch.to(device))
         except ValueError as error:
-            raise ValueError(f"images {indices[0]} to {indices[-1]}: {error}") from error
+            raise ValueError(f"{_which(indices)}: {error}") from error
     if score_maps is not None:
         nothing = torch.zeros(len(batch), dtype=torch.bool)
         of_images = found.left_out.get(IMAGE, nothing)
         missing = {method: found.left_out.get(method, nothing) | of_images for method in score_maps.methods}
         score_maps.write(image_ids, found.cams, missing)
     for message in dict.fromkeys(str(warning.message) for warning in caught):
-        warnings.warn(f"images {indices[0]} to {indices[-1]}: {message}", CamtrainWarning, stacklevel=6)
+        warnings.warn(f"{_which(indices)}: {message}", CamtrainWarning, stacklevel=6)
     return {
         "indices": list(indices),
         **_labels_of(batch, found),
@@ -133,6 +133,23 @@ def _evaluated(
         },
         "reasons": {name: why for name, why in evaluator.reasons.items() if name not in reasons},
     }
+
+
+def _which(indices: Sequence[int]) -> str:
+    """The images of a part in words.
+
+    Example:
+        >>> _which([4, 5, 6, 7]), _which([0, 3, 6]), _which([2])
+        ('images 4 to 7', 'images 0, 3, 6', 'image 2')
+        >>> _which(range(0, 60, 6))
+        'images 0, 6, …, 54'
+    """
+    if len(indices) == 1:
+        return f"image {indices[0]}"
+    if indices[-1] - indices[0] == len(indices) - 1:
+        return f"images {indices[0]} to {indices[-1]}"
+    shown = [*indices[:2], "…", indices[-1]] if len(indices) > 4 else indices
+    return f"images {', '.join(map(str, shown))}"
 
 
 def _labels_of(batch: Batch, found: Evaluated) -> dict[str, Tensor]:
@@ -168,7 +185,7 @@ def _kept(path: Path, indices: Sequence[int], content: str, settings: str | None
         ):
             if part.get(_CONTENT, content) == content:  # an earlier version did not say it
                 return part  # type: ignore[no-any-return]
-            changed = f"images {indices[0]} to {indices[-1]}, or their labels or annotation, are others than before"
+            changed = f"{_which(indices)}, or their labels or annotation, are others than before"
             warnings.warn(f"{changed}, and are evaluated again", CamtrainWarning, stacklevel=6)
             return None
         else:

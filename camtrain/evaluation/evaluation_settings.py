@@ -13,6 +13,9 @@ ClassOf = Literal["prediction", "label", "every_label"]
 Substrate = Literal["blur", "zeros"]
 """The images without content that replace pixels: the blurred image, or zeros."""
 
+Parts = Literal["spread", "given"]
+"""Which images are evaluated together: images from all over the data set, or neighbors."""
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -37,6 +40,9 @@ class EvaluationSettings:
             GT-known Loc; `None` finds the best one for the images that are scored. To score test images with the best
             one of validation images, take it from `Evaluation.box_thresholds`.
         seed: The seed of noise, of random weights, and of which image lends another its map or its content.
+        parts: Which images are evaluated together, and can lend each other a map or content: `spread` takes them from
+            all over the data set, so that they show several classes even where images are in the order of their
+            classes; `given` takes neighbors. Batches of an iterable are taken as they come.
 
     Raises:
         TypeError: If a setting has another type.
@@ -54,8 +60,11 @@ class EvaluationSettings:
     tolerance: float | None = None
     seed: int = 0
     box_threshold: float | None = None
+    parts: Parts = "spread"
 
     def __post_init__(self) -> None:
+        if self.parts not in get_args(Parts):
+            raise ValueError(f'`parts`: expected "spread" or "given", got {self.parts!r}')
         if self.class_of not in get_args(ClassOf):
             raise ValueError(f'`class_of`: expected "prediction", "label" or "every_label", got {self.class_of!r}')
         if self.annotation not in ("boxes", "masks", "any"):

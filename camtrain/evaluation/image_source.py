@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from camtrain.batch import Batch, evenly_spaced
+from camtrain.batch import Batch, evenly_spaced, spread_parts
 from camtrain.evaluation.evaluation_plan import Split
+from camtrain.evaluation.evaluation_settings import Parts
 from camtrain.evaluation.image_ids import image_id
 from camtrain.evaluation.known_content import known_content
 from camtrain.evaluation.shown_image import ShownImage, shown_images
@@ -74,7 +75,9 @@ class ImageSource(Protocol):
         """What tells these images from others, as JSON can hold it."""
 
 
-def image_source(data: Any, split: Split, num_images: int | None, batch_size: int) -> ImageSource:
+def image_source(
+    data: Any, split: Split, num_images: int | None, batch_size: int, parts: Parts = "given"
+) -> ImageSource:
     """The images of a data module, a loader, or anything that yields batches.
 
     Args:
@@ -83,7 +86,8 @@ def image_source(data: Any, split: Split, num_images: int | None, batch_size: in
         split: The images of a data module that are meant.
         num_images: The number of images, evenly spaced over a data set with indices; of an iterable the first ones.
             `None` takes all.
-        batch_size: The number of images in a part.
+        batch_size: The largest number of images in a part.
+        parts: Which images are in a part; see `EvaluationSettings`.
 
     Raises:
         ValueError: If there are no such images.
@@ -92,9 +96,10 @@ def image_source(data: Any, split: Split, num_images: int | None, batch_size: in
     if isinstance(data, (_IndexedImages, _IteratedImages)):
         return data
     if hasattr(data, "setup") and hasattr(data, f"{split}_dataloader"):
-        return _of_data_module(data, split, num_images, batch_size)
+        return _of_data_module(data, split, num_images, batch_size, parts)
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
-        return _IndexedImages(data, f"images of {type(data.dataset).__name__}", data.dataset, num_images, batch_size)
+        title = f"images of {type(data.dataset).__name__}"
+        return _IndexedImages(data, title, data.dataset, num_images, batch_size, parts)
     if isinstance(data, (Tensor, str, bytes, dict)) or not isinstance(data, Iterable):
         raise TypeError(
             "`data`: expected a data module, a DataLoader, or an iterable of batches such as [(images, labels)], "
@@ -103,7 +108,7 @@ def image_source(data: Any, split: Split, num_images: int | None, batch_size: in
     return _IteratedImages(data, num_images, batch_size)
 
 
-def _of_data_module(data: Any, split: Split, num_images: int | None, batch_size: int) -> ImageSource:
+def _of_data_module(data: Any, split: Split, num_images: int | None, batch_size: int, parts: Parts) -> ImageSource:
     from lightning_fabric.utilities.exceptions import MisconfigurationException  # only where Lightning is used anyway
 
     name = type(data).__name__
@@ -118,7 +123,7 @@ def _of_data_module(data: Any, split: Split, num_images: int | None, batch_size:
             f"`split`: expected one DataLoader over a data set with indices from {name}.{split}_dataloader, got "
             f"{type(loader).__name__}"
         )
-    return _IndexedImages(loader, f"{split} images of {name}", data, num_images, batch_size, split)
+    return _IndexedImages(loader, f"{split} images of {name}", data, num_images, batch_size, parts, split)
 
 
 class _IndexedImages:
@@ -129,12 +134,20 @@ class _IndexedImages:
         title: What the images are.
         data: A data module or data set that may know `denormalize`, `num_classes`, `mean` and `std`.
         num_images: The number of images, evenly spaced; `None` takes all.
-        batch_size: The number of images in a part.
+        batch_size: The largest number of images in a part.
+        parts: Which images are in a part.
         split: The split of a data module, for messages.
     """
 
     def __init__(
-        self, loader: DataLoader[Any], title: str, data: Any, num_images: int | None, batch_size: int, split: str = ""
+        self,
+        loader: DataLoader[Any],
+        title: str,
+        data: Any,
+        num_images: int | None,
+        batch_size: int,
+        parts: Parts,
+        split: str = "",
     ) -> None:
         self.title = title
         self.num_classes: int | None = getattr(data, "num_classes", None)
@@ -146,11 +159,15 @@ class _IndexedImages:
         self._indices = evenly_spaced(total, total if num_images is None else num_images)
         self.num_images: int | None = len(self._indices)
         self._batch_size = batch_size
+        if parts == "spread":
+            self._parts = spread_parts(self._indices, batch_size)
+        else:
+            starts = range(0, len(self._indices), batch_size)
+            self._parts = [self._indices[start : start + batch_size] for start in starts]
 
     def parts(self) -> Iterator[PartOfImages]:
-        """Lists of indices, of the batch size."""
-        for start in range(0, len(self._indices), self._batch_size):
-            indices = self._indices[start : start + self._batch_size]
+        """See `EvaluationSettings.parts`; no part is larger than the batch size."""
+        for indices in self._parts:
             yield PartOfImages(indices, partial(self._read, indices), partial(self._content, indices))
 
     def shown(self, indices: Sequence[int]) -> list[ShownImage]:

@@ -314,7 +314,9 @@ def _tensors() -> int:
     return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
 
-@pytest.mark.parametrize("name", ["integrated_gradients", "input_x_gradient", "gradient_shap", "deep_lift", "occlusion"])
+@pytest.mark.parametrize(
+    "name", ["integrated_gradients", "input_x_gradient", "gradient_shap", "deep_lift", "occlusion"]
+)
 def test_attributions_that_add_up_to_a_score_are_summed_with_their_sign(name):
     """Evidence against the class is no evidence for it."""
     assert method_class(name).reduction == "sum"

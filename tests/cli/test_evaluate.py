@@ -163,7 +163,7 @@ def test_it_goes_on_where_it_was_stopped(evaluate, monkeypatch):
     assert len(list(Path("evaluated/rows").glob("*.pt"))) == 2
     evaluated.clear()
     assert evaluate(*words)[0] == 0
-    assert evaluated == [2]  # of 4 + 4 + 2 images the last two
+    assert evaluated == [3]  # of 4 + 3 + 3 images the last three
     assert Path("evaluated/scores.csv").read_text() == Path("whole/scores.csv").read_text()
     assert Path("evaluated/scores.json").read_text() == Path("whole/scores.json").read_text()
     evaluated.clear()
@@ -176,7 +176,7 @@ def test_a_label_that_is_no_class_is_named(evaluate, more):
     of_data("Mislabeled")
     status, _, err = evaluate(*OURS, *more, "--num_panel_maps", "0")
     assert status == 2
-    assert "evaluate: error: images 4 to 7: `labels`: expected classes from 0 to 2, got 7" in err
+    assert "evaluate: error: images 2, 5, 8: `labels`: expected classes from 0 to 2, got 7" in err
     assert (
         evaluate(*OURS, "--metrics", "average_drop", "--num_panel_maps", "0", "--fresh")[0] == 0
     )  # nobody needs the label

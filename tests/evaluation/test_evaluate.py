@@ -226,9 +226,9 @@ def test_images_and_network_have_to_have_the_same_classes_where_labels_are_expla
 
 def test_a_label_that_is_no_class_is_named():
     settings = QUICK | {"settings": replace(SETTINGS, class_of="label")}
-    with pytest.raises(ValueError, match="images 4 to 7: `labels`: expected classes from 0 to 2, got 7"):
+    with pytest.raises(ValueError, match="images 2, 5, 8: `labels`: expected classes from 0 to 2, got 7"):
         evaluate(tiny(), Mislabeled(), metrics="average_drop", **settings)
-    with pytest.raises(ValueError, match="images 4 to 7: `labels`: expected classes from 0 to 2, got 7"):
+    with pytest.raises(ValueError, match="images 2, 5, 8: `labels`: expected classes from 0 to 2, got 7"):
         evaluate(tiny(), Mislabeled(), metrics="pointing_game", **QUICK)
     assert len(evaluate(tiny(), Mislabeled(), metrics="average_drop", **QUICK)) == 1  # nobody needs the label
 
@@ -700,16 +700,18 @@ def evaluated(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("data", [Squares(), pairs(4)], ids=["data module", "pairs"])
-def test_it_goes_on_where_it_was_stopped(tmp_path, evaluated, data):
+@pytest.mark.parametrize(
+    ("data", "sizes"), [(Squares(), [4, 3, 3]), (pairs(4), [4, 4, 2])], ids=["data module", "pairs"]
+)
+def test_it_goes_on_where_it_was_stopped(tmp_path, evaluated, data, sizes):
     how = {"metrics": "average_drop", "folder": tmp_path / "out", "num_panel_maps": 0, **QUICK}
     evaluate(tiny(), data, **how)
-    assert evaluated == [4, 4, 2]
+    assert evaluated == sizes
     before = files(tmp_path / "out")
     (tmp_path / "out/rows/batch_00001.pt").unlink()
     evaluated.clear()
     evaluate(tiny(), data, **how)
-    assert evaluated == [4]
+    assert evaluated == sizes[1:2]
     after = files(tmp_path / "out")
     assert {name: content for name, content in after.items() if not name.endswith(".pt")} == {
         name: content for name, content in before.items() if not name.endswith(".pt")
@@ -718,7 +720,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, evaluated, data):
     evaluate(tiny(), data, **how)
     assert evaluated == []
     evaluate(tiny(), data, fresh=True, **how)
-    assert evaluated == [4, 4, 2]
+    assert evaluated == sizes
 
 
 def test_what_was_evaluated_before_an_interruption_is_kept(tmp_path, monkeypatch):
@@ -735,7 +737,7 @@ def test_what_was_evaluated_before_an_interruption_is_kept(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         evaluate(tiny(), Squares(), **how)
     found = evaluate(tiny(), Squares(), **how)
-    assert calls == [4, 4, 4, 2]
+    assert calls == [4, 3, 3, 3]
     assert found.scores == evaluate(tiny(), Squares(), **how | {"folder": None}).scores
 
 
@@ -749,7 +751,7 @@ def test_a_damaged_part_is_made_again(tmp_path, evaluated, damage):
     evaluated.clear()
     with pytest.warns(CamtrainWarning, match=r"batch_00001\.pt is damaged: .*, and its images are evaluated again"):
         assert evaluate(tiny(), Squares(), **how).scores == before
-    assert evaluated == [4]
+    assert evaluated == [3]
 
 
 def changed_batches() -> tuple[object, object]:
@@ -779,9 +781,11 @@ def test_images_that_are_others_than_before_are_evaluated_again(tmp_path, evalua
     evaluate(tiny(), before, folder=tmp_path / "out", **how)
     expected = evaluate(tiny(), now, **how)
     evaluated.clear()
-    with pytest.warns(CamtrainWarning, match="images 4 to 7, or their labels or annotation, are others than before"):
+    with pytest.warns(
+        CamtrainWarning, match="images (4 to 7|2, 5, 8), or their labels or annotation, are others than before"
+    ):
         found = evaluate(tiny(), now, folder=tmp_path / "out", **how)
-    assert evaluated == [4]
+    assert evaluated in ([4], [3])
     assert (found.scores, found.accuracy) == (expected.scores, expected.accuracy)
     evaluated.clear()
     assert evaluate(tiny(), now, folder=tmp_path / "out", **how).scores == expected.scores
@@ -812,8 +816,8 @@ def test_image_files_and_annotation_that_are_others_than_before_are_noticed(tmp_
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         evaluate(tiny(), loader(change), **how)
-    assert "images 4 to 7, or their labels or annotation, are others than before" in str(caught[0].message)
-    assert evaluated == [4]
+    assert "images 2, 5, 8, or their labels or annotation, are others than before" in str(caught[0].message)
+    assert evaluated == [3]
 
 
 def test_parts_of_an_earlier_version_that_do_not_say_what_the_images_were_are_kept(tmp_path, evaluated):
@@ -871,7 +875,7 @@ def test_without_its_settings_it_goes_on_with_the_parts_that_are_its_own(tmp_pat
         CamtrainWarning, match=r"settings\.json is damaged: .*1 parts may be of another evaluation"
     ) as caught:
         assert evaluate(tiny(), Squares(), **how).scores == before
-    assert evaluated == [2]
+    assert evaluated == [3]
     assert ("it is gone" in str(caught[0].message)) == (damage == "gone")
     aside = {path.name for path in tmp_path.glob("rows/*.damaged")}
     assert aside == {"batch_00002.pt.damaged"} | (
@@ -907,7 +911,7 @@ def test_a_flipped_bit_of_a_part_is_noticed(tmp_path, evaluated):
         CamtrainWarning, match=r"batch_00001\.pt is damaged: its checksum .* set aside as batch_00001.pt.dam"
     ):
         assert evaluate(tiny(), Squares(), **how).scores == before
-    assert evaluated == [4]
+    assert evaluated == [3]
 
 
 def test_a_fresh_evaluation_leaves_nothing_of_the_old_one_and_all_else(tmp_path):
@@ -1066,6 +1070,29 @@ def test_networks_of_different_classes_are_compared_except_in_the_pointing_game(
     assert found.differences.score("grad_cam", "average_drop").num_images == 10
 
 
+def test_images_in_the_order_of_their_classes_meet_images_of_other_classes():
+    """A map of another image is then of another class, and there is content of another class to put a map over."""
+    labels = torch.arange(3).repeat_interleave(4)
+    images = torch.rand(12, 3, 16, 16)
+    loader = DataLoader(TensorDataset(images, labels))
+    how = {"methods": "grad_cam", "metrics": "map_leakage,average_drop", **QUICK}
+    settings = [replace(SETTINGS, class_of="label", parts=parts) for parts in ("spread", "given")]
+    spread, given = (evaluate(tiny(), loader, **how | {"settings": each}, controls="shuffled") for each in settings)
+    assert spread.found.indices == [*range(12)]
+    assert torch.equal(spread.found.labels, labels)
+    torch.testing.assert_close(spread.found.scores, given.found.scores)
+    for name in ("small_maps", "rows"):
+        of_maps = [getattr(each.found, name) for each in (spread, given)]
+        key = "grad_cam" if name == "small_maps" else ("grad_cam", "average_drop")
+        torch.testing.assert_close(of_maps[0][key], of_maps[1][key])
+    # Of neighbors none has content of another class, so that noise alone is left.
+    noise = spread.evaluator.metric("map_leakage")
+    leaks = [noise.image_scores(each.found.rows["grad_cam", "map_leakage"]) for each in (spread, given)]
+    assert not torch.allclose(*leaks)
+    alone = evaluate(tiny(), [(images[[0, 4, 8]], labels[[0, 4, 8]])], **how | {"settings": settings[0]})
+    assert alone.found.rows["grad_cam", "map_leakage"].isfinite().all()
+
+
 def test_images_may_have_different_sizes(tmp_path):
     """Pictures and maps are kept at one size."""
     batches = [(torch.rand(2, 3, 16, 16), torch.tensor([0, 1])), (torch.rand(2, 3, 16, 24), torch.tensor([0, 2]))]
@@ -1115,7 +1142,9 @@ def test_a_plan_survives_json():
         num_panel_maps=0,
     )
     assert EvaluationPlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
-    assert EvaluationPlan.from_json({"metrics": ["average_drop"], "later": 1}) == EvaluationPlan(metrics="average_drop")
+    # An earlier version evaluated neighbors together.
+    earlier = EvaluationPlan(metrics="average_drop", settings=EvaluationSettings(parts="given"))
+    assert EvaluationPlan.from_json({"metrics": ["average_drop"], "later": 1}) == earlier
 
 
 def test_a_plan_names_what_it_scores():
