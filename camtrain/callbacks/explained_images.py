@@ -12,6 +12,7 @@ from camtrain.cams import GradCAM
 from camtrain.gradients import evaluation_mode, gradients_enabled, guided_gradient, input_gradient, left_as_found
 from camtrain.label_scores import class_indices
 from camtrain.methods import normalized_maps
+from camtrain.networks.uncompiled import uncompiled
 from camtrain.probabilities import class_probabilities, with_both_classes
 
 _MOST_SHOWN = 3
@@ -76,7 +77,8 @@ def explained_images(
         >>> explained.label_cams.shape, explained.guided_gradients.shape
         (torch.Size([2, 8, 8]), torch.Size([2, 3, 8, 8]))
     """
-    with evaluation_mode(network), gradients_enabled():
+    # Compiled code need not keep its graph for a second gradient.
+    with evaluation_mode(network), gradients_enabled(), uncompiled():
         # Tensors made in inference mode cannot enter a graph, but their clones can.
         images = batch.images.detach().clone()
         labels = None if batch.labels is None else batch.labels.clone()

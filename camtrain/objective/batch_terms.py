@@ -134,7 +134,7 @@ class BatchTerms:
 
     def _not_of_compiled_code(self) -> list[str]:
         """The regularizers beside the engine that need more of a network than compiled code offers."""
-        of_pass: list[Regularizer] = [each for _, each in self._of_pass if not each.runs_compiled]
+        of_pass: list[Regularizer] = [each for _, each in self._of_pass]
         twice = [term.regularizer for kind, pairs in self._on_gradient.items() for term, _ in pairs
                  if kind != self._of_engine]  # fmt: skip
         return [type(each).__name__ for each in of_pass + twice]

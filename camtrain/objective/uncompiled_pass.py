@@ -18,8 +18,9 @@ _WARNED = PerNetwork[set[str]]()
 def uncompiled_pass(network: nn.Module, regularizers: Sequence[str]) -> AbstractContextManager[None]:
     """A context in which a network runs as it was before `torch.compile`, for regularizers that need that.
 
-    Compiled code ignores hooks, and so the outputs of layers cannot be captured; nor has it second derivatives. The
-    context changes nothing if the network was not compiled or no regularizer needs it.
+    Compiled code ignores hooks, and so the outputs of layers cannot be captured; it has no second derivatives, and
+    after a batch of another size not even a second gradient of one pass. The context changes nothing if the network
+    was not compiled or no regularizer needs it.
 
     Args:
         network: The network.
@@ -33,7 +34,7 @@ def uncompiled_pass(network: nn.Module, regularizers: Sequence[str]) -> Abstract
         _WARNED[network].add(names)
         warnings.warn(
             f"`network`: steps with {names} run it without its compiled code, because torch.compile hides the outputs "
-            "of layers and has no second derivative; other steps run the compiled code",
+            "of layers and takes a single gradient of a pass; other steps run the compiled code",
             CamtrainWarning,
             stacklevel=2,
         )

@@ -68,9 +68,6 @@ class PassRegularizer(Regularizer):
 
     needs_images_gradient: ClassVar[bool] = False
     """Whether the penalty needs the gradient with respect to the images of the pass."""
-    runs_compiled: ClassVar[bool] = False
-    """Whether a network that `torch.compile` compiled can run its compiled code, which ignores hooks and has no second
-    derivative. Otherwise the passes of the penalty run as they were before compiling."""
 
     def watching(self, network: nn.Module, images: Tensor) -> AbstractContextManager[Any]:
         """A context for the training pass to run in; what it yields becomes `TrainingPass.captured`."""

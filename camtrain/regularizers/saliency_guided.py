@@ -62,7 +62,6 @@ class SaliencyGuided(PassRegularizer):
     """
 
     needs_images_gradient: ClassVar[bool] = True
-    runs_compiled: ClassVar[bool] = True
 
     def __init__(self, share: float = 0.5) -> None:
         super().__init__()

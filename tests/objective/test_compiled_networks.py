@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from camtrain import CamtrainWarning, Objective
+from camtrain.batch import Batch
+from camtrain.callbacks.explained_images import explained_images
 from camtrain.cams import TaylorCAM
 from camtrain.gradients import DoubleBackprop
 from camtrain.networks import AttentionBranch
@@ -150,12 +152,22 @@ def test_steps_without_a_penalty_run_the_compiled_code(kind):
     assert backend.runs > 0
 
 
-def test_a_penalty_on_logits_and_first_derivatives_runs_the_compiled_code():
-    expected = gradient_of(small_network(), SaliencyGuided())
-    backend = Backend()
-    found = gradient_of(compiled("wrapped", backend), SaliencyGuided())
+def test_two_gradients_of_a_pass_after_a_batch_of_another_size():
+    """From the second size on, compiled code frees what a second gradient of the same pass would need."""
+    network, (images, labels, _) = small_network(), batch()
+    expected = gradient_of(network, SaliencyGuided())
+    network = compiled("wrapped", "aot_eager")
+    for count in (1, 2):
+        torch.nn.functional.cross_entropy(network(images[:count]), labels[:count]).backward()
+    network.zero_grad()
+    network.load_state_dict(torch.compile(small_network()).state_dict())  # and the statistics of BatchNorm
+    with pytest.warns(CamtrainWarning, match="steps with SaliencyGuided run it without its compiled code"):
+        found = gradient_of(network, SaliencyGuided())
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
-    assert backend.runs >= 2
+    network.load_state_dict(torch.compile(small_network()).state_dict())
+    plain = explained_images(small_network(), Batch(images[:1], labels[:1]))
+    found = explained_images(network, Batch(images[:1], labels[:1]))
+    torch.testing.assert_close(found.input_gradients, plain.input_gradients)
 
 
 def test_an_attention_head_is_seen_in_compiled_code():
