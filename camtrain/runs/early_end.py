@@ -17,7 +17,7 @@ STOPPED = "camtrain_stopped"
 """The key of a checkpoint with which a callback has stopped the training: the settings of all callbacks, as JSON."""
 
 
-class EarlyEnd(Callback):
+class EndKeeper(Callback):
     """Trains no further if the resumed run was stopped by a callback whose settings are still the same.
 
     Lightning does not keep that a training was told to stop: resumed, it would go on. It also gives `EarlyStopping` the

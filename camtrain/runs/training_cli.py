@@ -44,7 +44,7 @@ from camtrain.runs.checkpoint_artifact import log_best_checkpoint
 from camtrain.runs.checkpoint_io import keep_checkpoints_whole
 from camtrain.runs.child_processes import watched_children
 from camtrain.runs.drawn_seed import drawn_seed
-from camtrain.runs.early_end import EarlyEnd, callback_settings, ended_early
+from camtrain.runs.early_end import EndKeeper, callback_settings, ended_early
 from camtrain.runs.failed_run import failed_run
 from camtrain.runs.first_process import is_first_process
 from camtrain.runs.given_checkpoint import GivenCheckpoint, is_left_to_lightning, is_of_loading
@@ -106,7 +106,7 @@ class TrainingCLI(LightningCLI):
         self._resumed: ResumedRun | None = None
         self._has_drawn = False  # a seed
         self._folders: list[Path] = []  # that of the run, and those above that it made
-        self._early_end, self._end = EarlyEnd(), EndRecorder()
+        self._early_end, self._end = EndKeeper(), EndRecorder()
         int_before_float(Trainer.__init__)
         super().__init__(
             Classifier,

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from camtrain import Classifier
-from camtrain.evaluation.evaluation_rows import weights_hash
+from camtrain.evaluation.evaluation_rows import network_hash
 from camtrain.networks import CIFARResNet
 
 CIFAR = {"class_path": "camtrain.networks.CIFARResNet", "init_args": {"depth": 14, "width": 4, "stem_stride": 2}}
@@ -55,7 +55,7 @@ def evaluated(folder: Path, network: torch.nn.Module, split: str = "test") -> Pa
     scores = {"grad_cam": {"average_drop": entry, "map_leakage": {**entry, "score": 0.03}, "no_metric": entry}}
     content = {"data": f"{split} images of DecoyDigits", "images": 9, "scores": scores}
     folder.mkdir(parents=True)
-    settings = {"weights": weights_hash(network), "split": split}
+    settings = {"weights": network_hash(network), "split": split}
     (folder / "scores.json").write_text(json.dumps({**content, "settings": settings}))
     return folder
 
