@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from camtrain.cams import resize
 from camtrain.evaluation.evaluator import IMAGE, NO_CLASS, Evaluated, Rows
 from camtrain.label_scores import StageScores
 
@@ -201,12 +202,9 @@ def _small_maps_of(parts: Sequence[dict[str, Any]], method: str) -> list[Tensor]
     size = next(part["small_maps"][method].shape[1:] for part in parts if method in part["small_maps"])
     none = (torch.zeros(len(part["indices"]), *size, dtype=torch.uint8) for part in parts)
     maps = [part["small_maps"].get(method, zeros) for part, zeros in zip(parts, none, strict=True)]
-    return [_of_size(each, size) for each in maps]
+    return [_of_size(each, (size[0], size[1])) for each in maps]
 
 
-def _of_size(maps: Tensor, size: Sequence[int]) -> Tensor:
+def _of_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Small maps of a part whose images have another size than those of the first; shown, they are stretched back."""
-    if maps.shape[1:] == tuple(size):
-        return maps
-    resized = interpolate(maps.unsqueeze(1).float(), size=list(size), mode="bilinear", align_corners=False)
-    return resized.squeeze(1).round().to(torch.uint8)
+    return maps if maps.shape[1:] == size else resize(maps.float(), size).round().to(torch.uint8)

@@ -100,4 +100,6 @@ class EvaluationSettings:
         found = asdict(self)
         if self.box_threshold is None:
             del found["box_threshold"]
+        if self.parts == "given":  # as an earlier version did
+            del found["parts"]
         return found

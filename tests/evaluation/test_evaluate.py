@@ -1142,8 +1142,10 @@ def test_a_plan_survives_json():
         num_panel_maps=0,
     )
     assert EvaluationPlan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
-    # An earlier version evaluated neighbors together.
+    # An earlier version evaluated neighbors together, and did not say it.
     earlier = EvaluationPlan(metrics="average_drop", settings=EvaluationSettings(parts="given"))
+    assert "parts" not in earlier.settings.as_json()
+    assert EvaluationSettings().as_json()["parts"] == "spread"
     assert EvaluationPlan.from_json({"metrics": ["average_drop"], "later": 1}) == earlier
 
 
