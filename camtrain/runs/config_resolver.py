@@ -39,11 +39,10 @@ class ConfigResolver(TrainingCLI):
 
     def __init__(self, config: str | Path, check_network: Callable[[nn.Module], None] | None = None) -> None:
         self._check_network = check_network
-        self._words = ["fit", "--config", str(config)]
         self._checked: list[Any] = []
         with warnings.catch_warnings(), _errors_instead_of_exits():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-            super().__init__(self._words)
+            super().__init__(["fit", "--config", str(config)])
 
     def resolved(self, point: Mapping[str, Any], seed: int, *, check: bool = False) -> dict[str, Any]:
         """All settings as plain containers, with those of a point in the place of the configuration's own.

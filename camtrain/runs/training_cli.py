@@ -101,7 +101,8 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None) -> None:
         self._reporter = ScoreReporter()
-        self._config_files = config_files(sys.argv[1:] if args is None else args)
+        self._words = sys.argv[1:] if args is None else args
+        self._config_files = config_files(self._words)
         self._given: GivenCheckpoint | None = None
         self._resumed: ResumedRun | None = None
         self._has_drawn = False  # a seed
@@ -162,11 +163,14 @@ class TrainingCLI(LightningCLI):
         )
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Lightning's, without its own table of scores: ours is printed."""
-        subcommands = LightningCLI.subcommands()
-        return {name: skipped | {"verbose"} for name, skipped in subcommands.items()}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Lightning's, without its own table of scores: ours is printed.
+
+        If the words begin with one, it is the only one: each has a parser with all options, which takes time to make.
+        """
+        subcommands = {name: skipped | {"verbose"} for name, skipped in LightningCLI.subcommands().items()}
+        asked = self._words[0] if self._words else ""
+        return {asked: subcommands[asked]} if asked in subcommands else subcommands
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)

@@ -19,7 +19,7 @@ import camtrain.networks
 import camtrain.regularizers
 from camtrain import Classifier
 from camtrain.regularizers import Regularizer
-from camtrain.runs import ConfigResolver
+from camtrain.runs import ConfigResolver, TrainingCLI
 
 NETWORK = "{class_path: camtrain.networks.CIFARResNet, init_args: {depth: 8}}"
 CONFIG = f"model: {{network: {NETWORK}}}\ndata: {{class_path: camtrain.data.DecoyDigits}}\n"
@@ -70,7 +70,29 @@ def test_what_people_set(shown):
     assert "camtrain fit --model.regularizer.help EnergyInside\n" in printed
     assert printed.endswith("  camtrain fit --help_all\n")
     assert shown("fit", "--help") == printed  # nothing of the parser has changed
-    assert "Score a checkpoint on the test images." in shown("test", "--help")
+
+
+@pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
+@pytest.mark.parametrize(
+    ("words", "names", "printed"),
+    [
+        (["test", "--help"], ["test"], "Score a checkpoint on the test images."),
+        (["--unknown", "fit"], ["fit", "validate", "test", "predict"], ""),
+    ],
+)
+def test_parsers_are_made_of_the_subcommand_that_is_asked_for(words, names, printed, monkeypatch, capsys):
+    """Each takes a quarter of a second or more."""
+    made, prepare = [], TrainingCLI._prepare_subcommand_parser
+
+    def recorded(cli, trainer_class, subcommand, **options):
+        made.append(subcommand)
+        return prepare(cli, trainer_class, subcommand, **options)
+
+    monkeypatch.setattr(TrainingCLI, "_prepare_subcommand_parser", recorded)
+    with pytest.raises(SystemExit):
+        TrainingCLI(words)
+    assert made == names
+    assert printed in capsys.readouterr().out
 
 
 def test_what_people_set_is_short(tmp_path):
