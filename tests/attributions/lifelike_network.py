@@ -6,16 +6,14 @@ import torch
 from torch import nn
 from torchvision import models
 
+from tests.lean_vgg import lean_vgg11
+
 
 def untrained_network(name: str) -> nn.Module:
-    """In evaluation mode, with 10 classes, as torchvision makes it; VGG's classifier gets no gradients."""
+    """In evaluation mode, with 10 classes, as torchvision makes it; VGG with a small classifier."""
     torch.manual_seed(0)
-    # The 120 million weights of VGG's classifier: one initialization instead of two.
-    options = {"init_weights": False} if name.startswith("vgg") else {}
-    network: nn.Module = models.get_model(name, weights=None, num_classes=10, **options).eval()
-    if name.startswith("vgg"):
-        network.classifier.requires_grad_(False)
-    return network
+    network: nn.Module = lean_vgg11() if name == "vgg11" else models.get_model(name, weights=None, num_classes=10)
+    return network.eval()
 
 
 def lifelike_network(name: str) -> nn.Module:

@@ -39,7 +39,14 @@ def test_equals_captum(name, layer):
 
 
 @pytest.mark.usefixtures("double_by_default")
-@pytest.mark.parametrize(("name", "layer", "size"), [("mobilenet_v2", "features", 64), ("resnet18", "layer4", 224)])
+@pytest.mark.parametrize(
+    ("name", "layer", "size"),
+    [
+        ("mobilenet_v2", "features", 64),
+        ("resnet18", "layer3", 64),
+        pytest.param("resnet18", "layer4", 224, marks=pytest.mark.slow),
+    ],
+)
 def test_equals_its_factors(name, layer, size):
     network = lifelike_network(name)
     images, classes = torch.rand(2, 3, size, size), torch.tensor([3, 7])

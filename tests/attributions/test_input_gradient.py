@@ -29,7 +29,10 @@ def test_network_by_hand():
 
 
 @pytest.mark.usefixtures("double_by_default")
-@pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("vgg11", 64), ("mobilenet_v2", 64), ("resnet18", 224)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet18", 64), ("vgg11", 64), ("mobilenet_v2", 64), pytest.param("resnet18", 224, marks=pytest.mark.slow)],
+)
 def test_equals_captum(name, size):
     network = lifelike_network(name)
     images, classes = torch.rand(2, 3, size, size), torch.tensor([3, 7])

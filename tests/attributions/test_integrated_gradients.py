@@ -118,7 +118,7 @@ def test_default_is_complete_to_a_thousandth():
                 module.bias.normal_(0, 0.01, generator=generator)
                 module.running_mean.normal_(0, 0.01, generator=generator)
     coarse = 2 * torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(2))[:1]
-    images = F.interpolate(coarse, size=48, mode="bilinear").double()
+    images = F.interpolate(coarse, size=32, mode="bilinear").double()
     method = IntegratedGradients(network.double())
     attributions = method(images)
     with torch.no_grad():

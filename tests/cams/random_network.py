@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache, partial
+
 import pytest
 import torch
 from torch import nn
 from torchvision import models
+
+from tests.lean_vgg import lean_vgg11
 
 PARITY_CASES = [
     ("resnet18", "layer4", 64),
@@ -19,13 +24,18 @@ PARITY_CASES = [
 
 
 def random_network(name: str) -> nn.Module:
-    """In evaluation mode, with 10 classes."""
+    """In evaluation mode, with 10 classes, and weights of the default precision."""
+    network = copy.deepcopy(_made(name, torch.get_default_dtype()))
+    torch.manual_seed(1)  # what a test draws next must not depend on whether the network was there already
+    return network
+
+
+@lru_cache
+def _made(name: str, dtype: torch.dtype) -> nn.Module:
     torch.manual_seed(0)
-    # VGG's classifier has 120 million weights: one initialization instead of two, and no gradients of theirs.
-    options = {"vgg11": {"init_weights": False}, "googlenet": {"init_weights": False, "aux_logits": False}}
-    network: nn.Module = models.get_model(name, weights=None, num_classes=10, **options.get(name, {}))
-    if name.startswith("vgg"):
-        network.classifier.requires_grad_(False)
+    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    make = lean_vgg11 if name == "vgg11" else partial(models.get_model, name, num_classes=10, **options)
+    network: nn.Module = make()
     _settle(network)
     return network.eval()
 

@@ -10,6 +10,7 @@ from torchvision import models
 
 from camtrain.cams import GradCAM, grad_cam
 from camtrain.networks import CIFARResNet
+from tests.lean_vgg import lean_vgg11
 
 
 def test_hand_values():
@@ -123,7 +124,7 @@ def test_equals_autograd_through_the_layers_behind_written_out():
 )
 def test_equals_captum(name, layers):
     torch.manual_seed(0)
-    network = models.get_model(name, weights=None, num_classes=10).eval()
+    network = (lean_vgg11() if name == "vgg11" else models.get_model(name, num_classes=10)).eval()
     images, classes = torch.rand(2, 3, 64, 64), torch.tensor([3, 7])
     for layer in layers:
         theirs = LayerGradCam(network, network.get_submodule(layer)).attribute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,32 +27,35 @@ def example(name: str) -> tuple[AdditiveScore, tuple[Any, ...]]:
     boxes = [torch.tensor([[8.0, 5.0, 20.0, 15.0]])] * 10 + [torch.zeros(0, 4)] * 2
     labels = torch.arange(N) % 3
     gradients = rand(N, 3, *SIZE) - 0.5
-    examples: dict[str, tuple[AdditiveScore, tuple[Any, ...]]] = {
-        "AverageDrop": (metrics.AverageDrop(), (rand(N), rand(N))),
-        "AverageIncrease": (metrics.AverageIncrease(), (rand(N), rand(N))),
-        "AverageGain": (metrics.AverageGain(), (rand(N), rand(N))),
-        "Win": (metrics.Win(3), (rand(N), rand(N, 3))),
-        "WinShare": (metrics.WinShare(), (rand(N), rand(N, 3), 1)),
-        "InsertionAUC": (metrics.InsertionAUC(4), (rand(N, 5),)),
-        "DeletionAUC": (metrics.DeletionAUC(4), (rand(N, 5),)),
-        "NormalizedInsertionAUC": (metrics.NormalizedInsertionAUC(4), (rand(N, 5),)),
-        "NormalizedDeletionAUC": (metrics.NormalizedDeletionAUC(4), (rand(N, 5),)),
-        "MapLeakage": (metrics.MapLeakage(), (rand(N, 2), rand(N, 2))),
-        "ROAD": (metrics.ROAD(3), (rand(N, 3), rand(N, 3))),
-        "ADCC": (metrics.ADCC(), (cams, other, rand(N), rand(N))),
-        "LocalizationIoU": (metrics.LocalizationIoU(0.5), (cams, boxes)),
-        "EnergyPointingGame": (metrics.EnergyPointingGame(), (cams, masks)),
-        "EnergyBeyondArea": (metrics.EnergyBeyondArea(), (cams, masks)),
-        "PointingGame": (metrics.PointingGame(4), (cams, boxes, labels)),
-        "LocalizationAccuracy": (metrics.LocalizationAccuracy(2), (cams, boxes, rand(N, 4), labels)),
-        "MaxBoxAccuracy": (metrics.MaxBoxAccuracy(), (cams, boxes)),
-        "PixelAveragePrecision": (metrics.PixelAveragePrecision(50), (cams, masks)),
-        "ClassSensitivity": (metrics.ClassSensitivity(), (cams, other)),
-        "ParameterRandomization": (metrics.ParameterRandomization(2), (cams, torch.stack([other, cams], dim=1))),
-        "GradientNoise": (metrics.GradientNoise(), (gradients,)),
-        "GuidedAgreement": (metrics.GuidedAgreement(), (gradients, gradients.relu())),
+    examples: dict[str, Callable[[], tuple[AdditiveScore, tuple[Any, ...]]]] = {
+        "AverageDrop": lambda: (metrics.AverageDrop(), (rand(N), rand(N))),
+        "AverageIncrease": lambda: (metrics.AverageIncrease(), (rand(N), rand(N))),
+        "AverageGain": lambda: (metrics.AverageGain(), (rand(N), rand(N))),
+        "Win": lambda: (metrics.Win(3), (rand(N), rand(N, 3))),
+        "WinShare": lambda: (metrics.WinShare(), (rand(N), rand(N, 3), 1)),
+        "InsertionAUC": lambda: (metrics.InsertionAUC(4), (rand(N, 5),)),
+        "DeletionAUC": lambda: (metrics.DeletionAUC(4), (rand(N, 5),)),
+        "NormalizedInsertionAUC": lambda: (metrics.NormalizedInsertionAUC(4), (rand(N, 5),)),
+        "NormalizedDeletionAUC": lambda: (metrics.NormalizedDeletionAUC(4), (rand(N, 5),)),
+        "MapLeakage": lambda: (metrics.MapLeakage(), (rand(N, 2), rand(N, 2))),
+        "ROAD": lambda: (metrics.ROAD(3), (rand(N, 3), rand(N, 3))),
+        "ADCC": lambda: (metrics.ADCC(), (cams, other, rand(N), rand(N))),
+        "LocalizationIoU": lambda: (metrics.LocalizationIoU(0.5), (cams, boxes)),
+        "EnergyPointingGame": lambda: (metrics.EnergyPointingGame(), (cams, masks)),
+        "EnergyBeyondArea": lambda: (metrics.EnergyBeyondArea(), (cams, masks)),
+        "PointingGame": lambda: (metrics.PointingGame(4), (cams, boxes, labels)),
+        "LocalizationAccuracy": lambda: (metrics.LocalizationAccuracy(2), (cams, boxes, rand(N, 4), labels)),
+        "MaxBoxAccuracy": lambda: (metrics.MaxBoxAccuracy(), (cams, boxes)),
+        "PixelAveragePrecision": lambda: (metrics.PixelAveragePrecision(50), (cams, masks)),
+        "ClassSensitivity": lambda: (metrics.ClassSensitivity(), (cams, other)),
+        "ParameterRandomization": lambda: (
+            metrics.ParameterRandomization(2),
+            (cams, torch.stack([other, cams], dim=1)),
+        ),
+        "GradientNoise": lambda: (metrics.GradientNoise(), (gradients,)),
+        "GuidedAgreement": lambda: (metrics.GuidedAgreement(), (gradients, gradients.relu())),
     }
-    return examples[name]
+    return examples[name]()
 
 
 def of_images(arguments: tuple[Any, ...], chosen: slice) -> tuple[Any, ...]:
