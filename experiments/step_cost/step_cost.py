@@ -408,7 +408,7 @@ def overview_texts() -> dict[str, str]:
 OVERVIEW = {
     "double backprop": "double backprop",
     "frozen gates, one term": "frozen gates",
-    "frozen gates, two terms": "once training images are fitted",
+    "frozen gates, two terms": "two terms",
     f"frozen gates, default, every {LAZY} steps": f"every {LAZY} steps",
 }
 
