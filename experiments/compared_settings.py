@@ -95,19 +95,18 @@ def summary_table(compared: Sequence[Compared]) -> str:
     return markdown_table(headings, rows)
 
 
-def board_tables(compared: Sequence[Compared], trained: str, methods: Sequence[str]) -> dict[str, str]:
+def board_tables(compared: Sequence[Compared], kinds: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The tables of a board, by what they show.
 
     Args:
         compared: The settings.
-        trained: The method with which maps are trained.
-        methods: All methods that were scored.
+        kinds: The methods that were scored, by the kind of their maps. First the one with which maps are trained.
     """
+    trained = next(iter(kinds.values()))[0]
     return {
         "choice": summary_table(compared),
         "scores": score_table(compared, trained),
-        "Grad-CAM beyond control": beyond_table(compared, [trained]),
-        "other methods beyond control": beyond_table(compared, [method for method in methods if method != trained]),
+        **{f"{kind} beyond control": beyond_table(compared, methods) for kind, methods in kinds.items()},
     }
 
 
@@ -120,7 +119,7 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
     """
     columns = [score for score in score_columns([each.runs for each in compared]) if score.method == method]
     columns = [score for score in columns if not score.is_control]
-    headings = ["", *(f"{score.title} {score.arrow}" for score in columns)]
+    headings = ["", *(f"{_heading(score)} {score.arrow}" for score in columns)]
     return markdown_table(
         headings,
         [[each.label, *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
@@ -128,9 +127,10 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
 
 
 def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
-    """How much better each score is beyond control than that of plain training.
+    """How much better each score is beyond control than that of plain training; more is better in every column.
 
-    A cell is in percent of the plain score beyond control, or in points where that score is hardly above 0.
+    First the mean over all scores, in points. The other cells are in percent of the plain score beyond control, or in
+    points where that score is hardly above 0.
 
     Args:
         compared: The settings.
@@ -141,12 +141,24 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
         for score in gaining_scores([each.runs for each in compared], None)
         if score.method in methods and beyond(compared[0].runs, score)
     ]
-    metrics = {score.metric: score.title for score in scores}
+    headings = {score.metric: _heading(score) for score in scores}
     rows = []
     for each in compared[1:]:
-        cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in metrics]
-        rows.append([each.label, *cells])
-    return markdown_table(["", *metrics.values()], rows)
+        cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in headings]
+        rows.append([each.label, _change_in_points(each, scores), *cells])
+    return markdown_table(["", "mean, points", *headings.values()], rows)
+
+
+def _heading(score: ScoreColumn) -> str:
+    """The title of a score; "gain" alone would be taken for the gain of maps."""
+    return "average gain" if score.metric == "average_gain" else score.title
+
+
+def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:
+    """The change of the mean of some scores beyond control, with its interval; a dash without a common seed."""
+    plain, mine = _mean_beyond(each.against.baseline, scores), _mean_beyond(each.runs, scores)
+    differences = [mine[seed] - plain[seed] for seed in sorted(plain.keys() & mine.keys())]
+    return bold(Estimate.of(differences), digits=1) if differences else "–"
 
 
 def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 def put_texts(texts: Mapping[str, str], *readmes: Path) -> None:
     """Replace the text between the marker lines `<!-- NAME -->` and `<!-- end -->` of READMEs.
 
-    A README that lacks the markers of a name stays as it is: it does not show that text.
+    A README that lacks the markers of a name does not show that text; a text that none of them shows is named.
 
     Args:
         texts: The new texts, by the name in their marker.
@@ -43,6 +44,10 @@ def put_texts(texts: Mapping[str, str], *readmes: Path) -> None:
             new = _replaced(new, f"<!-- {name} -->\n", text, readme)
         if new != old:
             write_whole(readme, new)
+    for name in texts:
+        if all(text_between(readme.read_text(encoding="utf-8"), name) is None for readme in readmes):
+            named = " and ".join(str(readme) for readme in readmes)
+            print(f"not shown: {named} lacks the lines <!-- {name} --> and {_END}", file=sys.stderr)
 
 
 def text_between(readme: str, name: str) -> str | None:

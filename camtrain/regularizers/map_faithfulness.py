@@ -117,6 +117,9 @@ class MapFaithfulness(CAMRegularizer):
     has not learned its classes yet has no maps worth training, and pays for them with accuracy. To change that, set
     `regularizer_start_epoch` of `Classifier` or `start_epoch` of `Term`. A loop of your own sets `objective.weight`.
 
+    The penalty makes the maps of this layer more faithful, including those of other CAMs at the layer. No gain was
+    found for the gradient at the input (experiments/league).
+
     For soft labels, the label is the most probable class. Random numbers come from torch's global generator on the
     device of the images.
 

@@ -8,7 +8,7 @@ import yaml
 
 from docs.generator.links import ROOT
 from experiments.compared_settings import Compared, board_tables, change, step_cost
-from experiments.league.boards import BOARDS, METHODS, TRAINED
+from experiments.league.boards import BOARDS, KINDS
 from experiments.league.table import compared
 from experiments.named_settings import Board
 from experiments.readme_tables import markdown_table
@@ -18,8 +18,8 @@ _INTRODUCTION = """# Benchmark
 What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing
 changed. λ is chosen on validation images, and other values are shown beside it; all scores are of test images. The
 numbers come from the committed results of the [league](experiments/league.md), the experiment in which regularizers
-play against plain training; its page says how to read each column. A section here is one of its *boards*: one network
-on one data set. A regularizer that is not in it was not measured on that board yet.
+are compared with plain training; its page says how to read each column. A section here is one of its *boards*: one
+network on one data set. A regularizer that is not in it was not measured on that board yet.
 
 - *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
 - *Beyond control*: the same after the score of another image's map is subtracted.
@@ -46,7 +46,7 @@ def _unbroken(section: str) -> str:
 def _board(board: Board, found: list[Compared]) -> str:
     epochs = _epochs(board)
     rows = [_row(board, each, epochs) for each in found]
-    tables = board_tables(found, TRAINED, METHODS)
+    tables = board_tables(found, KINDS)
     headings = [
         "training",
         "λ",
@@ -69,8 +69,10 @@ def _board(board: Board, found: list[Compared]) -> str:
         "### How much better than plain training, beyond control",
         "Grad-CAM, which was trained:",
         tables["Grad-CAM beyond control"],
-        "The other methods, which were not:",
-        tables["other methods beyond control"],
+        "Grad-CAM++, LayerCAM and Ablation-CAM, which were not trained but use the same layer:",
+        tables["other CAMs beyond control"],
+        "The gradient at the input, which uses no layer:",
+        tables["input gradient beyond control"],
     ]
     return "\n\n".join(texts)
 

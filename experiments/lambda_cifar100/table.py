@@ -1,4 +1,4 @@
-"""Writes the answers and tables of this folder's README, and those that the project's README shows, from results.csv.
+"""Writes the answers and tables of this folder's README from results.csv.
 
     python -m experiments.lambda_cifar100.table
 
@@ -16,7 +16,7 @@ from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import WEIGHT, Estimate, number
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.tables import percent, shown
-from experiments.readme_tables import PROJECT_README, markdown_table, put_texts
+from experiments.readme_tables import markdown_table, put_texts
 from experiments.study_results import points_in
 
 HERE = Path(__file__).parent
@@ -26,9 +26,9 @@ MARKER = "{} of experiments/lambda_cifar100"
 
 
 def main() -> None:
-    """Write between the marker lines of both READMEs."""
+    """Write between the marker lines of the README."""
     texts = readme_texts()
-    put_texts(texts, HERE / "README.md", PROJECT_README)
+    put_texts(texts, HERE / "README.md")
     print("\n\n".join(texts.values()))
 
 

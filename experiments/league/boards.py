@@ -7,8 +7,14 @@ from dataclasses import replace
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
 from experiments.named_settings import Board
 
-METHODS = ("grad_cam", "grad_cam_plus_plus", "layer_cam", "ablation_cam", "input_gradient")
-TRAINED = "grad_cam"  # the method of which maps are trained; the others are not trained with
+# Maps of Grad-CAM are trained. The other CAMs are not trained with, but are made at the same layer and resemble it.
+TRAINED = "grad_cam"
+KINDS = {
+    "Grad-CAM": (TRAINED,),
+    "other CAMs": ("grad_cam_plus_plus", "layer_cam", "ablation_cam"),
+    "input gradient": ("input_gradient",),
+}
+METHODS = tuple(method for methods in KINDS.values() for method in methods)
 FAITHFULNESS = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc", "road", "adcc")
 LOCALIZATION = ("localization_iou_25", "energy_pointing_game", "energy_beyond_area")
 _CHOOSING = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc", "map_leakage")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
-from experiments.league.boards import BOARDS, METHODS, TRAINED
+from experiments.league.boards import BOARDS, KINDS
 from experiments.league.league import rows_of, settings_of
 from experiments.readme_tables import PROJECT_README, put_texts
 
@@ -34,8 +34,7 @@ def readme_texts() -> dict[str, str]:
     texts = {}
     for name in BOARDS:
         if len(found := compared(name)) > 1:
-            tables = board_tables(found, TRAINED, METHODS)
-            texts |= {f"{what} of {name}": table for what, table in tables.items()}
+            texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings
-from experiments.league.boards import BOARDS, METHODS, TRAINED
+from experiments.league.boards import BOARDS, KINDS
 from experiments.map_faithfulness.ablation import variants_of
 from experiments.named_settings import SettingRows
 from experiments.readme_tables import put_texts
@@ -31,8 +31,7 @@ def readme_texts() -> dict[str, str]:
     texts = {}
     for name in BOARDS:
         if len(found := compared(name)) > 1:
-            tables = board_tables(found, TRAINED, METHODS)
-            texts |= {f"{what} of {name}": table for what, table in tables.items()}
+            texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 

@@ -74,14 +74,39 @@ def test_the_relative_change_beyond_control(tmp_path):
     ours = rows_of(tmp_path / "ours.csv", 0.5, [0.1, 0.1], [0.4, 0.4], [0.8, 0.8], [0.05, 0.05])
     compared = compared_settings({PLAIN: plain, OURS: ours})
     # 0.1 → 0.3 in both seeds.
-    assert beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours, λ = 0.5 | **+200 (+200 to +200)** % |"
+    row = beyond_table(compared, ["grad_cam"]).splitlines()[-1]
+    assert row == "| Ours, λ = 0.5 | **+20.0 (+20.0 to +20.0)** | **+200 (+200 to +200)** % |"
 
 
 def test_a_change_is_in_points_where_the_plain_score_may_be_zero(compared):
     # 0.1 and 0.2: two seeds leave open whether that is above 0. The change is 0.2 in both.
-    assert (
-        beyond_table(compared, ["grad_cam"]).splitlines()[-1] == "| Ours, λ = 0.5 | **+20.0 (+20.0 to +20.0)** points |"
-    )
+    row = beyond_table(compared, ["grad_cam"]).splitlines()[-1]
+    assert row.endswith("| **+20.0 (+20.0 to +20.0)** points |")
+
+
+def test_the_mean_of_several_scores_beyond_control(tmp_path):
+    def rows(name, weight, scores):
+        columns = {
+            f"evaluated/{metric}/{method}": value
+            for metric, (own, control) in scores.items()
+            for method, value in (("grad_cam", own), ("shuffled_grad_cam", control))
+        }
+        made = SettingRows(tmp_path / f"{name}.csv")
+        made.add("test", [{WEIGHT: weight, "seed": seed, "test/accuracy": 0.8, **columns} for seed in (0, 1)])
+        return made
+
+    plain = {"average_gain": (0.125, 0.125), "deletion_auc": (0.25, 0.375), "road": (0.25, 0.125)}
+    ours = {"average_gain": (0.375, 0.125), "deletion_auc": (0.0, 0.375), "road": (0.25, 0.25)}
+    compared = compared_settings({PLAIN: rows("plain", 0.0, plain), OURS: rows("ours", 0.5, ours)})
+    heading, _, cells = beyond_table(compared, ["grad_cam"]).splitlines()
+    assert heading == "| | mean, points | average gain | deletion | ROAD |"
+    # Beyond control, more is better: 0 → 0.25, 0.125 → 0.375 and 0.125 → 0.
+    assert [cell.strip() for cell in cells.split("|")[2:-1]] == [
+        "**+12.5 (+12.5 to +12.5)**",
+        "**+25.0 (+25.0 to +25.0)** points",
+        "**+200 (+200 to +200)** %",
+        "**−100 (−100 to −100)** %",
+    ]
 
 
 def test_the_table_to_choose_from(compared):

@@ -12,7 +12,7 @@ def test_markdown_table():
         markdown_table(["", "seconds"], [["a"]])
 
 
-def test_texts_are_put_between_their_markers(tmp_path):
+def test_texts_are_put_between_their_markers(tmp_path, capsys):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- one of x -->\nold\n<!-- end -->\nmiddle\n<!-- two of x -->\n<!-- end -->\nafter\n")
     put_texts({"two of x": "2", "one of x": "new\nlines", "three of x": "not shown here"}, readme)
@@ -21,6 +21,8 @@ def test_texts_are_put_between_their_markers(tmp_path):
     )
     assert text_between(readme.read_text(), "one of x") == "new\nlines"
     assert text_between(readme.read_text(), "three of x") is None
+    told = capsys.readouterr().err
+    assert told == f"not shown: {readme} lacks the lines <!-- three of x --> and <!-- end -->\n"
 
 
 def test_a_readme_without_markers_is_not_touched(tmp_path):
