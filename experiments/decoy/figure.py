@@ -47,7 +47,9 @@ def main(settings: argparse.Namespace) -> None:
     candidates = mended.nonzero().flatten()
     explained = method_named(settings.method, networks["before"], settings.target_layer)
     at_decoy = energy_in_region(normalized_maps(explained, images[candidates]), decoys(data)[candidates])
-    print(f"share of the plain map at the decoy, of {len(candidates)} images: {at_decoy.quantile(QUARTILES).tolist()}")
+    low, median, high = (f"{100 * share:.0f} %" for share in at_decoy.quantile(QUARTILES).tolist())
+    print(f"at the decoy, in the {len(candidates)} images that only the second network gets right:")
+    print(f"{median} of the first one's map (median; quartiles {low} and {high})")
     chosen = candidates[at_decoy.argsort(descending=True)[:IMAGES]]
     pictures = data.denormalize(images[chosen])
     maps = {
