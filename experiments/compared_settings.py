@@ -156,8 +156,7 @@ def _heading(score: ScoreColumn) -> str:
 
 def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:
     """The change of the mean of some scores beyond control, with its interval; a dash without a common seed."""
-    plain, mine = _mean_beyond(each.against.baseline, scores), _mean_beyond(each.runs, scores)
-    differences = [mine[seed] - plain[seed] for seed in sorted(plain.keys() & mine.keys())]
+    differences = _differences(each, scores)
     return bold(Estimate.of(differences), digits=1) if differences else "–"
 
 
@@ -167,15 +166,13 @@ def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
     It is in percent of the plain network's mean over all seeds; where the interval of that mean includes 0, a
     percentage says nothing, and the change is in points.
     """
-    plain = _mean_beyond(each.against.baseline, scores)
-    mine = _mean_beyond(each.runs, scores)
-    seeds = sorted(plain.keys() & mine.keys())
-    if not seeds:
+    differences = _differences(each, scores)
+    if not differences:
         return "–"
-    base = Estimate.of(list(plain.values()))
+    base = Estimate.of(list(_mean_beyond(each.against.baseline, scores).values()))
     is_clear = base.mean > 0 and (base.interval is None or base.interval[0] > 0)
     scale = base.mean if is_clear else 1.0
-    shown = bold(Estimate.of([(mine[seed] - plain[seed]) / scale for seed in seeds]), digits=0 if is_clear else 1)
+    shown = bold(Estimate.of([difference / scale for difference in differences]), digits=0 if is_clear else 1)
     return f"{shown} %" if is_clear else f"{shown} points"
 
 
@@ -188,6 +185,12 @@ def beyond(runs: PointRuns, score: ScoreColumn) -> dict[int, float]:
         if mine is not None and of_control is not None:
             found[seed] = score.direction * (mine - of_control)
     return found
+
+
+def _differences(each: Compared, scores: Sequence[ScoreColumn]) -> list[float]:
+    """The change of the mean of some scores beyond control, for each seed that both have."""
+    plain, mine = _mean_beyond(each.against.baseline, scores), _mean_beyond(each.runs, scores)
+    return [mine[seed] - plain[seed] for seed in sorted(plain.keys() & mine.keys())]
 
 
 def _mean_beyond(runs: PointRuns, scores: Sequence[ScoreColumn]) -> dict[int, float]:

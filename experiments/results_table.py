@@ -1,6 +1,6 @@
 """Gathers the scores of several runs: one row per run in results.csv, one row per setting in the README's table.
 
-    python -m experiments.results_table experiments/first_light "pets, λ = 0=runs/first_light/pets_seed*" ...
+    python -m experiments.results_table experiments/first_light "pets=runs/first_light/pets_resnet18_seed*" ...
 
 Each setting is `<name>=<pattern of run folders>`. Of a run that was made several times, the last one that has scores
 counts. A row of results.csv whose run is not here stays as it is.
