@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two processes of one thread each: on two cores, more threads than that get in each other's way.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: help demo decoy test test-all test-processors docs lint format clean
+.PHONY: help demo decoy test test-all test-processors docs lint style types fast-tests all-tests format clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -26,10 +26,17 @@ decoy: $(VENV)/installed  ## a classifier that cheats, and is mended: accuracies
 	$(BIN)/python -m experiments.decoy.figure --before $(call newest,0) --after $(call newest,0.003) \
 		--picture runs/decoy_demo/before_and_after.png
 
-test: lint  ## lint, types, doctests and tests
+# Types are checked beside the tests: alone, they would leave a core idle for more than a minute.
+test: style  ## lint, types, doctests and tests
+	$(MAKE) --jobs 2 types fast-tests
+
+test-all: style  ## the same with the slow tests
+	$(MAKE) --jobs 2 types all-tests
+
+fast-tests: $(VENV)/installed-dev
 	$(PYTEST) -m "not slow"
 
-test-all: lint  ## the same with the slow tests
+all-tests: $(VENV)/installed-dev
 	$(PYTEST)
 
 test-processors: $(VENV)/installed-dev  ## the numerical tests as other processors compute (more than an hour)
@@ -39,10 +46,14 @@ docs: $(VENV)/installed-docs  ## the documentation site with its gallery, docs/_
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m docs.generator.built_links docs/_build/html
 
-lint: $(VENV)/installed-dev  ## ruff, ruff format, codespell, mypy strict
+lint: style types  ## ruff, ruff format, codespell, mypy strict
+
+style: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
+
+types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 format: $(VENV)/installed-dev  ## put the code in the house's form

@@ -14,7 +14,7 @@ from camtrain.cli import main
 from camtrain.networks import build_network
 from camtrain.runs.config_resolver import ConfigResolver
 
-TRAINED = (  # one of each kind; `make test-all` trains the others
+TRAINED = (  # one of each kind, which is also what its classes take; `make test-all` trains the others
     "quickstart",
     "cifar100_mobilenet_v2_interpretable_gradient",
     "decoydigits_resnet8_attention_branch",
@@ -85,7 +85,11 @@ def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path, tm
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.stem)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(path, marks=[] if path.stem not in TRAINED else pytest.mark.slow) for path in CONFIGS],
+    ids=lambda config: config.stem,
+)
 def test_config_is_what_the_classes_take(config, data_of_config):
     """Network, data, regularizer, optimizer and callbacks are made of it, but nothing is downloaded."""
     point = {"model.weights": None, "model.initial_weights": None}

@@ -9,9 +9,19 @@ import pytest
 
 import camtrain
 
-HEAVY = ("torch", "pytorch_lightning", "lightning_fabric", "wandb", "matplotlib", "sklearn")
+HEAVY = ("torch", "pytorch_lightning", "lightning_fabric", "wandb", "matplotlib", "sklearn", "scipy", "torchmetrics")
 
-# Prints the packages that the code has imported, each with the first module outside the import system that asked.
+# One after another in one process: of each, what it is the first to import.
+STAGES = {
+    "the package": "import camtrain; dir(camtrain); camtrain.__all__",
+    "the command": "import camtrain.cli; camtrain.cli.main(['--help']); camtrain.cli.main(['--version'])",
+    "methods and pictures": "import camtrain.methods, camtrain.pictures.pixels",
+    "objective": "camtrain.image_maps, camtrain.overlay, camtrain.Objective, camtrain.Batch, camtrain.LoadedNetwork",
+    "evaluation": "camtrain.evaluate, camtrain.EvaluationPlan",
+    "by hand": "import wandb",
+}
+
+# Notes the first module outside the import system that asks for each package.
 WATCH = """
 import sys
 
@@ -28,45 +38,44 @@ sys.meta_path.insert(0, Watch())
 """
 
 
-def imported(code: str) -> dict[str, str]:
-    """The heavy packages that a program imports, and the module that was the first to import each."""
-    program = (
-        f"{WATCH}\n{code}\nfor name in {HEAVY!r}: print('imported', name, asked[name]) if name in sys.modules else 0"
-    )
+@pytest.fixture(scope="module")
+def imported() -> dict[str, dict[str, str]]:
+    """For each stage the heavy packages that it is the first to import, each with the module that asked for it."""
+    shown = f"for name in {HEAVY!r}: print('imported', stage, name, asked[name], sep='|') if name in sys.modules else 0"
+    program = "\n".join([WATCH, *(f"{code}\nstage = {stage!r}\n{shown}" for stage, code in STAGES.items())])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("imported ")]
-    return {package: importer for _, package, importer in lines}
+    found: dict[str, dict[str, str]] = {stage: {} for stage in STAGES}
+    known: set[str] = set()
+    for _, stage, package, importer in (line.split("|") for line in done.stdout.splitlines() if "imported|" in line):
+        if package not in known:
+            found[stage][package] = importer
+            known.add(package)
+    return found
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import camtrain; dir(camtrain); camtrain.__all__",
-        "import camtrain.cli; camtrain.cli.main(['--help']); camtrain.cli.main(['--version'])",
-    ],
-)
-def test_nothing_is_imported_before_it_is_used(code):
-    assert imported(code) == {}
+@pytest.mark.parametrize("stage", ["the package", "the command"])
+def test_nothing_is_imported_before_it_is_used(imported, stage):
+    assert imported[stage] == {}
 
 
-def test_what_needs_torch_alone_imports_nothing_else():
-    code = "camtrain.image_maps, camtrain.overlay, camtrain.Objective, camtrain.Batch, camtrain.LoadedNetwork"
-    assert set(imported(f"import camtrain; {code}")) == {"torch"}
+def test_methods_pictures_and_the_objective_import_torch_alone(imported):
+    """Nothing that trains, logs or plots."""
+    assert set(imported["methods and pictures"]) == {"torch"}
+    assert imported["objective"] == {}
 
 
-def test_an_evaluation_imports_neither_lightning_nor_scikit_learn():
-    found = imported("import camtrain; camtrain.evaluate, camtrain.EvaluationPlan")
-    # torchmetrics imports matplotlib if it is installed; camtrain does so where something is drawn.
-    assert set(found) <= {"torch", "matplotlib"}
+def test_an_evaluation_imports_neither_lightning_nor_scikit_learn(imported):
+    found = imported["evaluation"]
+    # torchmetrics imports matplotlib and scipy if they are installed; camtrain does so where something is drawn.
+    assert set(found) - {"matplotlib", "scipy"} == {"torchmetrics"}
     assert not found.get("matplotlib", "torchmetrics").startswith("camtrain")
 
 
-def test_a_package_that_is_imported_is_seen():
-    assert imported("import camtrain.pictures.pixels, matplotlib") == {
-        "torch": "camtrain.pictures.contact_sheet",
-        "matplotlib": "__main__",
-    }
+def test_who_imports_is_seen(imported):
+    assert imported["methods and pictures"]["torch"].startswith("camtrain.")
+    assert imported["evaluation"]["torchmetrics"].startswith("camtrain.")
+    assert imported["by hand"] == {"wandb": "__main__"}
 
 
 @pytest.mark.parametrize("name", camtrain.__all__)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -271,15 +269,3 @@ def test_a_built_method_leaves_nothing_to_choose(network):
         image_maps(network, images, built, target_layer="layer1")
     with pytest.raises(TypeError, match="`seed`: expected no options, since a built method has its own already"):
         image_maps(network, images, built, seed=1)
-
-
-def test_methods_and_pictures_are_light_to_import():
-    """Nothing that trains, logs or plots is imported before it is used."""
-    program = """
-import sys
-import camtrain.methods, camtrain.pictures
-heavy = ("matplotlib", "pytorch_lightning", "lightning", "torchmetrics", "wandb", "scipy", "sklearn", "pandas")
-print([name for name in heavy if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"

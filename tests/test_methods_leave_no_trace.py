@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import warnings
 from contextlib import nullcontext
@@ -18,6 +17,7 @@ from camtrain.attributions import BaseAttribution
 from camtrain.gradients import Against, Contrast
 from camtrain.methods import METHODS, Method, method_named
 from camtrain.networks import AttentionBranchHead
+from tests.living_things import living_tensors, living_things, uncollected
 
 NOT_DIFFERENTIABLE = {
     "score_cam": "scores of one further forward pass per channel",
@@ -264,44 +264,27 @@ def test_a_graph_of_the_callers_is_left_alone(name, differentiable):
         assert torch.equal(each.grad, gradient), wanted_name
 
 
-@pytest.fixture(scope="module")
-def frozen_things():
-    """What was there before needs not be looked through each time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("frozen_things")
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_memory_is_flat(name, differentiable):
     """100 calls keep nothing, not even until the garbage collector finds it."""
     # One layer's activations are 32 KiB: kept at each call, that would be 800 pages.
     network, images = make_network(name, stride=16), make_images(size=32, count=2)
     method = make_method(name, network, differentiable=differentiable, num_samples=1, num_steps=1)
-    for _ in range(10):
-        method(images)
-    gc.collect()
-    gc.disable()
-    try:
-        tensors, things, pages = living()
+    with uncollected():
+        for _ in range(10):
+            method(images)
+        tensors, things, pages = living_tensors(), living_things(), resident_pages()
         for _ in range(100):
             method(images)
-        tensors_after, things_after, pages_after = living()
-    finally:
-        gc.enable()
-    assert tensors_after == tensors
-    assert things_after - things < 100
-    assert pages_after - pages < 400
+        assert living_tensors() == tensors
+        assert living_things() - things < 100
+        assert resident_pages() - pages < 400
 
 
-def living() -> tuple[int, int, int]:
-    """Tensors, all things that the garbage collector knows, and pages of resident memory."""
-    things = gc.get_objects()
-    tensors = sum(issubclass(type(thing), Tensor) for thing in things)
-    return tensors, len(things), int(STATM.read_text(encoding="ascii").split()[1]) if STATM.is_file() else 0
+def resident_pages() -> int:
+    """Pages of memory that the process has; 0 where nothing says it."""
+    return int(STATM.read_text(encoding="ascii").split()[1]) if STATM.is_file() else 0
 
 
 def trace(network: nn.Module) -> dict[str, object]:

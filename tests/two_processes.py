@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -19,7 +20,7 @@ from camtrain.batch import Batch
 from camtrain.regularizers import EnergyInside, InterpretableGradient, MapFaithfulness, MapSparsity, Sum, Term
 
 
-def main(processes: int, balance_steps: int, path: str) -> None:
+def main(processes: int, balance_steps: int, path: str | Path) -> None:
     torch.set_num_threads(1)
     torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
     torch.manual_seed(0)

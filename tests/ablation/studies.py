@@ -14,7 +14,7 @@ model:
   regularizer: {class_path: camtrain.regularizers.InterpretableGradient}
 data:
   class_path: camtrain.data.DecoyDigits
-  init_args: {batch_size: 16}
+  init_args: {batch_size: 16, samples_per_digit: 1}
 trainer:
   max_epochs: 3
   limit_train_batches: 8

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from camtrain.attributions import (
 )
 from camtrain.gradients import Against, Contrast
 from camtrain.methods import method_class
+from tests.living_things import living_tensors, uncollected
 
 METHODS = {
     "input_gradient": InputGradient,
@@ -302,16 +301,12 @@ def test_leaves_the_images_alone(method, network, images):
 @pytest.mark.parametrize("name", METHODS)
 def test_keeps_no_tensors(name, network, images):
     attribution = METHODS[name](network, **({"differentiable": True} if name in DIFFERENTIABLE else {}))
-    attribution(images, 0)
-    gc.collect()
-    before = _tensors()
-    for _ in range(3):
+    with uncollected():
         attribution(images, 0)
-    assert _tensors() == before  # without a collection: nothing is kept in a cycle either
-
-
-def _tensors() -> int:
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+        before = living_tensors()
+        for _ in range(3):
+            attribution(images, 0)
+        assert living_tensors() == before
 
 
 @pytest.mark.parametrize(

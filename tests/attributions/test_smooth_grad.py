@@ -131,11 +131,11 @@ def test_class_is_that_of_the_clean_image():
 @pytest.mark.parametrize(
     ("name", "size", "statistic"),
     [
-        ("resnet18", 64, "mean"),
-        ("resnet18", 64, "square"),
-        ("resnet18", 64, "variance"),
+        ("resnet18", 32, "mean"),
+        ("resnet18", 32, "square"),
+        ("resnet18", 32, "variance"),
         pytest.param("vgg11", 64, "mean", marks=pytest.mark.slow),
-        ("mobilenet_v2", 64, "mean"),
+        ("mobilenet_v2", 32, "mean"),
         pytest.param("resnet18", 224, "mean", marks=pytest.mark.slow),
     ],
 )

@@ -179,7 +179,7 @@ def test_equals_captum(name, layer, size):
 @pytest.mark.parametrize(("name", "layer"), [("resnet18", "layer1"), ("mobilenet_v2", "features.0")])
 def test_equals_pytorch_grad_cam_after_a_relu_where_the_score_is_positive(name, layer):
     # Where activations are negative it puts the smallest one minus 1e7 in the place of zero, and it divides by y.
-    network, images = random_network(name), torch.rand(1, 3, 64, 64)
+    network, images = random_network(name), torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         classes = network(images).argmax(dim=1)
     scores, activations = _score_and_activations(network, layer, images, classes)

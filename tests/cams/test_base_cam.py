@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import nullcontext
 
 import pytest
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from camtrain.cams import BaseCAM, GradCAM, GradientCAM
 from camtrain.gradients import Against, ClassIndex, Contrast
 from camtrain.networks import CIFARResNet
+from tests.living_things import living_tensors, uncollected
 
 
 class SmallNetwork(nn.Module):
@@ -606,20 +606,12 @@ def test_hooks_of_the_user_stay_and_fire(network, images):
 def test_memory_is_flat(network, images, differentiable):
     network.train()
     cam = GradCAM(network, "conv2", differentiable=differentiable)
-    cam(images)
-    gc.collect()
-    gc.disable()  # a reference cycle would keep its tensors
-    try:
-        before = _living_tensors()
+    with uncollected():
+        cam(images)
+        before = living_tensors()
         for _ in range(100):
             cam(images)
-        assert _living_tensors() == before
-    finally:
-        gc.enable()
-
-
-def _living_tensors() -> int:
-    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+        assert living_tensors() == before
 
 
 def _disturb(network: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from camtrain.cams.partial_pass import PartialPass
 from camtrain.messages import CamtrainWarning
 from camtrain.networks.map_layout import map_layout
 from camtrain.networks.uncompiled import uncompiled
+from tests.living_things import living_things, uncollected
 
 pytestmark = pytest.mark.usefixtures("double_by_default")
 
@@ -518,16 +518,12 @@ def test_no_memory_is_kept():
         behind = PartialPass(network, network.target, torch.rand(1, 3, 8, 8))
         behind(behind.activations.repeat(3, 1, 1, 1))
 
-    once()
-    gc.collect()
-    gc.disable()  # nothing waits for the collector either
-    try:
-        before = len(gc.get_objects())
+    with uncollected():
+        once()
+        before = living_things()
         for _ in range(20):
             once()
-        assert len(gc.get_objects()) - before < 20
-    finally:
-        gc.enable()
+        assert living_things() - before < 20
 
 
 @pytest.mark.parametrize("step", ["nothing", "recording", "second recording", "partial pass", "whole pass"])

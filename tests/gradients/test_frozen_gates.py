@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import pickle
 import random
@@ -13,7 +12,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
@@ -27,6 +26,7 @@ from camtrain.gradients.recorded_gates import ReplayedGates
 from camtrain.messages import CamtrainWarning
 from camtrain.regularizers import InputGradientRegularizer, InterpretableGradient
 from camtrain.regularizers.distances import cosine
+from tests.living_things import living_tensors, uncollected
 
 WEIGHTS = {"cosine": 1.0, "histogram_intersection": 1.0, "mae": 300.0, "mse": 3000.0}
 
@@ -588,16 +588,12 @@ def test_nothing_is_left_after_many_steps(statistics):
         for _ in range(steps):
             network.zero_grad()
             objective(network, *inputs).loss.backward()
-        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+        return living_tensors()
 
-    tensors_after(2)
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
+        tensors_after(2)
         before = tensors_after(2)
         assert tensors_after(50) == before
-    finally:
-        gc.enable()
 
 
 # errors

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import weakref
 
@@ -14,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, FrozenGates
 from camtrain.regularizers import InterpretableGradient
+from tests.living_things import living_tensors, uncollected
 
 STATISTICS = pytest.mark.parametrize("statistics", ["batch", "running"])
 
@@ -383,16 +383,12 @@ def test_a_step_leaves_no_cycle_and_no_graph_behind():
         for _ in range(count):
             network.zero_grad()
             objective(network, images, labels, measure_gradient_share=True).loss.backward()
-        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+        return living_tensors()
 
-    steps(2)
-    gc.collect()
-    gc.disable()  # what only the collector frees would stay
-    try:
+    with uncollected():
+        steps(2)
         before = steps(3)
         assert steps(100) == before
-    finally:
-        gc.enable()
     assert len(seen) == 2 * 105 + 1  # FrozenGates makes two passes, and a third in its first step
     assert all(image() is None for image in seen)
     assert not any(parameter.grad.requires_grad for parameter in network.parameters())

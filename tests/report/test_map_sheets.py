@@ -99,6 +99,7 @@ def test_an_unknown_probability_is_not_shown(study):
     assert rows[0].tiles[2].caption == "class 0, 90\N{NO-BREAK SPACE}%"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_and_the_terminal_say_what_is_left_out(study, capsys):
     with_other_gallery(study, 1, lambda arrays: {**arrays, "indices": np.array([1, 5])})
     main(["report", str(study.folder)])
@@ -145,6 +146,7 @@ def test_images_have_names_boxes_and_masks(study):
             assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (12 * x0, 12 * y0, 12 * x1, 12 * y1)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_shows_a_few_of_many_images(study):
     def many(arrays):
         return {name: np.repeat(array, 10, axis=0) for name, array in arrays.items()}

@@ -96,6 +96,7 @@ def test_the_same_image_stands_beside_its_maps(written):
     assert height == 40 + 2 * (16 + 192 + 8)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_command_prints_the_answer(study, capsys, monkeypatch):
     main(["report", str(study.folder), "--margin", "10"])
     printed = capsys.readouterr().out
@@ -115,6 +116,7 @@ def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
     assert "max_epochs = 2" in written.table
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_study_without_its_baseline_has_a_report(study):
     """The report has no gain, no ratio of costs and no plane, rather than those against another point."""
     written = write_report(unfinished(study, 0, 1), Rule())
@@ -126,6 +128,7 @@ def test_a_study_without_its_baseline_has_a_report(study):
 MAPS = {split: EvaluationPlan(metrics="average_drop,insertion_auc", split=split) for split in ("test", "val")}
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     ("evaluation", "tested", "accuracy", "warns"),
     [
@@ -147,6 +150,7 @@ def test_the_page_warns_where_test_images_were_looked_at(tmp_path, evaluation, t
     assert ("Points were compared on the test images" in written.page.read_text()) == warns
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_report_shows_which_images_chose(tmp_path):
     scores = {"val/accuracy": 0.8, "validated/insertion_auc/grad_cam": 0.5, "validated/map_leakage/grad_cam": 0.1}
     better = {"val/accuracy": 0.79, "validated/insertion_auc/grad_cam": 0.6, "validated/map_leakage/grad_cam": 0.11}
@@ -191,6 +195,7 @@ def test_costs_are_ratios_to_the_baseline_with_their_spread(study):
     assert [right[0] - left[0] for left, right in ends] == pytest.approx([0, 2 * 0.5**0.5, 2 * 0.5**0.5])
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_time_is_the_processors_if_all_runs_have_it(study):
     """By the clock λ = 0.1 and 1 look as fast as the baseline, which ran on a busy machine."""
     for trial in study.trials:
@@ -291,8 +296,7 @@ def measured(report: Path, folder: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def large_report(tmp_path_factory):
+def large_study(folder: Path) -> Study:
     """Nine points with long names, two methods, controls, leakage, costs and galleries: every column is there."""
     rows = []
     for weight in (0, 0.0075, 1):
@@ -306,13 +310,24 @@ def large_report(tmp_path_factory):
                 point = {WEIGHT: weight, "model.regularizer.distance": distance}
                 varied = {key: each + seed / 100 if isinstance(each, float) else each for key, each in scores.items()}
                 rows.append((point, seed, {"test/accuracy": 0.9, "test/loss_regularizer": 0.2, **varied}))
-    folder = tmp_path_factory.mktemp("large") / "study"
     study = with_pictures(made_up(folder, rows), ("grad_cam", "smooth_grad_cam_plus_plus"))
     names = {"names": np.array(["a photograph with quite a long name of its own.jpg", "b.jpg"])}
     names["class_names"] = np.array(["american_staffordshire_terrier_or_something_alike"] * 3)
     for place in range(len(study.trials)):
         with_other_gallery(study, place, lambda arrays: {**arrays, **names})
-    return write_report(study, Rule())
+    return study
+
+
+@pytest.fixture(scope="module")
+def large_report(tmp_path_factory):
+    return write_report(large_study(tmp_path_factory.mktemp("large") / "study"), Rule())
+
+
+@pytest.fixture(scope="module")
+def large_text(tmp_path_factory, without_figures):
+    """The same without figures, for tests of what is printed."""
+    with without_figures():
+        return write_report(large_study(tmp_path_factory.mktemp("large") / "study"), Rule())
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian's package chromium)")
@@ -390,11 +405,11 @@ def test_scores_are_one_table_of_scores_and_points(study):
 
 
 @pytest.mark.parametrize("width", [60, 80, 300])
-def test_what_is_printed_fits_the_terminal(large_report, monkeypatch, width):
+def test_what_is_printed_fits_the_terminal(large_text, monkeypatch, width):
     """The path of the page is not broken."""
     monkeypatch.setenv("COLUMNS", str(width))
-    lines = str(large_report).splitlines()
-    assert max(len(line) for line in lines if line != str(large_report.page)) <= width
+    lines = str(large_text).splitlines()
+    assert max(len(line) for line in lines if line != str(large_text.page)) <= width
     for word in ("accuracy", "interval", "leakage", "peak", "100 MiB", "histogram"):
         assert any(word in line for line in lines)
     assert (max(map(len, lines)) > 120) == (width == 300)

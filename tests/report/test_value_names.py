@@ -78,6 +78,7 @@ def test_every_line_of_the_scores_is_one_point_beside_the_weight(tmp_path):
     assert [text.get_text() for text in legend.get_texts()] == [f"network = {network}" for network in networks]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_page_says_what_was_asked(study):
     text = html.unescape(write_report(study, Rule()).page.read_text())
     assert "<dt>regularizer</dt><dd>MapL1(a=0), MapL1(a=1), MapL1(a=2)</dd>" in text

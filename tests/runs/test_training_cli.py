@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -364,16 +363,6 @@ def test_an_unknown_layer_is_named_before_training(refused, callback):
     assert not Path("runs").exists()
     # It is this that is said, and not that the training breaks.
     assert "layer9" in refused(*words, "--model.optimizer.lr", "1e30", status=1)
-
-
-@pytest.mark.parametrize("given", ["1", pytest.param("1.0", marks=pytest.mark.slow)])
-def test_one_batch_is_not_all_of_them(given):
-    """In a process of its own: what typing remembers depends on what was imported."""
-    words = ["--trainer.limit_train_batches", given, "--trainer.limit_val_batches", given, "--print_config"]
-    config = Path(__file__).parents[2] / "configs/quickstart.yaml"
-    call = [sys.executable, "-m", "camtrain.cli", "fit", "--config", str(config), *words]
-    printed = subprocess.run(call, capture_output=True, text=True, check=True).stdout
-    assert f"  limit_train_batches: {given}\n  limit_val_batches: {given}\n" in printed
 
 
 def test_version(camtrain, capsys):

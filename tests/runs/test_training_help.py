@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -93,16 +90,6 @@ def test_parsers_are_made_of_the_subcommand_that_is_asked_for(words, names, prin
         TrainingCLI(words)
     assert made == names
     assert printed in capsys.readouterr().out
-
-
-def test_what_people_set_is_short(tmp_path):
-    """In a process of its own: the help lists all classes that are imported, and tests define some."""
-    (tmp_path / "small.yaml").write_text(CONFIG)
-    words = [sys.executable, "-m", "camtrain.cli", "fit", "--config", "small.yaml", "--help"]
-    environment = {**os.environ, "COLUMNS": "80"}
-    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("usage: camtrain fit")
-    assert len(done.stdout.splitlines()) < 240  # five or six screens
 
 
 def test_all_options(shown, parser):
