@@ -214,13 +214,13 @@ def change(each: Compared, estimate: Estimate) -> str:
 
 
 def bold(estimate: Estimate, digits: int) -> str:
-    """A fraction times 100 with its interval, bold if that excludes 0."""
+    """A fraction times 100 with its interval, bold if that excludes 0 as it is shown."""
     shown = signed_points(estimate.mean, digits)
     if estimate.interval is None:
         return shown
     low, high = estimate.interval
     shown += f" ({signed_points(low, digits)} to {signed_points(high, digits)})"
-    return f"**{shown}**" if low > 0 or high < 0 else shown
+    return f"**{shown}**" if round(100 * low, digits) > 0 or round(100 * high, digits) < 0 else shown
 
 
 def step_cost(each: Compared) -> str:

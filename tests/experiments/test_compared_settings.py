@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from camtrain.report import Estimate
 from experiments.compared_settings import (
     beyond,
     beyond_table,
+    bold,
     compared_settings,
     score_table,
     summary_table,
@@ -148,3 +150,16 @@ def test_variants_are_compared_on_validation_images(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "HERE", tmp_path)
     assert [each.setting.name for each in table.compared("resnet20")] == ["plain", "map_faithfulness"]
     assert {each.accuracy for each in table.compared("resnet20")} == {"val/accuracy"}
+
+
+@pytest.mark.parametrize(
+    ("spread", "shown"),
+    [
+        (0.0040, "**+1.1 (+0.1 to +2.1)**"),
+        (0.0045, "+1.1 (+0.0 to +2.3)"),  # from 0.02 points on, which no reader sees
+        (0.0060, "+1.1 (−0.4 to +2.6)"),
+    ],
+)
+def test_what_is_bold_excludes_zero_as_it_is_shown(spread, shown):
+    """Student's t of three seeds is 4.303: 0.0114 ± 4.303 / √3 times the spread."""
+    assert bold(Estimate(0.0114, spread, 3), digits=1) == shown
