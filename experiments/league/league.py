@@ -1,7 +1,7 @@
 """Trains one setting of the league on one board: chooses its λ by validation, and scores it with all seeds.
 
     python -m experiments.league.league BOARD SETTING [--seeds 0 1 2] [--weight 0.5]
-    python -m experiments.league.league BOARD --list
+    python -m experiments.league.league BOARD --list [--everything]
 
 Results are in `<board>/<setting>.csv`; what is there is not made again, and a training that was stopped goes on. The
 setting `plain` comes first, since λ is chosen against it.
@@ -10,6 +10,7 @@ setting `plain` comes first, since λ is chosen against it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from camtrain.report.answer import Rule, answered
@@ -24,11 +25,30 @@ HERE = Path(__file__).parent
 MARGIN = 0.02
 MASKED = ("pets", "digits")
 CHOOSING_SEEDS = (0,)
+# All settings are compared on the first board, and on that for a GPU. The others ask whether what was found there, a
+# gain or none, is that of one network and one data set.
+ALL_SETTINGS = ("resnet20", "resnet18")
+ON_OTHER_BOARDS = (
+    PLAIN.name,
+    "random_erasing",
+    "cutmix",
+    "map_faithfulness",
+    "energy_inside",
+    "map_faithfulness_energy_inside",
+    "map_outside",
+    "right_for_right_reasons",
+)
 
 
 def settings_of(board: str) -> list[Setting]:
-    """The settings that are compared on a board, in the order in which they are run."""
+    """The settings that can be compared on a board, in the order in which they are run."""
     return WITHOUT_ANNOTATION + (WITH_MASKS if board in MASKED else [])
+
+
+def planned(board: str, everything: bool = False) -> list[Setting]:
+    """Those that are compared on it: all of them, or the few that are carried over from the first board."""
+    every = everything or board in ALL_SETTINGS
+    return [setting for setting in settings_of(board) if every or setting.name in ON_OTHER_BOARDS]
 
 
 def rows_of(board: str, setting: str) -> SettingRows:
@@ -69,10 +89,10 @@ def chosen_weight(rows: SettingRows, plain: SettingRows) -> float:
     return float(best.runs.point[WEIGHT])
 
 
-def listed(board: Board, seeds: list[int]) -> None:
+def listed(board: Board, settings: Sequence[Setting], seeds: list[int]) -> None:
     """Print what a board would train."""
     trainings = 0
-    for setting in settings_of(board.name):
+    for setting in settings:
         # The chosen λ is trained already with the seed that chose it.
         count = len(setting.weights) + len(set(seeds) - set(CHOOSING_SEEDS))
         trainings += count
@@ -90,13 +110,14 @@ def main() -> None:
     parser.add_argument("--weight", type=float, help="score this λ, such as the default, instead of the chosen one")
     parser.add_argument("--list", action="store_true", help="print what would be trained, and end")
     parser.add_argument("--names", action="store_true", help="print the names of the settings, and end")
+    parser.add_argument("--everything", action="store_true", help="with --list or --names: all that are possible")
     arguments = parser.parse_args()
     board = BOARDS[arguments.board]
     if arguments.list:
-        listed(board, arguments.seeds)
+        listed(board, planned(board.name, arguments.everything), arguments.seeds)
         return
     if arguments.names:
-        print("\n".join(setting.name for setting in settings_of(board.name)))
+        print("\n".join(setting.name for setting in planned(board.name, arguments.everything)))
         return
     settings = {setting.name: setting for setting in settings_of(board.name)}
     if arguments.setting not in settings:
