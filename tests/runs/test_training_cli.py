@@ -38,6 +38,12 @@ trainer:
   enable_progress_bar: false
 cam_logger: {num_images: 2}
 """
+# Without maps and their scores, for tests of what is trained.
+QUIET = [
+    word
+    for name in ("cam_logger", "faithfulness_scores", "localization_scores")
+    for word in (f"--{name}.num_images", "0")
+]
 
 
 @pytest.fixture
@@ -151,9 +157,9 @@ def test_callbacks_and_evaluate_say_the_same_of_the_same_images(camtrain):
 
 
 def test_a_run_can_be_resumed(camtrain):
-    camtrain("fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled")
+    camtrain("fit", "--config", "small.yaml", *QUIET, "--trainer.max_epochs", "1", "--run.wandb", "disabled")
     last = "runs/small/version_0/checkpoints/last.ckpt"
-    camtrain("fit", "--config", "small.yaml", "--ckpt_path", last, "--run.wandb", "disabled")
+    camtrain("fit", "--config", "small.yaml", *QUIET, "--ckpt_path", last, "--run.wandb", "disabled")
     with Path("runs/small/version_1/metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["1"]
 
@@ -187,16 +193,16 @@ def test_untrained_weights_are_not_scored_without_a_word(camtrain):
 
 def test_the_last_checkpoint_is_of_the_last_epoch(camtrain):
     # The learning rate is zero: no epoch after the first is better than it.
-    camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--model.optimizer.lr", "0")
+    camtrain("fit", "--config", "small.yaml", *QUIET, "--run.wandb", "disabled", "--model.optimizer.lr", "0")
     checkpoints = Path("runs/small/version_0/checkpoints")
     assert torch.load(checkpoints / "last.ckpt", weights_only=True)["epoch"] == 1
     assert [path.name for path in checkpoints.glob("epoch_*")] == ["epoch_000.ckpt"]
 
 
 def test_settings_beside_a_checkpoint_are_those_that_were_asked_for(camtrain):
-    camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.max_epochs", "1")
+    camtrain("fit", "--config", "small.yaml", *QUIET, "--run.wandb", "disabled", "--trainer.max_epochs", "1")
     last = "runs/small/version_0/checkpoints/last.ckpt"
-    camtrain("fit", "--config", "small.yaml", "--run.wandb", "disabled", "--ckpt_path", last,
+    camtrain("fit", "--config", "small.yaml", *QUIET, "--run.wandb", "disabled", "--ckpt_path", last,
              "--model.regularizer_weight", "0")  # fmt: skip
     config = yaml.safe_load(Path("runs/small/version_1/config.yaml").read_text())
     assert config["model"]["regularizer_weight"] == 0
@@ -394,7 +400,7 @@ def test_a_resumed_run_is_the_one_that_was_not_stopped(camtrain):
 
 
 def test_a_run_that_was_stopped_in_its_test_keeps_the_scores_of_its_training(camtrain):
-    small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--trainer.max_epochs", "1"]
+    small = ["fit", "--config", "small.yaml", *QUIET, "--run.wandb", "disabled", "--trainer.max_epochs", "1"]
     camtrain(*small, "--run.test", "false")
     path = Path("runs/small/version_0/scores.json")
     before = json.loads(path.read_text())
@@ -407,7 +413,7 @@ def test_a_run_that_was_stopped_in_its_test_keeps_the_scores_of_its_training(cam
 
 @pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_run_that_goes_on_under_another_path_keeps_its_best_checkpoint(camtrain, moved):
-    small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.resume", "true"]
+    small = ["fit", "--config", "small.yaml", *QUIET, "--run.wandb", "disabled", "--run.resume", "true"]
     camtrain(*small, "--trainer.max_epochs", "1")
     last = Path("runs/small/version_0/checkpoints/last.ckpt")
     saved = torch.load(last, weights_only=True)
@@ -433,7 +439,7 @@ def test_a_run_that_goes_on_under_another_path_keeps_its_best_checkpoint(camtrai
 
 
 def test_a_drawn_seed_is_that_of_the_configuration_and_of_the_resumed_run(camtrain, caplog):
-    small = ["fit", "--config", "small.yaml", "--run.wandb", "disabled", "--run.test", "false"]
+    small = ["fit", "--config", "small.yaml", *QUIET, "--run.wandb", "disabled", "--run.test", "false"]
     drawn = [*small, "--seed_everything", "true", "--trainer.max_epochs", "1"]
     seeds = []
     for version in range(2):
@@ -454,7 +460,7 @@ def test_a_drawn_seed_is_that_of_the_configuration_and_of_the_resumed_run(camtra
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with(camtrain, refused):
-    small = ["fit", "--config", "small.yaml", "--trainer.max_epochs", "1", "--run.wandb", "disabled"]
+    small = ["fit", "--config", "small.yaml", *QUIET, "--trainer.max_epochs", "1", "--run.wandb", "disabled"]
     camtrain(*small, "--run.resume", "true")  # there is none yet: a new one
     for words, key in (
         (["--model.regularizer_weight", "0.2"], "model"),
