@@ -66,12 +66,13 @@ clean:  ## remove the environment and what the project made
 	rm -f $(addprefix docs/,architecture.md benchmark.md contributing.md security.md)
 
 # An environment with these extras, or none; one call of pip is faster than one for the package and one for its extras.
+# Python compiles what is imported when it is; pip would compile every file of every package, one after another.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "camtrain needs Python 3.11 or newer, \
 	this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.$(1)'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.$(1)'
 	touch $(VENV)/installed $@
 endef
 
