@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -93,6 +93,24 @@ def summary_table(compared: Sequence[Compared]) -> str:
         for each in compared
     ]
     return markdown_table(headings, rows)
+
+
+def difference_table(compared: Sequence[Compared], of: Compared) -> str:
+    """What is different from one of the settings, in points; the columns are those of the summary.
+
+    Args:
+        compared: The settings; the first, plain training, and `of` itself have no row.
+        of: The setting that the others are compared with.
+    """
+    points = [each.runs for each in compared]
+    scores, leakages = gaining_scores(points, None), leakage_scores(points)
+    rows = []
+    for each in compared[1:]:
+        if each is not of:
+            against = point_comparison(each.runs, of.runs, scores, each.accuracy, leakages)
+            paired = replace(each, against=against)
+            rows.append([each.label, *(change(paired, estimate) for estimate in _estimates(against))])
+    return markdown_table(["", "accuracy", "gain of maps", "gain beyond control", "leakage"], rows)
 
 
 def board_tables(compared: Sequence[Compared], kinds: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -207,7 +225,7 @@ def _estimates(against: PointComparison) -> tuple[Estimate, Estimate, Estimate, 
 
 
 def change(each: Compared, estimate: Estimate) -> str:
-    """A difference to plain training in points, with its interval; bold if the interval excludes 0."""
+    """A difference to the baseline in points, with its interval; bold if the interval excludes 0."""
     if each.against.is_baseline:
         return ""
     return bold(estimate, digits=1) if estimate.count else "–"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.compared_settings import Compared, board_tables, compared_settings
+from experiments.compared_settings import Compared, board_tables, compared_settings, difference_table
 from experiments.league.boards import BOARDS, KINDS
 from experiments.map_faithfulness.ablation import variants_of
 from experiments.named_settings import SettingRows
@@ -17,6 +17,7 @@ from experiments.readme_tables import put_texts
 
 HERE = Path(__file__).parent
 MARKER = "{} of experiments/map_faithfulness"
+DEFAULT = "map_faithfulness"
 
 
 def main() -> None:
@@ -32,6 +33,8 @@ def readme_texts() -> dict[str, str]:
     for name in BOARDS:
         if len(found := compared(name)) > 1:
             texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
+            defaults = [each for each in found if each.setting.name == DEFAULT]
+            texts |= {f"difference to the default of {name}": difference_table(found, each) for each in defaults}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 
