@@ -7,6 +7,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help demo decoy test test-all test-processors docs lint style types fast-tests all-tests format clean
 .DEFAULT_GOAL := help
+# What is compiled is kept, also where an image of a container says otherwise: here many processes import the same.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -26,12 +28,13 @@ decoy: $(VENV)/installed  ## a classifier that cheats, and is mended: accuracies
 	$(BIN)/python -m experiments.decoy.figure --before $(call newest,0) --after $(call newest,0.003) \
 		--picture runs/decoy_demo/before_and_after.png
 
-# Types are checked beside the tests: alone, they would leave a core idle for more than a minute.
+# Types are checked beside the tests: alone, they would leave a core idle for more than a minute. What is wrong with
+# them is said again at the end.
 test: style  ## lint, types, doctests and tests
-	$(MAKE) --jobs 2 types fast-tests
+	$(MAKE) --jobs 2 types fast-tests || { $(BIN)/mypy; exit 1; }
 
 test-all: style  ## the same with the slow tests
-	$(MAKE) --jobs 2 types all-tests
+	$(MAKE) --jobs 2 types all-tests || { $(BIN)/mypy; exit 1; }
 
 fast-tests: $(VENV)/installed-dev
 	$(PYTEST) -m "not slow"
@@ -66,7 +69,7 @@ clean:  ## remove the environment and what the project made
 	rm -f $(addprefix docs/,architecture.md benchmark.md contributing.md security.md)
 
 # An environment with these extras, or none; one call of pip is faster than one for the package and one for its extras.
-# Python compiles what is imported when it is; pip would compile every file of every package, one after another.
+# Python compiles a module when it is first imported; pip would compile every file of every package, one after another.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "camtrain needs Python 3.11 or newer, \
 	this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 ...")'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def summary_table(compared: Sequence[Compared]) -> str:
 
 
 def difference_table(compared: Sequence[Compared], of: Compared) -> str:
-    """What is different from one of the settings, in points; the columns are those of the summary.
+    """How the settings differ from one of them, seed by seed, in points; the columns are those of the summary.
 
     Args:
         compared: The settings; the first, plain training, and `of` itself have no row.
@@ -108,8 +108,7 @@ def difference_table(compared: Sequence[Compared], of: Compared) -> str:
     for each in compared[1:]:
         if each is not of:
             against = point_comparison(each.runs, of.runs, scores, each.accuracy, leakages)
-            paired = replace(each, against=against)
-            rows.append([each.label, *(change(paired, estimate) for estimate in _estimates(against))])
+            rows.append([each.label, *map(_points, _estimates(against))])
     return markdown_table(["", "accuracy", "gain of maps", "gain beyond control", "leakage"], rows)
 
 
@@ -174,8 +173,7 @@ def _heading(score: ScoreColumn) -> str:
 
 def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:
     """The change of the mean of some scores beyond control, with its interval; a dash without a common seed."""
-    differences = _differences(each, scores)
-    return bold(Estimate.of(differences), digits=1) if differences else "–"
+    return _points(Estimate.of(_differences(each, scores)))
 
 
 def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
@@ -225,9 +223,11 @@ def _estimates(against: PointComparison) -> tuple[Estimate, Estimate, Estimate, 
 
 
 def change(each: Compared, estimate: Estimate) -> str:
-    """A difference to the baseline in points, with its interval; bold if the interval excludes 0."""
-    if each.against.is_baseline:
-        return ""
+    """A difference to plain training in points, with its interval; bold if the interval excludes 0."""
+    return "" if each.against.is_baseline else _points(estimate)
+
+
+def _points(estimate: Estimate) -> str:
     return bold(estimate, digits=1) if estimate.count else "–"
 
 

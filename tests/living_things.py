@@ -27,10 +27,10 @@ def uncollected() -> Iterator[None]:
 
 
 def living_tensors() -> int:
-    """The number of tensors that the context has left."""
+    """The number of tensors that were made in the context and are still there."""
     return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
 
 
 def living_things() -> int:
-    """The number of things of any kind that the context has left."""
+    """The number of things of any kind that were made in the context and are still there."""
     return len(gc.get_objects())

@@ -14,7 +14,7 @@ from camtrain.cli import main
 from camtrain.networks import build_network
 from camtrain.runs.config_resolver import ConfigResolver
 
-TRAINED = (  # one of each kind, which is also what its classes take; `make test-all` trains the others
+TRAINED = (  # One of each kind. `make test-all` trains the others, and also checks these against their classes.
     "quickstart",
     "cifar100_mobilenet_v2_interpretable_gradient",
     "decoydigits_resnet8_attention_branch",
@@ -87,7 +87,7 @@ def test_config_trains(config, data_of_config, run_of, monkeypatch, tmp_path, tm
 
 @pytest.mark.parametrize(
     "config",
-    [pytest.param(path, marks=[] if path.stem not in TRAINED else pytest.mark.slow) for path in CONFIGS],
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in TRAINED else []) for path in CONFIGS],
     ids=lambda config: config.stem,
 )
 def test_config_is_what_the_classes_take(config, data_of_config):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.two_processes import main
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -17,7 +18,8 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 @pytest.mark.filterwarnings("ignore:.* of the maps have no positive value")
 @pytest.mark.parametrize("balance_steps", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_two_processes_train_as_one(balance_steps, tmp_path):
-    runpy.run_path(str(SCRIPT))["main"](1, balance_steps, tmp_path / "1.pt")
+    with torch.random.fork_rng(devices=[]):
+        main(1, balance_steps, tmp_path / "1.pt")
     command = [sys.executable, str(SCRIPT), "2", str(balance_steps), str(tmp_path / "2.pt")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

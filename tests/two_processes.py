@@ -21,7 +21,6 @@ from camtrain.regularizers import EnergyInside, InterpretableGradient, MapFaithf
 
 
 def main(processes: int, balance_steps: int, path: str | Path) -> None:
-    torch.set_num_threads(1)
     torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
     torch.manual_seed(0)
     # Without BatchNorm, whose statistics are those of each process.
@@ -76,4 +75,5 @@ def masked(samples: list[tuple[torch.Tensor, ...]]) -> Batch:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -27,7 +27,8 @@ network on one data set. A regularizer that is not in it was not measured on tha
 - *Step / plain* is the time of a training step relative to a plain step, as
   [regularizer_cost](experiments/regularizer_cost.md) measured it side by side. *Seconds per step* and *memory*, the
   largest of the training process, are those that the runs logged, with whatever else ran on their machine.
-- Intervals are 95 % intervals over the seeds; bold ones exclude 0. A dash means: not measured.
+- Intervals are 95 % intervals over the seeds; bold ones exclude 0, and a bound that is shown as 0 counts as 0. A dash
+  means: not measured.
 """
 
 

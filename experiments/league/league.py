@@ -26,7 +26,7 @@ MARGIN = 0.02
 MASKED = ("pets", "digits")
 CHOOSING_SEEDS = (0,)
 # All settings are compared on the first board, and on that for a GPU. The others ask whether what was found there, a
-# gain or none, is that of one network and one data set.
+# gain or none, holds for other networks and data.
 ALL_SETTINGS = ("resnet20", "resnet18")
 ON_OTHER_BOARDS = (
     PLAIN.name,
@@ -46,7 +46,7 @@ def settings_of(board: str) -> list[Setting]:
 
 
 def planned(board: str, everything: bool = False) -> list[Setting]:
-    """Those that are compared on it: all of them, or the few that are carried over from the first board."""
+    """The settings that are compared on a board: all of them, or the few that are also compared beyond the first."""
     every = everything or board in ALL_SETTINGS
     return [setting for setting in settings_of(board) if every or setting.name in ON_OTHER_BOARDS]
 

@@ -33,8 +33,9 @@ def readme_texts() -> dict[str, str]:
     for name in BOARDS:
         if len(found := compared(name)) > 1:
             texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
-            defaults = [each for each in found if each.setting.name == DEFAULT]
-            texts |= {f"difference to the default of {name}": difference_table(found, each) for each in defaults}
+            default = next((each for each in found if each.setting.name == DEFAULT), None)
+            if default is not None:
+                texts[f"difference to the default of {name}"] = difference_table(found, default)
     return {MARKER.format(name): text for name, text in texts.items()}
 
 

@@ -10,10 +10,12 @@ from experiments.compared_settings import (
     beyond_table,
     bold,
     compared_settings,
+    difference_table,
     score_table,
     summary_table,
     write_plane,
 )
+from experiments.league.league import ON_OTHER_BOARDS, planned, settings_of
 from experiments.named_settings import Setting, SettingRows
 
 WEIGHT = "model.regularizer_weight"
@@ -163,3 +165,31 @@ def test_variants_are_compared_on_validation_images(tmp_path, monkeypatch):
 def test_what_is_bold_excludes_zero_as_it_is_shown(spread, shown):
     """Student's t of three seeds is 4.303: 0.0114 ± 4.303 / √3 times the spread."""
     assert bold(Estimate(0.0114, spread, 3), digits=1) == shown
+
+
+def test_differences_to_another_setting_than_plain_training(tmp_path):
+    """Drops of 50, 40 and 46 %, and 60 % for another image's map: the third gains 6 points less than the second."""
+    results = {
+        Setting(name, {}): rows_of(tmp_path / f"{name}.csv", weight, [drop] * 2, [0.6] * 2, [accuracy] * 2, [0.05] * 2)
+        for name, weight, drop, accuracy in (
+            ("plain", 0.0, 0.5, 0.8),
+            ("default", 0.5, 0.4, 0.79),
+            ("other", 0.5, 0.46, 0.8),
+        )
+    }
+    compared = compared_settings(results)
+    table = difference_table(compared, of=compared[1]).splitlines()
+    assert [cell.strip() for cell in table[0].split("|")[2:-1]] == [
+        "accuracy", "gain of maps", "gain beyond control", "leakage"
+    ]  # fmt: skip
+    (row,) = table[2:]
+    cells = [cell.strip(" *") for cell in row.split("|")[1:-1]]
+    assert cells[0] == "other, λ = 0.5"
+    assert [cell.split(" ")[0] for cell in cells[1:]] == ["+1.0", "−6.0", "−6.0", "+0.0"]
+
+
+def test_boards_beyond_the_first_compare_a_few_settings():
+    assert [each.name for each in planned("mobilenet_v2")] == ["plain", "random_erasing", "cutmix", "map_faithfulness"]
+    assert planned("resnet20") == settings_of("resnet20")
+    assert planned("mobilenet_v2", everything=True) == settings_of("mobilenet_v2")
+    assert {*ON_OTHER_BOARDS} == {each.name for each in planned("digits")}  # none is lost when it gets another name

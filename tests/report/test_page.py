@@ -116,7 +116,6 @@ def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
     assert "max_epochs = 2" in written.table
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_study_without_its_baseline_has_a_report(study):
     """The report has no gain, no ratio of costs and no plane, rather than those against another point."""
     written = write_report(unfinished(study, 0, 1), Rule())

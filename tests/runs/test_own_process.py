@@ -28,7 +28,8 @@ def printed():
     """The configuration and the help, which one process prints, since its start takes seconds."""
     environment = {**os.environ, "COLUMNS": "80"}
     words = [sys.executable, "-c", FIT]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.count("ended with 0\n") == 2, done.stdout[-500:] + done.stderr[-2000:]
     config, shown, rest = done.stdout.split("ended with 0\n")
     assert rest == ""
     return config, shown
