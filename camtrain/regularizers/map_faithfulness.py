@@ -114,7 +114,7 @@ class MapFaithfulness(CAMRegularizer):
     image, S_i = -Σ_k p_k(x_i) log p_k(x_i ⊙ K + b_i ⊙ (1 - K)), where p_k(x_i) is a constant for the gradient.
 
     By default, λ is 0 in the first half of a training (`default_start`), whose steps are plain steps. Begun at once,
-    with the same λ, maps gain more and accuracy loses more (experiments/map_faithfulness). To change that, set
+    which takes a third more time, maps gain more (experiments/map_faithfulness). To change that, set
     `regularizer_start_epoch` of `Classifier` or `start_epoch` of `Term`. A loop of your own sets `objective.weight`.
 
     The penalty makes the maps of this layer more faithful, including those of other CAMs at the layer. No gain was

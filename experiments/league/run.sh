@@ -19,6 +19,6 @@ if [[ " ${BOARDS:-resnet20} " == *" resnet20 "* ]]; then
     for weight in 0.5 1; do
         python -m experiments.league.league resnet20 map_faithfulness --weight $weight --seeds 0 1 2 3 4 5
     done
-    python -m experiments.league.league resnet20 map_faithfulness_from_start --weight 0.5
+    python -m experiments.league.league resnet20 map_faithfulness_from_start --weight 0.5 --seeds 0 1 2 3 4 5
 fi
 python -m experiments.league.table
