@@ -279,7 +279,7 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
             axes.set_ylabel("gain of maps beyond control, points →")
             axes.grid(visible=True, axis="both")
         labels = {
-            label: handle
+            label: handle.lines[0]  # the marker without the bars, which would hide its shape
             for axes in figure.axes
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }

@@ -19,5 +19,8 @@ def test_the_legend_names_every_point_and_marks_are_where_they_belong(tmp_path):
     ]  # fmt: skip
     (axes,) = figure.axes
     marks = [container.lines[0].get_xydata()[0] for container in axes.containers]
+    shapes = [container.lines[0].get_marker() for container in axes.containers]
+    assert [handle.get_marker() for handle in legend.legend_handles[1:]] == shapes  # and no bars over them
+    assert len(set(shapes)) == 3
     # Drop falls by 0.1 and insertion rises by 0.04; drop rises by 0.2.
     assert marks == [pytest.approx((0, 0)), pytest.approx((-0.5, 7)), pytest.approx((-20, -10))]
