@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from camtrain.messages import signed_points
-from camtrain.report.figure_style import line_style, report_style, write_figure
+from camtrain.report.figure_style import legend_below, line_style, report_style, write_figure
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import WEIGHT, Estimate, PointRuns, number
@@ -261,9 +261,7 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
     """
     names = list(dict.fromkeys(each.label for compared in boards.values() for each in compared))
     with report_style():
-        # A label is almost as wide as a board: the legend has a column for each board, and a line takes 0.22 inches.
-        height = 4.0 + 0.22 * -(-len(names) // len(boards))
-        figure = Figure(figsize=(4.6 * len(boards), height), layout="constrained")
+        figure = Figure(figsize=(4.6 * len(boards), 4.6), layout="constrained")
         for axes, (title, compared) in zip(
             figure.subplots(1, len(boards), squeeze=False)[0], boards.items(), strict=True
         ):
@@ -279,11 +277,11 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
             axes.set_ylabel("gain of maps beyond control, points →")
             axes.grid(visible=True, axis="both")
         labels = {
-            label: handle.lines[0]  # the marker without the bars, which would hide its shape
+            label: handle
             for axes in figure.axes
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(labels.values(), labels.keys(), loc="outside lower center", ncols=len(boards))
+        legend_below(figure, [*labels.values()], [*labels])
         write_figure(figure, path)[1].unlink()
 
 

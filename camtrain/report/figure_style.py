@@ -14,6 +14,7 @@ import matplotlib
 from markupsafe import escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from camtrain.files import whole_file, write_whole
@@ -81,7 +82,9 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
     columns = max(1, min(4, len(labels), letters // longest))
     lines = sum(label.count("\n") + 1 for label in shown) / columns
     figure.set_figheight(figure.get_figheight() + max(0.0, lines - 2) * _LINE)
-    figure.legend(handles, shown, loc="outside lower center", ncols=columns)
+    # Of a mark with bars the mark alone: in a legend, the bars would hide its shape.
+    marks = [handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle for handle in handles]
+    figure.legend(marks, shown, loc="outside lower center", ncols=columns)
 
 
 def _laid_out(figure: Figure) -> None:

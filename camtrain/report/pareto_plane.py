@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from camtrain.report.accuracies import accuracy_name
@@ -59,10 +58,7 @@ def pareto_plane(answer: Answer, *, is_narrow: bool = False) -> Figure | None:
     axes.set(xlabel=f"{name} against the baseline, points →", ylabel="gain of the maps, points →")
     axes.grid(visible=True, axis="both")
     # Below the plane rather than beside the marks, which often lie close together.
-    handles, labels = axes.get_legend_handles_labels()
-    # Of a mark with bars the mark alone: in a legend, the bars would hide its shape.
-    shown = [handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle for handle in handles]
-    legend_below(figure, shown, labels)
+    legend_below(figure, *axes.get_legend_handles_labels())
     return figure
 
 
