@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings, difference_table
-from experiments.league.boards import BOARDS, KINDS
-from experiments.map_faithfulness.ablation import variants_of
+from experiments.league.boards import KINDS
+from experiments.map_faithfulness.ablation import BOARDS, variants_of
 from experiments.named_settings import SettingRows
 from experiments.readme_tables import put_texts
 

@@ -16,6 +16,7 @@ from experiments.compared_settings import (
     write_plane,
 )
 from experiments.league.league import ON_OTHER_BOARDS, planned, settings_of
+from experiments.map_faithfulness import ablation
 from experiments.named_settings import Setting, SettingRows
 
 WEIGHT = "model.regularizer_weight"
@@ -193,3 +194,11 @@ def test_boards_beyond_the_first_compare_a_few_settings():
     assert planned("resnet20") == settings_of("resnet20")
     assert planned("mobilenet_v2", everything=True) == settings_of("mobilenet_v2")
     assert {*ON_OTHER_BOARDS} == {each.name for each in planned("digits")}  # none is lost when it gets another name
+
+
+def test_a_short_training_compares_when_the_term_begins():
+    variants = ablation.variants_of(ablation.board_of("resnet20_short"))
+    assert {*variants} == {*ablation.SCHEDULES}  # none is lost when it gets another name
+    # λ rises over the first half of eight epochs.
+    assert variants["ramp"].changes["model.regularizer_warmup_epochs"] == 4
+    assert len(ablation.variants_of(ablation.board_of("resnet20"))) > len(variants)
