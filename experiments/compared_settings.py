@@ -136,7 +136,7 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
     """
     columns = [score for score in score_columns([each.runs for each in compared]) if score.method == method]
     columns = [score for score in columns if not score.is_control]
-    headings = ["", *(f"{_heading(score)} {score.arrow}" for score in columns)]
+    headings = ["", *(f"{score_heading(score)} {score.arrow}" for score in columns)]
     return markdown_table(
         headings,
         [[each.label, *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
@@ -158,7 +158,7 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
         for score in gaining_scores([each.runs for each in compared], None)
         if score.method in methods and beyond(compared[0].runs, score)
     ]
-    headings = {score.metric: _heading(score) for score in scores}
+    headings = {score.metric: score_heading(score) for score in scores}
     rows = []
     for each in compared[1:]:
         cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in headings]
@@ -166,7 +166,7 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
     return markdown_table(["", "mean, points", *headings.values()], rows)
 
 
-def _heading(score: ScoreColumn) -> str:
+def score_heading(score: ScoreColumn) -> str:
     """The title of a score; "gain" alone would be taken for the gain of maps."""
     return "average gain" if score.metric == "average_gain" else score.title
 
