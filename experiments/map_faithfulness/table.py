@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.compared_settings import Compared, board_tables, compared_settings, difference_table
+from experiments.compared_settings import Compared, board_tables, compared_settings, difference_table, summary_table
 from experiments.league.boards import KINDS
-from experiments.map_faithfulness.ablation import BOARDS, variants_of
+from experiments.map_faithfulness.ablation import BOARDS, SHORT, variants_of
 from experiments.named_settings import SettingRows
 from experiments.readme_tables import put_texts
 
@@ -32,7 +32,8 @@ def readme_texts() -> dict[str, str]:
     texts = {}
     for name in BOARDS:
         if len(found := compared(name)) > 1:
-            texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
+            tables = {"choice": summary_table(found)} if name == SHORT.name else board_tables(found, KINDS)
+            texts |= {f"{what} of {name}": table for what, table in tables.items()}
             default = next((each for each in found if each.setting.name == DEFAULT), None)
             if default is not None:
                 texts[f"difference to the default of {name}"] = difference_table(found, default)

@@ -197,8 +197,12 @@ def test_boards_beyond_the_first_compare_a_few_settings():
 
 
 def test_a_short_training_compares_when_the_term_begins():
-    variants = ablation.variants_of(ablation.board_of("resnet20_short"))
+    board = ablation.board_of("resnet20_short")
+    variants = ablation.variants_of(board)
     assert {*variants} == {*ablation.SCHEDULES}  # none is lost when it gets another name
     # λ rises over the first half of eight epochs.
     assert variants["ramp"].changes["model.regularizer_warmup_epochs"] == 4
-    assert len(ablation.variants_of(ablation.board_of("resnet20"))) > len(variants)
+    whole = ablation.board_of("resnet20")
+    assert len(ablation.variants_of(whole)) > len(variants)
+    assert (board.validation.split, whole.validation.split) == ("val", "val")
+    assert (board.validation.methods, whole.validation.methods) == (("grad_cam",), whole.test.methods)
