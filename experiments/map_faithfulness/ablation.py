@@ -64,7 +64,7 @@ def variants(epochs: float) -> list[Setting]:
         variant("necessity", "the necessity term alone", sufficiency_weight=0.0),
         variant("robustness", "other images' maps alone: robustness to masks", necessity_weight=0.0, swapped=1.0),
         variant("prediction", "the prediction on the whole image is the target", sufficiency_target="prediction"),
-        variant("weight_1", "λ = 1", weight=1.0),
+        variant("weight_1", "twice the λ", weight=1.0),
         variant("every_4", "every 4th step", changes={"model.regularizer_every_n_steps": 4}),
         variant("differentiable", "the gradient runs through the map", differentiable=True),
         variant("thresholds", "thresholds alone, no soft masks", soft_masks=0.0),
