@@ -99,9 +99,8 @@ class Classifier(pl.LightningModule):
             the network's backbone, where the network is one such as `AttentionBranch` or `CAStream`.
         regularizer: The penalty L_R; null is plain training.
         regularizer_weight: λ, at least 0; null is the regularizer's `default_weight`.
-        regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Null is the regularizer's own: half
-            of the training for `MapFaithfulness`, 0 for the others. Earlier steps are plain training and cost no more.
-            Validation still measures L_R before it, but `val/loss` is L_C alone.
+        regularizer_start_epoch: The epoch before which λ is 0; may be fractional. Earlier steps are plain training and
+            cost no more. Validation still measures L_R before it, but `val/loss` is L_C alone.
         regularizer_warmup_epochs: The number of epochs after this start over which λ rises linearly from 0; may be
             fractional. Validation in these epochs uses the full λ.
         regularizer_every_n_steps: k; lazy regularization applies k·λ·L_R in every k-th training batch, and trains
@@ -156,7 +155,7 @@ class Classifier(pl.LightningModule):
         initial_weights: str | None = None,
         regularizer: Regularizer | None = None,
         regularizer_weight: float | None = None,
-        regularizer_start_epoch: float | None = None,
+        regularizer_start_epoch: float = 0.0,
         regularizer_warmup_epochs: float = 0.0,
         regularizer_every_n_steps: int = 1,
         regularizer_balance_steps: int = 0,
@@ -171,8 +170,7 @@ class Classifier(pl.LightningModule):
         channels_last: bool = False,
     ) -> None:
         super().__init__()
-        if regularizer_start_epoch is not None:
-            checked_number("regularizer_start_epoch", regularizer_start_epoch, at_least=0)
+        checked_number("regularizer_start_epoch", regularizer_start_epoch, at_least=0)
         checked_number("regularizer_warmup_epochs", regularizer_warmup_epochs, at_least=0)
         if regularizer_weight is not None:
             checked_number("regularizer_weight", regularizer_weight, at_least=0)
@@ -227,7 +225,7 @@ class Classifier(pl.LightningModule):
         )
         self.num_classes = num_classes
         self._full_weight = self.objective.weight
-        self._given_start_epoch = regularizer_start_epoch
+        self._start_epoch = regularizer_start_epoch
         self._warmup_epochs = regularizer_warmup_epochs
         self._optimizer = optimizer
         self._head_learning_rate = head_learning_rate
@@ -257,7 +255,7 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Warn if the checkpoint was trained with a regularizer or a loss that this module does not have.
 
-        Warn as well if it is the best one of a training that just ended, and a regularizer had not begun in its epoch.
+        Warn as well if it is about to be tested, and a regularizer had not begun in its epoch.
         """
         if self._trainer is not None and self._trainer.testing:
             self._warn_of_late_terms(int(checkpoint["epoch"]))
@@ -277,12 +275,12 @@ class Classifier(pl.LightningModule):
 
     def _warn_of_terms_without_time(self) -> None:
         """Say which regularizers take part in no step of the training that begins."""
-        num_epochs = self.objective.num_epochs
+        num_epochs = self._num_epochs()
         if num_epochs is None or not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
         told = []
         for name, term in self.objective.terms.items():
-            start, end = max(self._start_epoch, term.start_at(num_epochs)), term.end_epoch
+            start, end = max(self._start_epoch, term.start_epoch), term.end_epoch
             if term.weight and (start >= num_epochs or (end is not None and start >= end)):
                 ends = f"the training ends after {num_epochs:g}" if start >= num_epochs else f"it ends at epoch {end:g}"
                 told.append(f"{name} begins at epoch {start:g}, and {ends}")
@@ -293,14 +291,12 @@ class Classifier(pl.LightningModule):
             )
 
     def _warn_of_late_terms(self, epoch: int) -> None:
-        """Say which regularizers had not begun at the end of an epoch; only the training itself knows its length."""
-        num_epochs = self.objective.num_epochs
+        """Say which regularizers had not begun at the end of an epoch; those that never begin were named before."""
+        num_epochs = self._num_epochs()
         if num_epochs is None or not self._full_weight:
             return
         starts = {
-            name: max(self._start_epoch, term.start_at(num_epochs))
-            for name, term in self.objective.terms.items()
-            if term.weight
+            name: max(self._start_epoch, term.start_epoch) for name, term in self.objective.terms.items() if term.weight
         }
         late = {name: start for name, start in starts.items() if epoch + 1 <= start < num_epochs}
         if late:
@@ -387,8 +383,7 @@ class Classifier(pl.LightningModule):
         self._balance_classes()
 
     def on_train_start(self) -> None:
-        """Note the length of the training, of which a regularizer's start may be a fraction."""
-        self.objective.num_epochs = self._num_epochs()
+        """Say what of the settings has no effect."""
         self._warn_of_terms_without_time()
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         finetunes = any(isinstance(each, BaseFinetuning) for each in callbacks)
@@ -416,13 +411,6 @@ class Classifier(pl.LightningModule):
             # The last step of an epoch takes the batches that are left.
             lengths.append(self.trainer.max_steps / math.ceil(num_batches / self.trainer.accumulate_grad_batches))
         return min(lengths, default=None)
-
-    @property
-    def _start_epoch(self) -> float:
-        """The epoch before which λ is 0."""
-        if self._given_start_epoch is not None or self.objective.regularizer is None:
-            return self._given_start_epoch or 0.0
-        return self.objective.regularizer.default_start_epoch(self.objective.num_epochs)
 
     def _new_optimizer(self) -> Optimizer:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

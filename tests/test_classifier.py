@@ -138,7 +138,7 @@ def test_mixed_precision_trains(tmp_path):
 @pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("regularizer", [None, InterpretableGradient(), MapFaithfulness()])
 def test_channels_last_changes_only_the_rounding(tmp_path, regularizer):
-    settings = {"regularizer": regularizer, "regularizer_weight": regularizer and 1.0, "regularizer_start_epoch": 0.0}
+    settings = {"regularizer": regularizer, "regularizer_weight": regularizer and 1.0}
     modules = [classifier(small_network(normalized=True), channels_last=last, **settings) for last in (False, True)]
     for module in modules:
         pl.seed_everything(0)
@@ -245,36 +245,6 @@ def test_a_start_delays_the_warmup(tmp_path):
     assert module.hparams["regularizer_start_epoch"] == 1.0
 
 
-class LateGradientNorm(GradientNorm):
-    """A penalty that begins after two thirds of a training if no start is given."""
-
-    default_start = 2 / 3
-
-
-@pytest.mark.parametrize(
-    ("length", "given", "expected"),
-    [
-        ({"max_epochs": 3}, None, [0, 0, 0, 0, 0, 0, 6, 6, 6]),
-        ({"max_epochs": 3}, 0.0, [6] * 9),
-        ({"max_epochs": -1, "max_steps": 6}, None, [0, 0, 0, 0, 6, 6]),
-        ({"max_epochs": 9, "max_steps": 3, "accumulate_grad_batches": 3}, None, [0, 0, 0, 0, 0, 0, 6, 6, 6]),
-    ],
-)
-def test_without_a_start_the_regularizer_begins_after_its_fraction_of_the_training(tmp_path, length, given, expected):
-    steps = WeightOfSteps()
-    module = classifier(regularizer=LateGradientNorm(), regularizer_weight=6.0, regularizer_start_epoch=given)
-    trainer(tmp_path, **length, callbacks=[steps]).fit(module, loader(), loader())
-    assert steps.weights == pytest.approx(expected)
-
-
-def test_a_term_without_a_start_begins_after_its_fraction_of_the_training(tmp_path):
-    late = classifier(regularizer=LateGradientNorm(), regularizer_weight=2.0)
-    term = classifier(regularizer=Sum([Term(LateGradientNorm(), 2.0)]), regularizer_weight=1.0)
-    for module in (late, term):
-        trainer(tmp_path, max_epochs=3).fit(module, loader())
-    assert_same_weights(late.network, term.network, rtol=1e-6, atol=1e-7)
-
-
 def test_the_schedule_of_the_classifier_is_that_of_a_term(tmp_path):
     schedule = {"start_epoch": 1 / 3, "warmup_epochs": 1.5}
     whole = classifier(regularizer_weight=2.0, **{f"regularizer_{name}": value for name, value in schedule.items()})
@@ -310,11 +280,12 @@ def test_before_its_start_a_regularizer_is_plain_training_and_validation_measure
     assert logged["late"]["val/loss_regularizer"] == logged["term"]["val/loss_regularizer"]
 
 
-def test_a_term_that_ends_before_its_own_start_is_named(tmp_path):
-    """The start of MapFaithfulness is half of the training, here epoch 1."""
-    regularizer = Sum([Term(MapFaithfulness(target_layer="3"), end_epoch=1.0)])
-    with pytest.warns(CamtrainWarning, match="map_faithfulness begins at epoch 1, and it ends at epoch 1"):
-        trainer(tmp_path, max_epochs=2).fit(classifier(regularizer=regularizer), loader())
+def test_a_term_that_ends_before_it_begins_is_named(tmp_path):
+    """The classifier's own start comes later than that of the term."""
+    regularizer = Sum([Term(GradientNorm(), end_epoch=1.0)])
+    module = classifier(regularizer=regularizer, regularizer_start_epoch=1.0)
+    with pytest.warns(CamtrainWarning, match="gradient_norm begins at epoch 1, and it ends at epoch 1"):
+        trainer(tmp_path, max_epochs=2).fit(module, loader())
 
 
 def test_what_the_user_freezes_stays_frozen(tmp_path):
@@ -388,10 +359,11 @@ def test_the_losses_of_validation_do_not_depend_on_its_batches(tmp_path, summed)
 @pytest.mark.parametrize("summed", [False, True])
 @pytest.mark.parametrize(("best", "is_late"), [(1, True), (2, False)])
 def test_a_best_checkpoint_from_before_the_regularizer_began_is_said(tmp_path, recwarn, summed, best, is_late):
-    """MapFaithfulness begins at half-time, after two of four epochs: the best of these is plain training."""
+    """It begins after two of four epochs: the best of these is plain training."""
     faithful = MapFaithfulness(target_layer="3")
-    regularizer = Sum([Term(faithful, 0.5), Term(GradientNorm(), 0.1)]) if summed else faithful
-    module = classifier(regularizer=regularizer, regularizer_weight=1.0)
+    terms = Sum([Term(faithful, 0.5, start_epoch=2.0), Term(GradientNorm(), 0.1)])
+    late = {"regularizer": terms} if summed else {"regularizer": faithful, "regularizer_start_epoch": 2.0}
+    module = classifier(**late, regularizer_weight=1.0)
     kept = ModelCheckpoint(tmp_path / "kept", "{epoch}", save_top_k=-1)
     fitting = trainer(tmp_path, max_epochs=4, enable_checkpointing=True, callbacks=[kept])
     fitting.fit(module, loader(), loader())
@@ -418,13 +390,15 @@ def test_what_a_regularizer_draws_in_validation_differs_by_batch_and_not_by_epoc
     assert len({*drawn}) == 3
 
 
-def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path):
-    """Five batches are two steps of four and one."""
-    module = classifier(regularizer=MapFaithfulness(target_layer="3"), regularizer_weight=0.5)
+@pytest.mark.parametrize(("start", "is_named"), [(1.9, False), (2.0, True)])
+def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path, recwarn, start, is_named):
+    """Five batches are two steps of four and one, so that four steps are two epochs."""
+    module = classifier(regularizer_start_epoch=start)
     fitting = trainer(tmp_path, max_epochs=-1, max_steps=4, accumulate_grad_batches=4)
     fitting.fit(module, loader(20))
-    assert module.objective.num_epochs == 2.0
     assert fitting.current_epoch == 2
+    told = [str(each.message) for each in recwarn if "no step is regularized" in str(each.message)]
+    assert ["begins at epoch 2, and the training ends after 2" in each for each in told] == [True] * is_named
 
 
 def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):

@@ -42,7 +42,6 @@ def main(processes: int, balance_steps: int, path: str | Path) -> None:
                         "layer_cam", "2", necessity_weight=0.0, swapped=0.0, soft_masks=1.0, blurred_backgrounds=0.0
                     ),
                     1.0,
-                    start_epoch=0.0,
                 ),
                 # Of images of which few have a mask, unevenly among the processes.
                 Term(EnergyInside("layer_cam", "2", annotation="masks"), 1.0),

@@ -70,8 +70,6 @@ class Objective(nn.Module):
     Attributes:
         epoch: The current epoch, which may be fractional, for terms of a `Sum` that have a schedule. Set it before each
             step, as `Classifier` does.
-        num_epochs: The length of the training, for terms of a `Sum` that begin after a fraction of it; `None` if it is
-            not known.
 
     Raises:
         TypeError: If `regularizer`, `engine` or `classification_loss` is something else.
@@ -119,7 +117,6 @@ class Objective(nn.Module):
         self.register_load_state_dict_pre_hook(_state_that_fits)  # type: ignore[no-untyped-call]
         self.balance_steps = checked_integer("balance_steps", balance_steps, at_least=0)
         self.epoch: float | None = None
-        self.num_epochs: float | None = None
         self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = positive_integer("every_n_steps", every_n_steps)
         self._phase = 0
@@ -232,7 +229,7 @@ class Objective(nn.Module):
 
     def _weights_of_measurement(self) -> dict[str, float]:
         epoch = math.inf if self.epoch is None else self.epoch
-        return {name: term.weight_at(epoch, self.num_epochs) for name, term in self.terms.items()}
+        return {name: term.weight_at(epoch) for name, term in self.terms.items()}
 
     def classification_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """L_C, the mean over the images, 0-dim.
@@ -304,7 +301,7 @@ class Objective(nn.Module):
         self._phase = (self._phase + 1) % self.every_n_steps
         if not (is_due and self.weight > 0):
             return {}
-        weights = {name: term.weight_at(self.epoch, self.num_epochs) for name, term in self.terms.items()}
+        weights = {name: term.weight_at(self.epoch) for name, term in self.terms.items()}
         weights = {name: weight for name, weight in weights.items() if weight > 0}
         for name in weights:
             check_annotation(self.terms[name].regularizer, batch)

@@ -36,20 +36,10 @@ class Regularizer(nn.Module, ABC):
 
     default_weight: ClassVar[float] = 1.0
     """λ if none is given; the value of the method's paper, if there is one."""
-    default_start: ClassVar[float] = 0.0
-    """The fraction of a training after which the penalty begins, if no start is given."""
     needs_annotation: ClassVar[bool] = False
     """Whether only images with boxes or a mask have a penalty."""
     trained_metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics that the penalty improves by construction; a report names them apart from the others."""
-
-    def default_start_epoch(self, num_epochs: float | None) -> float:
-        """The epoch at which the penalty begins if no start is given, which may be fractional.
-
-        Args:
-            num_epochs: The length of the training; `None` is unknown, and the penalty begins at once.
-        """
-        return self.default_start * (num_epochs or 0.0)
 
     @property
     def needs_class(self) -> bool:

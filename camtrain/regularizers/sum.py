@@ -21,8 +21,7 @@ class Term:
         regularizer: The regularizer.
         weight: Its λ, at least 0; null is the regularizer's default.
         name: Its name in log keys; null is the snake_case of the class.
-        start_epoch: The epoch before which the weight is 0; may be fractional. Null is the regularizer's own: the
-            fraction `default_start` of the training, or 0 where the length of the training is not known.
+        start_epoch: The epoch before which the weight is 0; may be fractional.
         warmup_epochs: The number of epochs after the start over which the weight rises linearly from 0.
         end_epoch: The epoch from which the weight is 0 again; null is never.
 
@@ -34,7 +33,7 @@ class Term:
     regularizer: Regularizer
     weight: float | None = None
     name: str | None = None
-    start_epoch: float | None = None
+    start_epoch: float = 0.0
     warmup_epochs: float = 0.0
     end_epoch: float | None = None
 
@@ -44,31 +43,18 @@ class Term:
         if self.weight is None:
             self.weight = self.regularizer.default_weight
         for name in ("weight", "start_epoch", "warmup_epochs"):
-            if getattr(self, name) is not None or name == "warmup_epochs":
-                setattr(self, name, checked_number(name, getattr(self, name), at_least=0))
-        first = self.start_epoch or 0.0
+            setattr(self, name, checked_number(name, getattr(self, name), at_least=0))
         if self.end_epoch is not None:
-            expected = f"a finite number above start_epoch = {first}"
-            self.end_epoch = checked_number("end_epoch", self.end_epoch, expected, above=first)
+            expected = f"a finite number above start_epoch = {self.start_epoch}"
+            self.end_epoch = checked_number("end_epoch", self.end_epoch, expected, above=self.start_epoch)
         if self.name is not None:
             _check_name(self.name)
 
-    def start_at(self, num_epochs: float | None = None) -> float:
-        """The epoch before which the weight is 0.
-
-        Args:
-            num_epochs: The length of the training, if it is known; see `start_epoch`.
-        """
-        if self.start_epoch is None:
-            return self.regularizer.default_start_epoch(num_epochs)
-        return self.start_epoch
-
-    def weight_at(self, epoch: float | None, num_epochs: float | None = None) -> float:
+    def weight_at(self, epoch: float | None) -> float:
         """The weight at an epoch.
 
         Args:
             epoch: The epoch, which may be fractional; `None` will do for a term without a schedule.
-            num_epochs: The length of the training, if it is known; see `start_epoch`.
 
         Raises:
             ValueError: If the weight depends on the epoch, and the epoch is `None`.
@@ -79,14 +65,13 @@ class Term:
             [0.0, 0.0, 1.0, 2.0]
         """
         assert self.weight is not None
-        start = self.start_at(num_epochs)
-        if not (start or self.warmup_epochs or self.end_epoch is not None):
+        if not (self.start_epoch or self.warmup_epochs or self.end_epoch is not None):
             return self.weight
         if epoch is None:
             raise ValueError("`epoch`: a term with a schedule needs it, got None; set objective.epoch before each step")
         if self.end_epoch is not None and epoch >= self.end_epoch:
             return 0.0
-        return self.weight * risen_fraction(epoch, start, self.warmup_epochs)
+        return self.weight * risen_fraction(epoch, self.start_epoch, self.warmup_epochs)
 
 
 def _check_name(name: object) -> None:
@@ -195,7 +180,7 @@ def named_terms(regularizer: Regularizer) -> dict[str, Term]:
     """The terms of a sum by their names; another regularizer is the only term, with weight 1."""
     if isinstance(regularizer, Sum):
         return regularizer.named
-    return {name_of(regularizer): Term(regularizer, 1.0, start_epoch=0.0)}
+    return {name_of(regularizer): Term(regularizer, 1.0)}
 
 
 def name_of(regularizer: Regularizer) -> str:

@@ -15,7 +15,7 @@ settings=(
     "map_outside|--model.regularizer MapOutside --model.regularizer_weight 0.3 $balanced"
     "map_outside_1|--model.regularizer MapOutside --model.regularizer_weight 1 $balanced"
     "map_bce|--model.regularizer MapBCE --model.regularizer_weight 0.3 $balanced"
-    "map_faithfulness|--model.regularizer MapFaithfulness --model.regularizer_weight 0.5 --model.regularizer_start_epoch 0"
+    "map_faithfulness|--model.regularizer MapFaithfulness --model.regularizer_weight 0.5"
     "map_faithfulness_energy_inside|--config experiments/attention_pets/map_faithfulness_energy_inside.yaml"
     "attention_branch|--config experiments/attention_pets/attention_branch.yaml"
     "lfi_cam|--config experiments/attention_pets/lfi_cam.yaml"

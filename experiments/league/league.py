@@ -10,13 +10,14 @@ setting `plain` comes first, since λ is chosen against it.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from camtrain.report.answer import Rule, answered
 from camtrain.report.points import WEIGHT, PointRuns
 from experiments.league.boards import BOARDS
-from experiments.league.settings import PLAIN, WITH_MASKS, WITHOUT_ANNOTATION
+from experiments.league.settings import PLAIN, WITH_MASKS, WITHOUT_ANNOTATION, half_time
 from experiments.named_settings import Board, Setting, SettingRows, scored
 
 HERE = Path(__file__).parent
@@ -40,9 +41,11 @@ ON_OTHER_BOARDS = (
 )
 
 
+@functools.cache
 def settings_of(board: str) -> list[Setting]:
     """The settings that can be compared on a board, in the order in which they are run."""
-    return WITHOUT_ANNOTATION + (WITH_MASKS if board in MASKED else [])
+    epochs = BOARDS[board].config_of(PLAIN)["trainer"]["max_epochs"]
+    return [*WITHOUT_ANNOTATION, half_time(epochs), *(WITH_MASKS if board in MASKED else [])]
 
 
 def planned(board: str, everything: bool = False) -> list[Setting]:

@@ -16,9 +16,9 @@ done
 # Three seeds cannot tell what a regularizer costs whose gain is certain; six can.
 if [[ " ${BOARDS:-resnet20} " == *" resnet20 "* ]]; then
     python -m experiments.league.league resnet20 plain --seeds 0 1 2 3 4 5
+    python -m experiments.league.league resnet20 map_faithfulness --weight 0.5 --seeds 0 1 2 3 4 5
     for weight in 0.5 1; do
-        python -m experiments.league.league resnet20 map_faithfulness --weight $weight --seeds 0 1 2 3 4 5
+        python -m experiments.league.league resnet20 map_faithfulness_half_time --weight $weight --seeds 0 1 2 3 4 5
     done
-    python -m experiments.league.league resnet20 map_faithfulness_from_start --weight 0.5 --seeds 0 1 2 3 4 5
 fi
 python -m experiments.league.table

@@ -35,21 +35,25 @@ def balanced(name: str, **settings: Any) -> dict[str, Any]:
     return {**regularized(name, **settings), "model.regularizer_balance_steps": 10}
 
 
+def half_time(epochs: float) -> Setting:
+    """MapFaithfulness begun halfway through a training, whose first half is then plain training.
+
+    Args:
+        epochs: The length of the training.
+    """
+    late = {**regularized("MapFaithfulness"), "model.regularizer_start_epoch": epochs / 2}
+    return Setting("map_faithfulness_half_time", late, (0.25, 0.5, 1.0), "MapFaithfulness from half-time on")
+
+
 _BCE = {"model.regularizer": None, "model.classification_loss": "binary_cross_entropy"}
 PLAIN = Setting("plain", {"model.regularizer": None}, title="plain training")
-# In the order in which they are run. λ is chosen from the last column, by validation.
+# In the order in which they are run. λ is chosen from the values, by validation.
 WITHOUT_ANNOTATION = [
     PLAIN,
     Setting("random_erasing", augmented("experiments.random_erasing.RandomErasing"), title="random erasing"),
     Setting("cutmix", augmented("camtrain.callbacks.CutMix", probability=0.5), title="CutMix"),
     Setting("binary_cross_entropy", _BCE, title="binary cross-entropy"),
     Setting("map_faithfulness", regularized("MapFaithfulness"), (0.25, 0.5, 1.0), "MapFaithfulness"),
-    Setting(
-        "map_faithfulness_from_start",
-        {**regularized("MapFaithfulness"), "model.regularizer_start_epoch": 0.0},
-        (0.25, 0.5, 1.0),
-        "MapFaithfulness from the start",
-    ),
     Setting("saliency_guided", regularized("SaliencyGuided"), (0.3, 1.0, 3.0), "SaliencyGuided"),
     Setting(
         "interpretable_gradient", regularized("InterpretableGradient"), (0.0075, 0.1, 0.3), "InterpretableGradient"

@@ -3,8 +3,9 @@
     python -m experiments.map_faithfulness.ablation BOARD VARIANT [--seeds 0 1 2]
     python -m experiments.map_faithfulness.ablation BOARD --list
 
-Each variant changes one thing of the default. Scored are validation images, since defaults are chosen by what is found
-here, and the league quotes test images. Results are in `<board>/<variant>.csv`; what is there is not made again,
+Each variant changes one thing of a training whose second half is regularized, which the default was before this was
+measured. Scored are validation images, since defaults are chosen by what is found here, and the league quotes test
+images. Results are in `<board>/<variant>.csv`; what is there is not made again,
 and a training that was stopped goes on.
 """
 
@@ -21,6 +22,7 @@ from experiments.named_settings import Board, Setting, SettingRows, scored
 
 HERE = Path(__file__).parent
 WEIGHT = 0.5
+BASE = "half_time"  # what the variants change
 # A training that ends far from convergence, where a penalty can cost more than in a long one.
 SHORT = replace(
     LEAGUE["resnet20"],
@@ -30,14 +32,7 @@ SHORT = replace(
 )
 BOARDS = {**LEAGUE, SHORT.name: SHORT}
 # The variants that differ in when the term begins, which are all that the short training compares.
-SCHEDULES = (PLAIN.name, "map_faithfulness", "from_start", "ramp")
-
-
-def variant(
-    name: str, title: str, weight: float = WEIGHT, changes: dict[str, Any] | None = None, **settings: Any
-) -> Setting:
-    """A variant of the regularizer, which changes its arguments or other keys of the configuration."""
-    return Setting(name, {**regularized("MapFaithfulness", **settings), **(changes or {})}, (weight,), title)
+SCHEDULES = (PLAIN.name, BASE, "from_start", "ramp")
 
 
 def variants(epochs: float) -> list[Setting]:
@@ -46,12 +41,17 @@ def variants(epochs: float) -> list[Setting]:
     Args:
         epochs: The length of a training.
     """
+
+    def variant(
+        name: str, title: str, weight: float = WEIGHT, changes: dict[str, Any] | None = None, **settings: Any
+    ) -> Setting:
+        """A variant of the regularizer, which changes its arguments or other keys of the configuration."""
+        begun = {**regularized("MapFaithfulness", **settings), "model.regularizer_start_epoch": epochs / 2}
+        return Setting(name, {**begun, **(changes or {})}, (weight,), title)
+
     return [
         PLAIN,
-        variant(
-            "map_faithfulness",
-            "default: half of the sufficiency term's maps swapped, one of the two terms for each image, half-time on",
-        ),
+        variant(BASE, "base: half of the sufficiency term's maps swapped, one of the two terms for each image"),
         variant("from_start", "from the start on", changes={"model.regularizer_start_epoch": 0.0}),
         variant(
             "ramp",

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings, difference_table, summary_table
 from experiments.league.boards import KINDS
-from experiments.map_faithfulness.ablation import BOARDS, SHORT, variants_of
+from experiments.map_faithfulness.ablation import BASE, BOARDS, SHORT, variants_of
 from experiments.named_settings import SettingRows
 from experiments.readme_tables import put_texts
 
 HERE = Path(__file__).parent
 MARKER = "{} of experiments/map_faithfulness"
-DEFAULT = "map_faithfulness"
 
 
 def main() -> None:
@@ -34,9 +33,9 @@ def readme_texts() -> dict[str, str]:
         if len(found := compared(name)) > 1:
             tables = {"choice": summary_table(found)} if name == SHORT.name else board_tables(found, KINDS)
             texts |= {f"{what} of {name}": table for what, table in tables.items()}
-            default = next((each for each in found if each.setting.name == DEFAULT), None)
-            if default is not None:
-                texts[f"difference to the default of {name}"] = difference_table(found, default)
+            base = next((each for each in found if each.setting.name == BASE), None)
+            if base is not None:
+                texts[f"difference to the base of {name}"] = difference_table(found, base)
     return {MARKER.format(name): text for name, text in texts.items()}
 
 

@@ -224,7 +224,7 @@ def _training() -> Iterator[Target]:
         "initial_weights": given(("no/such.ckpt", "no such file"), ("", "empty"), (7, "a number")),
         "regularizer": objects("a regularizer"),
         "regularizer_weight": numbers(0, none=True),
-        "regularizer_start_epoch": numbers(0, none=True),
+        "regularizer_start_epoch": numbers(0),
         "regularizer_warmup_epochs": numbers(0),
         "regularizer_every_n_steps": integers(1),
         "regularizer_balance_steps": integers(0),
@@ -322,7 +322,7 @@ def _regularizers() -> Iterator[Target]:
         "regularizer": objects("a regularizer"),
         "weight": numbers(0, none=True),
         "name": given(("", "empty"), (7, "a number"), ("a/b", "a slash, which parts log keys")),
-        "start_epoch": numbers(0, none=True),
+        "start_epoch": numbers(0),
         "warmup_epochs": numbers(0),
         "end_epoch": numbers(0, none=True),
     }

@@ -147,11 +147,11 @@ def test_the_plane_is_drawn(compared, tmp_path):
 def test_variants_are_compared_on_validation_images(tmp_path, monkeypatch):
     from experiments.map_faithfulness import table
 
-    for name, weight in (("plain", 0.0), ("map_faithfulness", 0.5)):
+    for name, weight in (("plain", 0.0), ("half_time", 0.5)):
         row = {WEIGHT: weight, "seed": 0, "val/accuracy": 0.8, "evaluated/average_drop/grad_cam": 0.2}
         SettingRows(tmp_path / "resnet20" / f"{name}.csv").add("val", [row])
     monkeypatch.setattr(table, "HERE", tmp_path)
-    assert [each.setting.name for each in table.compared("resnet20")] == ["plain", "map_faithfulness"]
+    assert [each.setting.name for each in table.compared("resnet20")] == ["plain", "half_time"]
     assert {each.accuracy for each in table.compared("resnet20")} == {"val/accuracy"}
 
 
@@ -206,3 +206,10 @@ def test_a_short_training_compares_when_the_term_begins():
     assert len(ablation.variants_of(whole)) > len(variants)
     assert (board.validation.split, whole.validation.split) == ("val", "val")
     assert (board.validation.methods, whole.validation.methods) == (("grad_cam",), whole.test.methods)
+
+
+def test_half_time_is_half_of_a_board_s_training():
+    (late,) = [each for each in settings_of("mobilenet_v2") if each.name == "map_faithfulness_half_time"]
+    assert late.changes["model.regularizer_start_epoch"] == 11
+    epochs = {each.name: each.changes.get("model.regularizer_start_epoch") for each in settings_of("digits")}
+    assert (epochs["map_faithfulness_half_time"], epochs["map_faithfulness"]) == (15, None)

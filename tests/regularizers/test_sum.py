@@ -12,7 +12,6 @@ from camtrain.regularizers import (
     EnergyInside,
     GradientNorm,
     InterpretableGradient,
-    MapFaithfulness,
     MapSparsity,
     RightForRightReasons,
     Sum,
@@ -33,15 +32,6 @@ def test_weights_over_the_epochs():
     expected = {0: 0, 1.99: 0, 2: 0, 2.5: 1, 3.5: 3, 5.9: 3, 6: 0, 9: 0}
     assert {epoch: term.weight_at(epoch) for epoch in expected} == pytest.approx(expected)
     assert Term(InterpretableGradient()).weight_at(None) == 7.5e-3
-
-
-def test_a_term_without_a_start_has_that_of_its_regularizer():
-    term = Term(MapFaithfulness(), 3.0, warmup_epochs=2)
-    assert [term.weight_at(epoch, num_epochs=10) for epoch in (4.9, 5, 6, 7)] == [0, 0, 1.5, 3]
-    assert Term(MapFaithfulness(), 3.0).weight_at(None) == 3  # of a training whose length is not known
-    assert Term(MapFaithfulness(), 3.0, start_epoch=0.0).weight_at(None, num_epochs=10) == 3
-    with pytest.raises(ValueError, match="`epoch`: a term with a schedule needs it, got None"):
-        Term(MapFaithfulness()).weight_at(None, num_epochs=10)
 
 
 def test_a_schedule_needs_the_epoch_and_follows_it():
