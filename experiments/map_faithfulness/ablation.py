@@ -51,7 +51,7 @@ def variants(epochs: float) -> list[Setting]:
 
     return [
         PLAIN,
-        variant(BASE, "base: half of the sufficiency term's maps swapped, one of the two terms for each image"),
+        variant(BASE, "base: from half-time on, half of the sufficiency term's maps swapped"),
         variant("from_start", "from the start on", changes={"model.regularizer_start_epoch": 0.0}),
         variant(
             "ramp",
