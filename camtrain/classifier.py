@@ -255,7 +255,7 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Warn if the checkpoint was trained with a regularizer or a loss that this module does not have.
 
-        Warn as well if it is about to be tested, and a regularizer had not begun in its epoch.
+        Before a test, also warn if a regularizer had not begun when the checkpoint was written.
         """
         if self._trainer is not None and self._trainer.testing:
             self._warn_of_late_terms(int(checkpoint["epoch"]))
@@ -275,9 +275,9 @@ class Classifier(pl.LightningModule):
 
     def _warn_of_terms_without_time(self) -> None:
         """Say which regularizers take part in no step of the training that begins."""
-        num_epochs = self._num_epochs()
-        if num_epochs is None or not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
+        if not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
+        num_epochs = self._num_epochs()
         told = []
         for name, term in self.objective.terms.items():
             start, end = max(self._start_epoch, term.start_epoch), term.end_epoch
@@ -291,14 +291,13 @@ class Classifier(pl.LightningModule):
             )
 
     def _warn_of_late_terms(self, epoch: int) -> None:
-        """Say which regularizers had not begun at the end of an epoch; those that never begin were named before."""
-        num_epochs = self._num_epochs()
-        if num_epochs is None or not self._full_weight:
+        """Say which regularizers had not begun at the end of an epoch."""
+        if not self._full_weight:
             return
         starts = {
             name: max(self._start_epoch, term.start_epoch) for name, term in self.objective.terms.items() if term.weight
         }
-        late = {name: start for name, start in starts.items() if epoch + 1 <= start < num_epochs}
+        late = {name: start for name, start in starts.items() if epoch + 1 <= start}
         if late:
             told = " and ".join(f"{name} (from epoch {start:g} on)" for name, start in late.items())
             rank_zero_warn(
@@ -383,7 +382,7 @@ class Classifier(pl.LightningModule):
         self._balance_classes()
 
     def on_train_start(self) -> None:
-        """Say what of the settings has no effect."""
+        """Warn of settings without effect, and let a resumed fine-tuning train what it has unfrozen."""
         self._warn_of_terms_without_time()
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         finetunes = any(isinstance(each, BaseFinetuning) for each in callbacks)
@@ -401,8 +400,8 @@ class Classifier(pl.LightningModule):
                 for parameter in group["params"]:
                     parameter.requires_grad_()
 
-    def _num_epochs(self) -> float | None:
-        """The length of the training in epochs, which may be fractional; `None` if it has no end."""
+    def _num_epochs(self) -> float:
+        """The length of the training in epochs, which may be fractional; infinite if it has no end."""
         lengths = []
         if self.trainer.max_epochs is not None and self.trainer.max_epochs >= 0:
             lengths.append(float(self.trainer.max_epochs))
@@ -410,7 +409,7 @@ class Classifier(pl.LightningModule):
         if self.trainer.max_steps >= 0 and math.isfinite(num_batches):
             # The last step of an epoch takes the batches that are left.
             lengths.append(self.trainer.max_steps / math.ceil(num_batches / self.trainer.accumulate_grad_batches))
-        return min(lengths, default=None)
+        return min(lengths, default=math.inf)
 
     def _new_optimizer(self) -> Optimizer:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

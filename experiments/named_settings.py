@@ -20,6 +20,7 @@ from camtrain.study import Row
 from experiments.result_rows import read_rows, write_rows
 from experiments.study_results import parsed
 
+_ROOT = Path(__file__).parents[1]
 _FIRST = ("split", WEIGHT, "seed")
 
 
@@ -52,7 +53,7 @@ class Board:
     Attributes:
         name: The name, which is also that of its folder.
         title: What tables call it.
-        config: The path of the configuration.
+        config: The path of the configuration, from the root of the repository.
         changes: Keys that all settings change.
         validation: How maps are scored to choose λ.
         test: How maps are scored for the results.
@@ -69,7 +70,7 @@ class Board:
 
     def config_of(self, setting: Setting, seed: int = 0) -> dict[str, Any]:
         """The configuration of a setting, with its interpolations unresolved."""
-        config = OmegaConf.load(self.config)
+        config = OmegaConf.load(_ROOT / self.config)
         of_seed = setting.of_seed(seed) if setting.of_seed else {}
         for key, value in {**self.changes, **setting.changes, **of_seed}.items():
             OmegaConf.update(config, key, value, merge=False, force_add=True)

@@ -284,8 +284,14 @@ def test_a_term_that_ends_before_it_begins_is_named(tmp_path):
     """The classifier's own start comes later than that of the term."""
     regularizer = Sum([Term(GradientNorm(), end_epoch=1.0)])
     module = classifier(regularizer=regularizer, regularizer_start_epoch=1.0)
-    with pytest.warns(CamtrainWarning, match="gradient_norm begins at epoch 1, and it ends at epoch 1"):
-        trainer(tmp_path, max_epochs=2).fit(module, loader())
+
+    class Stops(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = True
+
+    for max_epochs in (2, -1):
+        with pytest.warns(CamtrainWarning, match="gradient_norm begins at epoch 1, and it ends at epoch 1"):
+            trainer(tmp_path, max_epochs=max_epochs, callbacks=[Stops()]).fit(module, loader())
 
 
 def test_what_the_user_freezes_stays_frozen(tmp_path):
@@ -356,10 +362,11 @@ def test_the_losses_of_validation_do_not_depend_on_its_batches(tmp_path, summed)
         assert logged[0]["val/loss_regularizer"] == pytest.approx(2 * of_terms[0] + 0.5 * of_terms[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("afresh", [False, True])
 @pytest.mark.parametrize("summed", [False, True])
 @pytest.mark.parametrize(("best", "is_late"), [(1, True), (2, False)])
-def test_a_best_checkpoint_from_before_the_regularizer_began_is_said(tmp_path, recwarn, summed, best, is_late):
-    """It begins after two of four epochs: the best of these is plain training."""
+def test_a_best_checkpoint_from_before_the_regularizer_began_is_said(tmp_path, recwarn, summed, best, is_late, afresh):
+    """It begins after two of four epochs: the best of these is plain training. A new program that tests says so too."""
     faithful = MapFaithfulness(target_layer="3")
     terms = Sum([Term(faithful, 0.5, start_epoch=2.0), Term(GradientNorm(), 0.1)])
     late = {"regularizer": terms} if summed else {"regularizer": faithful, "regularizer_start_epoch": 2.0}
@@ -367,6 +374,8 @@ def test_a_best_checkpoint_from_before_the_regularizer_began_is_said(tmp_path, r
     kept = ModelCheckpoint(tmp_path / "kept", "{epoch}", save_top_k=-1)
     fitting = trainer(tmp_path, max_epochs=4, enable_checkpointing=True, callbacks=[kept])
     fitting.fit(module, loader(), loader())
+    if afresh:
+        fitting, module = trainer(tmp_path), classifier(**late, regularizer_weight=1.0)
     fitting.test(
         module, loader(), ckpt_path=str(tmp_path / f"kept/epoch={best}.ckpt"), weights_only=True, verbose=False
     )
@@ -390,11 +399,12 @@ def test_what_a_regularizer_draws_in_validation_differs_by_batch_and_not_by_epoc
     assert len({*drawn}) == 3
 
 
-@pytest.mark.parametrize(("start", "is_named"), [(1.9, False), (2.0, True)])
-def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path, recwarn, start, is_named):
+@pytest.mark.parametrize("max_epochs", [-1, 9])
+@pytest.mark.parametrize(("start", "is_named"), [(1.5, False), (2.0, True)])
+def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path, recwarn, max_epochs, start, is_named):
     """Five batches are two steps of four and one, so that four steps are two epochs."""
     module = classifier(regularizer_start_epoch=start)
-    fitting = trainer(tmp_path, max_epochs=-1, max_steps=4, accumulate_grad_batches=4)
+    fitting = trainer(tmp_path, max_epochs=max_epochs, max_steps=4, accumulate_grad_batches=4)
     fitting.fit(module, loader(20))
     assert fitting.current_epoch == 2
     told = [str(each.message) for each in recwarn if "no step is regularized" in str(each.message)]

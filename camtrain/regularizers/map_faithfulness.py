@@ -113,8 +113,8 @@ class MapFaithfulness(CAMRegularizer):
     With `sufficiency_target: prediction`, S_i is instead the cross-entropy with what the network says of the whole
     image, S_i = -Σ_k p_k(x_i) log p_k(x_i ⊙ K + b_i ⊙ (1 - K)), where p_k(x_i) is a constant for the gradient.
 
-    Begun at half-time (`regularizer_start_epoch` of `Classifier`, `start_epoch` of `Term`), a training takes a quarter
-    less time, and maps gain less (experiments/map_faithfulness).
+    If the penalty begins at half-time (`regularizer_start_epoch` of `Classifier`, `start_epoch` of `Term`), a training
+    takes a quarter less time, and maps gain less (experiments/map_faithfulness).
 
     The penalty makes the maps of this layer more faithful, including those of other CAMs at the layer. No gain was
     found for the gradient at the input (experiments/league).

@@ -73,7 +73,7 @@ BOARDS = {
             "pets",
             "three breeds of pets, EfficientNet-Lite0",
             "experiments/attention_pets/base.yaml",
-            # One photograph takes as long as dozens of small images: fewer of them, in fewer steps.
+            # A photograph takes as long as dozens of small images, so fewer are scored, in fewer steps.
             _validation(60, localization=True, settings=_FEW_STEPS),
             _test(40, localization=True, settings=_FEW_STEPS),
             _QUIET,

@@ -41,11 +41,11 @@ ON_OTHER_BOARDS = (
 )
 
 
-@functools.cache
-def settings_of(board: str) -> list[Setting]:
+@functools.cache  # a setting is the same as another one only if it is that object
+def settings_of(board: str) -> tuple[Setting, ...]:
     """The settings that can be compared on a board, in the order in which they are run."""
     epochs = BOARDS[board].config_of(PLAIN)["trainer"]["max_epochs"]
-    return [*WITHOUT_ANNOTATION, half_time(epochs), *(WITH_MASKS if board in MASKED else [])]
+    return (*WITHOUT_ANNOTATION, half_time(epochs), *(WITH_MASKS if board in MASKED else []))
 
 
 def planned(board: str, everything: bool = False) -> list[Setting]:

@@ -2,9 +2,10 @@
 
     python -m experiments.league.parts
 
-It scores the trained networks of the first board, plain training and MapFaithfulness with λ = 0.5, seed 0, whose
-folders `python -m experiments.league.league` has left in runs/, once as the league does and once with images from all
-over the data set in each part. It prints the gains of Grad-CAM beyond control, in points, and writes `parts.csv`.
+It scores the trained networks of the first board, plain training and MapFaithfulness from half-time on with λ = 0.5,
+seed 0, whose folders `python -m experiments.league.league` has left in runs/, once as the league does and once with
+images from all over the data set in each part. It prints the gains of Grad-CAM beyond control, in points, and writes
+`parts.csv`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def main() -> None:
 
 def _gains(parts: Parts) -> list[dict[str, str]]:
     """What MapFaithfulness gains on each score, in points, more is better; the last line is the mean of the others."""
-    plain, regularized = (_evaluated(name, parts) for name in ("plain/weight_0", "map_faithfulness/weight_0.5"))
+    plain, regularized = (
+        _evaluated(name, parts) for name in ("plain/weight_0", "map_faithfulness_half_time/weight_0.5")
+    )
     raw, beyond = regularized.minus(plain), regularized.beyond("shuffled").minus(plain.beyond("shuffled"))
     gains = {}
     for metric in plain.evaluator.metrics:

@@ -13,6 +13,15 @@ for board in ${BOARDS:-resnet20 mobilenet_v2 pets digits}; do
     # What the regularizer does as it is, beside what validation chooses.
     python -m experiments.league.league "$board" map_faithfulness --weight 0.5
 done
+# What the default of MapFaithfulness was before, where it was compared.
+for board in mobilenet_v2 digits; do
+    if [[ " ${BOARDS:-$board} " == *" $board "* ]]; then
+        python -m experiments.league.league "$board" map_faithfulness_half_time
+    fi
+done
+if [[ " ${BOARDS:-mobilenet_v2} " == *" mobilenet_v2 "* ]]; then
+    python -m experiments.league.league mobilenet_v2 map_faithfulness_half_time --weight 0.5
+fi
 # Three seeds cannot tell what a regularizer costs whose gain is certain; six can.
 if [[ " ${BOARDS:-resnet20} " == *" resnet20 "* ]]; then
     python -m experiments.league.league resnet20 plain --seeds 0 1 2 3 4 5

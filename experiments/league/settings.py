@@ -47,7 +47,7 @@ def half_time(epochs: float) -> Setting:
 
 _BCE = {"model.regularizer": None, "model.classification_loss": "binary_cross_entropy"}
 PLAIN = Setting("plain", {"model.regularizer": None}, title="plain training")
-# In the order in which they are run. λ is chosen from the values, by validation.
+# In the order in which they are run. λ is chosen from `weights` on validation images.
 WITHOUT_ANNOTATION = [
     PLAIN,
     Setting("random_erasing", augmented("experiments.random_erasing.RandomErasing"), title="random erasing"),

@@ -147,11 +147,11 @@ def test_the_plane_is_drawn(compared, tmp_path):
 def test_variants_are_compared_on_validation_images(tmp_path, monkeypatch):
     from experiments.map_faithfulness import table
 
-    for name, weight in (("plain", 0.0), ("half_time", 0.5)):
+    for name, weight in (("plain", 0.0), ("map_faithfulness_half_time", 0.5)):
         row = {WEIGHT: weight, "seed": 0, "val/accuracy": 0.8, "evaluated/average_drop/grad_cam": 0.2}
         SettingRows(tmp_path / "resnet20" / f"{name}.csv").add("val", [row])
     monkeypatch.setattr(table, "HERE", tmp_path)
-    assert [each.setting.name for each in table.compared("resnet20")] == ["plain", "half_time"]
+    assert [each.setting.name for each in table.compared("resnet20")] == ["plain", "map_faithfulness_half_time"]
     assert {each.accuracy for each in table.compared("resnet20")} == {"val/accuracy"}
 
 
@@ -191,8 +191,8 @@ def test_differences_to_another_setting_than_plain_training(tmp_path):
 
 def test_boards_beyond_the_first_compare_a_few_settings():
     assert [each.name for each in planned("mobilenet_v2")] == ["plain", "random_erasing", "cutmix", "map_faithfulness"]
-    assert planned("resnet20") == settings_of("resnet20")
-    assert planned("mobilenet_v2", everything=True) == settings_of("mobilenet_v2")
+    assert planned("resnet20") == [*settings_of("resnet20")]
+    assert planned("mobilenet_v2", everything=True) == [*settings_of("mobilenet_v2")]
     assert {*ON_OTHER_BOARDS} == {each.name for each in planned("digits")}  # none is lost when it gets another name
 
 
@@ -200,8 +200,17 @@ def test_a_short_training_compares_when_the_term_begins():
     board = ablation.board_of("resnet20_short")
     variants = ablation.variants_of(board)
     assert {*variants} == {*ablation.SCHEDULES}  # none is lost when it gets another name
-    # λ rises over the first half of eight epochs.
-    assert variants["ramp"].changes["model.regularizer_warmup_epochs"] == 4
+    # λ begins or rises over the first half of eight epochs.
+    schedules = {
+        name: [each.changes.get(f"model.regularizer_{key}") for key in ("start_epoch", "warmup_epochs")]
+        for name, each in variants.items()
+    }
+    assert schedules == {
+        "plain": [None, None],
+        "map_faithfulness_half_time": [4, None],
+        "map_faithfulness": [None, None],
+        "ramp": [0, 4],
+    }
     whole = ablation.board_of("resnet20")
     assert len(ablation.variants_of(whole)) > len(variants)
     assert (board.validation.split, whole.validation.split) == ("val", "val")

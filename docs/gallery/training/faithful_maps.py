@@ -24,7 +24,7 @@ loader = data.train_dataloader()
 
 
 def trained(weight, epochs=6):
-    """Train; λ is 0 in the first half, as `camtrain fit` does by default."""
+    """Train; in so few epochs, λ is 0 in the first half."""
     torch.manual_seed(0)
     network = CIFARResNet(depth=8, width=8, num_classes=10, stem_stride=2)
     objective = camtrain.Objective(MapFaithfulness(), weight=0.0)
