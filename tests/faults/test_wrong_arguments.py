@@ -70,7 +70,7 @@ def refused(parser, capsys, monkeypatch, tmp_path):
         ("--trainer.max_epochs 1e400", "--trainer.max_epochs: expected an integer or null, got '1e400'"),
         ("--trainer.max_epochs", "--trainer.max_epochs: expected a value, and none is given"),
         ("--trainer.precision 17", "--trainer.precision: expected 64, 32, 16, "),
-        ("--trainer.callbacks+=EarlyStoping", "no class is called 'EarlyStoping'; did you mean 'EarlyStopping'?"),
+        ("--trainer.callbacks+=EarlyStoping", "no class is called 'EarlyStoping'; did you mean 'EarlyStopping'"),
         ("--trainer.bogus -1", "--trainer.bogus: no such option"),
         ("--run.wandb ofline", "--run.wandb: expected offline, online or disabled, got 'ofline'; did you mean 'off"),
         ("--trainer.max_steps ${trainer.nix}", "--trainer.max_steps: there is no key trainer.nix, which ${...} names"),
