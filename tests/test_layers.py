@@ -13,6 +13,7 @@ import camtrain
 
 # From the top down. A new module of the package gets its place here first.
 ROWS = [
+    {"__main__"},
     {"cli"},
     {"ablation"},
     {"report", "exporting"},

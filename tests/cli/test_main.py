@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from importlib.metadata import version
 
 import pytest
@@ -27,3 +28,9 @@ def test_other_commands_are_named(capsys, words, message):
         main(words)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_python_runs_the_package_as_the_command(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["camtrain", "--version"])
+    runpy.run_module("camtrain", run_name="__main__", alter_sys=True)
+    assert capsys.readouterr().out == f"camtrain {version('camtrain')}\n"
