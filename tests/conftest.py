@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from copy import deepcopy
 from functools import lru_cache
@@ -16,6 +17,12 @@ from tests.data.fake_data import make_cifar10, make_cifar100, make_image_folder,
 
 # `tests/processors.py` turns oneDNN off; scripts that tests start do the same for themselves.
 torch.backends.mkldnn.enabled = os.environ.get("CAMTRAIN_TEST_ONEDNN") != "0"
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now, a million things, from each collection of garbage: that takes a second or more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

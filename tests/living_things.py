@@ -13,8 +13,9 @@ from torch import Tensor
 def uncollected() -> Iterator[None]:
     """A context without garbage collection, in which only what it makes itself is counted.
 
-    What was there before, some million things, would take seconds to look through. A thing that each call replaces has
-    to be made once in the context, before the first count.
+    What was there before, some million things, would take seconds to look through. It stays out of sight afterwards, so
+    that the next context need not look through it either. A thing that each call replaces has to be made once in the
+    context, before the first count.
     """
     gc.collect()
     gc.freeze()
@@ -23,7 +24,6 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 def living_tensors() -> int:

@@ -120,7 +120,7 @@ def test_default_is_complete_to_a_thousandth():
                 module.bias.normal_(0, 0.01, generator=generator)
                 module.running_mean.normal_(0, 0.01, generator=generator)
     coarse = 2 * torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(2))[:1]
-    images = F.interpolate(coarse, size=32, mode="bilinear").double()
+    images = F.interpolate(coarse, size=16, mode="bilinear").double()
     method = IntegratedGradients(network.double())
     attributions = method(images)
     with torch.no_grad():
@@ -240,9 +240,9 @@ def test_size_of_a_pass_changes_nothing(max_batch):
 @pytest.mark.parametrize(
     ("name", "size", "steps"),
     [
-        ("resnet18", 32, 10),
+        ("resnet18", 32, 4),
         pytest.param("vgg11", 64, 4, marks=pytest.mark.slow),
-        ("mobilenet_v2", 32, 10),
+        ("mobilenet_v2", 32, 4),
         pytest.param("resnet18", 224, 3, marks=pytest.mark.slow),
     ],
 )

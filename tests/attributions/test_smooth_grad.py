@@ -131,7 +131,7 @@ def test_class_is_that_of_the_clean_image():
 @pytest.mark.parametrize(
     ("name", "size", "statistic"),
     [
-        ("resnet18", 32, "mean"),
+        pytest.param("resnet18", 32, "mean", marks=pytest.mark.slow),
         ("resnet18", 32, "square"),
         ("resnet18", 32, "variance"),
         pytest.param("vgg11", 64, "mean", marks=pytest.mark.slow),
