@@ -18,7 +18,7 @@ from camtrain.evaluation import EvaluationPlan
 from camtrain.report.points import WEIGHT
 from camtrain.study import Row
 from experiments.result_rows import read_rows, write_rows
-from experiments.study_results import parsed
+from experiments.study_results import parsed_row
 
 _ROOT = Path(__file__).parents[1]
 _FIRST = ("split", WEIGHT, "seed")
@@ -121,7 +121,7 @@ class SettingRows:
 
     def _read(self) -> None:
         for row in read_rows(self.path):
-            self._add({column: parsed(text) for column, text in row.items() if text != ""})
+            self._add(parsed_row(row))
 
     def _add(self, row: Row) -> None:
         self._rows[(row["split"], float(row[WEIGHT]), int(row["seed"]))] = row
@@ -133,7 +133,7 @@ def scored(
     """Train a setting with some λ and seeds, score the maps, and enter the results; what is in `rows` is done.
 
     Raises:
-        SystemExit: If a training failed, with the path of its log.
+        SystemExit: If a training failed, with the path of its log, or was stopped.
     """
     plan = board.validation if split == "val" else board.test
     for weight in weights:
@@ -154,8 +154,11 @@ def scored(
                 wandb="disabled",
             )
             rows.add(split, study.rows)
+            what = f"{board.name}, {setting.name}, λ = {weight:g}"
             for outcome in study.failed:
-                raise SystemExit(f"{board.name}, {setting.name}, λ = {weight:g}: {outcome.message} ({outcome.log})")
+                raise SystemExit(f"{what}: {outcome.message} ({outcome.log})")
+            if rows.missing(split, [weight], some):
+                raise SystemExit(f"{what}: stopped before its end; call this again to go on")
 
 
 def _cell(value: Any) -> Any:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from camtrain.report.answer import Rule, answered
 from experiments.readme_tables import markdown_table, put_texts
 from experiments.study_results import points_in
 
 HERE = Path(__file__).parent
+CONFIG = HERE.parents[1] / "configs" / "quickstart.yaml"
 MARKER = "{} of experiments/quickstart"
 
 
@@ -26,7 +29,8 @@ def main() -> None:
 
 def readme_texts() -> dict[str, str]:
     """Make the answer and the table of all points."""
-    answer = answered(points_in(HERE / "results.csv"), Rule())
+    model = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["model"]
+    answer = answered(points_in(HERE / "results.csv", model), Rule())
     table = markdown_table(answer.table.headings, answer.table.rows)
     return {MARKER.format("answer"): answer.sentence, MARKER.format("results"): table}
 

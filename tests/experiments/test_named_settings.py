@@ -46,12 +46,12 @@ def test_two_writers_keep_the_rows_of_each_other(tmp_path):
 
 def test_rows_are_read_as_they_were_written(tmp_path):
     rows = SettingRows(tmp_path / "a.csv")
-    rows.add("test", [{WEIGHT: 0.5, "seed": 1, "test/accuracy": 0.75, "trial": "name", "commit": "abc"}])
+    commit, python = "7034437071e5", "3.10"  # no numbers, though both could be read as such
+    of_test = {WEIGHT: 0.5, "seed": 1, "test/accuracy": 0.75, "commit": commit, "version/python": python}
+    rows.add("test", [{**of_test, "trial": "name"}])
     rows.add("val", [{WEIGHT: 0.5, "seed": 0, "val/accuracy": 0.5}])
     again = SettingRows(tmp_path / "a.csv")
-    assert again.of("test", 0.5) == {
-        1: {"split": "test", WEIGHT: 0.5, "seed": 1.0, "test/accuracy": 0.75, "commit": "abc"}
-    }
+    assert again.of("test", 0.5) == {1: {"split": "test", **of_test}}
     assert again.of("val", 0.5)[0]["val/accuracy"] == 0.5
     assert again.weights("test") == [0.5]
     assert again.missing("test", [0.5, 1.0], [0, 1]) == [(0.5, 0), (1.0, 0), (1.0, 1)]
@@ -98,3 +98,10 @@ def test_a_failed_training_ends_the_program_and_keeps_the_others(board, tmp_path
     with pytest.raises(SystemExit, match=r"board, s, λ = 0: no memory \(.*trial.log\)"):
         scored(board, Setting("s"), SettingRows(tmp_path / "s.csv"), "test", [0.0], [0, 1])
     assert SettingRows(tmp_path / "s.csv").missing("test", [0.0], [0, 1]) == [(0.0, 1)]
+
+
+def test_a_training_that_was_stopped_ends_the_program(board, tmp_path, monkeypatch):
+    """What is chosen among must be whole."""
+    monkeypatch.setattr(named_settings, "ablate", lambda *_, **__: SimpleNamespace(rows=[], failed=[]))
+    with pytest.raises(SystemExit, match="board, s, λ = 0: stopped before its end; call this again to go on"):
+        scored(board, Setting("s"), SettingRows(tmp_path / "s.csv"), "test", [0.0], [0, 1])

@@ -210,6 +210,19 @@ def test_the_only_image_of_a_batch_keeps_its_map():
     assert value(IMAGE, swapped=1.0, **settings) == value(IMAGE, swapped=0.0, **settings)
 
 
+def test_an_image_that_shows_no_class_gives_its_map_to_no_other():
+    images, labels = torch.cat([IMAGE, gray([1.0, 1.0, 5.0, 5.0])]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    settings = {"target_layer": "0", "necessity_weight": 0.0, "soft_masks": 1.0, "blurred_backgrounds": 0.0}
+    found = [
+        Objective(MapFaithfulness(swapped=swapped, **settings), 1.0, classification_loss="binary_cross_entropy")(
+            pixel_network(), images, labels
+        )
+        for swapped in (0.0, 1.0)
+    ]
+    assert [int(step.terms["map_faithfulness"].counted) for step in found] == [1, 1]
+    assert found[0].regularization == found[1].regularization > 0
+
+
 def test_the_label_of_soft_labels_is_the_most_probable_class():
     images = torch.cat([IMAGE, -IMAGE])
     labels, soft = torch.tensor([0, 1]), torch.tensor([[0.7, 0.3], [0.2, 0.8]])
