@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.evaluation.need import MapNeed
-from camtrain.gradients.randomness import left_randomness
+from camtrain.gradients.randomness import left_randomness, seed_generators
 from camtrain.messages import positive_integer
 
 
@@ -60,7 +60,7 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
     try:
         for stage, (high, low) in enumerate(pairwise(bounds)):
             with left_randomness(device), torch.no_grad():
-                _seed(seed + stage, device)
+                seed_generators(seed + stage, device)
                 for _, module in layers[low:high]:
                     _reset(module)
             yield [name for name, _ in layers[low:high]]
@@ -92,14 +92,6 @@ def _tensors(network: nn.Module) -> Iterator[Tensor]:
     """Parameters and buffers, including buffers that are not saved."""
     yield from network.parameters()
     yield from network.buffers()
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed only the generators that `left_randomness` restores; `torch.manual_seed` seeds those of every device."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
 
 
 def _reset(module: Any) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from camtrain.gradients.randomness import left_randomness
+from camtrain.gradients.randomness import left_randomness, seed_generators
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     state = np.random.get_state()  # noqa: NPY002 - libraries draw from the global generator
     with left_randomness(device):
         if seed is not None:
-            torch.manual_seed(seed)
+            seed_generators(seed, device)
             np.random.seed(seed % 2**32)  # noqa: NPY002
         try:
             yield

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from camtrain.gradients.randomness import Randomness, left_randomness
+from camtrain.gradients.randomness import Randomness, left_randomness, seed_generators
 
 CPU = torch.device("cpu")
 
@@ -27,3 +30,28 @@ def test_randomness_is_left_as_found_after_an_error():
     with pytest.raises(RuntimeError, match="invalid for input"), left_randomness(CPU):
         torch.rand(3).reshape(2)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("device", [torch.device("mps"), torch.device("xpu", 1)])
+def test_the_generator_of_an_accelerator_is_left_as_found(device, monkeypatch):
+    states = {device: 7}
+    module = SimpleNamespace(
+        get_rng_state=states.__getitem__,
+        set_rng_state=lambda state, of: states.update({of: state}),
+        manual_seed=lambda seed: states.update({device: seed}),
+    )
+    if device.type != "mps":
+        module.device = lambda of: contextlib.nullcontext()
+    monkeypatch.setattr(torch, "get_device_module", lambda of: {device: module}[of])
+    with left_randomness(device):
+        seed_generators(3, device)
+        assert states[device] == 3
+    assert states[device] == 7
+
+
+def test_only_the_generators_that_are_kept_are_seeded(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    seed_generators(3, CPU)
+    assert not seeded
+    assert torch.equal(torch.rand(2), torch.rand(2, generator=torch.Generator().manual_seed(3)))
