@@ -277,12 +277,15 @@ class Classifier(pl.LightningModule):
         """Say which regularizers take part in no step of the training that begins."""
         if not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
-        num_epochs = self._num_epochs()
+        num_epochs, last = self._num_epochs(), self._last_epoch()
         told = []
         for name, term in self.objective.terms.items():
             start, end = max(self._start_epoch, term.start_epoch), term.end_epoch
-            if term.weight and (start >= num_epochs or (end is not None and start >= end)):
-                ends = f"the training ends after {num_epochs:g}" if start >= num_epochs else f"it ends at epoch {end:g}"
+            risen = risen_fraction(last, self._start_epoch, self._warmup_epochs) and risen_fraction(
+                last, term.start_epoch, term.warmup_epochs
+            )
+            if term.weight and (not risen or (end is not None and start >= end)):
+                ends = f"it ends at epoch {end:g}" if risen else f"the training ends after {num_epochs:g}"
                 told.append(f"{name} begins at epoch {start:g}, and {ends}")
         if told:
             rank_zero_warn(
@@ -410,6 +413,13 @@ class Classifier(pl.LightningModule):
             # The last step of an epoch takes the batches that are left.
             lengths.append(self.trainer.max_steps / math.ceil(num_batches / self.trainer.accumulate_grad_batches))
         return min(lengths, default=math.inf)
+
+    def _last_epoch(self) -> float:
+        """The epoch of the last step as the schedules count it, which may be fractional."""
+        num_epochs, num_batches = self._num_epochs(), self.trainer.num_training_batches
+        if math.isfinite(num_batches) and num_batches > 0:
+            return num_epochs - 1 / num_batches
+        return math.ceil(num_epochs) - 1 if math.isfinite(num_epochs) else num_epochs
 
     def _new_optimizer(self) -> Optimizer:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -411,6 +411,23 @@ def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path, rec
     assert ["begins at epoch 2, and the training ends after 2" in each for each in told] == [True] * is_named
 
 
+@pytest.mark.parametrize(
+    ("start", "warmup", "is_named"), [(0.8, 0.0, False), (0.9, 0.0, True), (0.6, 1.0, False), (0.8, 1.0, True)]
+)
+def test_a_term_after_the_last_step_takes_part_in_none(tmp_path, recwarn, start, warmup, is_named):
+    """The last of five steps is at epoch 0.8; where λ rises from there, it is still 0."""
+    module = classifier(regularizer_start_epoch=start, regularizer_warmup_epochs=warmup)
+    logged = []
+
+    class Note(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            logged.append(pl_module.objective.weight)
+
+    trainer(tmp_path, max_epochs=1, callbacks=[Note()]).fit(module, loader(20))
+    assert any(logged) != is_named
+    assert any("no step is regularized" in str(each.message) for each in recwarn) == is_named
+
+
 def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):
     logged = []
 
