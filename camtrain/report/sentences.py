@@ -175,15 +175,21 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
     chosen_by, on_test = (", chosen by validation images,", "on test images ") if margins.on_validation else ("", "")
     is_lost_beyond = best.beyond.interval is not None and best.beyond.interval[1] < 0
+    leaks = margins.leakage is not None and not best.keeps_leakage(margins.leakage)
     leads = "leads, but may do so by chance"
     if is_certain:
-        leads = "leads, but not beyond control" if is_lost_beyond else "is best"
+        leads = (
+            "leads, but not beyond control" if is_lost_beyond else "leads, but its maps leak" if leaks else "is best"
+        )
     told = [f"{best.runs.label}{chosen_by} {leads}: {on_test}{_gains(best, what)} against {best.baseline.label}."]
     told.append(_told_of_accuracy(best, margins))
     if best.beyond.count:
         told.append(f"Beyond the scores of control maps, the gain is {in_points(best.beyond)}.")
     if best.leakage.count:
-        told.append(f"Leakage changes by {in_points(best.leakage)}.")
+        more = f", more than the margin of {_points(margins.leakage)}" if leaks and margins.leakage else ""
+        told.append(f"Leakage changes by {in_points(best.leakage)}{more}.")
+    if leaks:
+        told.append("The network may read the class from the shape of its maps; their other scores say little.")
     if not is_certain:
         told.append(f"The gain is not certain: {_cannot_tell(best.gain, 0.0)}.")
     if is_lost_beyond:

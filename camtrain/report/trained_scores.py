@@ -29,7 +29,7 @@ def trained_scores(config: Mapping[str, Any], scores: Sequence[ScoreColumn]) -> 
         [ScoreColumn(metric='energy_pointing_game', method='grad_cam', prefix='evaluated/')]
     """
     model = config.get("model") or {}
-    if not model.get("regularizer_weight", 1):
+    if model.get("regularizer_weight") == 0:  # null is the weight that the regularizer has by default
         return []
     found = {each for term in _terms(model.get("regularizer")) for each in _trained(term)}
     return [score for score in scores if (score.metric, score.method) in found]

@@ -13,6 +13,8 @@ from camtrain.evaluation import EvaluationPlan
 from camtrain.report import Rule, answer_of, answered
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
+from camtrain.report.score_columns import ScoreColumn
+from camtrain.report.trained_scores import trained_scores
 from camtrain.study import Study
 from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
@@ -514,3 +516,25 @@ def test_without_validation_scores_of_all_points_test_images_choose(tmp_path):
     assert not answer.on_validation
     assert answer.best.runs.label == "λ = 1"
     assert "its estimate is optimistic" in answer.rule
+
+
+def test_a_chosen_point_that_leaks_on_test_images_is_not_called_the_best(tmp_path):
+    """Validation images choose it, since there it does not leak."""
+    rows = []
+    for seed, more in enumerate((0.0, 0.001, 0.002)):
+        for weight, drop, leak in ((0, 0.5, 0.05), (0.1, 0.3, 0.13)):
+            point, seed, row = with_controls(weight, seed, drop + more, 0.6, 0.7, 0.5, leak)
+            validated = {"validated/average_drop/grad_cam": drop, "validated/map_leakage/grad_cam": 0.05}
+            rows.append((point, seed, row | validated | {"val/accuracy": 0.9}))
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.sentence.startswith("λ = 0.1, chosen by validation images, leads, but its maps leak: ")
+    told = "Leakage changes by +8.00 points (95 % interval +8.00 to +8.00, 3 seeds), more than the margin of 3 points."
+    assert f"{told} The network may read the class from the shape of its maps" in answer.sentence
+
+
+@pytest.mark.parametrize(("weight", "count"), [(None, 1), (0.1, 1), (0, 0), (0.0, 0)])
+def test_no_weight_is_the_default_weight_and_zero_trains_nothing(weight, count):
+    inside = {"class_path": "camtrain.regularizers.EnergyInside", "init_args": {"method": "grad_cam"}}
+    model = {"regularizer": inside, "regularizer_weight": weight}
+    scores = [ScoreColumn("energy_pointing_game", "grad_cam")]
+    assert len(trained_scores({"model": model}, scores)) == count
