@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -265,10 +266,12 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
         for axes, (title, compared) in zip(
             figure.subplots(1, len(boards), squeeze=False)[0], boards.items(), strict=True
         ):
-            places = [_place(each) for each in compared]
+            # Without a seed in common with plain training, or without a control, a setting has no place.
+            placed = [each for each in compared if all(map(math.isfinite, _place(each)))]
+            places = [_place(each) for each in placed]
             front = [places[place] for place in pareto_front(places)]
             axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1.2, zorder=1)
-            for each, (x, y) in zip(compared, places, strict=True):
+            for each, (x, y) in zip(placed, places, strict=True):
                 style = line_style(names.index(each.label)) | {"linestyle": "none", "markersize": 8}
                 spread = [_half_interval(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
                 axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], capsize=3, label=each.label, **style)

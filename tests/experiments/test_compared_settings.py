@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from camtrain.report import Estimate
+from camtrain.report.pareto_plane import pareto_front
 from experiments.compared_settings import (
     beyond,
     beyond_table,
@@ -142,6 +143,19 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
 def test_the_plane_is_drawn(compared, tmp_path):
     write_plane({"a board": compared}, tmp_path / "plane")
     assert [path.name for path in tmp_path.glob("plane*")] == ["plane.png"]
+
+
+def test_a_setting_without_a_common_seed_has_no_place_in_the_plane(tmp_path, monkeypatch):
+    """NaN would make the front a wrong one."""
+    fronts = []
+    monkeypatch.setattr(
+        "experiments.compared_settings.pareto_front", lambda places: fronts.append(places) or pareto_front(places)
+    )
+    plain = rows_of(tmp_path / "plain.csv", 0.0, [0.3], [0.4], [0.8], [0.05])
+    ours = SettingRows(tmp_path / "ours.csv")
+    ours.add("test", [{**plain.of("test", 0.0)[0], WEIGHT: 0.5, "seed": 5}])
+    write_plane({"a board": compared_settings({PLAIN: plain, OURS: ours})}, tmp_path / "plane")
+    assert fronts == [[(0.0, 0.0)]]
 
 
 def test_variants_are_compared_on_validation_images(tmp_path, monkeypatch):
