@@ -285,8 +285,12 @@ class Classifier(pl.LightningModule):
                 last, term.start_epoch, term.warmup_epochs
             )
             if term.weight and (not risen or (end is not None and start >= end)):
-                ends = f"it ends at epoch {end:g}" if risen else f"the training ends after {num_epochs:g}"
-                told.append(f"{name} begins at epoch {start:g}, and {ends}")
+                why = f"the training ends after {num_epochs:g}, with its last step at epoch {last:g}"
+                if risen:
+                    why = f"it ends at epoch {end:g}"
+                elif start <= last:
+                    why = f"its weight, which rises from 0, is still 0 in the last step, at epoch {last:g}"
+                told.append(f"{name} begins at epoch {start:g}, and {why}")
         if told:
             rank_zero_warn(
                 f"no step is regularized by some terms: {'; '.join(told)}. Let them begin sooner, or train longer",
@@ -415,11 +419,20 @@ class Classifier(pl.LightningModule):
         return min(lengths, default=math.inf)
 
     def _last_epoch(self) -> float:
-        """The epoch of the last step as the schedules count it, which may be fractional."""
-        num_epochs, num_batches = self._num_epochs(), self.trainer.num_training_batches
-        if math.isfinite(num_batches) and num_batches > 0:
-            return num_epochs - 1 / num_batches
-        return math.ceil(num_epochs) - 1 if math.isfinite(num_epochs) else num_epochs
+        """The epoch of the last step, as `training_step` counts it; infinite if that is not known."""
+        max_epochs, max_steps = self.trainer.max_epochs, self.trainer.max_steps
+        num_batches = self.trainer.num_training_batches
+        lengths = []
+        if max_epochs is not None and max_epochs >= 0:
+            lengths.append(
+                max_epochs - 1 + (num_batches - 1) / num_batches if _is_number(num_batches) else max_epochs - 1
+            )
+        if max_steps >= 0 and _is_number(num_batches):
+            window = self.trainer.accumulate_grad_batches
+            epoch, step = divmod(max_steps - 1, math.ceil(num_batches / window))
+            last_batch = min((step + 1) * window, num_batches) - 1
+            lengths.append(epoch + last_batch / num_batches)
+        return min(lengths, default=math.inf)
 
     def _new_optimizer(self) -> Optimizer:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -733,3 +746,8 @@ def _answers(logits: Tensor, labels: Tensor, shown: Tensor | None) -> tuple[Tens
     if shown is not None:
         return logits.float().sigmoid(), shown
     return with_both_classes(logits), class_indices(labels)
+
+
+def _is_number(num_batches: float) -> bool:
+    """Whether a loader has batches, and knows how many."""
+    return math.isfinite(num_batches) and num_batches > 0

@@ -412,20 +412,33 @@ def test_the_last_step_of_an_epoch_takes_the_batches_that_are_left(tmp_path, rec
 
 
 @pytest.mark.parametrize(
-    ("start", "warmup", "is_named"), [(0.8, 0.0, False), (0.9, 0.0, True), (0.6, 1.0, False), (0.8, 1.0, True)]
+    ("settings", "last"),
+    [
+        ({"max_epochs": 1}, 0.8),
+        ({"max_epochs": 3, "max_steps": 8}, 1.4),
+        ({"max_epochs": -1, "max_steps": 3}, 0.4),
+        ({"max_epochs": 2, "max_steps": 1, "accumulate_grad_batches": 3}, 0.4),
+        ({"max_epochs": 2, "max_steps": 2, "accumulate_grad_batches": 3}, 0.8),
+    ],
 )
-def test_a_term_after_the_last_step_takes_part_in_none(tmp_path, recwarn, start, warmup, is_named):
-    """The last of five steps is at epoch 0.8; where λ rises from there, it is still 0."""
-    module = classifier(regularizer_start_epoch=start, regularizer_warmup_epochs=warmup)
-    logged = []
+@pytest.mark.parametrize(
+    ("later", "warmup", "why"), [(0.0, 0.0, ""), (0.1, 0.0, "its last step at"), (0.0, 1.0, "still 0")]
+)
+def test_a_term_after_the_last_step_takes_part_in_none(tmp_path, recwarn, settings, last, later, warmup, why):
+    """Five batches to an epoch; where λ rises from the last step on, it is still 0 there."""
+    module = classifier(regularizer_start_epoch=last + later, regularizer_warmup_epochs=warmup)
+    used, epochs = [], []
 
     class Note(pl.Callback):
         def on_train_batch_end(self, trainer, pl_module, *_):
-            logged.append(pl_module.objective.weight)
+            used.append(pl_module.objective.weight)
+            epochs.append(pl_module.objective.epoch)
 
-    trainer(tmp_path, max_epochs=1, callbacks=[Note()]).fit(module, loader(20))
-    assert any(logged) != is_named
-    assert any("no step is regularized" in str(each.message) for each in recwarn) == is_named
+    trainer(tmp_path, callbacks=[Note()], **settings).fit(module, loader(20))
+    assert epochs[-1] == last
+    assert any(used) == (not why)
+    told = [str(each.message) for each in recwarn if "no step is regularized" in str(each.message)]
+    assert [why in each for each in told] == [True] * bool(why)
 
 
 def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):

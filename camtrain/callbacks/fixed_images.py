@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced, spread_parts
+from camtrain.gradients.randomness import left_randomness
 from camtrain.running_loader import running_loader
 
 
@@ -83,7 +84,7 @@ def _same_randomness(device: torch.device) -> Iterator[None]:
     """Restore the state of every random generator that a data set may use, also after an error."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's data set may use it
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with left_randomness(device):
             yield
     finally:
         random.setstate(python)

@@ -16,7 +16,7 @@ class TrainingRandomness(Callback):
 
     Lightning restores weights, optimizers and progress, but not the generators. Without this callback, a resumed
     training sees its images in another order and with other augmentations than a training that was not stopped. The
-    states are those of Python, NumPy, torch and all GPUs; with several processes, those of the first one.
+    states are those of Python, NumPy, torch and all CUDA devices; with several processes, those of the first one.
 
     A training that is resumed from the end of an epoch continues exactly. If it is resumed from the middle of an epoch,
     Lightning repeats the images of that epoch from the beginning.

@@ -36,7 +36,7 @@ from camtrain.study import Axis, Study, Trial
 
 _EXAMPLES = f"""
 examples:
-  camtrain ablate --config configs/quickstart.yaml --set model.regularizer_weight=0,7.5e-3,0.1 --seeds 0,1,2 --out study
+  camtrain ablate --config configs/quickstart.yaml --set model.regularizer_weight=0,0.5,1 --seeds 0,1,2 --out study
   camtrain ablate --config CONFIG --set model.regularizer_weight=0,0.1 --set model.regularizer.distance=cosine,mae \\
       --set trainer.max_epochs=100 --seeds 0,1,2 --jobs 4 --out study
   camtrain ablate --config CONFIG --set model.regularizer_weight=0,0.1 --seeds 0 --out /shared/study --executor ray

@@ -75,4 +75,5 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 def _module_of(device: torch.device) -> Any:
     """The functions of an accelerator, such as `torch.cuda`; `None` for a device without a generator of its own."""
-    return None if device.type in ("cpu", "meta") else torch.get_device_module(device)
+    module = getattr(torch, device.type, None)
+    return module if hasattr(module, "get_rng_state") else None

@@ -106,15 +106,17 @@ class MapFaithfulness(CAMRegularizer):
     sufficiency term are therefore masked by the map of another image of the batch, and keep their own label. Nothing
     can be swapped in a batch with only one map that has a positive value: that image keeps its own map.
 
-    A map without a positive value does not count, and no other image gets it. This rewards no map for vanishing: the
-    map is a constant for the gradient. With `differentiable` it is not, and a map can evade the penalty in this way;
-    watch `train/regularizer_counted/map_faithfulness`.
+    A map without a positive value does not count, and no other image gets it; nor does any get the map of an image that
+    shows no class. This rewards no map for vanishing: the map is a constant for the gradient. With `differentiable` it
+    is not, and a map can evade the penalty in this way; watch `train/regularizer_counted/map_faithfulness`.
 
     With `sufficiency_target: prediction`, S_i is instead the cross-entropy with what the network says of the whole
     image, S_i = -Σ_k p_k(x_i) log p_k(x_i ⊙ K + b_i ⊙ (1 - K)), where p_k(x_i) is a constant for the gradient.
 
     If the penalty begins at half-time (`regularizer_start_epoch` of `Classifier`, `start_epoch` of `Term`), a training
-    takes a quarter less time, and maps gain less (experiments/map_faithfulness).
+    takes a quarter less time. Maps gained less then in 25 epochs (experiments/map_faithfulness), and more in ten
+    (experiments/quickstart). In a short training begin late, or let the weight rise over the first half
+    (`regularizer_warmup_epochs`, `warmup_epochs`).
 
     The penalty makes the maps of this layer more faithful, including those of other CAMs at the layer. On the mean of
     its scores, no gain was found for the gradient at the input (experiments/league).

@@ -175,7 +175,8 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
     chosen_by, on_test = (", chosen by validation images,", "on test images ") if margins.on_validation else ("", "")
     is_lost_beyond = best.beyond.interval is not None and best.beyond.interval[1] < 0
-    leaks = margins.leakage is not None and not best.keeps_leakage(margins.leakage)
+    most = margins.leakage
+    leaks = most is not None and not best.keeps_leakage(most)
     leads = "leads, but may do so by chance"
     if is_certain:
         leads = (
@@ -186,10 +187,9 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     if best.beyond.count:
         told.append(f"Beyond the scores of control maps, the gain is {in_points(best.beyond)}.")
     if best.leakage.count:
-        more = f", more than the margin of {_points(margins.leakage)}" if leaks and margins.leakage else ""
-        told.append(f"Leakage changes by {in_points(best.leakage)}{more}.")
+        told.append(f"Leakage changes by {in_points(best.leakage)}{_too_much(best.leakage, most) if leaks else ''}.")
     if leaks:
-        told.append("The network may read the class from the shape of its maps; their other scores say little.")
+        told.append("If the network reads the class from the shape of its maps, their other scores say nothing.")
     if not is_certain:
         told.append(f"The gain is not certain: {_cannot_tell(best.gain, 0.0)}.")
     if is_lost_beyond:
@@ -197,6 +197,14 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     elif is_certain and best.beyond.count and not (best.beyond.interval and best.beyond.interval[0] > 0):
         told.append(f"The gain beyond control is not certain: {_cannot_tell(best.beyond, 0.0)}.")
     return " ".join(told)
+
+
+def _too_much(leakage: Estimate, most: float | None) -> str:
+    """That a change of leakage is above its margin, and whether the seeds can tell."""
+    bound = most or 0.0
+    told = f", more than the margin of {_points(bound)}"
+    is_certain = leakage.interval is not None and leakage.interval[0] > bound
+    return told if is_certain else f"{told} on average; {_cannot_tell(leakage, bound)}"
 
 
 def _gains(best: PointComparison, what: str) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from camtrain.report.answer import Rule, answered
 from camtrain.report.point_comparison import point_comparison
-from camtrain.report.points import PointRuns
+from camtrain.report.points import WEIGHT, PointRuns
 from camtrain.report.score_columns import gaining_scores, leakage_scores
 from camtrain.study import EVALUATED, VALIDATED
 from experiments.compared_settings import bold
@@ -26,12 +26,11 @@ CONFIG = HERE.parents[1] / "configs" / "quickstart.yaml"
 MARKER = "{} of experiments/quickstart"
 # The λ and schedules that were compared, with the file of each. The first is that of the configuration.
 LATE = "λ = 0.5 from epoch 4 on"
-EARLY = ("λ = 0.5 from epoch 0 on", "λ rising to 0.5 from epoch 0 to 5")
 SCHEDULES = {
     "λ = 1 from epoch 4 on": "results.csv",
     LATE: "weight_0.5.csv",
-    EARLY[0]: "from_epoch_0.csv",
-    EARLY[1]: "rising.csv",
+    "λ = 0.5 from epoch 0 on": "from_epoch_0.csv",
+    "λ rising to 0.5 from epoch 0 to 5": "rising.csv",
 }
 HEADINGS = ("", "validation: gain", "accuracy", "test: gain", "beyond control", "accuracy", "leakage")
 
@@ -49,15 +48,21 @@ def readme_texts() -> dict[str, str]:
     points = points_in(HERE / "results.csv", model)
     answer = answered(points, Rule())
     table = markdown_table(answer.table.headings, answer.table.rows)
-    compared = {title: points_in(HERE / file)[-1] for title, file in SCHEDULES.items()}
+    compared = {title: _regularized(HERE / file) for title, file in SCHEDULES.items()}
     late = compared[LATE]
     texts = {
         "answer": answer.sentence,
         "results": table,
         "schedules": _table(compared, points[0]),
-        "against epoch 4": _table({title: compared[title] for title in EARLY}, late),
+        "against epoch 4": _table({title: point for title, point in compared.items() if title != LATE}, late),
     }
     return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def _regularized(path: Path) -> PointRuns:
+    """The one point of a file whose λ is not 0."""
+    (point,) = [each for each in points_in(path) if each.point[WEIGHT]]
+    return point
 
 
 def _table(points: Mapping[str, PointRuns], baseline: PointRuns) -> str:

@@ -42,11 +42,21 @@ def test_the_generator_of_an_accelerator_is_left_as_found(device, monkeypatch):
     )
     if device.type != "mps":
         module.device = lambda of: contextlib.nullcontext()
-    monkeypatch.setattr(torch, "get_device_module", lambda of: {device: module}[of])
+    monkeypatch.setattr(torch, device.type, module)
     with left_randomness(device):
         seed_generators(3, device)
         assert states[device] == 3
     assert states[device] == 7
+
+
+@pytest.mark.parametrize("kind", ["meta", "xla"])
+def test_a_device_without_a_generator_is_as_the_cpu(kind):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    with left_randomness(torch.device(kind)):
+        seed_generators(3, torch.device(kind))
+        assert not torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_only_the_generators_that_are_kept_are_seeded(monkeypatch):

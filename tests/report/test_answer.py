@@ -529,7 +529,7 @@ def test_a_chosen_point_that_leaks_on_test_images_is_not_called_the_best(tmp_pat
     answer = answered(points_of(made_up(tmp_path, rows)), Rule())
     assert answer.sentence.startswith("λ = 0.1, chosen by validation images, leads, but its maps leak: ")
     told = "Leakage changes by +8.00 points (95 % interval +8.00 to +8.00, 3 seeds), more than the margin of 3 points."
-    assert f"{told} The network may read the class from the shape of its maps" in answer.sentence
+    assert f"{told} If the network reads the class from the shape of its maps" in answer.sentence
 
 
 @pytest.mark.parametrize(("weight", "count"), [(None, 1), (0.1, 1), (0, 0), (0.0, 0)])
