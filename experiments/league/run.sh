@@ -20,6 +20,8 @@ for board in mobilenet_v2 digits; do
     fi
 done
 if [[ " ${BOARDS:-mobilenet_v2} " == *" mobilenet_v2 "* ]]; then
+    python -m experiments.league.league mobilenet_v2 plain --seeds 0 1 2 3 4 5
+    python -m experiments.league.league mobilenet_v2 map_faithfulness --weight 0.5 --seeds 0 1 2 3 4 5
     python -m experiments.league.league mobilenet_v2 map_faithfulness_half_time --weight 0.5
 fi
 # Three seeds cannot tell what a regularizer costs whose gain is certain; six can.
