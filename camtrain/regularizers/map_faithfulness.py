@@ -115,8 +115,7 @@ class MapFaithfulness(CAMRegularizer):
 
     If the penalty begins at half-time (`regularizer_start_epoch` of `Classifier`, `start_epoch` of `Term`), a training
     takes a quarter less time. Maps gained less then in 25 epochs (experiments/map_faithfulness), and more in ten
-    (experiments/quickstart). In a short training begin late, or let the weight rise over the first half
-    (`regularizer_warmup_epochs`, `warmup_epochs`).
+    (experiments/quickstart): in a short training, try a late start.
 
     The penalty makes the maps of this layer more faithful, including those of other CAMs at the layer. On the mean of
     its scores, no gain was found for the gradient at the input (experiments/league).
