@@ -14,7 +14,7 @@ help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
 ABLATE := $(BIN)/camtrain ablate --jobs 2 --threads 1
-DEMO := --config configs/quickstart.yaml --set model.regularizer_weight=0,1 --seeds 0,1,2,3,4 --num_steps 8 --out runs/demo
+DEMO := --config configs/quickstart.yaml --set model.regularizer_weight=0,1 --seeds 0,1,2,3,4 --num_steps 8 --only --out runs/demo
 # The last layer sees the whole image, so that a map of the first stage is what shows where the network looks.
 DECOY := --config configs/decoydigits_resnet8_right_for_right_reasons.yaml --set model.regularizer_weight=0,0.003 \
 	--set trainer.max_epochs=20 --out runs/decoy_demo --methods layer_cam --target_layer layer1

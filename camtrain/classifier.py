@@ -277,7 +277,7 @@ class Classifier(pl.LightningModule):
         """Say which regularizers take part in no step of the training that begins."""
         if not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
-        num_epochs, last = self._num_epochs(), self._last_epoch()
+        last, num_epochs = self._end()
         told = []
         for name, term in self.objective.terms.items():
             start, end = max(self._start_epoch, term.start_epoch), term.end_epoch
@@ -407,32 +407,23 @@ class Classifier(pl.LightningModule):
                 for parameter in group["params"]:
                     parameter.requires_grad_()
 
-    def _num_epochs(self) -> float:
-        """The length of the training in epochs, which may be fractional; infinite if it has no end."""
-        lengths = []
-        if self.trainer.max_epochs is not None and self.trainer.max_epochs >= 0:
-            lengths.append(float(self.trainer.max_epochs))
-        num_batches = self.trainer.num_training_batches
-        if self.trainer.max_steps >= 0 and math.isfinite(num_batches):
-            # The last step of an epoch takes the batches that are left.
-            lengths.append(self.trainer.max_steps / math.ceil(num_batches / self.trainer.accumulate_grad_batches))
-        return min(lengths, default=math.inf)
+    def _end(self) -> tuple[float, float]:
+        """The epoch of the last step, as `training_step` counts it, and the length of the training in epochs.
 
-    def _last_epoch(self) -> float:
-        """The epoch of the last step, as `training_step` counts it; infinite if that is not known."""
-        max_epochs, max_steps = self.trainer.max_epochs, self.trainer.max_steps
-        num_batches = self.trainer.num_training_batches
-        lengths = []
-        if max_epochs is not None and max_epochs >= 0:
-            lengths.append(
-                max_epochs - 1 + (num_batches - 1) / num_batches if _is_number(num_batches) else max_epochs - 1
-            )
-        if max_steps >= 0 and _is_number(num_batches):
-            window = self.trainer.accumulate_grad_batches
-            epoch, step = divmod(max_steps - 1, math.ceil(num_batches / window))
-            last_batch = min((step + 1) * window, num_batches) - 1
-            lengths.append(epoch + last_batch / num_batches)
-        return min(lengths, default=math.inf)
+        Both may be fractional, and are infinite if the end is not known.
+        """
+        trainer, num_batches = self.trainer, self.trainer.num_training_batches
+        is_counted = math.isfinite(num_batches) and num_batches > 0
+        last_steps: list[float] = []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            last_steps.append(trainer.max_epochs - 1 + ((num_batches - 1) / num_batches if is_counted else 0))
+        if trainer.max_steps >= 0 and is_counted:
+            window = trainer.accumulate_grad_batches
+            # The last step of an epoch takes the batches that are left.
+            epoch, step = divmod(trainer.max_steps - 1, math.ceil(num_batches / window))
+            last_steps.append(epoch + (min((step + 1) * window, num_batches) - 1) / num_batches)
+        last = min(last_steps, default=math.inf)
+        return last, last + (1 / num_batches if is_counted else 1)
 
     def _new_optimizer(self) -> Optimizer:
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -746,8 +737,3 @@ def _answers(logits: Tensor, labels: Tensor, shown: Tensor | None) -> tuple[Tens
     if shown is not None:
         return logits.float().sigmoid(), shown
     return with_both_classes(logits), class_indices(labels)
-
-
-def _is_number(num_batches: float) -> bool:
-    """Whether a loader has batches, and knows how many."""
-    return math.isfinite(num_batches) and num_batches > 0

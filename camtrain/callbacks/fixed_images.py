@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 from camtrain.batch import Batch, evenly_spaced, spread_parts
-from camtrain.gradients.randomness import left_randomness
+from camtrain.gradients.seeded import seeded
 from camtrain.running_loader import running_loader
 
 
@@ -82,10 +81,9 @@ def is_read_by_index(trainer: Trainer, stage: str) -> bool:
 @contextmanager
 def _same_randomness(device: torch.device) -> Iterator[None]:
     """Restore the state of every random generator that a data set may use, also after an error."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's data set may use it
+    python = random.getstate()
     try:
-        with left_randomness(device):
+        with seeded(None, device):
             yield
     finally:
         random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from camtrain.evaluation.need import MapNeed
-from camtrain.gradients.randomness import left_randomness, seed_generators
+from camtrain.gradients.seeded import seeded
 from camtrain.messages import positive_integer
 
 
@@ -59,8 +59,7 @@ def randomized_layers(network: nn.Module, num_stages: int, seed: int = 0) -> Ite
     device = next(network.parameters()).device
     try:
         for stage, (high, low) in enumerate(pairwise(bounds)):
-            with left_randomness(device), torch.no_grad():
-                seed_generators(seed + stage, device)
+            with seeded(seed + stage, device), torch.no_grad():
                 for _, module in layers[low:high]:
                     _reset(module)
             yield [name for name, _ in layers[low:high]]

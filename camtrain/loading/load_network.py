@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from camtrain.files import local_path
-from camtrain.gradients.randomness import left_randomness, seed_generators
+from camtrain.gradients.seeded import seeded
 from camtrain.loading.checkpoint import classifier_in, config_of
 from camtrain.loading.data_preprocessing import data_preprocessing
 from camtrain.loading.exported_folder import CONFIG, exported_folder, read_exported
@@ -84,9 +84,7 @@ def load_network(
     elif name is None:
         raise ValueError("`checkpoint`: expected a checkpoint, or `name` with or without `weights`")
     else:
-        cpu = torch.device("cpu")
-        with left_randomness(cpu):
-            seed_generators(seed, cpu)
+        with seeded(seed, torch.device("cpu")):
             loaded = _by_name(name, weights, configuration, given)
     for remark in loaded.remarks:
         warnings.warn(remark, CamtrainWarning, stacklevel=2)
