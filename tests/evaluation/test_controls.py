@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,8 +22,8 @@ from camtrain.evaluation import (
 )
 from camtrain.evaluation.foreign_content import noise_images, other_images
 from camtrain.evaluation.masked_image import masked_images
-from camtrain.methods import method_named, methods_named
-from camtrain.metrics import drop
+from camtrain.methods import method_named, methods_named, normalized_maps
+from camtrain.metrics import adcc, coherency, complexity, drop
 from camtrain.networks import CIFARResNet
 
 SETTINGS = EvaluationSettings(num_steps=3, removed_shares=(0.2, 0.6), num_stages=2)
@@ -118,6 +120,53 @@ def test_one_image_has_no_other_and_is_not_counted_for_the_control(network, batc
     assert rows["grad_cam", "map_leakage"][:, 1].tolist() == [1]  # over noise alone
     assert rows["shuffled_grad_cam", "average_drop"].tolist() == [[0, 0]]
     assert "expected at least two" in evaluator.reasons["shuffled_grad_cam"]
+
+
+def test_a_map_that_is_not_finite_is_lent_to_no_image(network, batch):
+    method = method_named("grad_cam", network, "layer2")
+
+    class OneBad(type(method)):
+        def __call__(self, images, class_idx=None):
+            cams = super().__call__(images, class_idx).clone()
+            cams[1] = torch.nan
+            return cams
+
+    method.__class__ = OneBad
+    controls = {"shuffled_grad_cam": method_named("shuffled_grad_cam", network, "layer2")}
+    found = Evaluator(network, {"grad_cam": method}, ["average_drop"], SETTINGS, controls=controls)(batch)
+    assert found.rows["grad_cam", "average_drop"][:, 1].tolist() == [1, 0, 1, 1, 1]
+    counted = donors(found.class_idx) != 1
+    assert counted.tolist().count(False) == 1
+    assert found.rows["shuffled_grad_cam", "average_drop"][:, 1].bool().tolist() == counted.tolist()
+
+
+def test_the_further_map_of_a_shuffled_control_is_the_methods_own(network, batch):
+    methods, controls = (methods_named(name, network, "layer2") for name in ("grad_cam", "shuffled_grad_cam"))
+    evaluator = Evaluator(network, methods, ["adcc"], SETTINGS, controls=controls)
+    found = evaluator(batch)
+    cams = found.cams["grad_cam"][donors(found.class_idx)]
+    masked = masked_images(batch.images, cams)
+    again = normalized_maps(methods["grad_cam"], masked, found.class_idx)
+    dropped = drop(*(probabilities(network, images, found.class_idx) for images in (batch.images, masked)))
+    expected = adcc(coherency(cams, again), complexity(cams), dropped)
+    scores = evaluator.metric("adcc").image_scores(found.rows["shuffled_grad_cam", "adcc"])
+    torch.testing.assert_close(scores.float(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_seed_decides_whose_map_is_lent(network):
+    ((images, _labels),) = data()
+    lent = set()
+    for seed in range(3):
+        found = evaluated(network, metrics=["average_drop"], controls="shuffled", settings=replace(SETTINGS, seed=seed))
+        class_idx = found.found.class_idx
+        others = donors(class_idx, seed)
+        lent.add(tuple(others.tolist()))
+        cams = normalized_maps(method_named("grad_cam", network), images, class_idx)[others]
+        given, masked = (probabilities(network, each, class_idx) for each in (images, masked_images(images, cams)))
+        rows = found.found.rows["shuffled_grad_cam", "average_drop"]
+        scores = found.evaluator.metric("average_drop").image_scores(rows)
+        torch.testing.assert_close(scores.float(), drop(given, masked), rtol=1e-3, atol=1e-4)
+    assert len(lent) == 3
 
 
 # Beyond control ----------------------------------------------------------------------------------
@@ -288,17 +337,18 @@ def test_a_network_that_reads_the_class_from_the_shape_of_its_map_leaks_and_anot
     assert float(leakage(ReadsTheColor().eval(), colors, labels).max()) < 0.05
 
 
-def test_leakage_by_a_loop(network, batch):
-    settings = EvaluationSettings(class_of="label")
+@pytest.mark.parametrize("seed", [0, 5])
+def test_leakage_by_a_loop(network, batch, seed):
+    settings = EvaluationSettings(class_of="label", seed=seed)
     evaluator = Evaluator(network, methods_named("layer_cam", network, "layer2"), ["map_leakage"], settings)
     found = evaluator(batch)
-    others, foreign = other_images(found.class_idx, batch.labels)
+    others, foreign = other_images(found.class_idx, batch.labels, seed)
     expected = []
     for index, (image, cam, wanted) in enumerate(
         zip(batch.images, found.cams["layer_cam"], found.class_idx, strict=True)
     ):
         contents = [batch.images[others[index]][None]] if foreign[index] else []
-        contents.append(noise_images(image[None]))
+        contents.append(noise_images(image[None], seed))
         gains = []
         for content in contents:
             plain, masked = (probabilities(network, one, wanted[None]) for one in (content, content * cam))
@@ -309,6 +359,16 @@ def test_leakage_by_a_loop(network, batch):
     assert max(expected) > 0
     # One pass for the noise, one for the map over each content; the other images were classified anyway.
     assert evaluator.passes["content_scores"] == 5 * 3
+
+
+def test_content_that_shows_the_class_is_left_out(network, batch):
+    settings = EvaluationSettings(class_of="label")
+    evaluator = Evaluator(network, methods_named("layer_cam", network, "layer2"), ["map_leakage"], settings)
+    found = evaluator(Batch(batch.images, torch.zeros(5, dtype=torch.long)))
+    noise, cams = noise_images(batch.images), found.cams["layer_cam"]
+    plain, masked = (probabilities(network, each, found.class_idx) for each in (noise, noise * cams.unsqueeze(1)))
+    scores = evaluator.metric("map_leakage").image_scores(found.rows["layer_cam", "map_leakage"])
+    torch.testing.assert_close(scores.float(), (masked - plain).clamp(min=0), rtol=1e-3, atol=1e-5)
 
 
 def test_other_content_does_not_show_the_class():

@@ -28,6 +28,7 @@ from camtrain.batch import Batch, collate, evenly_spaced
 from camtrain.data import ImageFolderData
 from camtrain.data.annotated_samples import AnnotatedSamples
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
+from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.transformed_samples import TransformedSamples
 from camtrain.evaluation import (
     NETWORK,
@@ -41,7 +42,9 @@ from camtrain.evaluation import (
     outline_in,
     read_gallery,
 )
+from camtrain.evaluation.known_content import known_content
 from camtrain.files import DamagedFileError
+from camtrain.fingerprint import fingerprint
 from camtrain.messages import CamtrainWarning
 from camtrain.methods import method_named
 from camtrain.metrics.win import TIE
@@ -820,6 +823,34 @@ def test_image_files_and_annotation_that_are_others_than_before_are_noticed(tmp_
     assert evaluated == [3]
 
 
+def test_masks_and_further_classes_tell_that_an_image_is_another(tmp_path):
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(b"1")
+
+    def known(**more):
+        return known_content(SimpleNamespace(files=[ImageFile(tmp_path / "image.png", 0, mask=mask, **more)]), 0)
+
+    before = known()
+    assert known() == before
+    assert known(classes=(1,)) != before
+    assert known(group=1) != before
+    mask.write_bytes(b"12")
+    assert known() != before
+
+
+def test_images_in_memory_are_known_with_their_masks():
+    images, masks = (
+        torch.zeros(2, 3, 4, 4, dtype=torch.uint8),
+        torch.tensor([False, True]).view(2, 1, 1).expand(2, 4, 4),
+    )
+
+    def known(masks):
+        return fingerprint(known_content(InMemorySamples(images, torch.tensor([0, 1]), masks=masks), 1))
+
+    assert known(masks) == known(masks.clone())
+    assert known(masks) != known(~masks)
+
+
 def test_parts_of_an_earlier_version_that_do_not_say_what_the_images_were_are_kept(tmp_path, evaluated):
     how = {"metrics": "average_drop", "num_panel_maps": 0, "folder": tmp_path / "out", **QUICK}
     before = evaluate(tiny(), pairs(), **how).scores
@@ -848,6 +879,8 @@ def test_parts_of_an_earlier_version_that_do_not_say_what_the_images_were_are_ke
         ({"data": Squares(boxed=False)}, "content"),
         ({"batch_size": 5}, "batch_size"),
         ({"num_panel_maps": 0}, "panels"),
+        ({"num_channels": 2}, "channels"),
+        ({"controls": "uniform"}, "controls"),
     ],
 )
 def test_a_folder_belongs_to_one_evaluation(tmp_path, changes, what):
@@ -858,6 +891,30 @@ def test_a_folder_belongs_to_one_evaluation(tmp_path, changes, what):
         evaluate(**how | changes)
     assert files(tmp_path / "out") == before
     evaluate(**how | changes, fresh=True)
+
+
+def test_a_folder_knows_the_statistics_of_batch_norm_and_the_version(tmp_path, monkeypatch):
+    how = {"data": Squares(), "metrics": "average_drop", "folder": tmp_path, **QUICK}
+    evaluate(tiny(), **how)
+    other = tiny()
+    next(each for each in other.modules() if isinstance(each, nn.BatchNorm2d)).running_mean += 1
+    with pytest.raises(ValueError, match="holds an evaluation with weights "):
+        evaluate(other, **how)
+    monkeypatch.setattr(sys.modules["camtrain.evaluation.evaluate"], "version", lambda _name: "99")
+    with pytest.raises(ValueError, match="holds an evaluation with camtrain "):
+        evaluate(tiny(), **how)
+
+
+def test_a_part_of_other_settings_is_not_read(tmp_path, evaluated):
+    how = {"metrics": "average_drop", "num_panel_maps": 0, **QUICK}
+    before = evaluate(tiny(), Squares(), folder=tmp_path / "own", **how).scores
+    evaluate(wide(), Squares(), folder=tmp_path / "other", **how)
+    part = "rows/batch_00001.pt"
+    (tmp_path / "own" / part).write_bytes((tmp_path / "other" / part).read_bytes())
+    evaluated.clear()
+    with pytest.warns(CamtrainWarning, match="it holds something else"):
+        assert evaluate(tiny(), Squares(), folder=tmp_path / "own", **how).scores == before
+    assert len(evaluated) == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "a list", "edited", "gone"])

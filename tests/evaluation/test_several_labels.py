@@ -9,6 +9,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import average_precision_score
 from torch import nn
 
@@ -19,6 +20,7 @@ from camtrain.controls import donors
 from camtrain.evaluation import EvaluationSettings, compare
 from camtrain.evaluation.evaluator import IMAGE, NO_CLASS, Evaluator
 from camtrain.evaluation.several_labels import rounds_of
+from camtrain.gradients import guided_gradient
 from camtrain.methods import method_named, normalized_maps
 from camtrain.networks.loaded_network import LoadedNetwork
 
@@ -193,9 +195,15 @@ def test_a_control_is_compared_over_the_classes_that_have_one(tmp_path, in_folde
 
 def test_gradients_are_those_of_the_sigmoid_of_the_explained_class():
     network, batch = network_of(), batch_of()
-    found = evaluator_of(network, "prediction", ["guided_agreement"])
-    assert found(batch).rows["network", "guided_agreement"].shape[0] == 6
-    assert found.probabilities.independent
+    evaluator = evaluator_of(network, "prediction", ["guided_agreement"])
+    found = evaluator(batch)
+    images = batch.images.clone().requires_grad_()
+    loss = -F.logsigmoid(network(images)).gather(1, found.class_idx[:, None]).sum()
+    guided = guided_gradient(loss, images)
+    (plain,) = torch.autograd.grad(loss, images)
+    expected = F.cosine_similarity(plain.flatten(1), guided.flatten(1))
+    scores = evaluator.metric("guided_agreement").image_scores(found.rows["network", "guided_agreement"])
+    torch.testing.assert_close(scores.float(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_accuracy_average_precision_and_f1_are_reported(tmp_path):

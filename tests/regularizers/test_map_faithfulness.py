@@ -223,6 +223,22 @@ def test_an_image_that_shows_no_class_gives_its_map_to_no_other():
     assert found[0].regularization == found[1].regularization > 0
 
 
+def test_several_labels_are_judged_by_the_sigmoid_of_their_class(choose):
+    choose(choices(1))
+    mean, whole = (4 * 1 + 2 / 2 + 1 / 4 + 1 / 4) / 4, (4 + 2 + 1 + 1) / 4  # logits (mean, -mean) and (whole, -whole)
+
+    def found(**settings):
+        objective = Objective(
+            MapFaithfulness(target_layer="0", **settings), 1.0, classification_loss="binary_cross_entropy"
+        )
+        return objective(pixel_network(), IMAGE, torch.tensor([[1.0, 0.0]])).regularization.item()
+
+    assert found() == pytest.approx(math.log(1 + math.exp(-mean)))
+    own = 1 / (1 + math.exp(-whole))
+    each = own * math.log(1 + math.exp(-mean)) + (1 - own) * math.log(1 + math.exp(mean))
+    assert found(sufficiency_target="prediction") == pytest.approx(2 * each)  # the same for either class
+
+
 def test_the_label_of_soft_labels_is_the_most_probable_class():
     images = torch.cat([IMAGE, -IMAGE])
     labels, soft = torch.tensor([0, 1]), torch.tensor([[0.7, 0.3], [0.2, 0.8]])

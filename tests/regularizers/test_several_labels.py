@@ -234,3 +234,68 @@ def test_the_map_of_no_is_that_of_the_evidence_against_yes():
 def test_the_input_gradient_has_one_class():
     with pytest.raises(ValueError, match="`class_of`: expected label for the input gradient, got every_label"):
         EnergyInside("input_gradient", class_of="every_label")
+
+
+# Each class has a probability of its own: that of a softmax over the classes would be another one.
+
+
+def first_class(*settings_of_network, regularizer):
+    """L_R of images that show class 0 alone, for networks with one head each."""
+    images, masks = whole_batch()
+    labels = torch.tensor([1.0, 0, 0]).expand(4, 3)
+    found = []
+    for change in settings_of_network:
+        network = smooth_network()
+        with torch.no_grad():
+            change(network[6])
+        torch.manual_seed(0)
+        found.append(
+            Objective(regularizer, 1.0, **SEVERAL).measure(network, images, labels, masks=masks).regularization
+        )
+    return found
+
+
+def others_doubled(head):
+    head.weight[1:] *= 2
+
+
+@pytest.mark.parametrize(
+    "make", [AttentionMining, MapFaithfulness, SoftInsertionDeletion], ids=["mining", "faithfulness", "insertion"]
+)
+def test_what_is_said_of_another_class_makes_no_difference(make):
+    one, other = first_class(lambda _head: None, others_doubled, regularizer=make(target_layer=LAYER))
+    assert one.item() != 0
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SaliencyGuided(),
+        lambda: MapFaithfulness(target_layer=LAYER, necessity_weight=0.0, sufficiency_target="prediction"),
+    ],
+    ids=["guided", "faithfulness"],
+)
+def test_classes_of_which_the_same_is_said_count_one_by_one(make, monkeypatch):
+    """Three times as much as a network with one logit; a softmax over equal logits says a third of each class."""
+    # Nothing is drawn for the class, so that both draw the same for the rest.
+    monkeypatch.setattr("camtrain.objective.batch_terms.drawn_classes", lambda shown: shown.int().argmax(dim=1))
+    images, _ = whole_batch()
+    network, single = smooth_network(), smooth_network()
+    with torch.no_grad():
+        network[6].weight.copy_(network[6].weight[:1] / 20)
+        network[6].bias.fill_(0.1)
+        single[6] = nn.Linear(5 * 16, 1).double()
+        single[6].weight.copy_(network[6].weight[:1])
+        single[6].bias.fill_(0.1)
+    found = []
+    for each, labels in ((network, torch.tensor([1.0, 0, 0]).expand(4, 3)), (single, torch.ones(4, 1))):
+        torch.manual_seed(0)
+        found.append(Objective(make(), 1.0, **SEVERAL).measure(each, images, labels).regularization)
+    torch.testing.assert_close(found[0], 3 * found[1], rtol=1e-5, atol=0)
+
+
+def test_better_reasons_of_classes_of_which_the_same_is_said():
+    """The gradient of the log-probabilities of a softmax over equal logits is 0."""
+    (found,) = first_class(lambda head: head.weight.copy_(head.weight[:1].clone()), regularizer=RightForBetterReasons())
+    assert found.item() > 1e-6
