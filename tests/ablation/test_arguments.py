@@ -102,6 +102,14 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     assert Study.opened(tmp_path / "study").plan == study.plan
 
 
+def test_a_study_scores_controls_and_leakage_unless_told_otherwise(tmp_path):
+    plan = resolved_study(CONFIG, [Axis("trainer.max_epochs", (1,))], tmp_path, (0,)).plan
+    assert plan.evaluation.controls == ("shuffled",)
+    assert {"map_leakage", "average_drop", "insertion_auc", "deletion_auc"} <= {*plan.evaluation.metrics}
+    assert "map_leakage" in plan.validation.metrics
+    assert plan.validation.split == "val"
+
+
 def test_a_mapping_is_kept_beside_the_study(tmp_path):
     study = resolved_study(CONFIG, [Axis("trainer.max_epochs", (1,))], tmp_path / "mine", (0,), None)
     write_study(study, CONFIG)

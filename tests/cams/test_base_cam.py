@@ -550,21 +550,21 @@ def test_left_as_found_after_training_on_the_map(network, images):
 
 
 @pytest.mark.parametrize(
-    ("target_layer", "class_idx"),
+    ("target_layer", "class_idx", "message"),
     [
-        ("conv2", 9),
-        ("head.3", 0),
-        ("unused", 0),
-        (["conv1", "unused"], 0),
-        (["conv2", "head.3"], Contrast()),
-        ("bn", torch.rand(3)),
-        (None, 9),
+        ("conv2", 9, "`class_idx`: expected classes from 0"),
+        ("head.3", 0, "`target_layer`: expected a layer that puts out"),
+        ("unused", 0, "`target_layer`: .* runs once"),
+        (["conv1", "unused"], 0, "`target_layer`: .* runs once"),
+        (["conv2", "head.3"], Contrast(), "`target_layer`: expected a layer that puts out"),
+        ("bn", torch.rand(3), "`class_idx`: expected integers"),
+        (None, 9, "`class_idx`: expected classes from 0"),
     ],
 )
-def test_left_as_found_after_an_error(network, images, target_layer, class_idx):
+def test_left_as_found_after_an_error(network, images, target_layer, class_idx, message):
     _disturb(network)
     before = _trace(network)
-    with pytest.raises(ValueError, match="`"):
+    with pytest.raises(ValueError, match=message):
         GradCAM(network, target_layer)(images, class_idx)
     _assert_same(before, _trace(network))
 

@@ -138,19 +138,22 @@ def test_without_the_checkpoints_rows_those_of_its_steps_go_on(tmp_path):
     assert [row["step"] for row in continued_rows(path, None, 3)] == ["1", "1"]
 
 
-def test_an_old_table_is_no_table():
-    for text in (
-        "",
-        "a,b\n1,2\n",
-        "step,step\n1,1\n",
-        "step,a\n1\n",
-        "step\nx\n",
-        'step\n"1\n',
-        "step\n1\0\n",
-        "step,a\n1,0.25\n2,0.",
-    ):
-        with pytest.raises(ValueError, match=r"\w"):
-            rows_of(text)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it is empty"),
+        ("a,b\n1,2\n", "not a header with a column `step`"),
+        ("step,step\n1,1\n", "not a header with a column `step`"),
+        ("step,a\n1\n", "line 2 is incomplete"),
+        ("step\nx\n", "line 2 is incomplete or has no number"),
+        ('step\n"1\n', "unexpected end of data"),
+        ("step\n1\0\n", "line 2 is incomplete or has no number"),
+        ("step,a\n1,0.25\n2,0.", "its last line is incomplete"),
+    ],
+)
+def test_what_is_no_table_says_why(text, message):
+    with pytest.raises(ValueError, match=message):
+        rows_of(text)
 
 
 def test_rows_that_wandb_lost_are_logged_again(tmp_path):

@@ -288,3 +288,18 @@ def test_the_annotation_that_is_asked_for_must_be_there(make):
     with pytest.raises(ValueError, match=r"`masks`: .* needs to know where the object is, got none"):
         Objective(make("masks"), 1.0)(network, images, labels, boxes=boxes)
     assert Objective(make("boxes"), 1.0)(network, images, labels, boxes=boxes).regularized
+
+
+def test_defaults_that_the_documentation_and_the_league_rely_on():
+    ours = MapFaithfulness()
+    assert (ours.swapped, ours.soft_masks, ours.blurred_backgrounds, ours.sharpness) == (0.5, 0.5, 0.5, 30)
+    assert (ours.sufficiency_fractions, ours.necessity_fractions) == ((0.1, 0.9), (0.1, 0.6))
+    assert (ours.sufficiency_target, ours.differentiable) == ("label", False)
+    kinds = {
+        MapFaithfulness: 0.5,
+        SoftInsertionDeletion: 0.01,
+        RightForRightReasons: 1000.0,
+        InterpretableGradient: 0.0075,
+    }
+    assert {kind: Objective(kind()).weight for kind in kinds} == kinds
+    assert (SaliencyGuided().share, AttentionMining().threshold, MapConsistency().smallest_crop) == (0.5, 0.5, 0.7)

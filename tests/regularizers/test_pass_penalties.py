@@ -98,6 +98,25 @@ def test_a_symmetric_network_is_consistent_under_flips_and_not_under_crops():
     assert regularization(MapConsistency(target_layer="4", transform="crop"), network, images, labels) > 1e-4
 
 
+def test_crops_lie_inside_the_image_and_have_all_sizes_that_are_said():
+    torch.manual_seed(0)
+    images = torch.zeros(2000, 3, 8, 8)
+    grid = MapConsistency(transform="crop", smallest_crop=0.6)._grid(images)
+    low, high = grid.amin((1, 2)), grid.amax((1, 2))
+    sides = (high - low) / 2 * 8 / 7  # from the first to the last center of a pixel
+    torch.testing.assert_close(sides[:, 0], sides[:, 1])
+    assert float(sides.min()) == pytest.approx(0.605, abs=0.0051)
+    assert float(sides.max()) == pytest.approx(0.995, abs=0.0051)
+    # Their edges are half a pixel of the crop beyond the centers.
+    assert float((low - sides / 8).min()) >= -1 - 1e-6
+    assert float((high + sides / 8).max()) <= 1 + 1e-6
+    assert float((low + high).std(dim=0).min()) > 0.1  # not all in the center
+    assert bool((grid[:, 0, 0, 0] < grid[:, 0, -1, 0]).all())
+    both = MapConsistency()._grid(images)
+    assert bool((both[:, 0, 0, 0] > both[:, 0, -1, 0]).all())
+    assert float((both.amax((1, 2)) - both.amin((1, 2))).std()) > 0.1
+
+
 def test_contrastive_consistency():
     network, (images, labels, _) = smooth_network(), batch()
     first = maps(network, images, labels).flip(-1).flatten(1)

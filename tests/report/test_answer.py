@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from camtrain.evaluation import EvaluationPlan
+from camtrain import regularizers
+from camtrain.evaluation import METRICS, EvaluationPlan
 from camtrain.report import Rule, answer_of, answered
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
@@ -530,6 +531,71 @@ def test_a_chosen_point_that_leaks_on_test_images_is_not_called_the_best(tmp_pat
     assert answer.sentence.startswith("λ = 0.1, chosen by validation images, leads, but its maps leak: ")
     told = "Leakage changes by +8.00 points (95 % interval +8.00 to +8.00, 3 seeds), more than the margin of 3 points."
     assert f"{told} If the network reads the class from the shape of its maps" in answer.sentence
+
+
+def test_the_accuracy_and_leakage_of_a_point_that_validation_images_chose(tmp_path):
+    """Leakage changes by 0, 4 and 8 points; accuracy by -5.0, -5.1 and -5.2."""
+    rows = []
+    for seed, leak in enumerate((0.05, 0.09, 0.13)):
+        for weight, accuracy, drop, leaked in ((0, 0.9, 0.5, 0.05), (0.1, 0.85 - seed / 1000, 0.3, leak)):
+            point, _, row = with_controls(weight, seed, drop, 0.6, 0.7, 0.5, leaked, accuracy)
+            validated = {"validated/average_drop/grad_cam": drop, "validated/map_leakage/grad_cam": 0.05}
+            rows.append((point, seed, row | validated | {"val/accuracy": 0.9}))
+    sentence = answered(points_of(made_up(tmp_path, rows)), Rule()).sentence
+    assert "Accuracy changes by −5.10 points (95 % interval −5.35 to −4.85, 3 seeds), more than the margin" in sentence
+    # (2.08 · 4 / 1)² is 70: at distance 1 from the margin, standard deviation 4.
+    told = "−5.94 to +13.94, 3 seeds), more than the margin of 3 points on average; 3 seeds cannot tell (about "
+    assert told in sentence
+
+
+def test_a_gain_beyond_control_that_seeds_cannot_tell_is_said(tmp_path):
+    """Beyond control 10, 5 and 1.25 points: standard deviation 4.39, and 4.303 × 4.39 / √3 is 10.91."""
+    rows = []
+    for seed, control in enumerate((0.0, 0.1, 0.175)):
+        rows.append(with_controls(0, seed, 0.5, 0.6, 0.7, 0.5, 0.05))
+        rows.append(with_controls(0.1, seed, 0.3, 0.6 + seed / 1000, 0.7 - control, 0.5 + seed / 1000, 0.05))
+    sentence = answered(points_of(made_up(tmp_path, rows)), Rule()).sentence
+    assert sentence.startswith("λ = 0.1 is best: ")
+    assert "Beyond the scores of control maps, the gain is +5.42 points (95 % interval −5.49 to +16.32, " in sentence
+    assert sentence.endswith("The gain beyond control is not certain: 3 seeds cannot tell (about 6 would be needed).")
+
+
+def test_the_first_control_that_all_runs_have_counts_and_scores_without_one_do_not(tmp_path):
+    rows = []
+    for seed in (0, 1):
+        for weight, drop, center in ((0, 0.5, 0.7), (0.1, 0.3, 0.6)):
+            more = {"evaluated/average_drop/center": center}
+            if (weight, seed) != (0.1, 1):
+                more["evaluated/average_drop/shuffled_grad_cam"] = 0.9
+            rows.append(simple(weight, seed, 0.9, drop, 0.6 + weight, **more))
+    best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
+    assert best.beyond.mean == pytest.approx(0.2 - 0.1)  # of the drop alone: no control of insertion was scored
+    assert best.beyond.count == 2
+
+
+def test_each_term_of_a_sum_trains_its_own_scores():
+    def of(name, **settings):
+        return {"class_path": f"camtrain.regularizers.{name}", "init_args": settings}
+
+    terms = [
+        {"regularizer": of("MapL1"), "weight": 1},
+        {"regularizer": of("EnergyInside", method="layer_cam"), "weight": 0},
+        {
+            "class_path": "camtrain.regularizers.Term",
+            "init_args": {"regularizer": of("SoftInsertionDeletion", method="layer_cam"), "weight": 1},
+        },
+    ]
+    metrics = ("energy_pointing_game", "localization_iou_25", "insertion_auc")
+    scores = [ScoreColumn(metric, method) for metric in metrics for method in ("grad_cam", "layer_cam")]
+    found = trained_scores({"model": {"regularizer": of("Sum", terms=terms)}}, scores)
+    of_map_l1 = {(metric, "grad_cam") for metric in regularizers.MapL1.trained_metrics if metric in metrics}
+    assert of_map_l1
+    assert {(each.metric, each.method) for each in found} == {*of_map_l1, ("insertion_auc", "layer_cam")}
+
+
+def test_what_regularizers_say_that_they_train_are_metrics():
+    for name in regularizers.__all__:
+        assert {*getattr(getattr(regularizers, name), "trained_metrics", ())} <= {*METRICS}, name
 
 
 @pytest.mark.parametrize(("weight", "count"), [(None, 1), (0.1, 1), (0, 0), (0.0, 0)])
