@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from camtrain.evaluation import METRICS
 from camtrain.messages import signed_points
 from camtrain.report.figure_style import legend_below, line_style, report_style, write_figure
 from camtrain.report.pareto_plane import pareto_front
@@ -21,10 +22,11 @@ from experiments.named_settings import Setting, SettingRows
 from experiments.readme_tables import markdown_table
 from experiments.result_rows import read_rows
 
+WITHOUT_BOXES = "the same without boxes"
 COSTS = Path(__file__).parent / "regularizer_cost" / "results.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compared:
     """A setting at the λ that was chosen for it, against plain training.
 
@@ -78,22 +80,37 @@ def summary_table(compared: Sequence[Compared]) -> str:
     """A table to choose from: what a setting costs in accuracy and time, and what its maps gain.
 
     The gain is the mean over all scores and methods of the difference to plain training, in percentage points; the gain
-    beyond control is the same after the score of another image's map is subtracted on either side.
+    beyond control is the same after the score of another image's map is subtracted on either side. If maps were also
+    scored against boxes, there is the latter without these scores, too: a map on the object is not a more faithful one.
     """
     headings = ["", "λ", "seeds", "accuracy, %", "change of accuracy", "gain of maps", "gain beyond control"]
-    headings += ["change of leakage", "step / plain step"]
-    rows = [
-        [
-            str(each.setting),
-            f"{each.weight:g}" if each.weight else "–",
-            str(len(each.runs.rows)),
-            percent(each.runs.estimate(each.accuracy)),
-            *(change(each, estimate) for estimate in _estimates(each.against)),
-            step_cost(each),
-        ]
-        for each in compared
-    ]
+    without_boxes = gains_without_boxes(compared)
+    headings += [WITHOUT_BOXES] * bool(without_boxes) + ["change of leakage", "step / plain step"]
+    rows = []
+    for each in compared:
+        accuracy, gain, beyond_control, leakage = (change(each, of) for of in _estimates(each.against))
+        rows.append(
+            [
+                str(each.setting),
+                f"{each.weight:g}" if each.weight else "–",
+                str(len(each.runs.rows)),
+                percent(each.runs.estimate(each.accuracy)),
+                *(accuracy, gain, beyond_control),
+                *([without_boxes[each]] if without_boxes else []),
+                leakage,
+                step_cost(each),
+            ]
+        )
     return markdown_table(headings, rows)
+
+
+def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, str]:
+    """The gain beyond control without scores against boxes; empty if no maps were scored against any."""
+    scores = gaining_scores([each.runs for each in compared], None)
+    faithful = [score for score in scores if METRICS[score.metric].group == "faithfulness"]
+    if len(faithful) == len(scores):
+        return {}
+    return {each: "" if each.against.is_baseline else _change_in_points(each, faithful) for each in compared}
 
 
 def difference_table(compared: Sequence[Compared], of: Compared) -> str:
@@ -137,7 +154,7 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
     """
     columns = [score for score in score_columns([each.runs for each in compared]) if score.method == method]
     columns = [score for score in columns if not score.is_control]
-    headings = ["", *(f"{score_heading(score)} {score.arrow}" for score in columns)]
+    headings = ["", *(f"{score.title} {score.arrow}" for score in columns)]
     return markdown_table(
         headings,
         [[each.label, *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
@@ -148,7 +165,7 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
     """How much better each score is beyond control than that of plain training; more is better in every column.
 
     First the mean over all scores, in points. The other cells are in percent of the plain score beyond control, or in
-    points where that score is hardly above 0.
+    points where that score is not certainly above 0.
 
     Args:
         compared: The settings.
@@ -159,17 +176,12 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
         for score in gaining_scores([each.runs for each in compared], None)
         if score.method in methods and beyond(compared[0].runs, score)
     ]
-    headings = {score.metric: score_heading(score) for score in scores}
+    headings = {score.metric: score.title for score in scores}
     rows = []
     for each in compared[1:]:
         cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in headings]
         rows.append([each.label, _change_in_points(each, scores), *cells])
     return markdown_table(["", "mean, points", *headings.values()], rows)
-
-
-def score_heading(score: ScoreColumn) -> str:
-    """The title of a score; "gain" alone would be taken for the gain of maps."""
-    return "average gain" if score.metric == "average_gain" else score.title
 
 
 def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:
@@ -180,14 +192,14 @@ def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:
 def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
     """The change of the mean of some scores beyond control, with its interval.
 
-    It is in percent of the plain network's mean over all seeds; where the interval of that mean includes 0, a
-    percentage says nothing, and the change is in points.
+    It is in percent of the plain network's mean over all seeds; where that is not certainly above 0, as with one seed,
+    a percentage says nothing, and the change is in points.
     """
     differences = _differences(each, scores)
     if not differences:
         return "–"
     base = Estimate.of(list(_mean_beyond(each.against.baseline, scores).values()))
-    is_clear = base.mean > 0 and (base.interval is None or base.interval[0] > 0)
+    is_clear = base.interval is not None and base.interval[0] > 0
     scale = base.mean if is_clear else 1.0
     shown = bold(Estimate.of([difference / scale for difference in differences]), digits=0 if is_clear else 1)
     return f"{shown} %" if is_clear else f"{shown} points"

@@ -40,9 +40,9 @@ def main(folder: Path, settings: list[str]) -> None:
                 rows[row["setting"], row["seed"]] = row
         if not any(setting == name for setting, _ in rows):
             sys.exit(f"no run with scores matches {pattern}, and {path} has no row of {name!r}")
-    order = [name for name, _ in map(split, settings)]
-    known = [key for key in rows if key[0] in order]
-    write_rows(path, FIELDS, [rows[key] for key in sorted(known, key=lambda key: (order.index(key[0]), int(key[1])))])
+    # Those that are named, in this order, and then those that are not.
+    order = [*dict.fromkeys([*(name for name, _ in map(split, settings)), *(name for name, _ in rows)])]
+    write_rows(path, FIELDS, [rows[key] for key in sorted(rows, key=lambda key: (order.index(key[0]), int(key[1])))])
     put_texts(readme_texts(folder), folder / "README.md")
     print(*readme_texts(folder).values())
 

@@ -18,11 +18,19 @@ def points_in(path: Path, model: Mapping[str, Any] | None = None) -> list[PointR
     Args:
         path: The file.
         model: The settings of the model but for λ, which tell what its regularizer trains by construction.
+
+    Raises:
+        ValueError: If two rows have the same λ and seed, as those of a grid over something else, too.
     """
     grouped: dict[float, dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in read_rows(path):
         values = parsed_row(row)
-        grouped[values[WEIGHT]][int(values["seed"])] = values
+        weight, seed = values[WEIGHT], int(values["seed"])
+        if seed in grouped[weight]:
+            raise ValueError(
+                f"{path}: expected one row for each λ and seed, got several for λ = {weight:g}, seed {seed}"
+            )
+        grouped[weight][seed] = values
     # If the baseline is not finished it has no rows; it must not be replaced by another one.
     weights = sorted({0.0, *grouped})
     return [_point(weight, grouped[weight], model or {}) for weight in weights]

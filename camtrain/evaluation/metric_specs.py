@@ -161,7 +161,7 @@ def _localization(title: str, top_k: int | None) -> MetricSpec:
 METRICS: dict[str, MetricSpec] = {
     "average_drop": _masked("drop", AverageDrop),
     "average_increase": _masked("increase", AverageIncrease),
-    "average_gain": _masked("gain", AverageGain),
+    "average_gain": _masked("average gain", AverageGain),
     "win": MetricSpec(
         "win",
         "faithfulness",

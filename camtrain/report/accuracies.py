@@ -17,11 +17,19 @@ ACCURACIES: Mapping[str, Sequence[str]] = {
 """The columns of the accuracy by split; the first one that all runs have counts."""
 
 
-def accuracy_name(column: str) -> str:
+def accuracy_name(column: str, split: str | None = None) -> str:
     """What a column of the accuracy is called.
+
+    Args:
+        column: The column.
+        split: The split of the scores beside it; where these are of test images, an accuracy on validation images is
+            called so. `None` does not say which.
 
     Example:
         >>> accuracy_name("test/accuracy"), accuracy_name("val/mean_average_precision"), accuracy_name("")
         ('accuracy', 'mean average precision', 'accuracy')
+        >>> accuracy_name("val/accuracy", "test"), accuracy_name("val/accuracy", "val")
+        ('validation accuracy', 'accuracy')
     """
-    return _NAMES.get(column.rpartition("/")[2], "accuracy")
+    name = _NAMES.get(column.rpartition("/")[2], "accuracy")
+    return f"validation {name}" if split == "test" and column.startswith("val/") else name

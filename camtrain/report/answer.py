@@ -56,6 +56,8 @@ class Answer:
         scores: The scores whose mean is the gain.
         accuracy: Column of the accuracy, such as `test/accuracy`, or of the mean average precision, if images may show
             several classes; empty if no run has one.
+        accuracy_title: What the accuracy is called; beside scores of test images it is said if it is of validation
+            images, as in a study that trains without a test.
         sentence: The answer in words.
         rule: The rule in words.
         on_validation: Whether the point was chosen by validation images, and `compared` is of test images.
@@ -66,6 +68,7 @@ class Answer:
     compared: list[PointComparison]
     scores: list[ScoreColumn]
     accuracy: str
+    accuracy_title: str
     sentence: str
     rule: str
     on_validation: bool = False
@@ -74,7 +77,7 @@ class Answer:
     @cached_property
     def table(self) -> Table:
         """All points with their accuracy, losses, gain of the maps and cost."""
-        return points_table(self.compared, self.scores, self.accuracy, self.best)
+        return points_table(self.compared, self.scores, self.accuracy, self.accuracy_title, self.best)
 
     def __str__(self) -> str:
         return f"{folded(self.sentence)}\n\n{self.table}"
@@ -130,13 +133,15 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     best = next((each for each in compared if chosen is not None and each.runs is chosen.runs), None)
     leaks = any(each.leakage.count for each in choosing)
     leakage_margin = rule.leakage_margin if leaks else None
-    margins = Margins(rule.margin, leakage_margin, selected is not None, accuracy_name(accuracy))
+    title = accuracy_name(accuracy, split)
+    margins = Margins(rule.margin, leakage_margin, selected is not None, title)
     accuracy_of_choice = _accuracy(points, ACCURACIES["val"])
     return Answer(
         best if best is not None and best.gain.mean > 0 else None,
         compared,
         scores,
         accuracy,
+        title,
         answer_sentence(best, compared, scores, margins, rule.score, choosing),
         rule_sentence(scores, margins, rule.score),
         selected is not None,

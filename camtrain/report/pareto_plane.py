@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from camtrain.report.accuracies import accuracy_name
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import legend_below, line_style
 from camtrain.report.point_comparison import PointComparison
@@ -54,7 +53,7 @@ def pareto_plane(answer: Answer, *, is_narrow: bool = False) -> Figure | None:
         style["label"] = _label(each, answer)
         axes.errorbar(x, y, xerr=_spread(each.accuracy.std), yerr=_spread(each.gain.std), capsize=3, **style)
     axes.margins(0.15)
-    name = accuracy_name(answer.accuracy)
+    name = answer.accuracy_title
     axes.set(xlabel=f"{name} against the baseline, points →", ylabel="gain of the maps, points →")
     axes.grid(visible=True, axis="both")
     # Below the plane rather than beside the marks, which often lie close together.

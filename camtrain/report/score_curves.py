@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from camtrain.report.accuracies import accuracy_name
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import legend_below, line_style
 from camtrain.report.points import WEIGHT, PointRuns, short
@@ -37,7 +36,7 @@ def score_curves(points: Sequence[PointRuns], answer: Answer, *, is_narrow: bool
     names = {value_key(runs.point[key]): runs.name_of(key) for runs in points}
     panels: dict[str, list[tuple[str, str]]] = {}
     if answer.accuracy:
-        panels[f"{accuracy_name(answer.accuracy)} ↑, %"] = [("", answer.accuracy)]
+        panels[f"{answer.accuracy_title} ↑, %"] = [("", answer.accuracy)]
     for score in score_columns(points):
         if not score.is_control:
             panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))

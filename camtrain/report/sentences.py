@@ -31,6 +31,11 @@ class Margins:
         return self.leakage is not None and each.keeps_accuracy(self.accuracy) and not each.keeps_leakage(self.leakage)
 
     @property
+    def but_accuracy(self) -> str:
+        """That the accuracy is left out of what is said of test images, if it is that of validation images."""
+        return f", except for {self.name}," if self.name.startswith("validation") else ""
+
+    @property
     def images(self) -> str:
         """What the figures of a choice are of, to be put behind them."""
         return " on validation images" if self.on_validation else ""
@@ -53,8 +58,8 @@ def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str |
             "Leakage is how much more probable a class becomes when its map lies over an image or noise without it. "
         )
     estimate = (
-        "The point is chosen by validation images. The figures quoted are of test images, which had no part in the "
-        "choice."
+        f"The point is chosen by validation images. The figures quoted{margins.but_accuracy} are of test images, which "
+        "had no part in the choice."
         if margins.on_validation
         else "The best of several points was chosen for its gain, so its estimate is optimistic."
     )

@@ -18,6 +18,7 @@ def points_table(
     compared: Sequence[PointComparison],
     scores: Sequence[ScoreColumn],
     accuracy: str,
+    accuracy_title: str,
     best: PointComparison | None,
 ) -> Table:
     """All points with their accuracy, losses, gain of the maps and cost.
@@ -28,9 +29,10 @@ def points_table(
         compared: All points with a finished run.
         scores: The scores whose mean is the gain; without any, the table has no columns for the gain.
         accuracy: Column of the accuracy; the losses are those of the same split.
+        accuracy_title: What it is called.
         best: The point that the answer names, if it names one.
     """
-    headings = ["point", "seeds", f"{accuracy_name(accuracy)}, %", "L_C", "L_R"]
+    headings = ["point", "seeds", f"{accuracy_title}, %", "L_C", "L_R"]
     headings += ["gain of the maps, points", "95 % interval"] if scores else []
     has_control = any(each.beyond.count for each in compared)
     headings += ["gain beyond control, points"] if has_control else []

@@ -12,7 +12,6 @@ from camtrain.files import check_inside, write_whole
 from camtrain.messages import folded, printable
 from camtrain.methods import method_title
 from camtrain.pictures import MAP_COLORS, OUTLINES
-from camtrain.report.accuracies import accuracy_name
 from camtrain.report.answer import Answer, Rule, answer_of
 from camtrain.report.cost_bars import cost_bars
 from camtrain.report.costs import time_column, time_note
@@ -101,7 +100,7 @@ def _sections(
         _, svg = write_figure(figure, folder / name)
         return [PageFigure(svg, caption, title, svg_of(narrow, f"{name}_narrow"))]
 
-    name = accuracy_name(answer.accuracy)
+    name = answer.accuracy_title
     curves = drawn(
         "score_curves",
         lambda is_narrow: score_curves(points, answer, is_narrow=is_narrow),

@@ -7,7 +7,7 @@ import re
 import yaml
 
 from docs.generator.links import ROOT
-from experiments.compared_settings import Compared, board_tables, change, step_cost
+from experiments.compared_settings import WITHOUT_BOXES, Compared, board_tables, change, gains_without_boxes, step_cost
 from experiments.league.boards import BOARDS, KINDS
 from experiments.league.table import compared
 from experiments.named_settings import Board
@@ -22,7 +22,8 @@ are compared with plain training; its page says how to read each column. A secti
 network on one data set. A regularizer that is not in it was not measured on that board yet.
 
 - *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
-- *Beyond control*: the same after the score of another image's map is subtracted.
+- *Beyond control*: the same after the score of another image's map is subtracted. *Without boxes*: without the scores
+  that compare maps with boxes, since a map on the object is not a more faithful map.
 - *Leakage*: how far the shape of a map gives the class away; less is better.
 - *Step / plain* is the time of a training step relative to a plain step, as
   [regularizer_cost](experiments/regularizer_cost.md) measured it side by side. *Seconds per step* and *memory*, the
@@ -46,7 +47,8 @@ def _unbroken(section: str) -> str:
 
 def _board(board: Board, found: list[Compared]) -> str:
     epochs = _epochs(board)
-    rows = [_row(board, each, epochs) for each in found]
+    without_boxes = gains_without_boxes(found)
+    rows = [_row(each, epochs, [without_boxes[each] or "–"] if without_boxes else []) for each in found]
     tables = board_tables(found, KINDS)
     headings = [
         "training",
@@ -56,6 +58,7 @@ def _board(board: Board, found: list[Compared]) -> str:
         "accuracy",
         "gain of maps",
         "gain beyond control",
+        *([WITHOUT_BOXES] if without_boxes else []),
         "leakage",
         "step / plain",
         "seconds per step",
@@ -78,14 +81,17 @@ def _board(board: Board, found: list[Compared]) -> str:
     return "\n\n".join(texts)
 
 
-def _row(board: Board, each: Compared, epochs: str) -> list[str]:
+def _row(each: Compared, epochs: str, without_boxes: list[str]) -> list[str]:
+    gain, beyond, leakage = (
+        change(each, estimate) or "–" for estimate in (each.against.gain, each.against.beyond, each.against.leakage)
+    )
     return [
         str(each.setting),
         f"{each.weight:g}" if each.weight else "–",
         str(len(each.runs.rows)),
         epochs,
         f"{100 * each.runs.estimate(each.accuracy).mean:.1f} %",
-        *(change(each, estimate) or "–" for estimate in (each.against.gain, each.against.beyond, each.against.leakage)),
+        *(gain, beyond, *without_boxes, leakage),
         step_cost(each),
         _logged(each, "train/seconds_per_step", "{:.3f}"),
         _logged(each, "train/peak_memory_mib", "{:.0f} MiB"),

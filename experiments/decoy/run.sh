@@ -40,7 +40,7 @@ train() {  # a setting, a seed
     name=${1%%|*}
     read -r config options <<< "${1#*|}"
     run=$study/${name}_seed$2
-    [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
+    [ -z "${AGAIN:-}" ] && [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
     [ -z "${AGAIN:-}" ] && grep -q "^$name,$2," experiments/decoy/results.csv 2> /dev/null && return
     case " ${SETTINGS:-$name} " in *" $name "*) ;; *) return ;; esac
     if [[ $options == *TEACHER* && -z "$(ls $study/clean_seed"$2"/version_*/checkpoints/last.ckpt 2> /dev/null)" ]]; then

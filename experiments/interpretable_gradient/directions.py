@@ -3,11 +3,13 @@
     python -m experiments.interpretable_gradient.directions
 
 The interpretable gradient loss falls if gradients follow the guided gradients. It also falls if all gradients are the
-same, which says nothing about an image. The trained networks are those of study.py; results are in `directions.csv`.
+same, which says nothing about an image. The trained networks are those of study.py; results are in `directions.csv`,
+where a row whose network is not here stays as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from camtrain import load_data, load_network
 from camtrain.gradients import guided_gradient
 from experiments.interpretable_gradient.recipes import BOARD, RECIPES
-from experiments.result_rows import write_rows
+from experiments.result_rows import read_rows, write_rows
 
 RESULTS = Path(__file__).parent / "directions.csv"
 COLUMNS = ("recipe", "weight", "seed", "agreement", "one_direction", "one_guided_direction")
@@ -25,15 +27,20 @@ COLUMNS = ("recipe", "weight", "seed", "agreement", "one_direction", "one_guided
 
 def main() -> None:
     """Measure every network that was trained, and write the results."""
-    rows = []
+    rows = {_key(row): row for row in read_rows(RESULTS, COLUMNS)}
     for recipe in RECIPES:
         for trial in sorted((BOARD.runs / BOARD.name / recipe).glob("weight_*/**/trials/*/")):
             if (trial / "row.json").is_file():
                 # Such as regularizer_weight=0.3,seed=0-aaf4ffaa.
                 weight, seed = (part.partition("=")[2].partition("-")[0] for part in trial.name.split(","))
-                rows.append(dict(zip(COLUMNS, (recipe, weight, seed, *of_run(trial)), strict=True)))
-                print(*rows[-1].values(), sep="  ", flush=True)
-    write_rows(RESULTS, COLUMNS, rows)
+                row = dict(zip(COLUMNS, (recipe, weight, seed, *of_run(trial)), strict=True))
+                rows[_key(row)] = row
+                print(*row.values(), sep="  ", flush=True)
+    write_rows(RESULTS, COLUMNS, [rows[key] for key in sorted(rows)])
+
+
+def _key(row: Mapping[str, str]) -> tuple[int, float, int]:
+    return [*RECIPES].index(row["recipe"]), float(row["weight"]), int(row["seed"])
 
 
 def of_run(run: Path) -> tuple[str, ...]:

@@ -62,8 +62,12 @@ BOARD: Board = replace(
 
 
 def trained_plain(seed: int) -> Path:
-    """The folder of a plain training, from which fine-tuning begins; it is trained if it is not there."""
-    study = ablate(
+    """The folder of a plain training, from which fine-tuning begins; it is trained if it is not there.
+
+    Raises:
+        SystemExit: If it failed, or was stopped before its end.
+    """
+    ablation = ablate(
         BOARD.config_of(PLAIN),
         {WEIGHT: [0.0]},
         seeds=[seed],
@@ -72,8 +76,10 @@ def trained_plain(seed: int) -> Path:
         jobs=1,
         threads=1,
         wandb="disabled",
-    ).study
-    return study.folder_of(study.trials[0])
+    )
+    for outcome in ablation.unfinished:
+        raise SystemExit(f"plain training, seed {seed}: {outcome.message or 'stopped before its end'} ({outcome.log})")
+    return ablation.study.folder_of(ablation.study.trials[0])
 
 
 RECIPES = {

@@ -16,7 +16,6 @@ from camtrain.report.point_comparison import PointComparison
 from camtrain.report.points import WEIGHT, Estimate, number
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.tables import percent, shown
-from experiments.compared_settings import score_heading
 from experiments.readme_tables import markdown_table, put_texts
 from experiments.study_results import points_in
 
@@ -65,7 +64,7 @@ def claims(answers: dict[str, Answer]) -> str:
 def results(answers: dict[str, Answer]) -> str:
     """List accuracy, L_R and the scores of one method's maps, the gain over all methods and the time of a step."""
     scores = [score for score in next(iter(answers.values())).scores if score.method == METHOD]
-    titles = [f"{score_heading(score)} {score.arrow}" for score in scores]
+    titles = [f"{score.title} {score.arrow}" for score in scores]
     headings = ["network", "λ", "seeds", "accuracy, %", "L_R", *titles, "gain of all maps, points", "time per step"]
     lines = [line(name, each, scores) for name, answer in answers.items() for each in answer.compared]
     return markdown_table(headings, lines)

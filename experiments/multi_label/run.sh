@@ -19,7 +19,7 @@ settings=(
 train() {  # a setting, a seed
     name=${1%%|*}
     run=$study/${name}_seed$2
-    [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
+    [ -z "${AGAIN:-}" ] && [ -n "$(ls "$run"/version_*/scores.json 2> /dev/null)" ] && return
     [ -z "${AGAIN:-}" ] && grep -q "^$name,$2," experiments/multi_label/results.csv 2> /dev/null && return
     case " ${SETTINGS:-$name} " in *" $name "*) ;; *) return ;; esac
     mkdir -p $study

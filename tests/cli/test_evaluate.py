@@ -111,7 +111,7 @@ def test_the_scores_are_those_of_the_evaluator_on_all_images(evaluate):
     assert (found["grad_cam", "average_drop"]["better"], found["grad_cam", "average_gain"]["better"]) == (
         "lower", "higher",
     )  # fmt: skip
-    for words in ("drop ↓", "gain ↑", "Grad-CAM", "LayerCAM", "gradient noise ↓", "forward passes per image"):
+    for words in ("drop ↓", "average gain ↑", "Grad-CAM", "LayerCAM", "gradient noise ↓", "forward passes per image"):
         assert words in out
 
 

@@ -399,7 +399,7 @@ def test_scores_are_found_by_their_names(scored):
 
 def test_it_prints_as_tables(scored):
     table = scored.table()
-    for words in ("faithfulness, %", "drop ↓", "gain ↑", "Grad-CAM", "LayerCAM", "gradient noise ↓"):
+    for words in ("faithfulness, %", "drop ↓", "average gain ↑", "Grad-CAM", "LayerCAM", "gradient noise ↓"):
         assert words in table
     assert scored.score("grad_cam", "average_drop").shown() in table
     assert "PxAP" not in table, "nobody has a mask"

@@ -90,6 +90,34 @@ def test_a_change_is_in_points_where_the_plain_score_may_be_zero(compared):
     assert row.endswith("| **+20.0 (+20.0 to +20.0)** points |")
 
 
+def test_of_one_seed_no_change_is_in_percent(tmp_path):
+    plain = rows_of(tmp_path / "plain.csv", 0.0, [0.3], [0.4], [0.8], [0.05])
+    ours = rows_of(tmp_path / "ours.csv", 0.5, [0.1], [0.4], [0.8], [0.05])
+    row = beyond_table(compared_settings({PLAIN: plain, OURS: ours}), ["grad_cam"]).splitlines()[-1]
+    assert row == "| Ours, λ = 0.5 | +20.0 | +20.0 points |"
+
+
+def test_a_gain_without_scores_against_boxes(tmp_path):
+    """Beyond control the drop gains 10 points and energy 30; the mean of the two is 20."""
+
+    def rows(name, weight, drop, energy):
+        made = SettingRows(tmp_path / f"{name}.csv")
+        scores = {"average_drop": (drop, 0.6), "energy_pointing_game": (energy, 0.2)}
+        columns = {
+            f"evaluated/{metric}/{method}": value
+            for metric, pair in scores.items()
+            for method, value in zip(("grad_cam", "shuffled_grad_cam"), pair, strict=True)
+        }
+        made.add("test", [{WEIGHT: weight, "seed": seed, "test/accuracy": 0.8, **columns} for seed in (0, 1)])
+        return made
+
+    results = {PLAIN: rows("plain", 0.0, 0.5, 0.25), OURS: rows("ours", 0.5, 0.4, 0.55)}
+    heading, _, plain, ours = summary_table(compared_settings(results)).splitlines()
+    assert "| gain beyond control | the same without boxes | change of leakage |" in heading
+    assert [cell.strip() for cell in plain.split("|")[-5:-1]] == ["", "", "", "1.0"]
+    assert "| **+20.0 (+20.0 to +20.0)** | **+10.0 (+10.0 to +10.0)** |" in ours
+
+
 def test_the_mean_of_several_scores_beyond_control(tmp_path):
     def rows(name, weight, scores):
         columns = {

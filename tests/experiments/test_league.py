@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from camtrain.batch import Batch
+from experiments.interpretable_gradient import directions
 from experiments.interpretable_gradient.frozen_batch_norm import FrozenBatchNorm
 from experiments.interpretable_gradient.group_norm_resnet import GroupNormResNet
 from experiments.league.boards import BOARDS
@@ -16,6 +18,8 @@ from experiments.league.league import CHOOSING_SEEDS, chosen_weight, rows_of, se
 from experiments.map_faithfulness import ablation
 from experiments.named_settings import SettingRows
 from experiments.random_erasing import RandomErasing
+from experiments.result_rows import read_rows, write_rows
+from experiments.study_results import points_in
 
 WEIGHT = "model.regularizer_weight"
 PLAIN = {0.0: (0.5, 0.5, 0.8, 0.05)}
@@ -116,3 +120,26 @@ def test_group_norm_takes_the_place_of_every_batch_norm():
     groups = [each for each in layers if isinstance(each, nn.GroupNorm)]
     assert len(groups) == 9  # of the stem, of two layers in each of three blocks, and of two shortcuts
     assert all(each.num_channels // each.num_groups == 8 for each in groups)
+
+
+def test_points_of_a_grid_over_something_else_too_are_not_mixed(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text(f"{WEIGHT},seed,test/accuracy\n0,0,0.5\n0,1,0.6\n0,0,0.7\n")
+    with pytest.raises(ValueError, match="expected one row for each λ and seed, got several for λ = 0, seed 0"):
+        points_in(path)
+
+
+def test_directions_of_networks_that_are_not_here_stay(tmp_path, monkeypatch):
+    kept = {"recipe": "frozen", "weight": "0.3", "seed": "0", "agreement": "0.5"}
+    again = {"recipe": "running", "weight": "0.3", "seed": "1", "agreement": "0.5"}
+    path = tmp_path / "directions.csv"
+    write_rows(path, directions.COLUMNS, [kept, again])
+    trial = tmp_path / "runs/resnet20_gradients/running/weight_0.3/trials/regularizer_weight=0.3,seed=1-aaf4ffaa"
+    trial.mkdir(parents=True)
+    (trial / "row.json").touch()
+    monkeypatch.setattr(directions, "RESULTS", path)
+    monkeypatch.setattr(directions, "BOARD", replace(directions.BOARD, runs=tmp_path / "runs"))
+    monkeypatch.setattr(directions, "of_run", lambda _run: ("0.9", "0.8", "0.7"))
+    directions.main()
+    found = [(row["recipe"], row["seed"], row["agreement"]) for row in read_rows(path)]
+    assert found == [("running", "1", "0.9"), ("frozen", "0", "0.5")]

@@ -71,5 +71,9 @@ def test_rows_of_runs_that_are_not_here_stay(tmp_path, monkeypatch, capsys):
     make_run(tmp_path / "runs" / "a_seed1", 0, 0.9, seed=1)
     results_table.main(folder, ["λ = 0=runs/a_seed*"])
     assert "| λ = 0 | 2 | 70.0 ± 28.3 | – |" in readme.read_text()
+    make_run(tmp_path / "runs" / "c_seed0", 0, 0.1, seed=0)
+    results_table.main(folder, ["λ = 2=runs/c_seed*"])
+    assert "| λ = 2 | 1 | 10.0 | – |" in readme.read_text()
+    assert "| λ = 0 | 2 | 70.0 ± 28.3 | – |" in readme.read_text()  # not named, and kept
     with pytest.raises(SystemExit, match="no run with scores matches runs/b"):
         results_table.main(folder, ["λ = 1=runs/b_seed*"])

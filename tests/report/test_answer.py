@@ -533,6 +533,23 @@ def test_a_chosen_point_that_leaks_on_test_images_is_not_called_the_best(tmp_pat
     assert f"{told} If the network reads the class from the shape of its maps" in answer.sentence
 
 
+def test_an_accuracy_of_validation_images_is_said_to_be_one(tmp_path):
+    """In a study that trains without a test, and scores maps of test images."""
+    rows = []
+    for seed in (0, 1):
+        for weight, drop in ((0, 0.5), (0.1, 0.3 + seed / 1000)):
+            point, _, row = simple(weight, seed, None, drop, 0.6)
+            validated = {"validated/average_drop/grad_cam": drop, "validated/insertion_auc/grad_cam": 0.6}
+            rows.append((point, seed, row | validated | {"val/accuracy": 0.9}))
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert "Validation accuracy changes by +0.00 points" in answer.sentence
+    assert "among those whose validation accuracy is at most 1 point below the baseline's" in answer.rule
+    assert "The figures quoted, except for validation accuracy, are of test images" in answer.rule
+    assert "validation accuracy, %" in answer.table.headings
+    of_validation = answered(points_of(made_up(tmp_path / "val", rows)), Rule(), "val")
+    assert "alidation accuracy" not in of_validation.sentence + of_validation.rule
+
+
 def test_the_accuracy_and_leakage_of_a_point_that_validation_images_chose(tmp_path):
     """Leakage changes by 0, 4 and 8 points; accuracy by -5.0, -5.1 and -5.2."""
     rows = []
