@@ -13,6 +13,9 @@ from torchvision import tv_tensors
 
 from camtrain.messages import DataError
 
+# What is easily written for a key of a sample, and would be left out without a word.
+_MISTAKEN = {"masks": "mask", "box": "boxes", "bbox": "boxes", "bboxes": "boxes", "groups": "group"}
+
 
 class Sample(TypedDict):
     """One data set item, a dict so that `torchvision.transforms.v2` moves image, boxes and mask together.
@@ -296,7 +299,10 @@ def batch_of(images: Tensor, samples: Sequence[Sample]) -> Batch:
     """
     labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
     labels = labels if labels.dim() == 1 else labels.float()
-    groups = torch.tensor([sample["group"] for sample in samples]) if "group" in samples[0] else None
+    for given, expected in _MISTAKEN.items():
+        if given in samples[0]:
+            raise DataError(f"expected the annotation of a sample under the key {expected!r}, got {given!r}")
+    groups = _groups(samples)
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None
     if any("boxes" in sample for sample in samples):
@@ -304,6 +310,14 @@ def batch_of(images: Tensor, samples: Sequence[Sample]) -> Batch:
         boxes = [sample.get("boxes", none) for sample in samples]
     masks, ignored = (_stacked(samples, key, size) for key in ("mask", "ignored"))
     return Batch(images, labels, boxes, masks, ignored=ignored, groups=groups)
+
+
+def _groups(samples: Sequence[Sample]) -> Tensor | None:
+    """(N,) the group of each sample; `None` where no sample has one."""
+    found = [sample["group"] for sample in samples if "group" in sample]
+    if found and len(found) < len(samples):
+        raise DataError(f"expected a group of each sample, or of none, got one of {len(found)} of {len(samples)}")
+    return torch.tensor(found) if found else None
 
 
 def _stacked(samples: Sequence[Sample], key: Literal["mask", "ignored"], size: tuple[int, int]) -> Tensor | None:

@@ -19,7 +19,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from camtrain.batch import Batch, check_finite_images
+from camtrain.batch import Batch, check_finite_images, check_images
 from camtrain.files import local_path
 from camtrain.gradients import Engine
 from camtrain.gradients.seeded import seeded
@@ -41,6 +41,9 @@ from camtrain.running_loader import running_loader
 from camtrain.unrepeated import unrepeated
 
 Stage = Literal["train", "val", "test"]
+
+
+_NEARLY_RISEN = 0.95  # the share of λ that a rising weight has to reach
 
 
 class NonFiniteLossError(RuntimeError):
@@ -278,12 +281,18 @@ class Classifier(pl.LightningModule):
         if not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
         last, num_epochs = self._end()
-        told = []
+        told, partly = [], []
         for name, term in self.objective.terms.items():
             start, end = max(self._start_epoch, term.start_epoch), term.end_epoch
             risen = risen_fraction(last, self._start_epoch, self._warmup_epochs) and risen_fraction(
                 last, term.start_epoch, term.warmup_epochs
             )
+            reached = min(last, math.inf if end is None else end)
+            most = risen_fraction(reached, self._start_epoch, self._warmup_epochs) * risen_fraction(
+                reached, term.start_epoch, term.warmup_epochs
+            )
+            if term.weight and risen and start < reached and most < _NEARLY_RISEN:
+                partly.append(f"{name} reaches {100 * most:.0f} % of its weight, at epoch {reached:.3g}")
             if term.weight and (not risen or (end is not None and start >= end)):
                 why = f"the training ends after {num_epochs:g}, with its last step at epoch {last:g}"
                 if risen:
@@ -294,6 +303,11 @@ class Classifier(pl.LightningModule):
         if told:
             rank_zero_warn(
                 f"no step is regularized by some terms: {'; '.join(told)}. Let them begin sooner, or train longer",
+                category=CamtrainWarning,
+            )
+        if partly:
+            rank_zero_warn(
+                f"λ is still rising when its terms end: {'; '.join(partly)}. Let it rise faster, or train longer",
                 category=CamtrainWarning,
             )
 
@@ -501,6 +515,7 @@ class Classifier(pl.LightningModule):
         """
         labeled = Batch.of(batch)
         with self._naming_batch("predict", batch_idx, labeled.images):
+            check_images(labeled.images)
             check_finite_images(labeled.images)
             logits = self(labeled.images)
         if labeled.labels is not None:

@@ -605,6 +605,7 @@ def image_maps(
         built = method_named(method, module, target_layer, max_batch=max_batch, **options)
     else:
         built = _checked_method(method, module, target_layer, options)
+    _check_number_of_classes(class_idx, len(images))
     starts = range(0, max(len(images), 1), max_batch)
     parts = [slice(start, start + max_batch) for start in starts]
     made = built.method if isinstance(built, ShuffledMap) else built
@@ -694,6 +695,16 @@ def _checked_method(method: Method, network: nn.Module, target_layer: Any, optio
     if options:
         raise TypeError(f"`{next(iter(options))}`: expected no options, since a built method has its own already")
     return method
+
+
+def _check_number_of_classes(class_idx: ClassIndex, count: int) -> None:
+    """Check that there is a class for each image: parts of a longer tensor would be those of other images."""
+    given = [class_idx]
+    if isinstance(class_idx, (Contrast, Against)):
+        given = [class_idx.class_idx, class_idx.against] if isinstance(class_idx, Contrast) else [class_idx.class_idx]
+    for index in given:
+        if isinstance(index, Tensor) and index.dim() == 1 and len(index) != count:
+            raise ValueError(f"`class_idx`: expected one class, or one for each of {count} images, got {len(index)}")
 
 
 def _of_part(class_idx: ClassIndex, part: slice) -> ClassIndex:

@@ -117,7 +117,15 @@ def _check_edges(name: str, boxes: list[Tensor], size: tuple[int, int]) -> None:
     well_formed = (edges[:, 2:] >= edges[:, :2]).all(dim=1) & torch.isfinite(edges).all(dim=1)
     x0, y0, x1, y1 = edges.unbind(dim=1)
     inside = (x0 >= -_OUTSIDE) & (y0 >= -_OUTSIDE) & (x1 <= width + _OUTSIDE) & (y1 <= height + _OUTSIDE)
-    if bool((well_formed & inside).all()):
+    # Of a real image, not every box lies in the first pixel.
+    are_fractions = (edges <= 1).all() & ((edges[:, :2] > 0) & (edges[:, :2] < 1)).any() & (height * width > 1)
+    is_right, is_fraction = torch.stack([(well_formed & inside).all(), are_fractions]).tolist()
+    if is_right and is_fraction:
+        raise ValueError(
+            f"`{name}`: expected boxes in pixels (xyxy), got {edges[0].tolist()} and no edge above 1, as of fractions "
+            "of the image; multiply them by its width and height"
+        )
+    if is_right:
         return
     wrong = inside if bool(well_formed.all()) else well_formed
     first = int((~wrong).nonzero()[0])

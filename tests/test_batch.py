@@ -140,6 +140,20 @@ def test_annotated_with_nothing():
     assert not batch.masks.any()
 
 
+@pytest.mark.parametrize(("given", "expected"), [("masks", "mask"), ("bboxes", "boxes"), ("groups", "group")])
+def test_a_key_that_would_be_left_out(given, expected):
+    with pytest.raises(DataError, match=f"of a sample under the key '{expected}', got '{given}'"):
+        collate([{**_sample(0), given: torch.zeros(6, 8)}])
+
+
+@pytest.mark.parametrize("with_group", [0, 1])
+def test_a_group_of_some_samples_alone(with_group):
+    samples = [_sample(0), _sample(1)]
+    samples[with_group]["group"] = 3
+    with pytest.raises(DataError, match="expected a group of each sample, or of none, got one of 1 of 2"):
+        collate(samples)
+
+
 def test_images_of_several_sizes():
     with pytest.raises(DataError, match=r"images of one shape in a batch, got \(3, 6, 8\) and \(3, 5, 5\)"):
         collate([_sample(0), {"image": torch.zeros(3, 5, 5), "label": 1}])
@@ -267,8 +281,3 @@ def test_groups_and_several_labels_go_with_their_images(monkeypatch):
     moved = LightningModule().transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert moved.groups.device.type == "meta"
     assert collate([_sample(1)]).groups is None
-
-
-def test_a_group_of_some_images_only_is_an_error():
-    with pytest.raises(KeyError, match="group"):
-        collate([{**_sample(0), "group": 1}, _sample(1)])

@@ -324,6 +324,7 @@ def test_validation_after_a_fit_is_of_its_own_images(tmp_path):
     assert found["val/loss"] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:λ is still rising")
 def test_validation_after_the_start_has_the_whole_weight(tmp_path):
     fitting = trainer(tmp_path)
     module = classifier(regularizer_weight=3.0, regularizer_start_epoch=0.5, regularizer_warmup_epochs=4.0)
@@ -441,6 +442,31 @@ def test_a_term_after_the_last_step_takes_part_in_none(tmp_path, recwarn, settin
     assert [why in each for each in told] == [True] * bool(why)
 
 
+@pytest.mark.parametrize(
+    ("warmup", "end", "told"),
+    [
+        (2.0, None, []),
+        (4.0, None, ["interpretable_gradient reaches 48 % of its weight, at epoch 1.9"]),
+        (2.0, 0.5, ["interpretable_gradient reaches 25 % of its weight, at epoch 0.5"]),
+    ],
+)
+def test_a_weight_that_is_still_rising_at_the_end_is_told(tmp_path, recwarn, warmup, end, told):
+    """Ten batches to an epoch, two epochs: the last step is at epoch 1.9, and 1.9 / 2 is enough."""
+    terms = [Term(InterpretableGradient(), 1.0, end_epoch=end)]
+    module = classifier(regularizer=Sum(terms), regularizer_weight=1.0, regularizer_warmup_epochs=warmup)
+    trainer(tmp_path, max_epochs=2).fit(module, loader(40))
+    found = [str(each.message) for each in recwarn if "is still rising" in str(each.message)]
+    assert [each.split(": ")[1].split(". Let")[0] for each in found] == told
+
+
+def test_images_of_pixels_are_named_in_prediction(tmp_path):
+    images = (torch.rand(4, 3, 8, 8) * 255).to(torch.uint8)
+    with pytest.raises(TypeError, match=r"`images`: expected .* got torch\.uint8"):
+        trainer(tmp_path).predict(
+            classifier(), DataLoader(TensorDataset(images, torch.zeros(4, dtype=torch.long)), batch_size=4)
+        )
+
+
 def test_the_learning_rate_of_each_epoch_is_logged(tmp_path):
     logged = []
 
@@ -470,6 +496,7 @@ def test_lightnings_finetuning_freezes_all_but_the_head_until_its_epoch(tmp_path
     assert not torch.equal(after[1][0], before)
 
 
+@pytest.mark.filterwarnings("ignore:λ is still rising")  # at the end of the first part
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     def settings():
         # Momentum and a schedule, so that their state must be resumed too.

@@ -222,6 +222,16 @@ def test_large_batches_are_cut_up(network, class_idx):
     assert remembering.training
 
 
+@pytest.mark.parametrize(
+    "class_idx",
+    [torch.arange(4) % 2, Contrast(torch.zeros(4, dtype=torch.long), 1), Contrast(1, torch.zeros(1, dtype=torch.long))],
+    ids=["index", "contrast", "against"],
+)
+def test_classes_of_other_images_are_not_taken_for_those_of_a_part(network, class_idx):
+    with pytest.raises(ValueError, match=r"`class_idx`: expected one class, or one for each of 2 images, got [41]$"):
+        image_maps(network, torch.rand(2, 3, 16, 16), class_idx=class_idx, max_batch=2)
+
+
 def test_a_network_is_left_in_its_mode_after_an_error(network):
     network.train()
     with pytest.raises(ValueError, match="`class_idx`: expected classes from 0 to 4, got 5"):

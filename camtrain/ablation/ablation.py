@@ -78,12 +78,12 @@ class Ablation:
         return data_frame(self.rows)
 
     def answer(self, margin: float = 0.01, score: str | None = None) -> Answer:
-        """Which point is best, by a stated rule: the largest gain of maps among points that keep their accuracy.
+        """Which point is best, by a stated rule: the largest gain of maps at equal accuracy and leakage.
 
         Args:
             margin: The accuracy that the best point may lose against the baseline, a fraction.
-            score: The score whose gain decides: a metric, or metric/method. The default is the mean gain over all
-                scores of faithfulness and localization.
+            score: The score whose gain decides: a metric, or metric/method. The default is the mean gain over
+                the scores of faithfulness and localization but `win` and leakage.
 
         Raises:
             ValueError: If no trial is finished, or the study has no such score.

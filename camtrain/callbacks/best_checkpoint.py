@@ -30,7 +30,7 @@ class BestCheckpoint(ModelCheckpoint):
         **kwargs: The arguments of `ModelCheckpoint`, such as `monitor` and `mode`.
 
     Raises:
-        ValueError: If `accuracy_margin` is negative or not finite, or `save_top_k` is not 1 beside it.
+        ValueError: If `accuracy_margin` is not in [0, 1), or `save_top_k` is not 1 beside it.
 
     Example:
         >>> BestCheckpoint(0.01, monitor="val/insertion_auc/grad_cam", mode="max").accuracy_margin

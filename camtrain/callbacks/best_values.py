@@ -75,6 +75,30 @@ def is_higher_better(name: str) -> bool | None:
     return False if head.startswith("loss") else _HIGHER.get(head)
 
 
+def check_mode(monitor: str | None, mode: str) -> None:
+    """Check that the best value of a score is sought in its better direction.
+
+    Args:
+        monitor: The name of the score; of one that is not known, and of `None`, nothing is checked.
+        mode: `min` or `max`.
+
+    Raises:
+        ValueError: If it is the other direction.
+
+    Example:
+        >>> check_mode("val/loss", "max")
+        Traceback (most recent call last):
+        ValueError: `checkpoint.mode`: expected min for `checkpoint.monitor` val/loss, of which less is better, got max
+    """
+    is_higher = None if monitor is None else is_higher_better(monitor)
+    expected, better = ("max", "more") if is_higher else ("min", "less")
+    if is_higher is not None and mode != expected:
+        raise ValueError(
+            f"`checkpoint.mode`: expected {expected} for `checkpoint.monitor` {monitor}, of which {better} is better, "
+            f"got {mode}"
+        )
+
+
 def _numbers(cells: Iterable[tuple[str, str]]) -> Iterable[tuple[str, float]]:
     for name, text in cells:
         if text and "/" in name:

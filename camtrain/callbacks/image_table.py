@@ -16,7 +16,7 @@ from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
 from camtrain.evaluation import METRICS, EvaluationSettings, Evaluator, metric_names
 from camtrain.label_scores import answer_names, classes_of
-from camtrain.messages import sample_name
+from camtrain.messages import checked_integer, sample_name
 from camtrain.methods import method_named, method_title
 from camtrain.pictures import ObjectOutline, Panel, Tile, class_name, denormalized, map_tile
 
@@ -56,9 +56,7 @@ class ImageTable(Callback):
         metrics: Sequence[str] | None = None,
         target_layer: str | None = None,
     ) -> None:
-        if num_images < 0:
-            raise ValueError(f"`num_images`: expected at least 0, got {num_images}")
-        self.num_images = num_images
+        self.num_images = checked_integer("num_images", num_images, at_least=0)
         self.method = method
         self.metrics = None if metrics is None else metric_names(metrics, "prediction")
         self.target_layer = target_layer

@@ -81,7 +81,7 @@ class CAM(BaseCAM):
         """The linear head that gets the averages of the target layer; run in the mode that the network is in.
 
         Args:
-            images: The images that it is found with, (N, 3, H, W).
+            images: The images that it is found with, (N, C, H, W).
 
         Raises:
             ValueError: As for the call.

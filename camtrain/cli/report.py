@@ -63,8 +63,8 @@ def add_rule(parser: CommandParser) -> None:
         "help": "The accuracy that the best point may lose against the baseline, in points of percent.",
     }
     score = {
-        "help": "The score whose gain decides: a metric, or metric/method. The default is the mean gain over all "
-        "scores of faithfulness and localization."
+        "help": "The score whose gain decides: a metric, or metric/method. The default is the mean gain over "
+        "the scores of faithfulness and localization but win and leakage."
     }
     parser.add_parameters("report", Ablation.report, ["margin", "score"], margin=margin, score=score)
 

@@ -23,6 +23,10 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
+# The largest number of these types is white.
+_SCALED_TYPES = (torch.uint8, torch.uint16)
+
+
 class TransformedSamples(Dataset[Sample]):
     """Samples after transforms, with normalized float32 images.
 
@@ -90,12 +94,12 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
     """Raw images as a network expects them: float32 in [0, 1], and then `(image - mean) / std`.
 
     Args:
-        images: (C, H, W) or (N, C, H, W), uint8 or in [0, 1].
+        images: (C, H, W) or (N, C, H, W), uint8, uint16 with its whole range, or floating point in [0, 1].
         mean: The mean of each channel, in [0, 1].
         std: The standard deviation of each channel, in [0, 1].
 
     Raises:
-        ValueError: If the images have another number of channels.
+        ValueError: If the images have another number of channels, or are other integers.
 
     Example:
         >>> normalized(torch.full((3, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.25,) * 3).flatten()
@@ -103,6 +107,11 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
     """
     if images.shape[-3] != len(mean):  # a mean of one number would fit any image
         raise ValueError(f"it has {images.shape[-3]} channels, and `mean` and `std` are those of {len(mean)}")
+    if not images.is_floating_point() and images.dtype not in _SCALED_TYPES:
+        raise ValueError(
+            f"it holds {images.dtype}, of which the largest number is white; expected uint8, or floating point numbers in "
+            "[0, 1]"
+        )
     # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
     scaled = v2.functional.to_dtype_image(images.as_subclass(Tensor), torch.float32, scale=True)
     found: Tensor = v2.functional.normalize_image(scaled, mean, std)

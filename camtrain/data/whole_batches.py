@@ -34,7 +34,7 @@ class WholeBatches(Dataset[Sample]):
 
     Example:
         >>> from torchvision import tv_tensors
-        >>> raw = [{"image": tv_tensors.Image(torch.full((3, 4, 4), 51 * label)), "label": label} for label in (0, 1)]
+        >>> raw = [{"image": tv_tensors.Image(torch.full((3, 4, 4), 51.0 * label)), "label": label} for label in (0, 1)]
         >>> decoded = DecodedSamples(raw)
         >>> batches = WholeBatches(decoded, decoded, [v2.RandomCrop(2)], (0.0,) * 3, (1.0,) * 3)
         >>> batches.__getitems__([1, 0]).labels

@@ -80,6 +80,8 @@ def evaluate(
             `camtrain.methods.given_methods`).
         metrics: Names of metrics or of groups of them, separated by commas or as a list. The groups are faithfulness,
             localization, sanity, gradient, `all`, and `fast`, which is all but `road` and `parameter_randomization`.
+            Where the predicted class is explained, groups leave out Top-1, Top-5 and GT-known Loc: these are of the
+            label.
         target: What is explained in place of a class: a function from the output of the network to one number for each
             image, (N,), for any images. What the metrics measure is its sigmoid, or the number itself of a target of
             `camtrain.targets` that is a fraction. Every map explains why the number is high. Methods are given by their

@@ -34,6 +34,7 @@ SETTINGS_OF_PART = "settings"
 """The key under which a part has the name of the settings that it was made with."""
 
 _SETTINGS = "settings.json"
+_OF_A_RUN = "metrics.csv"  # which every training writes into its folder
 _PARTS = "batch_*.pt"
 # What an evaluation leaves in its folder of parts, also where it was killed, or found a file damaged.
 _OWN = re.compile(r"(\.\d+\.)?(batch_\d+\.pt|settings\.json)(\.\d+)?(\.damaged)?")
@@ -83,7 +84,7 @@ class EvaluationFolder:
 
     Raises:
         OtherEvaluationError: If the folder holds an evaluation with other settings.
-        ValueError: If the folder holds something else, where it is to be forgotten.
+        ValueError: If the folder holds something else, where it is to be forgotten, or is that of a training.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, fresh: bool = False) -> None:
@@ -98,6 +99,11 @@ class EvaluationFolder:
             self._check_whose_it_is()
         elif any(self.rows.glob(_PARTS)):
             self._lose_settings(DamagedFileError(self.rows / _SETTINGS, "it is gone"))
+        if (path / _OF_A_RUN).is_file():
+            raise ValueError(
+                f"`folder`: {path} is the folder of a training, whose scores.json would be replaced; choose another "
+                f"one, such as {path / 'evaluated'}"
+            )
 
     def claim(self) -> None:
         """Make the folder this evaluation's own, after what is to be forgotten is gone.

@@ -90,11 +90,13 @@ def image_source(
         parts: Which images are in a part; see `EvaluationSettings`.
 
     Raises:
-        ValueError: If there are no such images.
+        ValueError: If there are no such images, or `split` is another word.
         TypeError: If it is none of these.
     """
     if isinstance(data, (_IndexedImages, _IteratedImages)):
         return data
+    if split not in ("test", "val"):
+        raise ValueError(f'`split`: expected "test" or "val", got {split!r}')
     if hasattr(data, "setup") and hasattr(data, f"{split}_dataloader"):
         return _of_data_module(data, split, num_images, batch_size, parts)
     if isinstance(data, DataLoader) and not isinstance(data.dataset, IterableDataset):
@@ -297,7 +299,8 @@ def _checked(item: Any) -> Batch:
 
     Raises:
         TypeError: If it is no batch.
-        ValueError: If its images have another shape, or its labels, boxes, masks or ignored pixels another number.
+        ValueError: If its images have another shape, its labels, boxes, masks or ignored pixels another number, or
+            masks or ignored pixels another size or type.
     """
     try:
         batch = Batch.of(item)
@@ -322,6 +325,13 @@ def _checked(item: Any) -> Batch:
         known = getattr(batch, name)
         if known is not None and len(known) != len(images):
             raise ValueError(f"`data`: expected {name} of {len(images)} images, got those of {len(known)}")
+    size = (len(images), *images.shape[2:])
+    for name, known in (("masks", batch.masks), ("ignored", batch.ignored)):
+        if known is not None and (known.dtype != torch.bool or tuple(known.shape) != size):
+            raise ValueError(
+                f"`data`: expected {name} as bool (N, H, W) of the size of the images, {size}, got {known.dtype} of "
+                f"shape {tuple(known.shape)}"
+            )
     return batch
 
 

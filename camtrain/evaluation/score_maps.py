@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from camtrain.batch import Batch
 from camtrain.cams import resize
 from camtrain.evaluation.bootstrap import resampling_weights, score_interval
-from camtrain.evaluation.evaluation_plan import Split
+from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
 from camtrain.evaluation.evaluation_settings import EvaluationSettings
 from camtrain.evaluation.image_source import image_source
 from camtrain.evaluation.measured import ExplainedBatch, Measured
@@ -59,7 +59,9 @@ def score_maps(
 
     Raises:
         FileNotFoundError: If there is no map of an image.
-        ValueError: If a metric needs more than maps and annotation, or a map cannot be read.
+        TypeError: If `settings` are none, or a number is none.
+        ValueError: If a metric needs more than maps and annotation, a map cannot be read, or an argument is out of its
+            range.
 
     Example:
         >>> import tempfile
@@ -72,8 +74,16 @@ def score_maps(
     where = local_folder(maps, "maps")
     if not where.is_dir():
         raise FileNotFoundError(f"`maps`: expected the folder {where}, which does not exist")
-    images = image_source(data, split, num_images, batch_size)
-    chosen = replace(settings or EvaluationSettings(), class_of="label")
+    # It checks these as those of `evaluate`.
+    plan = EvaluationPlan(
+        split=split,
+        num_images=num_images,
+        settings=EvaluationSettings() if settings is None else settings,
+        batch_size=batch_size,
+        num_resamples=num_resamples,
+    )
+    images = image_source(data, plan.split, plan.num_images, plan.batch_size)
+    chosen = replace(plan.settings, class_of="label")
     if chosen.num_classes is None:
         # A single class is the question of a single logit, which has two answers.
         chosen = replace(chosen, num_classes=2 if images.num_classes == 1 else images.num_classes)

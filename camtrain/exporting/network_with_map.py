@@ -24,7 +24,7 @@ an attention head."""
 
 
 class NetworkWithMap(nn.Module):
-    """From images (N, 3, H, W) to logits (N, K) and the map of the predicted class, (N, H, W) in [0, 1].
+    """From images (N, C, H, W) to logits (N, K) and the map of the predicted class, (N, H, W) in [0, 1].
 
     The map is that of `camtrain.image_maps` with the same method. If a network ends with global average pooling over
     h·w pixels and one linear layer with weights W, the gradient of a logit c at the layer before is a constant,
@@ -35,10 +35,10 @@ class NetworkWithMap(nn.Module):
     forward pass anyway.
 
     Args:
-        network: From (N, 3, H, W) to (N, K) logits, in evaluation mode.
+        network: From (N, C, H, W) to (N, K) logits, in evaluation mode.
         method: One of `FORWARD_METHODS`.
         target_layer: The layer of the map, the one before the average pooling; `None` finds the last spatial layer.
-        images: Images that the network can be run on, (N, 3, H, W). The layer and the head are found with them.
+        images: Images that the network can be run on, (N, C, H, W). The layer and the head are found with them.
 
     Raises:
         ValueError: If the method needs more than forward operations, for any network or for this one.

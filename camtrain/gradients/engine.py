@@ -46,8 +46,8 @@ class TermOfPass:
 
     Attributes:
         watching: Makes the context that the pass runs in, such as one that captures activations.
-        of_pass: From the images, which require grad, and the logits to the term, 0-dim, in the graph, its weight
-            included.
+        of_pass: From the images, which require grad where an engine or a term needs it, and the logits to the term,
+            0-dim, in the graph, its weight included.
     """
 
     watching: Callable[[], AbstractContextManager[object]]

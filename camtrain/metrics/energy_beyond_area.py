@@ -32,7 +32,7 @@ class EnergyBeyondArea(EnergyPointingGame):
         tensor(0.3333)
     """
 
-    plot_lower_bound = -1.0
+    plot_lower_bound = -1.0  # an axis's: of objects on more than half of their images, a score may be below it
 
     def rows(self, cams: Tensor, annotation: Annotation) -> Tensor:
         """As in `RegionScore`, with zeros for an object that covers its whole image; (N, 5)."""

@@ -41,8 +41,8 @@ def check_std(std: Sequence[float], mean: Sequence[float] | None = None) -> None
         mean: The mean of each channel, which says how many there are; `None` if that is not known.
 
     Raises:
-        ValueError: If it is not positive, finite numbers, one is too small to be divided by, or there are more or fewer
-            than means.
+        ValueError: If it is not positive, finite numbers, one is too small to be divided by, there are more or fewer
+            than means, or both are of pixels from 0 to 255.
 
     Example:
         >>> check_std((0.5, 0.5, float("inf")))
@@ -51,12 +51,21 @@ def check_std(std: Sequence[float], mean: Sequence[float] | None = None) -> None
         >>> check_std((0.5, 0.5), mean=(0.5,))
         Traceback (most recent call last):
         ValueError: `std`: expected as many numbers as `mean` has, 1, got 2
+        >>> check_std((58.4, 57.1, 57.4), mean=(123.7, 116.3, 103.5))
+        Traceback (most recent call last):
+        ValueError: `mean`: expected that of pixels in [0, 1], got (123.7, 116.3, 103.5) with a `std` of (58.4, 57.1,
+        57.4), as of pixels from 0 to 255; divide both by 255
     """
     expected = "positive, finite numbers, one for each channel"
     if not checked_numbers("std", std, expected, at_least=_SMALLEST_STD):
         raise ValueError(f"`std`: expected {expected}, got none")
     if mean is not None and len(std) != len(mean):
         raise ValueError(f"`std`: expected as many numbers as `mean` has, {len(mean)}, got {len(std)}")
+    if mean is not None and min(std) > 1 and max(mean) > 1:
+        raise ValueError(
+            f"`mean`: expected that of pixels in [0, 1], got {tuple(mean)} with a `std` of {tuple(std)}, as of pixels "
+            "from 0 to 255; divide both by 255"
+        )
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,8 @@ class GivenPreprocessing:
         std: Standard deviation, likewise.
 
     Raises:
-        ValueError: If the size is not positive, mean or std are not finite numbers, one of std is not positive, or they
-            are of different numbers of channels.
+        ValueError: If the size is not positive, mean or std are not finite numbers, one of std is not positive, they
+            are of different numbers of channels, or of pixels from 0 to 255.
     """
 
     size: int | None = None

@@ -44,16 +44,18 @@ def check_labels(logits: Tensor, labels: Tensor, *, independent: bool = False) -
             f"{tuple(labels.shape)}"
         )
     if are_indices:
-        _check_indices(labels, max(2, num_logits))
+        _check_indices(labels, num_logits)
     elif independent:
         _check_fractions(labels)
     else:
         _check_probabilities(labels)
 
 
-def _check_indices(labels: Tensor, num_classes: int) -> None:
-    # On an accelerator this check would stop the queue at every step. There the kernel's own assertion fails instead.
-    if labels.device.type == "cpu":
+def _check_indices(labels: Tensor, num_logits: int) -> None:
+    # On an accelerator this check would stop the queue at every step. There the kernel's own assertion fails instead,
+    # but for a single logit, of which no kernel knows what the labels are.
+    if labels.device.type == "cpu" or num_logits == 1:
+        num_classes = max(2, num_logits)
         outside = labels[(labels < 0) | (labels >= num_classes)]
         if len(outside):
             raise ValueError(f"`labels`: expected classes from 0 to {num_classes - 1}, got {int(outside[0])}")

@@ -20,7 +20,8 @@ class TermStep:
         weight: The term's own λ in this step; λ of the objective is not in it.
         scale: The factor by which balancing multiplies the term; 1 without balancing.
         counted: The number of images that have a penalty, 0-dim.
-        computed: Whether the term was computed. It is left out where no image of the batch has the annotation it needs.
+        computed: Whether the term was computed. It is left out where it needs annotation and no image of the batch has
+            a box or a mask.
         flat: The number of counted images whose map has no positive value, 0-dim; `None` for penalties of other things.
     """
 

@@ -1,6 +1,6 @@
 """The distance between two gradients of the same image.
 
-Each function takes two batches of flattened gradients, (N, D) with D = 3·H·W, and returns one distance for each image,
+Each function takes two batches of flattened gradients, (N, D) with D = C·H·W, and returns one distance for each image,
 (N,). Cosine and histogram intersection are undefined for a gradient of norm zero, which a fully confident classifier
 has. An image whose norm is at most `floor` has distance 1 ("nothing in common") and no gradient.
 """

@@ -40,8 +40,8 @@ class EnergyInside(MapRegularizer):
         E_i = 1 - Σ_object A⁺ / Σ A⁺
 
     The energy may be spread over the object in any way; the map need not fill it, so that coarse boxes do little harm,
-    as the paper reports. A flat map has the loss 1, as in the paper, and a gradient that raises it (see
-    `MapRegularizer`).
+    as the paper reports. A flat map has the loss 1, as in the paper, and with Grad-CAM a
+    gradient that raises it (see `MapRegularizer`).
 
     Args:
         method: The method that makes the map, such as `grad_cam` or `layer_cam`; or `input_gradient`.

@@ -26,7 +26,7 @@ class ExpectedGradientsPrior(PassRegularizer):
         E_i = TV(φ_i) / (D std φ_i)     with `prior: smooth`
         E_i = Σ_d (A_d φ_id)²           with `prior: outside`;  A = 1 outside the object, 0 on it
 
-    y is the label's logit, D = 3HW the number of values of an image, and TV the anisotropic total variation, summed
+    y is the label's logit, D = CHW the number of values of an image, and TV the anisotropic total variation, summed
     over the channels. j and α are drawn for each image and sample s in each step. Over all j and α, the φ_i of an image
     add up to the difference of its logit to the mean logit (completeness), as far as the logit of an image depends on
     that image alone: with BatchNorm's batch statistics it does not. The smooth prior needs no annotation.

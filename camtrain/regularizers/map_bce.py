@@ -37,8 +37,8 @@ class MapBCE(MapRegularizer):
         ValueError: If `floor` is out of its range.
 
     Source:
-        Shen et al., Human-AI Interactive and Continuous Sensemaking (HAICS), IUI 2021, and Rao et al., ICCV 2023,
-        arXiv 2303.11932, section 3.2.
+        Shen et al., Human-AI Interactive and Continuous Sensemaking (HAICS), CHI 2021 Extended Abstracts, and Rao et
+        al., ICCV 2023, arXiv 2303.11932, section 3.2.
 
     Example:
         >>> MapBCE(floor=1e-6)(torch.tensor([[[4.0, 1.0, 3.0]]]), torch.tensor([[[True, True, False]]])).values

@@ -46,8 +46,9 @@ class MapDistillation(CAMRegularizer):
 
     E_i is in [0, 2] for maps without negative values. The teacher runs in evaluation mode, gets no gradient, and is not
     saved in checkpoints. A pair of maps does not count if the teacher's is zero everywhere; a flat map of the network
-    has the penalty 1, as in `MapRegularizer`. Departures: the distance is squared, as in the code of Zagoruyko and
-    Komodakis but not in their paper; maps are normalized, unlike in Grad-CAM++.
+    has the penalty 1, as in `MapRegularizer`, and with `grad_cam` and `x_grad_cam` a gradient that raises it.
+    Departures: the distance is squared, as in the code of Zagoruyko and Komodakis but not in their paper; maps are
+    normalized, unlike in Grad-CAM++.
 
     Args:
         teacher: The trained network, from the same images to logits of the same classes.

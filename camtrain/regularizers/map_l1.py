@@ -26,8 +26,8 @@ class MapL1(MapRegularizer):
             may be several; or `random`, drawn for each image in each step.
 
     Source:
-        Gao et al., Going Beyond XAI: A Systematic Survey for Explanation-Guided Learning (GRADIA), and Rao et al., ICCV
-        2023, arXiv 2303.11932, section 3.2.
+        Gao et al., Aligning Eyes between Humans and Deep Neural Network through Interactive Attention Alignment
+        (GRADIA), CSCW 2022, arXiv 2202.02838, and Rao et al., ICCV 2023, arXiv 2303.11932, section 3.2.
 
     Example:
         >>> import torch

@@ -27,7 +27,7 @@ class Penalty(NamedTuple):
 
 
 class Regularizer(nn.Module, ABC):
-    """L_R, the mean of a penalty over the images that count.
+    """L_R, the mean of a penalty over the images that count, of a batch or, in training, of all steps so far.
 
     Derive from one of its two kinds: an `InputGradientRegularizer` penalizes the gradient at the input, and an engine
     takes its gradient to the parameters; a `PassRegularizer` penalizes what a training pass computes, such as a map. A
@@ -39,7 +39,7 @@ class Regularizer(nn.Module, ABC):
     needs_annotation: ClassVar[bool] = False
     """Whether only images with boxes or a mask have a penalty."""
     trained_metrics: ClassVar[tuple[str, ...]] = ()
-    """The metrics that the penalty improves by construction; a report names them apart from the others."""
+    """The metrics that it improves by construction; a report names those of camtrain's own regularizers apart."""
 
     @property
     def needs_class(self) -> bool:

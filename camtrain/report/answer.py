@@ -26,8 +26,8 @@ class Rule:
     Attributes:
         margin: How much of its accuracy a point may lose on the mean over seeds, as a fraction: 0.01 is one percentage
             point.
-        score: The score whose gain counts: a metric, or metric/method. `None` is the mean over all scores of
-            faithfulness and localization.
+        score: The score whose gain counts: a metric, or metric/method. `None` is the mean over the scores
+            of faithfulness and localization but `win` and leakage.
         leakage_margin: How much more the maps of a point may leak than the baseline's on the mean over seeds, as a
             fraction. A point that leaks more is refused: its network reads the class from the shape of its maps, and
             their other scores say nothing. A study that did not score `map_leakage` refuses no point.

@@ -15,6 +15,7 @@ from typing import Any
 from jsonargparse import Namespace
 from torch import nn
 
+from camtrain.callbacks.best_values import check_mode
 from camtrain.runs.added_settings import without_added_settings
 from camtrain.runs.made_trainer import check_trainer, quietly
 from camtrain.runs.run_settings import RunSettings
@@ -68,7 +69,8 @@ class ConfigResolver(TrainingCLI):
         return {key: value for key, value in settings.items() if key not in NOT_OF_TRAINING}
 
     def _check_point(self, parsed: Namespace, settings: Mapping[str, Any]) -> None:
-        trainer = settings["trainer"]
+        trainer, best = settings["trainer"], settings["checkpoint"]
+        check_mode(best["monitor"], best["mode"])
         made = {key: value for key, value in settings.items() if key not in (*NOT_OF_TRAINING, "seed_everything")}
         made["trainer"] = {"callbacks": trainer.get("callbacks")}
         if trainer not in self._checked:

@@ -34,6 +34,7 @@ from camtrain.callbacks import (
     TrainingRandomness,
 )
 from camtrain.callbacks.best_checkpoint import choosing_callback
+from camtrain.callbacks.best_values import check_mode
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.classifier import Classifier
 from camtrain.files import write_whole
@@ -214,6 +215,7 @@ class TrainingCLI(LightningCLI):
         """Check what needs neither network nor data."""
         try:
             check_trainer_settings(vars(config.trainer))
+            check_mode(config.checkpoint.monitor, config.checkpoint.mode)
             RunSettings(**vars(config.run))
             check_run_name(config.run.name or self._name)
         except (ValueError, TypeError) as error:

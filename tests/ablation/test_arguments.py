@@ -102,6 +102,13 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     assert Study.opened(tmp_path / "study").plan == study.plan
 
 
+def test_a_checkpoint_of_the_worst_epoch_is_refused(tmp_path):
+    axes = [Axis("checkpoint.monitor", ("val/accuracy", "val/average_drop/grad_cam"))]
+    told = "`grid`: at .*: `checkpoint.mode`: expected min for `checkpoint.monitor` val/average_drop/grad_cam"
+    with pytest.raises(ValueError, match=told):
+        resolved_study(CONFIG, axes, tmp_path, (0,))
+
+
 def test_a_study_scores_controls_and_leakage_unless_told_otherwise(tmp_path):
     plan = resolved_study(CONFIG, [Axis("trainer.max_epochs", (1,))], tmp_path, (0,)).plan
     assert plan.evaluation.controls == ("shuffled",)

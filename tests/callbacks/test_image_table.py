@@ -29,8 +29,8 @@ def test_its_rows_are_those_of_an_evaluation(tiny_module, tiny_data, tiny_traine
     (row,) = [row for row in run.history if "val/images" in row]
     table = json.loads((folder / "files" / row["val/images"]["path"]).read_text())
     assert table["columns"] == [
-        "image and Grad-CAM", "file", "true class", "predicted class", "probability, %", "right", "drop, %", "gain, %",
-        "deletion, %", "energy, %", "IoU at 25 %, %",
+        "image and Grad-CAM", "file", "true class", "predicted class", "probability, %", "right", "drop, %",
+        "average gain, %", "deletion, %", "energy, %", "IoU at 25 %, %",
     ]  # fmt: skip
 
     pictures = [cells[0] for cells in logged[0]]
@@ -61,9 +61,13 @@ def test_without_wandb_there_is_none(tiny_module, tiny_data, tiny_trainer, monke
 
 
 def test_settings_out_of_range(tiny_module, tiny_data, tiny_trainer):
-    with pytest.raises(ValueError, match="`num_images`: expected at least 0, got -1"):
-        ImageTable(num_images=-1)
     with pytest.raises(ValueError, match="no_metric"):
         ImageTable(metrics=["no_metric"])
     with pytest.raises(ValueError, match="grad_cm"):
         tiny_trainer(ImageTable(method="grad_cm")).fit(tiny_module(), tiny_data())
+
+
+@pytest.mark.parametrize("num_images", [2.5, "16", -1])
+def test_a_number_of_images_that_is_none(num_images):
+    with pytest.raises((TypeError, ValueError), match="`num_images`: expected"):
+        ImageTable(num_images=num_images)

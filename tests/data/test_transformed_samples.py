@@ -89,6 +89,20 @@ def test_normalization_by_hand():
     assert after["label"] == 3
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16])
+def test_integers_of_which_255_is_not_white_are_refused(dtype):
+    image = tv_tensors.Image(torch.full((3, 2, 2), 200, dtype=dtype))
+    samples = TransformedSamples([{"image": image, "label": 3}], [], mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(DataError, match=f"holds {dtype}, of which the largest number is white; expected uint8"):
+        samples[0]
+
+
+def test_uint16_has_its_whole_range():
+    image = tv_tensors.Image(torch.full((3, 1, 1), 65535, dtype=torch.uint16))
+    after = TransformedSamples([{"image": image, "label": 3}], [], mean=(0.0,) * 3, std=(1.0,) * 3)[0]
+    assert after["image"].flatten().tolist() == [1, 1, 1]
+
+
 def test_mask_stays_bool_and_untouched_by_normalization():
     after = transformed([])
     assert after["mask"].dtype == torch.bool

@@ -905,6 +905,31 @@ def test_a_folder_knows_the_statistics_of_batch_norm_and_the_version(tmp_path, m
         evaluate(tiny(), **how)
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_scores_of_a_training_are_not_replaced(tmp_path, fresh):
+    for name in ("metrics.csv", "scores.json"):
+        (tmp_path / name).write_text("of the training")
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=r"`folder`: .* is the folder of a training, .* such as .*evaluated"):
+        evaluate(tiny(), Squares(), metrics="average_drop", folder=tmp_path, fresh=fresh, **QUICK)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("masks", "got"),
+    [
+        (torch.zeros(4, 8, 8, dtype=torch.bool), r"torch\.bool of shape \(4, 8, 8\)"),
+        (torch.ones(4, 16, 16, dtype=torch.uint8), r"torch\.uint8 of shape \(4, 16, 16\)"),
+    ],
+)
+def test_masks_of_another_size_or_type_are_refused(masks, got):
+    batch = batch_of(range(4))
+    for name in ("masks", "ignored"):
+        wrong = replace(batch, **{"masks": None, "ignored": None} | {name: masks})
+        with pytest.raises(ValueError, match=f"`data`: expected {name} as bool .* the images, .*, got {got}"):
+            evaluate(tiny(), [wrong], metrics="energy_pointing_game", **QUICK)
+
+
 def test_a_part_of_other_settings_is_not_read(tmp_path, evaluated):
     how = {"metrics": "average_drop", "num_panel_maps": 0, **QUICK}
     before = evaluate(tiny(), Squares(), folder=tmp_path / "own", **how).scores

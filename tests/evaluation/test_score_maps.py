@@ -254,3 +254,18 @@ def test_a_missing_map_and_a_missing_folder(batch, cams, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`maps`: expected the folder .*none, which does not exist"):
         score_maps(tmp_path / "none", [batch])
     assert Path(tmp_path, "theirs").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"split": "train"}, ValueError, '`split`: expected "test" or "val", got \'train\''),
+        ({"batch_size": 0}, ValueError, "`batch_size`: expected a positive integer, got 0"),
+        ({"num_images": -5}, ValueError, "`num_images`: expected a positive integer, got -5"),
+        ({"num_resamples": 0}, ValueError, "`num_resamples`: expected a positive integer, got 0"),
+        ({"settings": {"annotation": "masks"}}, TypeError, "`settings`: expected EvaluationSettings"),
+    ],
+)
+def test_arguments_are_checked_before_a_map_is_read(batch, tmp_path, how, error, message):
+    with pytest.raises(error, match=message):
+        score_maps(tmp_path, [batch], **how)

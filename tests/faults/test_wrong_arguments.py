@@ -180,6 +180,7 @@ def test_numbers_of_a_point_are_those_of_a_trainer(parser):
         ),
         (["--seed_everything", "-1"], "--seed_everything: expected an integer in [0, 2^32), got -1"),
         (["--model.optimizer", "SGD", "--model.optimizer.lr", "-1"], "Invalid learning rate: -1.0"),
+        (["--checkpoint.monitor", "val/loss"], "`checkpoint.mode`: expected min for `checkpoint.monitor` val/loss"),
         (["--trainer.devices", "0"], "not a valid input using cpu accelerator"),
         (["--model.network.depth", "9"], "`depth`: expected 6n + 2 (8, 14, 20, ...), got 9"),
     ],

@@ -18,6 +18,7 @@ from camtrain.objective import BinaryCrossEntropy, ClassificationLoss, CrossEntr
 from camtrain.objective.classification_losses import CLASSIFICATION_LOSSES
 from camtrain.objective.focal_loss import odds_of_all
 from camtrain.regularizers import AttentionBranchLoss, GradientNorm, InterpretableGradient, RightForRightReasons
+from tests.far_device import far_device
 from tests.regularizers.smooth_network import batch, smooth_network
 
 NAMES = pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
@@ -180,6 +181,12 @@ def test_an_image_may_have_several_labels_or_none():
     found = BinaryCrossEntropy()(torch.tensor([[2.0, 0.0], [0.0, -1.0]]), labels)
     expected = (math.log1p(math.exp(-2)) + 2 * math.log(2) + math.log1p(math.exp(-1))) / 2
     assert found.item() == pytest.approx(expected)
+
+
+def test_labels_of_a_single_logit_are_checked_on_every_device():
+    """No kernel of an accelerator would notice them."""
+    with far_device() as far, pytest.raises(ValueError, match="`labels`: expected classes from 0 to 1, got 2"):
+        BinaryCrossEntropy()(torch.zeros(2, 1).to(far), torch.tensor([0, 2]).to(far))
 
 
 def test_a_single_logit_says_yes_or_no():
