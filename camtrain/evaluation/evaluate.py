@@ -73,7 +73,8 @@ def evaluate(
         network: What `load_network` returns, or any `nn.Module` from (N, C, H, W) to (N, K) logits.
         data: The images, normalized as the network expects: a Lightning data module; a `DataLoader`, whose data set is
             read by index; or an iterable of batches, each a `camtrain.batch.Batch`, a pair (images, labels), or images.
-            Images that show several classes have labels (N, K), 1 for these and 0 for the others.
+            Images that show several classes have labels (N, K), 1 for these and 0 for the others. If a data module says
+            that it has another number of classes than the network, its labels are left out, with a warning.
         methods: Names of methods, separated by commas or as a list. `all` leaves out `attention_map`, unless the
             network has an attention head. In the place of a name there can be a method that was built for this network,
             also one of captum, pytorch-grad-cam or torchcam; a mapping gives them names of your choice (see
@@ -225,6 +226,7 @@ def compare(
         except (ValueError, TypeError) as error:
             raise type(error)(f"`other`: {error}") from error
         check_same_settings(first.evaluator, second.evaluator)
+        _check_same_number(first, second)
         for prepared in (first, second):
             prepared.claim()
         found, others = first.run(), second.run()
@@ -238,6 +240,13 @@ def compare(
         if folder is not None:
             comparison.write(folder)
         return comparison
+
+
+def _check_same_number(first: PreparedEvaluation, second: PreparedEvaluation) -> None:
+    """Check that data sets with indices are asked for the same ones; labels are compared when they have been read."""
+    mine, theirs = (each.identity for each in (first, second))
+    if mine["images"] != theirs["images"]:
+        raise ValueError(f"`other_data`: expected the same images as `data` ({mine['data']}), got {theirs['data']}")
 
 
 @dataclass(frozen=True)
@@ -291,7 +300,18 @@ class PreparedEvaluation:
         images = image_source(data, plan.split, plan.num_images, plan.batch_size, plan.settings.parts)
         if loaded.num_classes is None:
             loaded = replace(loaded, num_classes=_num_classes(loaded, images))
-        protocol = _with_classes(plan.settings, images, loaded)
+        of_images, of_network = images.num_classes, loaded.num_classes
+        if of_images == 1 and of_network == 2:  # a single class is the question of a single logit: it has two answers
+            of_images = 2
+        protocol = _with_classes(plan.settings, of_images, of_network)
+        with_labels = not _are_others(of_images, of_network)
+        if not with_labels:
+            warnings.warn(
+                f"the {of_images} classes of the images are not the {of_network} of the network, so that labels are "
+                "left out, and there is no accuracy",
+                CamtrainWarning,
+                stacklevel=4,
+            )
         options = {
             "max_batch": plan.max_batch,
             "num_channels": plan.num_channels,
@@ -310,6 +330,7 @@ class PreparedEvaluation:
             # Without controls the identity is that of an evaluation from before there were any.
             **({"controls": names} if names else {}),
             **({"several_labels": True} if several else {}),
+            **({} if with_labels else {"labels": "left out"}),
             **_of_given(made, loaded.network),
             "metrics": list(plan.metrics),
             "target_layer": plan.target_layer,
@@ -356,6 +377,7 @@ class PreparedEvaluation:
             progress=self.progress,
             title=self.title,
             score_maps=writer,
+            with_labels="labels" not in self.identity,
         )
         evaluation = Evaluation.of(
             self.network.title,
@@ -405,18 +427,20 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
         raise ValueError(message) from error
 
 
-def _with_classes(settings: EvaluationSettings, images: ImageSource, network: LoadedNetwork) -> EvaluationSettings:
+def _with_classes(settings: EvaluationSettings, of_images: int | None, of_network: int | None) -> EvaluationSettings:
     """The settings with the number of classes of the labels; that of the network where the images do not say it."""
-    of_images, of_network = images.num_classes, network.num_classes
-    if of_images == 1 and of_network == 2:  # a single class is the question of a single logit, which has two answers
-        of_images = 2
-    if settings.class_of != "prediction" and None not in (of_images, of_network) and of_images != of_network:
+    if settings.class_of != "prediction" and _are_others(of_images, of_network):
         raise ValueError(
             f'`class_of`: expected "prediction", since the network has {of_network} classes and the images {of_images}'
         )
     if settings.num_classes is not None:
         return settings
     return replace(settings, num_classes=of_network if of_images is None else of_images)
+
+
+def _are_others(of_images: int | None, of_network: int | None) -> bool:
+    """Whether the classes of the labels are certainly not those of the network."""
+    return None not in (of_images, of_network) and of_images != of_network
 
 
 def _which(evaluation: Evaluation, left_out: Sequence[int]) -> str:

@@ -40,6 +40,7 @@ def evaluated_images(
     progress: bool = True,
     title: str = "evaluate",
     score_maps: ScoreMapWriter | None = None,
+    with_labels: bool = True,
 ) -> EvaluatedImages:
     """Evaluate all images part by part, except for the parts that an earlier call left in the folder.
 
@@ -52,6 +53,7 @@ def evaluated_images(
         progress: True shows a progress bar.
         title: The title of the progress bar.
         score_maps: Writes the maps to files; `None` writes none.
+        with_labels: Whether the labels are those of the network's classes; if not, they are left out.
 
     Raises:
         ValueError: If labels or annotation of some images cannot be used, or there are no images.
@@ -67,7 +69,8 @@ def evaluated_images(
             if found is not None and score_maps is not None and not _has_maps(score_maps, found, image_ids):
                 found = None
             if found is None:
-                found = _evaluated(evaluator, part, device, image_ids, score_maps, keeps_maps=keeps_maps)
+                batch = _batch_of(part, with_labels and not isinstance(evaluator.network, ExplainedTarget))
+                found = _evaluated(evaluator, part.indices, batch, device, image_ids, score_maps, keeps_maps=keeps_maps)
                 if path is not None:
                     _keep({**found, _CONTENT: content}, path, settings)
             parts.append(found)
@@ -87,9 +90,16 @@ def _has_maps(score_maps: ScoreMapWriter, found: Mapping[str, Any], image_ids: S
     return score_maps.is_complete(image_ids, left_out)
 
 
+def _batch_of(part: PartOfImages, with_labels: bool) -> Batch:
+    """The images, without labels if these are of no class of the network, or no class is explained."""
+    batch = part.read()
+    return batch if with_labels else replace(batch, labels=None)
+
+
 def _evaluated(
     evaluator: Evaluator,
-    part: PartOfImages,
+    indices: list[int],
+    batch: Batch,
     device: torch.device,
     image_ids: Sequence[str],
     score_maps: ScoreMapWriter | None,
@@ -97,10 +107,6 @@ def _evaluated(
     keeps_maps: bool,
 ) -> dict[str, Any]:
     passes, reasons = evaluator.passes.copy(), evaluator.reasons.copy()
-    indices = part.indices
-    batch = part.read()
-    if isinstance(evaluator.network, ExplainedTarget):
-        batch = replace(batch, labels=None)  # they are labels of classes, and no class is explained
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

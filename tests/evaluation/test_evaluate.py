@@ -227,6 +227,23 @@ def test_images_and_network_have_to_have_the_same_classes_where_labels_are_expla
             evaluate(given, Squares(), **QUICK | {"settings": EvaluationSettings(class_of="label")})
 
 
+@pytest.mark.parametrize("folder", [None, "out"])
+def test_labels_of_other_classes_are_left_out(tmp_path, folder):
+    """The first of five classes is another one than the first of three."""
+    how = {"metrics": "map_leakage", "folder": folder and tmp_path / folder, **QUICK}
+    with pytest.warns(CamtrainWarning, match="the 3 classes of the images are not the 5 of the network"):
+        found = evaluate(wide(), Squares(), **how)
+    assert found.accuracy is None
+    assert found.found.labels.tolist() == [-1] * 10
+    without = [batch_of(range(start, min(start + 4, 10))) for start in (0, 4, 8)]
+    expected = evaluate(wide(), [replace(each, labels=None) for each in without], **how | {"folder": None})
+    parts = replace(SETTINGS, parts="given")
+    with pytest.warns(CamtrainWarning, match="left out"):
+        given = evaluate(wide(), Squares(), **how | {"folder": None, "settings": parts})
+    assert given.score("grad_cam", "map_leakage").value == pytest.approx(expected[0].value, rel=1e-5)
+    assert evaluate(tiny(), Squares(), **how | {"folder": None}).accuracy is not None
+
+
 def test_a_label_that_is_no_class_is_named():
     settings = QUICK | {"settings": replace(SETTINGS, class_of="label")}
     with pytest.raises(ValueError, match="images 2, 5, 8: `labels`: expected classes from 0 to 2, got 7"):
@@ -883,6 +900,7 @@ def test_parts_of_an_earlier_version_that_do_not_say_what_the_images_were_are_ke
         ({"controls": "uniform"}, "controls"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the 3 classes of the images")
 def test_a_folder_belongs_to_one_evaluation(tmp_path, changes, what):
     how = {"network": tiny(), "data": Squares(), "metrics": "average_drop", "folder": tmp_path / "out", **QUICK}
     evaluate(**how)
@@ -930,6 +948,7 @@ def test_masks_of_another_size_or_type_are_refused(masks, got):
             evaluate(tiny(), [wrong], metrics="energy_pointing_game", **QUICK)
 
 
+@pytest.mark.filterwarnings("ignore:the 3 classes of the images")
 def test_a_part_of_other_settings_is_not_read(tmp_path, evaluated):
     how = {"metrics": "average_drop", "num_panel_maps": 0, **QUICK}
     before = evaluate(tiny(), Squares(), folder=tmp_path / "own", **how).scores
@@ -1124,6 +1143,7 @@ def test_each_network_may_have_its_images_normalized_in_its_own_way(tmp_path):
         ({"other": nn.Linear(7, 2)}, "`other`: `data`: Linear cannot be run on images"),
         ({"other": "resnet18"}, "`other`: `network`: expected an nn.Module"),
         ({"other_data": []}, "`other`: `data`: there are no images"),
+        ({"other_data": Squares(length=8)}, r"`other_data`: .* \(.*, 10 in all\), got .*, 8 in all"),
         ({"metrics": "averge_drop"}, "`metrics`: none is called 'averge_drop'"),
     ],
 )
