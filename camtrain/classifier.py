@@ -311,6 +311,29 @@ class Classifier(pl.LightningModule):
                 category=CamtrainWarning,
             )
 
+    def _warn_of_unknown_length(self) -> None:
+        """Say it if λ cannot change within an epoch, of which nobody knows how far it is."""
+        terms = self.objective.terms.values()
+        times = [self._start_epoch, self._warmup_epochs]
+        times += [time or 0.0 for each in terms for time in (each.start_epoch, each.warmup_epochs, each.end_epoch)]
+        if self._full_weight and math.isinf(self.trainer.num_training_batches) and any(times):
+            rank_zero_warn(
+                "the number of batches in an epoch is not known, so that λ changes only from one epoch to the next; "
+                "set trainer.limit_train_batches if it is to rise or begin within one",
+                category=CamtrainWarning,
+            )
+
+    def _warn_of_slow_schedule(self) -> None:
+        """Say it if a schedule of steps advances once in an epoch."""
+        schedule: Any = None if self._lr_scheduler is None else self.lr_schedulers()
+        total, epochs = getattr(schedule, "total_steps", None), self.trainer.max_epochs or -1
+        if total is not None and self._lr_scheduler_interval == "epoch" and 0 < 2 * epochs < total:
+            rank_zero_warn(
+                f"`lr_scheduler_interval`: {type(schedule).__name__} has {total} steps and takes {epochs} of them, one "
+                "in each epoch; expected step",
+                category=CamtrainWarning,
+            )
+
     def _warn_of_late_terms(self, epoch: int) -> None:
         """Say which regularizers had not begun at the end of an epoch."""
         if not self._full_weight:
@@ -405,6 +428,8 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Warn of settings without effect, and let a resumed fine-tuning train what it has unfrozen."""
         self._warn_of_terms_without_time()
+        self._warn_of_unknown_length()
+        self._warn_of_slow_schedule()
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         finetunes = any(isinstance(each, BaseFinetuning) for each in callbacks)
         if self.trainer.world_size > 1 and finetunes:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.callbacks import BackboneFinetuning, ModelCheckpoint
 from torch import nn
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 from camtrain import Classifier, Objective
 from camtrain.batch import Batch
@@ -457,6 +457,34 @@ def test_a_weight_that_is_still_rising_at_the_end_is_told(tmp_path, recwarn, war
     trainer(tmp_path, max_epochs=2).fit(module, loader(40))
     found = [str(each.message) for each in recwarn if "is still rising" in str(each.message)]
     assert [each.split(": ")[1].split(". Let")[0] for each in found] == told
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_of_a_loader_of_unknown_length_it_is_said_when_the_weight_changes(tmp_path, recwarn, limit, weight):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(samples())
+
+    module = classifier(regularizer_weight=weight, regularizer_warmup_epochs=1.0)
+    limits = {} if limit is None else {"limit_train_batches": limit}
+    trainer(tmp_path, max_epochs=2, **limits).fit(module, DataLoader(Stream(), batch_size=4))
+    told = [str(each.message) for each in recwarn if "number of batches in an epoch is not known" in str(each.message)]
+    assert len(told) == (weight > 0 and limit is None)
+
+
+@pytest.mark.parametrize(
+    ("interval", "total", "is_named"), [("epoch", 6, True), ("epoch", 2, False), ("step", 6, False)]
+)
+def test_a_schedule_of_steps_that_advances_by_epochs_is_told(tmp_path, recwarn, interval, total, is_named):
+    module = classifier(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        lr_scheduler=lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=total),
+        lr_scheduler_interval=interval,
+    )
+    trainer(tmp_path, max_epochs=2).fit(module, loader(12))
+    told = [str(each.message) for each in recwarn if "`lr_scheduler_interval`: OneCycleLR has 6" in str(each.message)]
+    assert len(told) == is_named
 
 
 def test_images_of_pixels_are_named_in_prediction(tmp_path):

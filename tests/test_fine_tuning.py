@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from camtrain import Classifier
 from camtrain.batch import collate
 from camtrain.callbacks import FrozenBackbone, MixUp
+from camtrain.messages import CamtrainWarning
 from camtrain.objective import CrossEntropy
 from camtrain.regularizers import InterpretableGradient
 
@@ -194,6 +195,11 @@ def test_a_frozen_backbone_is_as_it_was_until_its_epoch(tmp_path):
     assert noted.modes[0] == noted.modes[5] == [False] * 5 + [True]
     assert noted.modes[-1] == [True] * 6
     assert all(each.training for each in module.network)
+
+
+def test_a_backbone_that_is_never_trained_is_told(tmp_path):
+    with pytest.warns(CamtrainWarning, match="ends after 3 epochs, and the backbone is frozen for 3, so that only"):
+        trained(tmp_path, [FrozenBackbone(epochs=3)], network=normalized_network())
 
 
 def test_an_error_in_a_step_leaves_no_module_in_evaluation_mode(tmp_path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 
 from camtrain.callbacks.network_of import network_of
-from camtrain.messages import positive_integer
+from camtrain.messages import CamtrainWarning, positive_integer
 from camtrain.networks import last_linear
 
 
@@ -31,6 +32,9 @@ class FrozenBackbone(pl.Callback):
     Raises:
         ValueError: If `epochs` is less than 1; when training begins, if the network has no linear layer.
 
+    Warns:
+        CamtrainWarning: If the training ends before the backbone is trained.
+
     Cost:
         A step costs as much as any other, since the gradients are computed.
 
@@ -50,6 +54,12 @@ class FrozenBackbone(pl.Callback):
         if name is None:
             raise ValueError(
                 f"FrozenBackbone: expected a network with a linear layer, its head; {type(network).__name__} has none"
+            )
+        if 0 <= (trainer.max_epochs or -1) <= self.epochs:
+            rank_zero_warn(
+                f"FrozenBackbone: the training ends after {trainer.max_epochs} epochs, and the backbone is frozen for "
+                f"{self.epochs}, so that only the head is trained; HeadRefitter does this on purpose",
+                category=CamtrainWarning,
             )
         of_head = list(network.get_submodule(name).modules())
         self._backbone = [module for module in network.modules() if module not in of_head]
