@@ -9,7 +9,8 @@ from torch import Tensor
 
 from camtrain.batch import Batch
 from camtrain.metrics.tight_box import tight_box
-from camtrain.regions import Annotation, box_regions, regions
+from camtrain.regions import Annotation
+from camtrain.regularizers.annotated_regions import annotated_regions
 
 
 def annotated_boxes(batch: Batch) -> list[Tensor]:
@@ -65,6 +66,6 @@ def annotation_of(batch: Batch, kind: Literal["boxes", "masks", "any"]) -> Annot
     masks = none if batch.masks is None else batch.masks.as_subclass(Tensor)
     if kind == "masks" or batch.boxes is None:
         return masks
-    masks = regions(masks, size)
-    has_mask = masks.flatten(1).any(dim=1).view(-1, 1, 1)
-    return masks.where(has_mask, box_regions(batch.boxes, size).to(masks.device))
+    found = annotated_regions(batch.boxes, masks, size)  # as regularizers look at them
+    assert found is not None  # there are boxes
+    return found

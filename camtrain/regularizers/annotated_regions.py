@@ -46,7 +46,7 @@ def annotated_regions(
     if len(of_boxes) != len(of_masks):
         raise ValueError(f"`boxes`: expected one (M, 4) tensor for each of {len(of_masks)} masks, got {len(of_boxes)}")
     has_mask = of_masks.flatten(1).any(dim=1).view(-1, 1, 1)
-    return of_masks.where(has_mask, of_boxes)
+    return of_masks.where(has_mask, of_boxes.to(of_masks.device))
 
 
 def regions_like(
