@@ -272,7 +272,8 @@ def collate(samples: Sequence[Sample] | Batch) -> Batch:
         samples: The samples; or the batch that a data set has made of them already, which is returned as it is.
 
     Raises:
-        DataError: If the samples are not of one size; it is a `ValueError`.
+        DataError: If the samples are not of one size, only some have a group, or one has its annotation under a key
+            that is easily mistaken, such as `bbox`; it is a `ValueError`.
 
     Example:
         >>> batch = collate([{"image": torch.zeros(3, 8, 8), "label": 1}, {"image": torch.zeros(3, 8, 8), "label": 0}])
@@ -296,11 +297,14 @@ def batch_of(images: Tensor, samples: Sequence[Sample]) -> Batch:
     Args:
         images: (N, C, H, W) of any type.
         samples: The sample of each image.
+
+    Raises:
+        DataError: As `collate`.
     """
     labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
     labels = labels if labels.dim() == 1 else labels.float()
     for given, expected in _MISTAKEN.items():
-        if given in samples[0]:
+        if any(given in sample and expected not in sample for sample in samples):
             raise DataError(f"expected the annotation of a sample under the key {expected!r}, got {given!r}")
     groups = _groups(samples)
     size = (int(images.shape[-2]), int(images.shape[-1]))

@@ -313,10 +313,12 @@ class Classifier(pl.LightningModule):
 
     def _warn_of_unknown_length(self) -> None:
         """Say it if λ cannot change within an epoch, of which nobody knows how far it is."""
-        terms = self.objective.terms.values()
-        times = [self._start_epoch, self._warmup_epochs]
-        times += [time or 0.0 for each in terms for time in (each.start_epoch, each.warmup_epochs, each.end_epoch)]
-        if self._full_weight and math.isinf(self.trainer.num_training_batches) and any(times):
+        terms = [each for each in self.objective.terms.values() if each.weight]
+        rises = any([self._warmup_epochs, *(each.warmup_epochs for each in terms)])
+        times = [self._start_epoch, *(time or 0.0 for each in terms for time in (each.start_epoch, each.end_epoch))]
+        # In a training without a number of epochs, the first one may never end.
+        changes_within = rises or any(time % 1 for time in times) or (self.trainer.max_epochs == -1 and any(times))
+        if self._full_weight and math.isinf(self.trainer.num_training_batches) and changes_within:
             rank_zero_warn(
                 "the number of batches in an epoch is not known, so that λ changes only from one epoch to the next; "
                 "set trainer.limit_train_batches if it is to rise or begin within one",
@@ -327,7 +329,8 @@ class Classifier(pl.LightningModule):
         """Say it if a schedule of steps advances once in an epoch."""
         schedule: Any = None if self._lr_scheduler is None else self.lr_schedulers()
         total, epochs = getattr(schedule, "total_steps", None), self.trainer.max_epochs or -1
-        if total is not None and self._lr_scheduler_interval == "epoch" and 0 < 2 * epochs < total:
+        fast = getattr(self.trainer, "fast_dev_run", False)
+        if total is not None and not fast and self._lr_scheduler_interval == "epoch" and 0 < 2 * epochs < total:
             rank_zero_warn(
                 f"`lr_scheduler_interval`: {type(schedule).__name__} has {total} steps and takes {epochs} of them, one "
                 "in each epoch; expected step",

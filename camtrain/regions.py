@@ -10,6 +10,7 @@ from torch import Tensor
 Annotation = Sequence[Tensor] | Tensor
 """One (M_i, 4) tensor of boxes per image (xyxy pixels, half-open), or (N, H, W) bool masks."""
 
+_SMALLEST_IMAGE = 16  # pixels of a side
 _OUTSIDE = 1.0  # pixels by which a box may leave the image
 
 
@@ -67,7 +68,7 @@ def box_regions(boxes: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     Raises:
         TypeError: If `boxes` is not a list of tensors.
         ValueError: If a tensor is not (M, 4), a coordinate is not finite, a box has x1 < x0 or y1 < y0, or leaves the
-            image by more than one pixel.
+            image by more than one pixel, or boxes on an image are given as fractions of it.
 
     Example:
         >>> box_regions([torch.tensor([[0.0, 0.0, 2.4, 1.0], [2.0, 1.0, 3.0, 2.0]])], (2, 3)).int()
@@ -117,8 +118,9 @@ def _check_edges(name: str, boxes: list[Tensor], size: tuple[int, int]) -> None:
     well_formed = (edges[:, 2:] >= edges[:, :2]).all(dim=1) & torch.isfinite(edges).all(dim=1)
     x0, y0, x1, y1 = edges.unbind(dim=1)
     inside = (x0 >= -_OUTSIDE) & (y0 >= -_OUTSIDE) & (x1 <= width + _OUTSIDE) & (y1 <= height + _OUTSIDE)
-    # Of a real image, not every box lies in the first pixel.
-    are_fractions = (edges <= 1).all() & ((edges[:, :2] > 0) & (edges[:, :2] < 1)).any() & (height * width > 1)
+    # Of a real image, not every box lies in the first pixel; boxes may be scaled to a small map.
+    is_image = min(size) >= _SMALLEST_IMAGE
+    are_fractions = (edges <= 1).all() & ((edges[:, :2] > 0) & (edges[:, :2] < 1)).any() & is_image
     is_right, is_fraction = torch.stack([(well_formed & inside).all(), are_fractions]).tolist()
     if is_right and is_fraction:
         raise ValueError(

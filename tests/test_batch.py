@@ -143,7 +143,9 @@ def test_annotated_with_nothing():
 @pytest.mark.parametrize(("given", "expected"), [("masks", "mask"), ("bboxes", "boxes"), ("groups", "group")])
 def test_a_key_that_would_be_left_out(given, expected):
     with pytest.raises(DataError, match=f"of a sample under the key '{expected}', got '{given}'"):
-        collate([{**_sample(0), given: torch.zeros(6, 8)}])
+        collate([_sample(1), {**_sample(0), given: torch.zeros(6, 8)}])
+    known = {"mask": torch.zeros(6, 8, dtype=torch.bool), "boxes": _boxes(), "group": 1}[expected]
+    assert len(collate([{**_sample(0), given: torch.zeros(6, 8), expected: known}])) == 1  # nothing is left out
 
 
 @pytest.mark.parametrize("with_group", [0, 1])

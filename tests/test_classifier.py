@@ -459,18 +459,26 @@ def test_a_weight_that_is_still_rising_at_the_end_is_told(tmp_path, recwarn, war
     assert [each.split(": ")[1].split(". Let")[0] for each in found] == told
 
 
-@pytest.mark.parametrize("limit", [None, 2])
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_of_a_loader_of_unknown_length_it_is_said_when_the_weight_changes(tmp_path, recwarn, limit, weight):
+@pytest.mark.parametrize(
+    ("settings", "limit", "is_named"),
+    [
+        ({"regularizer_warmup_epochs": 1.0}, None, True),
+        ({"regularizer_warmup_epochs": 1.0}, 2, False),
+        ({"regularizer_warmup_epochs": 1.0, "regularizer_weight": 0.0}, None, False),
+        ({"regularizer_start_epoch": 0.5}, None, True),
+        ({"regularizer_start_epoch": 1.0}, None, False),
+    ],
+)
+def test_of_a_loader_of_unknown_length_it_is_said_when_the_weight_changes(tmp_path, recwarn, settings, limit, is_named):
     class Stream(IterableDataset):
         def __iter__(self):
             return iter(samples())
 
-    module = classifier(regularizer_weight=weight, regularizer_warmup_epochs=1.0)
+    module = classifier(**{"regularizer_weight": 1.0} | settings)
     limits = {} if limit is None else {"limit_train_batches": limit}
     trainer(tmp_path, max_epochs=2, **limits).fit(module, DataLoader(Stream(), batch_size=4))
     told = [str(each.message) for each in recwarn if "number of batches in an epoch is not known" in str(each.message)]
-    assert len(told) == (weight > 0 and limit is None)
+    assert len(told) == is_named
 
 
 @pytest.mark.parametrize(

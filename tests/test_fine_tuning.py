@@ -202,6 +202,12 @@ def test_a_backbone_that_is_never_trained_is_told(tmp_path):
         trained(tmp_path, [FrozenBackbone(epochs=3)], network=normalized_network())
 
 
+def test_in_a_fast_dev_run_nothing_is_said_of_it(tmp_path):
+    settings = {"default_root_dir": tmp_path, "accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(fast_dev_run=True, callbacks=[FrozenBackbone()], enable_model_summary=False, **settings)
+    trainer.fit(Classifier(normalized_network(), 3, optimizer=sgd), loader())
+
+
 def test_an_error_in_a_step_leaves_no_module_in_evaluation_mode(tmp_path):
     class Failing(pl.Callback):
         def on_before_backward(self, trainer, pl_module, loss):

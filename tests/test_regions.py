@@ -69,10 +69,10 @@ def test_boxes_in_the_pixels_of_the_image_on_a_small_map_are_an_error():
 def test_boxes_in_fractions_of_the_image_are_an_error():
     boxes = [torch.zeros(0, 4), torch.tensor([[0.2, 0.3, 0.7, 1.0]])]
     with pytest.raises(ValueError, match=r"`boxes`: expected boxes in pixels \(xyxy\), got \[0\.2.* multiply them by"):
-        box_regions(boxes, (8, 8))
-    # The first pixel, and a box that is one pixel of a map.
-    assert int(box_regions([torch.tensor([[0.0, 0.0, 1.0, 1.0]])], (8, 8)).sum()) == 1
-    assert int(box_regions([torch.tensor([[0.2, 0.3, 0.7, 1.0]])], (1, 1)).sum()) == 1
+        box_regions(boxes, (16, 16))
+    # The first pixel of an image, and a box that was scaled to a small map.
+    assert int(box_regions([torch.tensor([[0.0, 0.0, 1.0, 1.0]])], (16, 16)).sum()) == 1
+    assert int(box_regions([torch.tensor([[0.16, 0.16, 0.94, 0.94]])], (7, 7)).sum()) == 1
 
 
 def test_boxes_thinner_than_a_pixel_hold_no_center():

@@ -55,7 +55,8 @@ class FrozenBackbone(pl.Callback):
             raise ValueError(
                 f"FrozenBackbone: expected a network with a linear layer, its head; {type(network).__name__} has none"
             )
-        if 0 <= (trainer.max_epochs or -1) <= self.epochs:
+        fast: Any = getattr(trainer, "fast_dev_run", False)
+        if not fast and 0 <= (trainer.max_epochs or -1) <= self.epochs:
             rank_zero_warn(
                 f"FrozenBackbone: the training ends after {trainer.max_epochs} epochs, and the backbone is frozen for "
                 f"{self.epochs}, so that only the head is trained; HeadRefitter does this on purpose",

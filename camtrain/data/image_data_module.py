@@ -22,7 +22,7 @@ from camtrain.data.sample_labels import sample_labels, strata
 from camtrain.data.transformed_samples import Samples, TransformedSamples
 from camtrain.data.whole_batches import WholeBatches
 from camtrain.messages import checked_fraction, checked_integer, checked_number, positive_integer
-from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_std
+from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD, check_mean, check_scale, check_std
 
 Split = Literal["train", "val", "test"]
 
@@ -132,6 +132,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.std = self.default_std if std is None else std
         check_mean(self.mean)
         check_std(self.std, self.mean)
+        if getattr(self, "pixel_format", None) is None:  # whose range may be narrower than that of the pixels
+            check_scale(self.mean, self.std)
         self._train_transform = train_transform
         self._eval_transform = eval_transform
         self._extra_train_transform = extra_train_transform or []

@@ -24,7 +24,7 @@ class Samples(Protocol):
 
 
 # The largest number of these types is white.
-_SCALED_TYPES = (torch.uint8, torch.uint16)
+_SCALED_TYPES = (torch.bool, torch.uint8, torch.uint16)
 
 
 class TransformedSamples(Dataset[Sample]):
@@ -94,7 +94,8 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
     """Raw images as a network expects them: float32 in [0, 1], and then `(image - mean) / std`.
 
     Args:
-        images: (C, H, W) or (N, C, H, W), uint8, uint16 with its whole range, or floating point in [0, 1].
+        images: (C, H, W) or (N, C, H, W), bool, uint8, uint16 with its whole range, or floating
+            point in [0, 1].
         mean: The mean of each channel, in [0, 1].
         std: The standard deviation of each channel, in [0, 1].
 
@@ -109,8 +110,8 @@ def normalized(images: Tensor, mean: Sequence[float] | Tensor, std: Sequence[flo
         raise ValueError(f"it has {images.shape[-3]} channels, and `mean` and `std` are those of {len(mean)}")
     if not images.is_floating_point() and images.dtype not in _SCALED_TYPES:
         raise ValueError(
-            f"it holds {images.dtype}, of which the largest number is white; expected uint8, or floating point numbers in "
-            "[0, 1]"
+            f"it holds {images.dtype}, of which the largest number is white; expected uint8, uint16, or floating point "
+            "numbers in [0, 1]"
         )
     # The kernels of v2.ToDtype and v2.Normalize: for a small image, to find them takes longer than to run them.
     scaled = v2.functional.to_dtype_image(images.as_subclass(Tensor), torch.float32, scale=True)

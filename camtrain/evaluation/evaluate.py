@@ -115,13 +115,13 @@ def evaluate(
         progress: Show a progress bar.
 
     Raises:
-        ValueError: If a name or setting is wrong, the folder belongs to an evaluation with other settings, or labels or
-            annotation of some images cannot be used.
+        ValueError: If a name or setting is wrong, the folder belongs to an evaluation with other settings or to a
+            training, or labels or annotation of some images cannot be used.
         TypeError: If the network or the data are none of these.
 
     Warns:
-        CamtrainWarning: If a method makes no map of some images, images lack annotation, or images in the folder are
-            others now.
+        CamtrainWarning: If a method makes no map of some images, images lack annotation, images in the folder are
+            others now, or labels are of other classes than the network's.
 
     Cost:
         See `Evaluator`; `Evaluation.cost` says what it was. A control costs the passes of one more method, without
@@ -204,7 +204,7 @@ def compare(
         plan: Further arguments of `evaluate`.
 
     Raises:
-        ValueError: As `evaluate`.
+        ValueError: As `evaluate`, or if both data sets have indices and are not asked for the same ones.
         TypeError: As `evaluate`.
     """
     second_folder = None if folder is None else local_folder(folder, "folder") / COMPARED
@@ -225,6 +225,10 @@ def compare(
             second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
         except (ValueError, TypeError) as error:
             raise type(error)(f"`other`: {error}") from error
+        if first.with_labels != second.with_labels:  # both are to be scored alike
+            how["ignores_labels"] = True
+            first = PreparedEvaluation.of(network, data, asked, folder, **how)
+            second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
         check_same_settings(first.evaluator, second.evaluator)
         _check_same_number(first, second)
         for prepared in (first, second):
@@ -245,7 +249,8 @@ def compare(
 def _check_same_number(first: PreparedEvaluation, second: PreparedEvaluation) -> None:
     """Check that data sets with indices are asked for the same ones; labels are compared when they have been read."""
     mine, theirs = (each.identity for each in (first, second))
-    if mine["images"] != theirs["images"]:
+    indices = [each["images"] for each in (mine, theirs)]
+    if all(isinstance(each, list) for each in indices) and indices[0] != indices[1]:
         raise ValueError(f"`other_data`: expected the same images as `data` ({mine['data']}), got {theirs['data']}")
 
 
@@ -290,8 +295,12 @@ class PreparedEvaluation:
         title: str = "evaluate",
         named: Sequence[str] = (),
         write_maps: bool = False,
+        ignores_labels: bool = False,
     ) -> PreparedEvaluation:
-        """Check the arguments of `evaluate`; nothing is written."""
+        """Check the arguments of `evaluate`; nothing is written.
+
+        `ignores_labels` leaves out labels that could be used, since those of another network's classes are left out.
+        """
         if write_maps and folder is None:
             raise ValueError("`write_maps`: expected a `folder` to write the maps to, got none")
         where = None if folder is None else local_folder(folder, "folder")
@@ -303,15 +312,18 @@ class PreparedEvaluation:
         of_images, of_network = images.num_classes, loaded.num_classes
         if of_images == 1 and of_network == 2:  # a single class is the question of a single logit: it has two answers
             of_images = 2
-        protocol = _with_classes(plan.settings, of_images, of_network)
-        with_labels = not _are_others(of_images, of_network)
-        if not with_labels:
+        _check_classes(plan.settings, of_images, of_network)
+        # A target is no class, and its labels are left out anyway.
+        are_others = _are_others(of_images, of_network) and not isinstance(loaded.network, ExplainedTarget)
+        if are_others and not ignores_labels:
             warnings.warn(
                 f"the {of_images} classes of the images are not the {of_network} of the network, so that labels are "
-                "left out, and there is no accuracy",
+                "left out: there is no accuracy, and the pointing game is that of all images",
                 CamtrainWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
+        with_labels = not (are_others or ignores_labels)
+        protocol = _with_classes(plan.settings, of_images if with_labels else None, of_network)
         options = {
             "max_batch": plan.max_batch,
             "num_channels": plan.num_channels,
@@ -345,6 +357,11 @@ class PreparedEvaluation:
         kept = None if where is None else EvaluationFolder(where, identity, fresh=fresh)
         return cls(loaded, images, evaluator, plan, identity, kept, progress, title, named, write_maps)
 
+    @property
+    def with_labels(self) -> bool:
+        """Whether the labels are those of the network's classes, so that they are used."""
+        return "labels" not in self.identity
+
     def claim(self) -> None:
         """Make the folder this evaluation's own."""
         if self.folder is not None:
@@ -377,7 +394,7 @@ class PreparedEvaluation:
             progress=self.progress,
             title=self.title,
             score_maps=writer,
-            with_labels="labels" not in self.identity,
+            with_labels=self.with_labels,
         )
         evaluation = Evaluation.of(
             self.network.title,
@@ -427,12 +444,16 @@ def _num_classes(network: LoadedNetwork, images: ImageSource) -> int:
         raise ValueError(message) from error
 
 
-def _with_classes(settings: EvaluationSettings, of_images: int | None, of_network: int | None) -> EvaluationSettings:
-    """The settings with the number of classes of the labels; that of the network where the images do not say it."""
+def _check_classes(settings: EvaluationSettings, of_images: int | None, of_network: int | None) -> None:
+    """Check that a label is a class of the network, where labels are explained."""
     if settings.class_of != "prediction" and _are_others(of_images, of_network):
         raise ValueError(
             f'`class_of`: expected "prediction", since the network has {of_network} classes and the images {of_images}'
         )
+
+
+def _with_classes(settings: EvaluationSettings, of_images: int | None, of_network: int | None) -> EvaluationSettings:
+    """The settings with the number of classes of the labels; that of the network where the images do not say it."""
     if settings.num_classes is not None:
         return settings
     return replace(settings, num_classes=of_network if of_images is None else of_images)

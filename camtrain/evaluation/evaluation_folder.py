@@ -34,7 +34,7 @@ SETTINGS_OF_PART = "settings"
 """The key under which a part has the name of the settings that it was made with."""
 
 _SETTINGS = "settings.json"
-_OF_A_RUN = "metrics.csv"  # which every training writes into its folder
+_OF_A_RUN = ("metrics.csv", "config.yaml")  # which a training writes into its folder
 _PARTS = "batch_*.pt"
 # What an evaluation leaves in its folder of parts, also where it was killed, or found a file damaged.
 _OWN = re.compile(r"(\.\d+\.)?(batch_\d+\.pt|settings\.json)(\.\d+)?(\.damaged)?")
@@ -99,7 +99,7 @@ class EvaluationFolder:
             self._check_whose_it_is()
         elif any(self.rows.glob(_PARTS)):
             self._lose_settings(DamagedFileError(self.rows / _SETTINGS, "it is gone"))
-        if (path / _OF_A_RUN).is_file():
+        if all((path / name).is_file() for name in _OF_A_RUN):
             raise ValueError(
                 f"`folder`: {path} is the folder of a training, whose scores.json would be replaced; choose another "
                 f"one, such as {path / 'evaluated'}"

@@ -94,8 +94,8 @@ class ScoreTable(Sequence[Score]):
 
     A difference is always the first score minus the second, whichever way is better. Its sign is never turned round:
     `Score.higher_is_better`, the arrow in the table and the column `better` of the file say which sign is the better
-    one. A drop ↓ of -5 points is an improvement, and a gain ↑ of -5 points is a loss. The table says "better" or
-    "worse" where the interval leaves out 0.
+    one. A drop ↓ of -5 points is an improvement, and an average gain ↑ of -5 points is a loss. The table says "better"
+    or "worse" where the interval leaves out 0.
 
     Attributes:
         title: What was scored.

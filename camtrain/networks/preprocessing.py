@@ -41,8 +41,8 @@ def check_std(std: Sequence[float], mean: Sequence[float] | None = None) -> None
         mean: The mean of each channel, which says how many there are; `None` if that is not known.
 
     Raises:
-        ValueError: If it is not positive, finite numbers, one is too small to be divided by, there are more or fewer
-            than means, or both are of pixels from 0 to 255.
+        ValueError: If it is not positive, finite numbers, one is too small to be divided by, or there are more or fewer
+            than means.
 
     Example:
         >>> check_std((0.5, 0.5, float("inf")))
@@ -51,17 +51,27 @@ def check_std(std: Sequence[float], mean: Sequence[float] | None = None) -> None
         >>> check_std((0.5, 0.5), mean=(0.5,))
         Traceback (most recent call last):
         ValueError: `std`: expected as many numbers as `mean` has, 1, got 2
-        >>> check_std((58.4, 57.1, 57.4), mean=(123.7, 116.3, 103.5))
-        Traceback (most recent call last):
-        ValueError: `mean`: expected that of pixels in [0, 1], got (123.7, 116.3, 103.5) with a `std` of (58.4, 57.1,
-        57.4), as of pixels from 0 to 255; divide both by 255
     """
     expected = "positive, finite numbers, one for each channel"
     if not checked_numbers("std", std, expected, at_least=_SMALLEST_STD):
         raise ValueError(f"`std`: expected {expected}, got none")
     if mean is not None and len(std) != len(mean):
         raise ValueError(f"`std`: expected as many numbers as `mean` has, {len(mean)}, got {len(std)}")
-    if mean is not None and min(std) > 1 and max(mean) > 1:
+
+
+def check_scale(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Check that mean and standard deviation are of pixels in [0, 1].
+
+    Raises:
+        ValueError: If they look like those of pixels from 0 to 255.
+
+    Example:
+        >>> check_scale((123.7, 116.3, 103.5), (58.4, 57.1, 57.4))
+        Traceback (most recent call last):
+        ValueError: `mean`: expected that of pixels in [0, 1], got (123.7, 116.3, 103.5) with a `std` of (58.4, 57.1,
+        57.4), as of pixels from 0 to 255; divide both by 255
+    """
+    if min(std) > 1 and max(mean) > 1:
         raise ValueError(
             f"`mean`: expected that of pixels in [0, 1], got {tuple(mean)} with a `std` of {tuple(std)}, as of pixels "
             "from 0 to 255; divide both by 255"
@@ -78,8 +88,8 @@ class GivenPreprocessing:
         std: Standard deviation, likewise.
 
     Raises:
-        ValueError: If the size is not positive, mean or std are not finite numbers, one of std is not positive, they
-            are of different numbers of channels, or of pixels from 0 to 255.
+        ValueError: If the size is not positive, mean or std are not finite numbers, one of std is not positive, or they
+            are of different numbers of channels.
     """
 
     size: int | None = None
@@ -93,6 +103,8 @@ class GivenPreprocessing:
             check_mean(self.mean)
         if self.std is not None:
             check_std(self.std, self.mean)
+        if self.mean is not None and self.std is not None:
+            check_scale(self.mean, self.std)
 
     def normalization(self, mean: Sequence[float], std: Sequence[float]) -> dict[str, tuple[float, ...]]:
         """The mean and std to use where these are the network's own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -63,6 +65,9 @@ class AttentionMining(CAMRegularizer):
     Source:
         Li et al., Tell Me Where to Look: Guided Attention Inference Network, CVPR 2018, arXiv 1802.10171, eqs. 2 to 6.
     """
+
+    # The rest of the image must not be recognized, as deletion asks; the other scores show whole maps.
+    trained_metrics: ClassVar[tuple[str, ...]] = ("deletion_auc",)
 
     def __init__(
         self,

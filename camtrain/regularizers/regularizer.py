@@ -27,7 +27,10 @@ class Penalty(NamedTuple):
 
 
 class Regularizer(nn.Module, ABC):
-    """L_R, the mean of a penalty over the images that count, of a batch or, in training, of all steps so far.
+    """L_R, the mean of a penalty over the images that count.
+
+    In training, the sum over a batch is divided by the number of its images that is expected to count: its size times
+    the fraction that has counted so far.
 
     Derive from one of its two kinds: an `InputGradientRegularizer` penalizes the gradient at the input, and an engine
     takes its gradient to the parameters; a `PassRegularizer` penalizes what a training pass computes, such as a map. A

@@ -215,7 +215,8 @@ class TrainingCLI(LightningCLI):
         """Check what needs neither network nor data."""
         try:
             check_trainer_settings(vars(config.trainer))
-            check_mode(config.checkpoint.monitor, config.checkpoint.mode)
+            if self.subcommand == "fit":
+                check_mode(config.checkpoint.monitor, config.checkpoint.mode)
             RunSettings(**vars(config.run))
             check_run_name(config.run.name or self._name)
         except (ValueError, TypeError) as error:

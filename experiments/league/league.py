@@ -34,6 +34,7 @@ ON_OTHER_BOARDS = (
     "random_erasing",
     "cutmix",
     "map_faithfulness",
+    "attention_mining",
     "energy_inside",
     "map_faithfulness_energy_inside",
     "map_outside",

@@ -97,8 +97,9 @@ def test_integers_of_which_255_is_not_white_are_refused(dtype):
         samples[0]
 
 
-def test_uint16_has_its_whole_range():
-    image = tv_tensors.Image(torch.full((3, 1, 1), 65535, dtype=torch.uint16))
+@pytest.mark.parametrize(("white", "dtype"), [(65535, torch.uint16), (1, torch.bool)])
+def test_other_types_have_their_whole_range(white, dtype):
+    image = tv_tensors.Image(torch.full((3, 1, 1), white, dtype=dtype))
     after = TransformedSamples([{"image": image, "label": 3}], [], mean=(0.0,) * 3, std=(1.0,) * 3)[0]
     assert after["image"].flatten().tolist() == [1, 1, 1]
 

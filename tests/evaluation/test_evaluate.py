@@ -925,7 +925,7 @@ def test_a_folder_knows_the_statistics_of_batch_norm_and_the_version(tmp_path, m
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_scores_of_a_training_are_not_replaced(tmp_path, fresh):
-    for name in ("metrics.csv", "scores.json"):
+    for name in ("metrics.csv", "config.yaml", "scores.json"):
         (tmp_path / name).write_text("of the training")
     before = files(tmp_path)
     with pytest.raises(ValueError, match=r"`folder`: .* is the folder of a training, .* such as .*evaluated"):
@@ -1170,6 +1170,26 @@ def test_networks_of_different_classes_are_compared_except_in_the_pointing_game(
     assert not (tmp_path / "out").exists()
     found = camtrain.compare(tiny(), wide(), metrics="average_drop", **how)
     assert found.differences.score("grad_cam", "average_drop").num_images == 10
+
+
+def test_networks_one_of_which_has_the_classes_of_the_data_are_scored_alike():
+    with pytest.warns(CamtrainWarning, match="the 3 classes of the images are not the 5 of the network"):
+        found = camtrain.compare(tiny(), wide(), Squares(), metrics="map_leakage", **QUICK)
+    assert found.first.accuracy is found.second.accuracy is None
+    assert found.differences.score("grad_cam", "map_leakage").num_images > 0
+
+
+def test_a_data_module_is_compared_beside_batches_of_the_same_images():
+    batches = [batch_of(range(start, min(start + 4, 10))) for start in (0, 4, 8)]
+    settings = QUICK | {"settings": replace(SETTINGS, parts="given")}
+    found = camtrain.compare(tiny(), tiny(), Squares(), other_data=batches, metrics="average_drop", **settings)
+    assert found.differences.score("grad_cam", "average_drop").value == pytest.approx(0, abs=1e-6)
+
+
+def test_a_target_is_none_of_the_classes_of_the_data():
+    found = evaluate(tiny(), Squares(), metrics="average_drop", target=lambda output: output[:, 0], **QUICK)
+    assert found.accuracy is None
+    assert "labels" not in found.identity
 
 
 def test_images_in_the_order_of_their_classes_meet_images_of_other_classes():

@@ -232,7 +232,9 @@ def test_differences_to_another_setting_than_plain_training(tmp_path):
 
 
 def test_boards_beyond_the_first_compare_a_few_settings():
-    assert [each.name for each in planned("mobilenet_v2")] == ["plain", "random_erasing", "cutmix", "map_faithfulness"]
+    assert [each.name for each in planned("mobilenet_v2")] == [
+        "plain", "random_erasing", "cutmix", "map_faithfulness", "attention_mining"
+    ]  # fmt: skip
     assert planned("resnet20") == [*settings_of("resnet20")]
     assert planned("mobilenet_v2", everything=True) == [*settings_of("mobilenet_v2")]
     assert {*ON_OTHER_BOARDS} == {each.name for each in planned("digits")}  # none is lost when it gets another name
