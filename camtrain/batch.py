@@ -303,9 +303,7 @@ def batch_of(images: Tensor, samples: Sequence[Sample]) -> Batch:
     """
     labels = torch.stack([torch.as_tensor(sample["label"]) for sample in samples])
     labels = labels if labels.dim() == 1 else labels.float()
-    for given, expected in _MISTAKEN.items():
-        if any(given in sample and expected not in sample for sample in samples):
-            raise DataError(f"expected the annotation of a sample under the key {expected!r}, got {given!r}")
+    _check_keys(samples)
     groups = _groups(samples)
     size = (int(images.shape[-2]), int(images.shape[-1]))
     boxes: list[Tensor] | None = None
@@ -314,6 +312,12 @@ def batch_of(images: Tensor, samples: Sequence[Sample]) -> Batch:
         boxes = [sample.get("boxes", none) for sample in samples]
     masks, ignored = (_stacked(samples, key, size) for key in ("mask", "ignored"))
     return Batch(images, labels, boxes, masks, ignored=ignored, groups=groups)
+
+
+def _check_keys(samples: Sequence[Sample]) -> None:
+    for given, expected in _MISTAKEN.items():
+        if any(given in sample and expected not in sample for sample in samples):
+            raise DataError(f"expected the annotation of a sample under the key {expected!r}, got {given!r}")
 
 
 def _groups(samples: Sequence[Sample]) -> Tensor | None:

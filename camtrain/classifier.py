@@ -35,7 +35,7 @@ from camtrain.objective.group_accuracies import GroupAccuracies
 from camtrain.objective.weighted_means import WeightedMeans
 from camtrain.optimizer_numbers import check_optimizer, check_schedule
 from camtrain.probabilities import class_probabilities, with_both_classes
-from camtrain.regularizers import Regularizer
+from camtrain.regularizers import Regularizer, Term
 from camtrain.regularizers.sum import risen_fraction
 from camtrain.running_loader import running_loader
 from camtrain.unrepeated import unrepeated
@@ -281,18 +281,10 @@ class Classifier(pl.LightningModule):
         if not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
             return
         last, num_epochs = self._end()
-        told, partly = [], []
+        told = []
         for name, term in self.objective.terms.items():
             start, end = max(self._start_epoch, term.start_epoch), term.end_epoch
-            risen = risen_fraction(last, self._start_epoch, self._warmup_epochs) and risen_fraction(
-                last, term.start_epoch, term.warmup_epochs
-            )
-            reached = min(last, math.inf if end is None else end)
-            most = risen_fraction(reached, self._start_epoch, self._warmup_epochs) * risen_fraction(
-                reached, term.start_epoch, term.warmup_epochs
-            )
-            if term.weight and risen and start < reached and most < _NEARLY_RISEN:
-                partly.append(f"{name} reaches {100 * most:.0f} % of its weight, at epoch {reached:.3g}")
+            risen = self._risen(term, last)
             if term.weight and (not risen or (end is not None and start >= end)):
                 why = f"the training ends after {num_epochs:g}, with its last step at epoch {last:g}"
                 if risen:
@@ -305,11 +297,27 @@ class Classifier(pl.LightningModule):
                 f"no step is regularized by some terms: {'; '.join(told)}. Let them begin sooner, or train longer",
                 category=CamtrainWarning,
             )
-        if partly:
+
+    def _warn_of_terms_that_still_rise(self) -> None:
+        """Say which regularizers never reach their weight, though they take part in some steps."""
+        if not self._full_weight or getattr(self.trainer, "fast_dev_run", False):
+            return
+        told = []
+        for name, term in self.objective.terms.items():
+            end = min(self._end()[0], math.inf if term.end_epoch is None else term.end_epoch)
+            most = self._risen(term, end)
+            if term.weight and max(self._start_epoch, term.start_epoch) < end and 0 < most < _NEARLY_RISEN:
+                told.append(f"{name} reaches {100 * most:.0f} % of its weight, at epoch {end:.3g}")
+        if told:
             rank_zero_warn(
-                f"λ is still rising when its terms end: {'; '.join(partly)}. Let it rise faster, or train longer",
+                f"λ is still rising when its terms end: {'; '.join(told)}. Let it rise faster, or train longer",
                 category=CamtrainWarning,
             )
+
+    def _risen(self, term: Term, epoch: float) -> float:
+        """The fraction of its weight that a term has at an epoch, by its own schedule and by that of λ."""
+        of_all = risen_fraction(epoch, self._start_epoch, self._warmup_epochs)
+        return of_all * risen_fraction(epoch, term.start_epoch, term.warmup_epochs)
 
     def _warn_of_unknown_length(self) -> None:
         """Say it if λ cannot change within an epoch, of which nobody knows how far it is."""
@@ -431,6 +439,7 @@ class Classifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Warn of settings without effect, and let a resumed fine-tuning train what it has unfrozen."""
         self._warn_of_terms_without_time()
+        self._warn_of_terms_that_still_rise()
         self._warn_of_unknown_length()
         self._warn_of_slow_schedule()
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]

@@ -699,10 +699,8 @@ def _checked_method(method: Method, network: nn.Module, target_layer: Any, optio
 
 def _check_number_of_classes(class_idx: ClassIndex, count: int) -> None:
     """Check that there is a class for each image: parts of a longer tensor would be those of other images."""
-    given = [class_idx]
-    if isinstance(class_idx, (Contrast, Against)):
-        given = [class_idx.class_idx, class_idx.against] if isinstance(class_idx, Contrast) else [class_idx.class_idx]
-    for index in given:
+    pair = (getattr(class_idx, name, None) for name in ("class_idx", "against"))  # of a contrast
+    for index in (class_idx, *pair):
         if isinstance(index, Tensor) and index.dim() == 1 and len(index) != count:
             raise ValueError(f"`class_idx`: expected one class, or one for each of {count} images, got {len(index)}")
 

@@ -26,7 +26,7 @@ WITHOUT_BOXES = "the same without boxes"
 COSTS = Path(__file__).parent / "regularizer_cost" / "results.csv"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # each is the key of its own row
 class Compared:
     """A setting at the λ that was chosen for it, against plain training.
 

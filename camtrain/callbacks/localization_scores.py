@@ -18,8 +18,8 @@ _METRICS = ("energy_pointing_game", "localization_iou_25")
 class LocalizationScores(MapScores):
     """Scores how well maps find the annotated objects.
 
-    Each score is logged as `<stage>/<metric>/<method>`. Two further numbers are logged,
-    the first with `energy_pointing_game` and the second with IoU:
+    Each score is logged as `<stage>/<metric>/<method>`. Two further numbers are logged, the first with
+    `energy_pointing_game` and the second with IoU:
 
     - `<stage>/energy_pointing_game/uniform`: the score of a uniform map, which is the fraction of the image that the
       object covers;

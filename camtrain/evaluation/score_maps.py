@@ -59,7 +59,7 @@ def score_maps(
 
     Raises:
         FileNotFoundError: If there is no map of an image.
-        TypeError: If `settings` are none, or a number is none.
+        TypeError: If `settings` are no `EvaluationSettings`, or a number is no integer.
         ValueError: If a metric needs more than maps and annotation, a map cannot be read, or an argument is out of its
             range.
 
