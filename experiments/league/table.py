@@ -7,9 +7,11 @@ It reads `<board>/<setting>.csv`, which are committed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
+from experiments.league.across_boards import across_boards, chosen_weights
 from experiments.league.boards import BOARDS, KINDS
 from experiments.league.league import rows_of, settings_of
 from experiments.readme_tables import PROJECT_README, put_texts
@@ -23,19 +25,28 @@ def main() -> None:
     """Write between the marker lines of both READMEs, and draw."""
     put_texts(readme_texts(), HERE / "README.md")
     put_texts(overview(), PROJECT_README)
-    boards = {BOARDS[name].title: found for name in BOARDS if len(found := compared(name)) > 1}
-    if boards:
-        write_plane(boards, HERE / "plane")
+    if boards := compared_boards():
+        write_plane({BOARDS[name].title: found for name, found in boards.items()}, HERE / "plane")
     print("\n\n".join(readme_texts().values()))
 
 
 def readme_texts() -> dict[str, str]:
-    """Make the tables of each board that has results."""
-    texts = {}
-    for name in BOARDS:
-        if len(found := compared(name)) > 1:
-            texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
+    """Make the table of all boards, and the tables of each that has results."""
+    boards = compared_boards()
+    texts = {"all boards": table_of_all(boards)} if boards else {}
+    for name, found in boards.items():
+        texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
     return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def table_of_all(boards: Mapping[str, Sequence[Compared]]) -> str:
+    """The table of all boards, to choose from."""
+    return across_boards(boards, {name: chosen_weights(name, found) for name, found in boards.items()})
+
+
+def compared_boards() -> dict[str, list[Compared]]:
+    """The settings of each board that has results."""
+    return {name: found for name in BOARDS if len(found := compared(name)) > 1}
 
 
 def overview() -> dict[str, str]:

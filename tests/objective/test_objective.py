@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, FrozenGates
-from camtrain.regularizers import InterpretableGradient
+from camtrain.regularizers import InterpretableGradient, MapSparsity
 from tests.living_things import living_tensors, uncollected
 
 STATISTICS = pytest.mark.parametrize("statistics", ["batch", "running"])
@@ -458,12 +458,16 @@ class TestBadBatches:
             getattr(objective, call)(network_of()[:3], *batch_of())
 
 
-def test_a_step_needs_gradients():
-    with torch.no_grad(), pytest.raises(ValueError, match="with gradients enabled"):
-        regularized()(network_of(), *batch_of())
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("regularizer", [InterpretableGradient(), MapSparsity()])
+def test_a_step_needs_gradients_where_it_looks_at_something(regularizer, context):
+    with context(), pytest.raises(RuntimeError, match="gradients are disabled here"):
+        Objective(regularizer, 1.0)(network_of(), *batch_of())
+    with context():
+        assert Objective(regularizer, 0.0)(network_of(), *batch_of()).loss > 0
 
 
-# the use that DESIGN.md shows
+# a user's own network
 
 
 def test_trains_a_users_own_network():

@@ -1,0 +1,84 @@
+"""The league's table of all boards, against cells by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.compared_settings import compared_settings
+from experiments.league.across_boards import across_boards, chosen_weights
+from experiments.named_settings import Setting, SettingRows
+
+WEIGHT = "model.regularizer_weight"
+PLAIN = Setting("plain", {"model.regularizer": None})
+CUTMIX = Setting("cutmix", {"model.regularizer": None}, title="CutMix")
+_UNMEASURED = {"model.regularizer": {"class_path": "camtrain.regularizers.Made"}}  # no cost of a step is known
+OURS = Setting("map_faithfulness", _UNMEASURED, (0.25, 0.5), "MapFaithfulness")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    def made(points, split="test", name="", energy=None):
+        found = SettingRows(tmp_path / (name or f"{len(list(tmp_path.iterdir()))}.csv"))
+        for weight, (drop, accuracy) in points.items():
+            scores = {"average_drop/grad_cam": drop, "average_drop/shuffled_grad_cam": 0.5}
+            if energy is not None:
+                scores |= {"energy_pointing_game/grad_cam": energy, "energy_pointing_game/shuffled_grad_cam": 0.1}
+            named = {f"evaluated/{column}": value for column, value in scores.items()}
+            found.add(
+                split, [{WEIGHT: weight, "seed": seed, f"{split}/accuracy": accuracy, **named} for seed in (0, 1)]
+            )
+        return found
+
+    return made
+
+
+def cells_of(table):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "---" not in line]
+
+
+def test_a_row_for_each_setting_and_one_for_the_default(rows):
+    first = compared_settings(
+        {
+            PLAIN: rows({0.0: (0.4, 0.8)}),
+            CUTMIX: rows({0.0: (0.45, 0.82)}),
+            OURS: rows({0.25: (0.3, 0.8), 0.5: (0.2, 0.79)}),
+        }
+    )
+    # With boxes: energy gains 40 points on this board, and is left out of the gain.
+    second = compared_settings(
+        {PLAIN: rows({0.0: (0.4, 0.8)}, energy=0.3), OURS: rows({0.5: (0.1, 0.8), 1.0: (0.3, 0.8)}, energy=0.7)}
+    )
+    chosen = {"resnet20": {"map_faithfulness": 0.25}, "digits": {"map_faithfulness": 0.5}}
+    heading, *found = cells_of(across_boards({"resnet20": first, "digits": second}, chosen))
+    assert heading == [
+        "",
+        "CIFAR-100, 8 classes, ResNet-20",
+        "DecoyDigits without decoy, ResNet-8",
+        "step / plain step",
+    ]
+    default = "λ = 0.5: **+30.0 (+30.0 to +30.0)**<br>accuracy +0.0 (+0.0 to +0.0)"
+    assert found == [
+        ["CutMix", "**−5.0 (−5.0 to −5.0)**<br>accuracy **+2.0 (+2.0 to +2.0)**", "", "1.0"],
+        [
+            "MapFaithfulness",
+            "λ = 0.25: **+10.0 (+10.0 to +10.0)**<br>accuracy +0.0 (+0.0 to +0.0)",
+            default,
+            "–",
+        ],
+        [
+            "MapFaithfulness, the default λ",
+            "λ = 0.5: **+20.0 (+20.0 to +20.0)**<br>accuracy **−1.0 (−1.0 to −1.0)**",
+            default,
+            "–",
+        ],
+    ]
+
+
+def test_lambda_is_chosen_once_all_its_values_were_tried(rows, monkeypatch):
+    files = {"plain": rows({0.0: (0.4, 0.8)}, "val", "plain.csv"), "map_faithfulness": rows({}, name="ours.csv")}
+    monkeypatch.setattr("experiments.league.across_boards.rows_of", lambda board, setting: files[setting])
+    compared = compared_settings({PLAIN: rows({0.0: (0.4, 0.8)}), OURS: rows({0.5: (0.2, 0.8)})})
+    files["map_faithfulness"] = rows({0.25: (0.3, 0.8)}, "val", "ours.csv")
+    assert chosen_weights("resnet20", compared) == {}
+    files["map_faithfulness"] = rows({0.25: (0.3, 0.8), 0.5: (0.2, 0.8)}, "val", "ours.csv")
+    assert chosen_weights("resnet20", compared) == {"map_faithfulness": 0.5}
