@@ -96,7 +96,7 @@ def summary_table(compared: Sequence[Compared]) -> str:
                 str(len(each.runs.rows)),
                 percent(each.runs.estimate(each.accuracy)),
                 *(accuracy, gain, beyond_control),
-                *([without_boxes[each]] if without_boxes else []),
+                *([change(each, without_boxes[each])] if without_boxes else []),
                 leakage,
                 step_cost(each),
             ]
@@ -104,13 +104,13 @@ def summary_table(compared: Sequence[Compared]) -> str:
     return markdown_table(headings, rows)
 
 
-def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, str]:
+def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, Estimate]:
     """The gain beyond control without scores against boxes; empty if no maps were scored against any."""
     scores = gaining_scores([each.runs for each in compared], None)
     faithful = [score for score in scores if METRICS[score.metric].group == "faithfulness"]
     if len(faithful) == len(scores):
         return {}
-    return {each: "" if each.against.is_baseline else _change_in_points(each, faithful) for each in compared}
+    return {each: Estimate.of(_differences(each, faithful)) for each in compared}
 
 
 def difference_table(compared: Sequence[Compared], of: Compared) -> str:
@@ -251,7 +251,15 @@ def bold(estimate: Estimate, digits: int) -> str:
         return shown
     low, high = estimate.interval
     shown += f" ({signed_points(low, digits)} to {signed_points(high, digits)})"
-    return f"**{shown}**" if round(100 * low, digits) > 0 or round(100 * high, digits) < 0 else shown
+    return f"**{shown}**" if is_certain(estimate, digits) else shown
+
+
+def is_certain(estimate: Estimate, digits: int) -> bool:
+    """Whether the interval excludes 0 as it is shown, in points with so many digits."""
+    if estimate.interval is None:
+        return False
+    low, high = estimate.interval
+    return round(100 * low, digits) > 0 or round(100 * high, digits) < 0
 
 
 def step_cost(each: Compared) -> str:
@@ -285,8 +293,10 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
             axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1.2, zorder=1)
             for each, (x, y) in zip(placed, places, strict=True):
                 style = line_style(names.index(each.label)) | {"linestyle": "none", "markersize": 8}
-                spread = [_half_interval(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
-                axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], capsize=3, label=each.label, **style)
+                spread = [half_interval(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
+                # Pale, since the intervals of many settings cross: the marks are what is compared here.
+                pale = {"ecolor": (style["color"], 0.35), "elinewidth": 1}
+                axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], label=each.label, **pale, **style)
             axes.margins(0.15)
             axes.set(title=title, xlabel="accuracy against plain training, points →")
             axes.set_ylabel("gain of maps beyond control, points →")
@@ -306,5 +316,6 @@ def _place(each: Compared) -> tuple[float, float]:
     return 100 * each.against.accuracy.mean, 100 * each.against.beyond.mean
 
 
-def _half_interval(estimate: Estimate) -> float:
+def half_interval(estimate: Estimate) -> float:
+    """Half the length of the interval in points; 0 without one."""
     return 0.0 if estimate.interval is None else 100 * (estimate.interval[1] - estimate.mean)

@@ -8,8 +8,9 @@ import yaml
 
 from docs.generator.links import ROOT
 from experiments.compared_settings import WITHOUT_BOXES, Compared, board_tables, change, gains_without_boxes, step_cost
+from experiments.league.across_boards import table_across
 from experiments.league.boards import BOARDS, KINDS
-from experiments.league.table import compared_boards, table_of_all
+from experiments.league.table import all_of, compared_boards
 from experiments.named_settings import Board
 from experiments.readme_tables import markdown_table
 
@@ -42,7 +43,7 @@ def benchmark_page() -> str:
     """All boards with results."""
     boards = compared_boards()
     sections = [_unbroken(_board(BOARDS[name], found)) for name, found in boards.items()]
-    return "\n\n".join([_INTRODUCTION, _ALL_BOARDS, _unbroken(table_of_all(boards)), *sections]) + "\n"
+    return "\n\n".join([_INTRODUCTION, _ALL_BOARDS, _unbroken(table_across(all_of(boards))), *sections]) + "\n"
 
 
 def _unbroken(section: str) -> str:
@@ -53,7 +54,7 @@ def _unbroken(section: str) -> str:
 def _board(board: Board, found: list[Compared]) -> str:
     epochs = _epochs(board)
     without_boxes = gains_without_boxes(found)
-    rows = [_row(each, epochs, [without_boxes[each] or "–"] if without_boxes else []) for each in found]
+    rows = [_row(each, epochs, [change(each, without_boxes[each]) or "–"] if without_boxes else []) for each in found]
     tables = board_tables(found, KINDS)
     headings = [
         "training",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
-from experiments.league.across_boards import across_boards, chosen_weights
+from experiments.league.across_boards import Cell, across_boards, chosen_weights, table_across, write_across
 from experiments.league.boards import BOARDS, KINDS
 from experiments.league.league import rows_of, settings_of
 from experiments.readme_tables import PROJECT_README, put_texts
@@ -27,20 +27,21 @@ def main() -> None:
     put_texts(overview(), PROJECT_README)
     if boards := compared_boards():
         write_plane({BOARDS[name].title: found for name, found in boards.items()}, HERE / "plane")
+        write_across(all_of(boards), HERE / "all_boards")
     print("\n\n".join(readme_texts().values()))
 
 
 def readme_texts() -> dict[str, str]:
     """Make the table of all boards, and the tables of each that has results."""
     boards = compared_boards()
-    texts = {"all boards": table_of_all(boards)} if boards else {}
+    texts = {"all boards": table_across(all_of(boards))} if boards else {}
     for name, found in boards.items():
         texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 
-def table_of_all(boards: Mapping[str, Sequence[Compared]]) -> str:
-    """The table of all boards, to choose from."""
+def all_of(boards: Mapping[str, Sequence[Compared]]) -> dict[str, dict[str, Cell]]:
+    """What each way to train does on each of these boards."""
     return across_boards(boards, {name: chosen_weights(name, found) for name, found in boards.items()})
 
 

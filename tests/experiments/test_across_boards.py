@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from camtrain.report.figure_style import write_figure
 from experiments.compared_settings import compared_settings
-from experiments.league.across_boards import across_boards, chosen_weights
+from experiments.league.across_boards import across_boards, chosen_weights, table_across, write_across
 from experiments.named_settings import Setting, SettingRows
 
 WEIGHT = "model.regularizer_weight"
@@ -49,7 +50,7 @@ def test_a_row_for_each_setting_and_one_for_the_default(rows):
         {PLAIN: rows({0.0: (0.4, 0.8)}, energy=0.3), OURS: rows({0.5: (0.1, 0.8), 1.0: (0.3, 0.8)}, energy=0.7)}
     )
     chosen = {"resnet20": {"map_faithfulness": 0.25}, "digits": {"map_faithfulness": 0.5}}
-    heading, *found = cells_of(across_boards({"resnet20": first, "digits": second}, chosen))
+    heading, *found = cells_of(table_across(across_boards({"resnet20": first, "digits": second}, chosen)))
     assert heading == [
         "",
         "CIFAR-100, 8 classes, ResNet-20",
@@ -66,12 +67,42 @@ def test_a_row_for_each_setting_and_one_for_the_default(rows):
             "–",
         ],
         [
-            "MapFaithfulness, the default λ",
+            "MapFaithfulness, default λ",
             "λ = 0.5: **+20.0 (+20.0 to +20.0)**<br>accuracy **−1.0 (−1.0 to −1.0)**",
             default,
             "–",
         ],
     ]
+
+
+def test_the_figure_has_a_mark_for_each_change_and_fills_what_is_certain(rows, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(
+        "experiments.league.across_boards.write_figure",
+        lambda figure, path: figures.append(figure) or write_figure(figure, path),
+    )
+    noisy = rows({})
+    for seed, drop in ((0, 0.2), (1, 0.45)):
+        scores = {"evaluated/average_drop/grad_cam": drop, "evaluated/average_drop/shuffled_grad_cam": 0.5}
+        noisy.add("test", [{WEIGHT: 0.0, "seed": seed, "test/accuracy": 0.82, **scores}])
+    first = compared_settings({PLAIN: rows({0.0: (0.4, 0.8)}), CUTMIX: noisy, OURS: rows({0.5: (0.2, 0.8)})})
+    second = compared_settings({PLAIN: rows({0.0: (0.4, 0.8)}), OURS: rows({0.5: (0.1, 0.8)})})
+    chosen = {"map_faithfulness": 0.5}
+    write_across(
+        across_boards({"resnet20": first, "digits": second}, {"resnet20": chosen, "digits": chosen}), tmp_path / "all"
+    )
+    assert [path.name for path in tmp_path.glob("all*")] == ["all.png"]
+    panels = figures[0].axes
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == [
+        "CutMix",
+        "MapFaithfulness",
+        "MapFaithfulness, default λ",
+    ]
+    assert [len(panel.containers) for panel in panels] == [6, 4]
+    gain, accuracy = (container.lines[0] for container in panels[0].containers[:2])
+    # The mean of gains of 20 and −5 points; both seeds are 2 points more accurate, which is certain.
+    assert [*gain.get_xdata(), *accuracy.get_xdata()] == pytest.approx([7.5, 2.0])
+    assert (gain.get_markerfacecolor(), accuracy.get_markerfacecolor()) == ("white", accuracy.get_color())
 
 
 def test_lambda_is_chosen_once_all_its_values_were_tried(rows, monkeypatch):
