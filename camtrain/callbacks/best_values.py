@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from camtrain.evaluation import METRICS, EvaluationSettings
+from camtrain.evaluation import METRICS
 
 _HIGHER = {
     "accuracy": True,
@@ -71,7 +71,7 @@ def is_higher_better(name: str) -> bool | None:
     if stage != "val" or "accuracy_per_" in head or "_per_class" in head:
         return None
     if head in METRICS:
-        return bool(METRICS[head].make(EvaluationSettings()).higher_is_better)
+        return METRICS[head].higher_is_better
     return False if head.startswith("loss") else _HIGHER.get(head)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from camtrain.evaluation.evaluation_settings import ClassOf, EvaluationSettings
@@ -94,6 +95,16 @@ class MetricSpec:
         """
         compares = any(isinstance(need, ComparisonNeed) for need in self.needs)
         return self.group in ("faithfulness", "localization") and not compares
+
+    @cached_property  # reports ask thousands of times, and a metric takes a millisecond to make
+    def higher_is_better(self) -> bool:
+        """Which way is better.
+
+        Example:
+            >>> [METRICS[name].higher_is_better for name in ("average_drop", "average_gain")]
+            [False, True]
+        """
+        return bool(self.make(EvaluationSettings()).higher_is_better)
 
     @property
     def of_network(self) -> bool:

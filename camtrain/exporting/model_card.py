@@ -10,7 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped, unused-ignore]
 from tabulate import tabulate  # type: ignore[import-untyped, unused-ignore]
 
-from camtrain.evaluation import METRICS, EvaluationSettings
+from camtrain.evaluation import METRICS
 from camtrain.exporting.library import Library
 from camtrain.exporting.onnx_file import IMAGES, LOGITS, MAP, ONNX
 from camtrain.exporting.run_facts import MapScore, RunFacts
@@ -232,4 +232,4 @@ def _shown(score: MapScore) -> str:
 
 def _titled(metric: str) -> str:
     spec = METRICS[metric]
-    return f"{spec.title} {'↑' if spec.make(EvaluationSettings()).higher_is_better else '↓'}"
+    return f"{spec.title} {'↑' if spec.higher_is_better else '↓'}"

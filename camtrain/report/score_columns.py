@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from camtrain.evaluation import METRICS, EvaluationSettings
+from camtrain.evaluation import METRICS
 from camtrain.messages import nearest_names
 from camtrain.methods import CONTROLS, FURTHER_METHODS, SHUFFLED, TITLES, control_of, is_control, method_title
 from camtrain.report.points import PointRuns, number
@@ -64,7 +64,7 @@ class ScoreColumn:
     @property
     def direction(self) -> int:
         """1 if higher is better, -1 if lower is better."""
-        return 1 if METRICS[self.metric].make(EvaluationSettings()).higher_is_better else -1
+        return 1 if METRICS[self.metric].higher_is_better else -1
 
     @property
     def arrow(self) -> str:
