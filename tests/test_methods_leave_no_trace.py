@@ -195,7 +195,9 @@ def test_a_batch_is_its_images_one_by_one(name):
 # No trace ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("context", [nullcontext, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "context", [nullcontext, pytest.param(torch.no_grad, marks=pytest.mark.slow), torch.inference_mode]
+)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 @pytest.mark.parametrize(("name", "differentiable"), VARIANTS, ids=VARIANT_NAMES)
 def test_leaves_no_trace(name, differentiable, training, context):

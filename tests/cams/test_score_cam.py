@@ -147,7 +147,7 @@ def test_contrast_of_logits_in_loops():
 
 # (network, layer, side of the images)
 _PARITY = [
-    ("vgg11", "features.1", 32),
+    pytest.param("vgg11", "features.1", 32, marks=pytest.mark.slow),
     ("mobilenet_v2", "features.4", 64),
     pytest.param("resnet18", "layer1", 64, marks=pytest.mark.slow),
     pytest.param("resnet18", "layer2.0.bn1", 64, marks=pytest.mark.slow),

@@ -69,7 +69,7 @@ def test_every_label_is_the_mean_over_the_maps_of_an_image():
             torch.testing.assert_close(rows[image], expected.double(), rtol=1e-5, atol=1e-6, msg=str((image, pair)))
 
 
-@pytest.mark.parametrize("name", ["score_cam", "ss_cam", "rise", "taylor_cam"])
+@pytest.mark.parametrize("name", ["score_cam", "ss_cam", "rise", pytest.param("taylor_cam", marks=pytest.mark.slow)])
 def test_methods_that_measure_probabilities_measure_sigmoids(name):
     """The map of a class does not change with what the network says of another one, which is shown as well."""
     network, batch = network_of(), batch_of()

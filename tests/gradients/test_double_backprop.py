@@ -47,7 +47,9 @@ def test_the_gradient_is_that_of_the_reference(network, training, reference):
 @pytest.mark.parametrize(
     "training", [pytest.param(True, id="train"), pytest.param(False, id="eval", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("distance", ["mae", "mse", "histogram_intersection"])
+@pytest.mark.parametrize(
+    "distance", ["mae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mse", "histogram_intersection"))]
+)
 def test_the_gradient_is_that_of_the_reference_for_every_distance(mobilenet, distance, training, reference):
     assert_exact(reference, mobilenet.train(training), distance)
 

@@ -187,9 +187,13 @@ def test_one_term_in_float64_errs_by_the_order_of_its_step(name):
 IN_FLOAT64 = {"resnet18": 1e-4, "mobilenet_v2": 5e-3, "vgg11_bn": 1e-4, "densenet121": 1e-3}
 
 
-@MODES
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "mobilenet_v2" else pytest.mark.slow) for name in IN_FLOAT64]
+    ("name", "training"),
+    [
+        pytest.param(name, training, marks=[] if (name, training) == ("mobilenet_v2", True) else pytest.mark.slow)
+        for name in IN_FLOAT64
+        for training in (True, False)
+    ],
 )
 def test_networks_of_torchvision(name, training, reference):
     network = reference.network_under_test(name, seed=0).train(training)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models import mobilenet_v2, vit_b_16
+from torchvision.models import VisionTransformer, mobilenet_v2
 
 from camtrain import Classifier, Objective
 from camtrain.cams import AttentionMap, GradCAM
@@ -29,6 +29,12 @@ def resnet(width=4):
 def stream_of(backbone=None, **settings):
     torch.manual_seed(1)
     return CAStream(resnet() if backbone is None else backbone, 3, **({"image_size": 16} | settings))
+
+
+def small_vit():
+    return VisionTransformer(
+        image_size=32, patch_size=16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8, num_classes=3
+    )
 
 
 def without_queries(network):
@@ -259,7 +265,7 @@ class Bypassed(Twice):
     [
         (flat, {}, "`backbone`: expected a network that classifies the average of the output of '1'; the logits of S"),
         (Bypassed, {"layers": ["layer"]}, "`backbone`: .* or on more than that output"),
-        (lambda: vit_b_16(num_classes=3), {"image_size": 224}, "`backbone`: .* the logits of VisionTransformer depend"),
+        (small_vit, {"image_size": 32}, "`backbone`: .* the logits of VisionTransformer depend"),
         (resnet, {"layers": ["layer1", "layer2"]}, "`backbone`: .* the average of the output of 'layer2'"),
         (resnet, {"layers": ["layer3", "layer2"]}, "`layers`: expected layers that run once .* in this order, got"),
         (resnet, {"layers": []}, r"`layers`: expected layers that run once in a forward pass, in this order, got \[\]"),
