@@ -96,7 +96,7 @@ def summary_table(compared: Sequence[Compared]) -> str:
                 str(len(each.runs.rows)),
                 percent(each.runs.estimate(each.accuracy)),
                 *(accuracy, gain, beyond_control),
-                *([change(each, without_boxes[each])] if without_boxes else []),
+                *([change(each, without_boxes.get(each, each.against.beyond))] if without_boxes else []),
                 leakage,
                 step_cost(each),
             ]
@@ -105,12 +105,15 @@ def summary_table(compared: Sequence[Compared]) -> str:
 
 
 def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, Estimate]:
-    """The gain beyond control without scores against boxes; empty if no maps were scored against any."""
+    """The gain beyond control without scores against boxes, of all but the baseline.
+
+    It is empty if no maps were scored against boxes.
+    """
     scores = gaining_scores([each.runs for each in compared], None)
-    faithful = [score for score in scores if METRICS[score.metric].group == "faithfulness"]
+    faithful = _without_boxes(scores)
     if len(faithful) == len(scores):
         return {}
-    return {each: Estimate.of(_differences(each, faithful)) for each in compared}
+    return {each: Estimate.of(_differences(each, faithful)) for each in compared if not each.against.is_baseline}
 
 
 def difference_table(compared: Sequence[Compared], of: Compared) -> str:
@@ -164,8 +167,8 @@ def score_table(compared: Sequence[Compared], method: str) -> str:
 def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
     """How much better each score is beyond control than that of plain training; more is better in every column.
 
-    First the mean over all scores, in points. The other cells are in percent of the plain score beyond control, or in
-    points where that score is not certainly above 0.
+    First the mean over the scores, without those against boxes, in points. The other cells are in percent of the plain
+    score beyond control, or in points where that score is not certainly above 0.
 
     Args:
         compared: The settings.
@@ -180,8 +183,12 @@ def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
     rows = []
     for each in compared[1:]:
         cells = [change_of_beyond(each, [score for score in scores if score.metric == metric]) for metric in headings]
-        rows.append([each.label, _change_in_points(each, scores), *cells])
+        rows.append([each.label, _change_in_points(each, _without_boxes(scores)), *cells])
     return markdown_table(["", "mean, points", *headings.values()], rows)
+
+
+def _without_boxes(scores: Sequence[ScoreColumn]) -> list[ScoreColumn]:
+    return [score for score in scores if METRICS[score.metric].group == "faithfulness"]
 
 
 def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 import camtrain
 from camtrain.cams import GradCAM
 from camtrain.data import DecoyDigits
-from camtrain.evaluation import METRICS, EvaluationSettings
+from camtrain.evaluation import METRICS
 from camtrain.networks import LoadedNetwork, build_network
 from camtrain.networks.preprocessing import plain_preprocessing
 
@@ -81,8 +81,7 @@ def test_the_page_of_scores_has_each_of_them_with_its_direction():
         # One row for the three thresholds of the IoU.
         start = name.removesuffix("_25").removesuffix("_50").removesuffix("_0") if "iou" in name else f"{name}`"
         (row,) = (line for line in page.splitlines() if f"| [`{start}" in line)
-        higher = metric.make(EvaluationSettings()).higher_is_better
-        assert f"| {'↑' if higher else '↓'} |" in row
+        assert f"| {'↑' if metric.higher_is_better else '↓'} |" in row
 
 
 def test_the_listing_of_a_loop_trains_a_network_of_ones_own():

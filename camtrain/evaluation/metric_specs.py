@@ -96,9 +96,9 @@ class MetricSpec:
         compares = any(isinstance(need, ComparisonNeed) for need in self.needs)
         return self.group in ("faithfulness", "localization") and not compares
 
-    @cached_property  # reports ask thousands of times, and a metric takes a millisecond to make
+    @cached_property  # since reports ask thousands of times, and making a metric takes a millisecond
     def higher_is_better(self) -> bool:
-        """Which way is better.
+        """Whether a higher value is better, which no setting of an evaluation changes.
 
         Example:
             >>> [METRICS[name].higher_is_better for name in ("average_drop", "average_gain")]

@@ -156,22 +156,22 @@ class Objective(nn.Module):
             measure_gradient_share: Whether to measure `Step.gradient_share`; this costs two more backward passes.
 
         Raises:
-            RuntimeError: If λ is above 0 and gradients are disabled.
+            RuntimeError: If λ is above 0 and gradients are disabled, in a step without the penalty, too.
             TypeError: If the network is no module, or images, labels or masks are no tensors.
             ValueError: If shapes do not fit, a label is not in [0, K), or a regularizer's annotation is missing.
         """
         network = module_of(network)
         batch = checked_batch(images, labels, boxes, masks)
+        if self.terms and self.weight and (not torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
+            raise RuntimeError(
+                "gradients are disabled, but a step with a penalty has to be differentiated: call it outside of "
+                "torch.no_grad() and torch.inference_mode(), or take `measure`, which works under both, for the values"
+            )
         loss = self._loss_of(labels)
         weights = self._weights_of_step(batch)
         left_out = self._left_out(weights, batch)
         active = {name: weight for name, weight in weights.items() if name not in left_out}
         if active:
-            if not torch.is_grad_enabled():
-                raise RuntimeError(
-                    "gradients are disabled here, and a penalty on what the network looks at is made of them; leave "
-                    "torch.no_grad() or torch.inference_mode() to train, or call `measure`, which works under both"
-                )
             if self.balance_steps:
                 self._balance(network, batch, active)
             terms = self._training_terms(network, batch, active)

@@ -10,7 +10,7 @@ from docs.generator.links import ROOT
 from experiments.compared_settings import WITHOUT_BOXES, Compared, board_tables, change, gains_without_boxes, step_cost
 from experiments.league.across_boards import table_across
 from experiments.league.boards import BOARDS, KINDS
-from experiments.league.table import all_of, compared_boards
+from experiments.league.table import cells_of, compared_boards
 from experiments.named_settings import Board
 from experiments.readme_tables import markdown_table
 
@@ -19,8 +19,9 @@ _INTRODUCTION = """# Benchmark
 What a regularizer gains and what it costs, against plain training: same network, data, epochs and seeds, one thing
 changed. λ is chosen on validation images, and other values are shown beside it; all scores are of test images. The
 numbers come from the committed results of the [league](experiments/league.md), the experiment in which regularizers
-are compared with plain training; its page says how to read each column. A section here is one of its *boards*: one
-network on one data set. A regularizer that is not in it was not measured on that board yet.
+are compared with plain training; its page says how to read each column. The first section has all of its *boards*, a
+board being one network on one data set; each of the others has one. A regularizer that is not in it was not measured on
+that board yet.
 
 - *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
 - *Beyond control*: the same after the score of another image's map is subtracted. *Without boxes*: without the scores
@@ -34,8 +35,9 @@ network on one data set. A regularizer that is not in it was not measured on tha
 """
 _ALL_BOARDS = """## All boards
 
-The gain beyond control, without the scores against boxes, with λ as validation chose it, and the change of accuracy. An
-empty cell was not measured.
+The gain beyond control, without the scores against boxes, and the change of accuracy, with λ as validation chose it;
+what `MapFaithfulness` does with its default λ has a row of its own. A cell is empty if this was not measured, or if no
+λ was chosen yet. Leakage is in the tables of the boards.
 """
 
 
@@ -43,7 +45,7 @@ def benchmark_page() -> str:
     """All boards with results."""
     boards = compared_boards()
     sections = [_unbroken(_board(BOARDS[name], found)) for name, found in boards.items()]
-    return "\n\n".join([_INTRODUCTION, _ALL_BOARDS, _unbroken(table_across(all_of(boards))), *sections]) + "\n"
+    return "\n\n".join([_INTRODUCTION, _ALL_BOARDS, _unbroken(table_across(cells_of(boards))), *sections]) + "\n"
 
 
 def _unbroken(section: str) -> str:
@@ -54,7 +56,10 @@ def _unbroken(section: str) -> str:
 def _board(board: Board, found: list[Compared]) -> str:
     epochs = _epochs(board)
     without_boxes = gains_without_boxes(found)
-    rows = [_row(each, epochs, [change(each, without_boxes[each]) or "–"] if without_boxes else []) for each in found]
+    rows = []
+    for each in found:
+        gain = change(each, without_boxes.get(each, each.against.beyond)) or "–"
+        rows.append(_row(each, epochs, [gain] if without_boxes else []))
     tables = board_tables(found, KINDS)
     headings = [
         "training",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from camtrain.evaluation import (
     METRICS,
     ComparisonNeed,
-    EvaluationSettings,
     Evaluator,
     GradientNeed,
     MapNeed,
@@ -246,7 +245,7 @@ def _method_row(family: Family) -> list[str]:
 
 def _metric_row(family: Family) -> list[str]:
     spec = METRICS[family.registered[0]]
-    arrow = "↑" if spec.make(EvaluationSettings()).higher_is_better else "↓"
+    arrow = "↑" if spec.higher_is_better else "↓"
     truth = {"annotation": "boxes or masks"}.get(spec.truth or "", spec.truth or "")
     return [
         _link(family),

@@ -125,8 +125,7 @@ def metric_picture(family: Family) -> Figure:
         axes.barh(range(len(scores)), values, xerr=errors, color=colors, error_kw={"lw": 1})
         axes.set_yticks(range(len(scores)), labels)
         axes.invert_yaxis()
-        higher = METRICS[name].make(EvaluationSettings()).higher_is_better
-        axes.set_title(f"{name} {'↑' if higher else '↓'}")
+        axes.set_title(f"{name} {'↑' if METRICS[name].higher_is_better else '↓'}")
     return figure
 
 

@@ -93,6 +93,14 @@ def chosen_weight(rows: SettingRows, plain: SettingRows) -> float:
     return float(best.runs.point[WEIGHT])
 
 
+def choice(board: str, setting: Setting) -> float | None:
+    """The λ that validation chose, or `None` if not all values were tried yet."""
+    rows = rows_of(board, setting.name)
+    if rows.missing("val", setting.weights, CHOOSING_SEEDS):
+        return None
+    return chosen_weight(rows, rows_of(board, PLAIN.name))
+
+
 def listed(board: Board, settings: Sequence[Setting], seeds: list[int]) -> None:
     """Print what a board would train."""
     trainings = 0

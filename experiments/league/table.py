@@ -1,4 +1,4 @@
-"""Writes the tables of this folder's README, the first rows for the project's, and the figure.
+"""Writes the tables of this folder's README, the first rows for the project's, and the figures.
 
     python -m experiments.league.table
 
@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
-from experiments.league.across_boards import Cell, across_boards, chosen_weights, table_across, write_across
+from experiments.league.across_boards import Cell, across_boards, table_across, write_across
 from experiments.league.boards import BOARDS, KINDS
-from experiments.league.league import rows_of, settings_of
+from experiments.league.league import choice, rows_of, settings_of
 from experiments.readme_tables import PROJECT_README, put_texts
 
 HERE = Path(__file__).parent
@@ -23,26 +23,31 @@ MARKER = "{} of experiments/league"
 
 def main() -> None:
     """Write between the marker lines of both READMEs, and draw."""
-    put_texts(readme_texts(), HERE / "README.md")
+    texts = readme_texts()
+    put_texts(texts, HERE / "README.md")
     put_texts(overview(), PROJECT_README)
     if boards := compared_boards():
         write_plane({BOARDS[name].title: found for name, found in boards.items()}, HERE / "plane")
-        write_across(all_of(boards), HERE / "all_boards")
-    print("\n\n".join(readme_texts().values()))
+        write_across(cells_of(boards), HERE / "all_boards")
+    print("\n\n".join(texts.values()))
 
 
 def readme_texts() -> dict[str, str]:
     """Make the table of all boards, and the tables of each that has results."""
     boards = compared_boards()
-    texts = {"all boards": table_across(all_of(boards))} if boards else {}
+    texts = {"all boards": table_across(cells_of(boards))} if boards else {}
     for name, found in boards.items():
         texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
     return {MARKER.format(name): text for name, text in texts.items()}
 
 
-def all_of(boards: Mapping[str, Sequence[Compared]]) -> dict[str, dict[str, Cell]]:
+def cells_of(boards: Mapping[str, Sequence[Compared]]) -> dict[str, dict[str, Cell]]:
     """What each way to train does on each of these boards."""
-    return across_boards(boards, {name: chosen_weights(name, found) for name, found in boards.items()})
+    chosen = {
+        name: {each.setting.name: choice(name, each.setting) for each in found if len(each.setting.weights) > 1}
+        for name, found in boards.items()
+    }
+    return across_boards(boards, chosen)
 
 
 def compared_boards() -> dict[str, list[Compared]]:

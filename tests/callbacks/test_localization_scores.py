@@ -324,7 +324,6 @@ def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
         tiny_trainer(LocalizationScores()).fit(module, tiny_data())
 
 
-@pytest.mark.slow
 def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
     """Metrics add up over processes; the other callbacks write once, and no process waits for another."""
     script = Path(__file__).with_name("two_processes.py")

@@ -204,8 +204,11 @@ def test_the_benchmark_has_a_row_for_each_result():
     boards = {path.parent.name for path in results if any(row["split"] == "test" for row in read_rows(path))}
     assert {"resnet20", "mobilenet_v2"} <= boards
     assert {name for name in BOARDS if f"BOARDS={name} " in text} == boards
-    assert re.search(r"\| plain training \| – \| \d+ \| 25 \|", text)
-    assert "| MapFaithfulness | " in text
+    _, of_all, first, *_ = text.split("\n## ")
+    assert of_all.startswith("All boards\n")
+    assert re.search(r"\| MapFaithfulness, default λ \| λ = 0\.5: \*\*\+5\.1", of_all)
+    assert re.search(r"\| plain training \| – \| \d+ \| 25 \|", first)
+    assert re.search(r"\| MapFaithfulness \| 0\.5 \| 6 \| 25 \|", first)
 
 
 def test_the_names_of_a_page_are_those_of_its_module():

@@ -6,7 +6,7 @@ import pytest
 
 from camtrain.report.figure_style import write_figure
 from experiments.compared_settings import compared_settings
-from experiments.league.across_boards import across_boards, chosen_weights, table_across, write_across
+from experiments.league.across_boards import across_boards, table_across, write_across
 from experiments.named_settings import Setting, SettingRows
 
 WEIGHT = "model.regularizer_weight"
@@ -18,16 +18,14 @@ OURS = Setting("map_faithfulness", _UNMEASURED, (0.25, 0.5), "MapFaithfulness")
 
 @pytest.fixture
 def rows(tmp_path):
-    def made(points, split="test", name="", energy=None):
-        found = SettingRows(tmp_path / (name or f"{len(list(tmp_path.iterdir()))}.csv"))
+    def made(points, energy=None):
+        found = SettingRows(tmp_path / f"{len(list(tmp_path.iterdir()))}.csv")
         for weight, (drop, accuracy) in points.items():
             scores = {"average_drop/grad_cam": drop, "average_drop/shuffled_grad_cam": 0.5}
             if energy is not None:
                 scores |= {"energy_pointing_game/grad_cam": energy, "energy_pointing_game/shuffled_grad_cam": 0.1}
             named = {f"evaluated/{column}": value for column, value in scores.items()}
-            found.add(
-                split, [{WEIGHT: weight, "seed": seed, f"{split}/accuracy": accuracy, **named} for seed in (0, 1)]
-            )
+            found.add("test", [{WEIGHT: weight, "seed": seed, "test/accuracy": accuracy, **named} for seed in (0, 1)])
         return found
 
     return made
@@ -78,7 +76,7 @@ def test_a_row_for_each_setting_and_one_for_the_default(rows):
 def test_the_figure_has_a_mark_for_each_change_and_fills_what_is_certain(rows, tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(
-        "experiments.league.across_boards.write_figure",
+        "experiments.interval_figure.write_figure",
         lambda figure, path: figures.append(figure) or write_figure(figure, path),
     )
     noisy = rows({})
@@ -105,11 +103,12 @@ def test_the_figure_has_a_mark_for_each_change_and_fills_what_is_certain(rows, t
     assert (gain.get_markerfacecolor(), accuracy.get_markerfacecolor()) == ("white", accuracy.get_color())
 
 
-def test_lambda_is_chosen_once_all_its_values_were_tried(rows, monkeypatch):
-    files = {"plain": rows({0.0: (0.4, 0.8)}, "val", "plain.csv"), "map_faithfulness": rows({}, name="ours.csv")}
-    monkeypatch.setattr("experiments.league.across_boards.rows_of", lambda board, setting: files[setting])
-    compared = compared_settings({PLAIN: rows({0.0: (0.4, 0.8)}), OURS: rows({0.5: (0.2, 0.8)})})
-    files["map_faithfulness"] = rows({0.25: (0.3, 0.8)}, "val", "ours.csv")
-    assert chosen_weights("resnet20", compared) == {}
-    files["map_faithfulness"] = rows({0.25: (0.3, 0.8), 0.5: (0.2, 0.8)}, "val", "ours.csv")
-    assert chosen_weights("resnet20", compared) == {"map_faithfulness": 0.5}
+def test_the_default_follows_the_choice_whichever_is_larger(rows):
+    compared = compared_settings({PLAIN: rows({0.0: (0.4, 0.8)}), OURS: rows({0.5: (0.3, 0.8), 1.0: (0.2, 0.8)})})
+    found = across_boards({"resnet20": compared}, {"resnet20": {"map_faithfulness": 1.0}})
+    assert [*found] == ["MapFaithfulness", "MapFaithfulness, default λ"]
+    assert [cells["resnet20"].compared.weight for cells in found.values()] == [1.0, 0.5]
+    # Nothing was chosen yet: what is measured is the default.
+    assert [*across_boards({"resnet20": compared}, {"resnet20": {"map_faithfulness": None}})] == [
+        "MapFaithfulness, default λ"
+    ]

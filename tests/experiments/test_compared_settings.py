@@ -116,6 +116,9 @@ def test_a_gain_without_scores_against_boxes(tmp_path):
     assert "| gain beyond control | the same without boxes | change of leakage |" in heading
     assert [cell.strip() for cell in plain.split("|")[-5:-1]] == ["", "", "", "1.0"]
     assert "| **+20.0 (+20.0 to +20.0)** | **+10.0 (+10.0 to +10.0)** |" in ours
+    # Each score has its cell; their mean is that of the drop alone.
+    row = beyond_table(compared_settings(results), ["grad_cam"]).splitlines()[-1]
+    assert row.startswith("| Ours, λ = 0.5 | **+10.0 (+10.0 to +10.0)** | **+100 (+100 to +100)** % |")
 
 
 def test_the_mean_of_several_scores_beyond_control(tmp_path):

@@ -14,9 +14,9 @@ from experiments.interpretable_gradient import directions
 from experiments.interpretable_gradient.frozen_batch_norm import FrozenBatchNorm
 from experiments.interpretable_gradient.group_norm_resnet import GroupNormResNet
 from experiments.league.boards import BOARDS
-from experiments.league.league import CHOOSING_SEEDS, chosen_weight, rows_of, settings_of
+from experiments.league.league import CHOOSING_SEEDS, choice, chosen_weight, rows_of, settings_of
 from experiments.map_faithfulness import ablation
-from experiments.named_settings import SettingRows
+from experiments.named_settings import Setting, SettingRows
 from experiments.random_erasing import RandomErasing
 from experiments.result_rows import read_rows, write_rows
 from experiments.study_results import points_in
@@ -67,9 +67,17 @@ def test_all_that_the_choice_needs_is_scored_on_validation_images():
 def test_the_chosen_lambda_of_every_board_is_tested(board):
     """What the README shows is what the rule chooses from the rows that are committed."""
     for setting in settings_of(board):
-        rows = rows_of(board, setting.name)
-        if len(setting.weights) > 1 and {*setting.weights} == {*rows.weights("val")}:
-            assert {*CHOOSING_SEEDS} <= {*rows.of("test", chosen_weight(rows, rows_of(board, "plain")))}, setting.name
+        if len(setting.weights) > 1 and (weight := choice(board, setting)) is not None:
+            assert {*CHOOSING_SEEDS} <= {*rows_of(board, setting.name).of("test", weight)}, setting.name
+
+
+def test_lambda_is_chosen_once_all_its_values_were_tried(rows, monkeypatch):
+    setting = Setting("ours", {}, (0.25, 1.0))
+    files = {"plain": rows(PLAIN), "ours": rows({0.25: BEYOND})}
+    monkeypatch.setattr("experiments.league.league.rows_of", lambda board, name: files[name])
+    assert choice("resnet20", setting) is None
+    files["ours"] = rows({0.25: BEYOND, 1.0: INACCURATE})
+    assert choice("resnet20", setting) == 0.25
 
 
 def test_each_variant_of_the_ablation_changes_what_its_name_says():

@@ -460,11 +460,22 @@ class TestBadBatches:
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("regularizer", [InterpretableGradient(), MapSparsity()])
-def test_a_step_needs_gradients_where_it_looks_at_something(regularizer, context):
-    with context(), pytest.raises(RuntimeError, match="gradients are disabled here"):
-        Objective(regularizer, 1.0)(network_of(), *batch_of())
+def test_a_step_with_a_penalty_refuses_disabled_gradients(regularizer, context):
+    objective = Objective(regularizer, 1.0, every_n_steps=2)
+    before = objective.state_dict()
+    # In each step of the period, with nothing counted.
+    for _ in range(2):
+        with context(), pytest.raises(RuntimeError, match="gradients are disabled"):
+            objective(network_of(), *batch_of())
+    with torch.inference_mode(), torch.enable_grad(), pytest.raises(RuntimeError, match="gradients are disabled"):
+        objective(network_of(), *batch_of())
+    assert str(objective.state_dict()) == str(before)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_plain_step_has_values_where_gradients_are_disabled(context):
     with context():
-        assert Objective(regularizer, 0.0)(network_of(), *batch_of()).loss > 0
+        assert Objective(MapSparsity(), 0.0)(network_of(), *batch_of()).loss > 0
 
 
 # a user's own network
