@@ -21,7 +21,8 @@ class Panel:
     Attributes:
         title: What is above it.
         xlabel: What is below it.
-        is_change: Whether 0 is no change. There is a line at 0 then, and a mark whose interval includes 0 is hollow.
+        is_change: Whether 0 is no change. There is a line at 0 then, and a mark is hollow unless its interval
+            excludes 0.
         scale: What the numbers are multiplied by: 100 shows fractions as points.
     """
 
@@ -64,7 +65,7 @@ def _add_legend(figure: Figure, labels: Sequence[str]) -> None:
     styles = [line_style(number) | {"linestyle": "none"} for number in range(len(shown))]
     hollow = {"marker": "o", "linestyle": "none", "color": "#888888", "markerfacecolor": "white", "markersize": 5}
     marks = [figure.axes[0].plot([], [], **style)[0] for style in (*styles, hollow)]
-    legend_below(figure, marks, [*shown, "hollow: the interval includes 0"])
+    legend_below(figure, marks, [*shown, "hollow: the interval includes 0, or there is one seed"])
 
 
 def _draw(axes: Axes, panel: Panel, cells: Sequence[Mapping[str, Estimate]], labels: Sequence[str]) -> None:

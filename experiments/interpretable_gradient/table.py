@@ -1,4 +1,4 @@
-"""Writes the tables of this folder's README.
+"""Writes the tables of this folder's README, and the figure.
 
     python -m experiments.interpretable_gradient.table
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from camtrain.report.points import Estimate, number
 from camtrain.report.tables import percent, shown
 from experiments.compared_settings import Compared, beyond_table, change, compared_settings, step_cost
 from experiments.interpretable_gradient.directions import RESULTS as DIRECTIONS
 from experiments.interpretable_gradient.recipes import RECIPES
 from experiments.interpretable_gradient.study import rows_of
+from experiments.interval_figure import Panel, write_intervals
 from experiments.readme_tables import markdown_table, put_texts
 from experiments.result_rows import read_rows
 
@@ -26,9 +28,10 @@ PLAIN = "running"  # whose λ = 0 is plain training with BatchNorm
 
 
 def main() -> None:
-    """Write between the marker lines of the README."""
+    """Write between the marker lines of the README, and draw."""
     texts = readme_texts()
     put_texts(texts, HERE / "README.md")
+    write_changes(HERE / "recipes")
     print("\n\n".join(texts.values()))
 
 
@@ -50,6 +53,32 @@ def readme_texts() -> dict[str, str]:
     if DIRECTIONS.is_file():
         texts["directions"] = directions_table()
     return {MARKER.format(name): text for name, text in texts.items()}
+
+
+def write_changes(path: Path) -> None:
+    """Draw what each recipe does to L_R in evaluation mode, to maps and to accuracy, against its own λ = 0."""
+    points = "points against λ = 0"
+    panels = of_loss, gain, accuracy = (
+        Panel("L_R in\nevaluation mode", "change against λ = 0", scale=1),
+        Panel("gain of maps\nbeyond control", points),
+        Panel("accuracy", points),
+    )
+    rows = {}
+    for name, recipe in RECIPES.items():
+        for each in compared_settings({recipe: rows_of(name)})[1:] if len(recipe.weights) > 1 else []:
+            rows[f"{recipe}, λ = {each.weight:g}"] = {
+                of_loss: {"": loss_change(each)},
+                gain: {"": each.against.beyond},
+                accuracy: {"": each.against.accuracy},
+            }
+    write_intervals(rows, panels, path)
+
+
+def loss_change(each: Compared) -> Estimate:
+    """How much lower or higher L_R of test images is than with λ = 0, seed by seed."""
+    mine, plain = each.runs.rows, each.against.baseline.rows
+    pairs = [(number(mine[seed], L_R), number(plain[seed], L_R)) for seed in sorted(mine.keys() & plain.keys())]
+    return Estimate.of([a - b for a, b in pairs if a is not None and b is not None])
 
 
 def recipe_table(compared: list[Compared]) -> str:
