@@ -21,23 +21,20 @@ class Panel:
     Attributes:
         title: What is above it.
         xlabel: What is below it.
-        is_change: Whether 0 is no change. There is a line at 0 then, and a mark is hollow unless its interval
-            excludes 0.
         scale: What the numbers are multiplied by: 100 shows fractions as points.
     """
 
     title: str
     xlabel: str = "points against plain training"
-    is_change: bool = True
     scale: float = 100.0
 
 
 def write_intervals(
     rows: Mapping[str, Mapping[Panel, Mapping[str, Estimate]]], panels: Sequence[Panel], path: Path
 ) -> None:
-    """Draw the estimates of each line, panel by panel, with their 95 % intervals.
+    """Draw changes, panel by panel, with their 95 % intervals; a mark is hollow unless its interval excludes 0.
 
-    Panels with the same axis have the same scale, so that a long interval looks like one.
+    Panels with the same `xlabel` share one scale, so that a long interval looks like one.
 
     Args:
         rows: The estimates by the title of the line, the panel, and what is estimated: several in a panel differ in
@@ -46,12 +43,14 @@ def write_intervals(
         path: The file without a suffix; only the PNG is kept.
     """
     labels = list(dict.fromkeys(label for cells in rows.values() for each in cells.values() for label in each))
-    same_axis = len({panel.xlabel for panel in panels}) == 1
     with report_style():
         width, height = 2.4 + 2.4 * len(panels), 1.4 + max(0.36, 0.16 * len(labels)) * len(rows)
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes_of = figure.subplots(1, len(panels), squeeze=False, sharex=same_axis, sharey=True)[0]
+        axes_of = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        first: dict[str, Axes] = {}
         for axes, panel in zip(axes_of, panels, strict=True):
+            if (same := first.setdefault(panel.xlabel, axes)) is not axes:
+                axes.sharex(same)
             _draw(axes, panel, [cells.get(panel, {}) for cells in rows.values()], labels)
         axes_of[0].set_yticks(range(len(rows)), rows)
         axes_of[0].invert_yaxis()
@@ -71,15 +70,13 @@ def _add_legend(figure: Figure, labels: Sequence[str]) -> None:
 def _draw(axes: Axes, panel: Panel, cells: Sequence[Mapping[str, Estimate]], labels: Sequence[str]) -> None:
     axes.set(title=panel.title, xlabel=panel.xlabel)
     axes.grid(visible=True, axis="both")
-    if panel.is_change:
-        axes.axvline(0, color="#888888", linewidth=1.2)
+    axes.axvline(0, color="#888888", linewidth=1.2)
     for line, estimates in enumerate(cells):
         for label, estimate in estimates.items():
             number = labels.index(label)
             style = line_style(number) | {"linestyle": "none"}
-            hollow = panel.is_change and not is_certain(estimate, digits=1)
             # Several marks of a line lie around its height.
             height = line + 0.3 * (number - (len(labels) - 1) / 2)
             spread = half_interval(estimate) * panel.scale / 100
-            fill = {"markerfacecolor": "white"} if hollow else {}
+            fill = {} if is_certain(estimate, digits=1) else {"markerfacecolor": "white"}
             axes.errorbar(panel.scale * estimate.mean, height, xerr=spread, capsize=2, **fill, **style)

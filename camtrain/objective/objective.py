@@ -156,7 +156,7 @@ class Objective(nn.Module):
             measure_gradient_share: Whether to measure `Step.gradient_share`; this costs two more backward passes.
 
         Raises:
-            RuntimeError: If λ is above 0 and gradients are disabled, in a step without the penalty, too.
+            RuntimeError: If λ is above 0 and gradients are disabled, also in a step in which no term takes part.
             TypeError: If the network is no module, or images, labels or masks are no tensors.
             ValueError: If shapes do not fit, a label is not in [0, K), or a regularizer's annotation is missing.
         """
@@ -164,8 +164,8 @@ class Objective(nn.Module):
         batch = checked_batch(images, labels, boxes, masks)
         if self.terms and self.weight and (not torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
             raise RuntimeError(
-                "gradients are disabled, but a step with a penalty has to be differentiated: call it outside of "
-                "torch.no_grad() and torch.inference_mode(), or take `measure`, which works under both, for the values"
+                "gradients are disabled, and λ is above 0: a training step has to be differentiated. Call it outside "
+                "of torch.no_grad() and torch.inference_mode(); `measure` works under both"
             )
         loss = self._loss_of(labels)
         weights = self._weights_of_step(batch)

@@ -20,8 +20,8 @@ What a regularizer gains and what it costs, against plain training: same network
 changed. λ is chosen on validation images, and other values are shown beside it; all scores are of test images. The
 numbers come from the committed results of the [league](experiments/league.md), the experiment in which regularizers
 are compared with plain training; its page says how to read each column. The first section has all of its *boards*, a
-board being one network on one data set; each of the others has one. A regularizer that is not in it was not measured on
-that board yet.
+board being one network on one data set; each of the others has one. A regularizer without a row was not measured on
+that board.
 
 - *Gain of maps*: mean change of all scores of all methods, in percentage points; more is better.
 - *Beyond control*: the same after the score of another image's map is subtracted. *Without boxes*: without the scores

@@ -57,11 +57,11 @@ def readme_texts() -> dict[str, str]:
 
 def write_changes(path: Path) -> None:
     """Draw what each recipe does to L_R in evaluation mode, to maps and to accuracy, against its own λ = 0."""
-    points = "points against λ = 0"
     panels = of_loss, gain, accuracy = (
         Panel("L_R in\nevaluation mode", "change against λ = 0", scale=1),
-        Panel("gain of maps\nbeyond control", points),
-        Panel("accuracy", points),
+        # A scale for each: accuracies that are lost are ten times as large as gains.
+        Panel("gain of maps\nbeyond control", "points against λ = 0"),
+        Panel("accuracy", "points of accuracy"),
     )
     rows = {}
     for name, recipe in RECIPES.items():

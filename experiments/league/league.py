@@ -94,7 +94,11 @@ def chosen_weight(rows: SettingRows, plain: SettingRows) -> float:
 
 
 def choice(board: str, setting: Setting) -> float | None:
-    """The λ that validation chose, or `None` if not all values were tried yet."""
+    """The λ that validation chose, or `None` if not all values were tried yet.
+
+    Raises:
+        SystemExit: If the plain network has no scores of validation yet.
+    """
     rows = rows_of(board, setting.name)
     if rows.missing("val", setting.weights, CHOOSING_SEEDS):
         return None

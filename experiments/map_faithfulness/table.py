@@ -27,7 +27,7 @@ def main() -> None:
     texts = readme_texts()
     put_texts(texts, HERE / "README.md")
     for name in BOARDS:
-        if len(found := compared(name)) > 1:
+        if name != SHORT.name and len(found := compared(name)) > 1:
             write_changes(found, HERE / name / "variants")
     print("\n\n".join(texts.values()))
 

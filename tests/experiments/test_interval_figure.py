@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from camtrain.report import Estimate
 from camtrain.report.figure_style import write_figure
-from experiments.interpretable_gradient.table import loss_change
 from experiments.interval_figure import Panel, write_intervals
 
-POINTS, LOSS = Panel("gain"), Panel("L_R", "L_R", is_change=False, scale=1)
+POINTS, LOSS, MORE = Panel("gain"), Panel("L_R", "L_R", scale=1), Panel("accuracy")
 CERTAIN, UNCERTAIN, ALONE = (Estimate.of(values) for values in ([0.1, 0.11], [0.1, -0.2], [0.3]))
 
 
 @pytest.fixture
-def panels(tmp_path, monkeypatch):
+def axes(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         "experiments.interval_figure.write_figure",
@@ -24,10 +21,10 @@ def panels(tmp_path, monkeypatch):
     )
     rows = {
         "one": {POINTS: {"": CERTAIN}, LOSS: {"": ALONE}},
-        "two": {POINTS: {"": UNCERTAIN}},
+        "two": {POINTS: {"": UNCERTAIN}, MORE: {"": CERTAIN}},
         "three": {POINTS: {"": ALONE}},
     }
-    write_intervals(rows, [POINTS, LOSS], tmp_path / "figure")
+    write_intervals(rows, [POINTS, LOSS, MORE], tmp_path / "figure")
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
     return drawn[0].axes
 
@@ -36,26 +33,29 @@ def marks(panel):
     return [container.lines[0] for container in panel.containers]
 
 
-def test_a_mark_lies_at_its_mean_in_its_own_unit(panels):
-    assert [line.get_xdata()[0] for line in marks(panels[0])] == pytest.approx([10.5, -5.0, 30.0])
-    assert [line.get_ydata()[0] for line in marks(panels[0])] == [0, 1, 2]
-    assert [line.get_xdata()[0] for line in marks(panels[1])] == pytest.approx([0.3])
+def test_a_mark_lies_at_its_mean_in_its_own_unit(axes):
+    assert [line.get_xdata()[0] for line in marks(axes[0])] == pytest.approx([10.5, -5.0, 30.0])
+    assert [line.get_ydata()[0] for line in marks(axes[0])] == [0, 1, 2]
+    assert [line.get_xdata()[0] for line in marks(axes[1])] == pytest.approx([0.3])
 
 
-def test_a_bar_is_the_interval_of_students_t(panels):
-    _, _, (bars,) = panels[0].containers[0]
+def test_a_bar_is_the_interval_of_students_t(axes):
+    _, _, (bars,) = axes[0].containers[0]
     # Two seeds: 12.706 standard errors, each half of the distance of the two.
     assert bars.get_segments()[0][:, 0] == pytest.approx([10.5 - 6.353, 10.5 + 6.353], abs=1e-3)
 
 
-def test_hollow_is_a_change_that_is_not_certain(panels):
+def test_hollow_is_a_change_that_is_not_certain(axes):
     # 10.5 ± 6.4 excludes 0; −5 ± 191 does not; one seed has no interval.
-    assert [line.get_markerfacecolor() == "white" for line in marks(panels[0])] == [False, True, True]
-    assert [line.get_markerfacecolor() == "white" for line in marks(panels[1])] == [False]
+    assert [line.get_markerfacecolor() == "white" for line in marks(axes[0])] == [False, True, True]
+    assert [line.get_markerfacecolor() == "white" for line in marks(axes[1])] == [True]
 
 
-def test_a_loss_is_compared_seed_by_seed():
-    runs = SimpleNamespace(rows={0: {"test/loss_regularizer": 0.5}, 1: {"test/loss_regularizer": 0.75}, 2: {}})
-    baseline = SimpleNamespace(rows={seed: {"test/loss_regularizer": 1.0} for seed in (0, 1, 2, 3)})
-    compared = SimpleNamespace(runs=runs, against=SimpleNamespace(baseline=baseline))
-    assert loss_change(compared) == Estimate.of([-0.5, -0.25])
+def test_panels_of_the_same_unit_share_their_scale(axes):
+    gain, loss, more = axes
+    assert more.get_xlim() == gain.get_xlim() != loss.get_xlim()
+
+
+def test_the_legend_says_what_hollow_is(axes):
+    (legend,) = axes[0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["hollow: the interval includes 0, or there is one seed"]
