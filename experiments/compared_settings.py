@@ -96,7 +96,7 @@ def summary_table(compared: Sequence[Compared]) -> str:
                 str(len(each.runs.rows)),
                 percent(each.runs.estimate(each.accuracy)),
                 *(accuracy, gain, beyond_control),
-                *([change(each, without_boxes.get(each, each.against.beyond))] if without_boxes else []),
+                *([change(each, without_boxes[each])] if without_boxes else []),
                 leakage,
                 step_cost(each),
             ]
@@ -105,15 +105,12 @@ def summary_table(compared: Sequence[Compared]) -> str:
 
 
 def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, Estimate]:
-    """The gain beyond control without scores against boxes, of all but the baseline.
-
-    It is empty if no maps were scored against boxes.
-    """
+    """The gain beyond control without scores against boxes; empty if no maps were scored against any."""
     scores = gaining_scores([each.runs for each in compared], None)
     faithful = _without_boxes(scores)
     if len(faithful) == len(scores):
         return {}
-    return {each: Estimate.of(_differences(each, faithful)) for each in compared if not each.against.is_baseline}
+    return {each: Estimate.of(_differences(each, faithful)) for each in compared}
 
 
 def difference_table(compared: Sequence[Compared], of: Compared) -> str:

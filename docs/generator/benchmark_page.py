@@ -56,10 +56,7 @@ def _unbroken(section: str) -> str:
 def _board(board: Board, found: list[Compared]) -> str:
     epochs = _epochs(board)
     without_boxes = gains_without_boxes(found)
-    rows = []
-    for each in found:
-        gain = change(each, without_boxes.get(each, each.against.beyond)) or "–"
-        rows.append(_row(each, epochs, [gain] if without_boxes else []))
+    rows = [_row(each, epochs, [change(each, without_boxes[each]) or "–"] if without_boxes else []) for each in found]
     tables = board_tables(found, KINDS)
     headings = [
         "training",

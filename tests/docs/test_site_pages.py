@@ -29,6 +29,7 @@ from docs.generator.public_names import names_on, packages, public_names  # noqa
 from docs.generator.used_in import experiments_with  # noqa: E402
 from docs.generator.write_pages import FOLDERS, generated_pages, write_pages  # noqa: E402
 from experiments.league.boards import BOARDS  # noqa: E402
+from experiments.league.table import cells_of, compared_boards  # noqa: E402
 from experiments.result_rows import read_rows  # noqa: E402
 
 DOCS = ROOT / "docs"
@@ -206,7 +207,10 @@ def test_the_benchmark_has_a_row_for_each_result():
     assert {name for name in BOARDS if f"BOARDS={name} " in text} == boards
     _, of_all, first, *_ = text.split("\n## ")
     assert of_all.startswith("All boards\n")
-    assert re.search(r"\| MapFaithfulness, default λ \| λ = 0\.5: \*\*\+5\.1", of_all)
+    # Numbers stand in one line with their intervals, by spaces that do not break.
+    for title, cells in cells_of(compared_boards()).items():
+        row = next(line for line in of_all.replace("\xa0", " ").splitlines() if line.startswith(f"| {title} |"))
+        assert all(f"| {cell} |" in row for cell in cells.values())
     assert re.search(r"\| plain training \| – \| \d+ \| 25 \|", first)
     assert re.search(r"\| MapFaithfulness \| 0\.5 \| 6 \| 25 \|", first)
 
