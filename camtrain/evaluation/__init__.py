@@ -4,7 +4,6 @@ from camtrain.evaluation.annotated_boxes import annotated_boxes, annotation_of
 from camtrain.evaluation.bootstrap import (
     ConfidenceInterval,
     combined_interval,
-    difference_interval,
     resampling_weights,
     score_interval,
 )
@@ -54,7 +53,6 @@ __all__ = [
     "annotation_of",
     "combined_interval",
     "compare",
-    "difference_interval",
     "evaluate",
     "evaluation_files",
     "metric_names",

@@ -81,32 +81,12 @@ def score_interval(score: AdditiveScore, rows: Tensor, weights: Tensor, level: f
     return _interval(value, resampled, level, _counted(rows))
 
 
-def difference_interval(
-    score: AdditiveScore, rows: Tensor, other_rows: Tensor, weights: Tensor, level: float = 0.95
-) -> ConfidenceInterval:
-    """The score of `other_rows` minus the score of `rows`, with its paired bootstrap interval.
-
-    Both scores of a resample are of the same images, so that the difficulty of the images cancels.
-
-    Args:
-        score: The metric that computes the score of summed rows; it is not changed.
-        rows: (N, S) rows of N images.
-        other_rows: (N, S) rows of the same images in the same order.
-        weights: (R, N) counts, from `resampling_weights`.
-        level: The fraction of the resamples that lie in the interval.
-
-    Raises:
-        ValueError: If the two tensors of rows differ in shape, or `level` is not between 0 and 1.
-    """
-    return combined_interval(score, [(-1, rows), (1, other_rows)], weights, level)
-
-
 def combined_interval(
     score: AdditiveScore, signed_rows: Sequence[tuple[int, Tensor]], weights: Tensor, level: float = 0.95
 ) -> ConfidenceInterval:
-    """A sum of scores with signs, such as a difference of two differences, with its paired bootstrap interval.
+    """A difference of scores, or of differences of them, with its paired bootstrap interval.
 
-    All scores of a resample are of the same images.
+    All scores of a resample are of the same images, so that what makes an image hard cancels.
 
     Args:
         score: The metric that computes the score of summed rows; it is not changed.
@@ -120,7 +100,7 @@ def combined_interval(
     shape = signed_rows[0][1].shape
     for _, rows in signed_rows:
         if rows.shape != shape:
-            raise ValueError(f"`other_rows`: expected {tuple(shape)}, got {tuple(rows.shape)}")
+            raise ValueError(f"`signed_rows`: expected rows of one shape, got {tuple(shape)} and {tuple(rows.shape)}")
     values = [sign * score.value(rows.double().sum(dim=0)) for sign, rows in signed_rows]
     resampled = [sign * score.value(weights @ rows.double()) for sign, rows in signed_rows]
     counted = min(_counted(rows) for _, rows in signed_rows)

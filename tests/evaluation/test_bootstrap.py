@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camtrain.evaluation.bootstrap import (
-    difference_interval,
+    combined_interval,
     mean_difference_interval,
     resampling_weights,
     score_interval,
@@ -66,7 +66,7 @@ def test_what_makes_images_hard_cancels_in_a_difference():
     better = hardness + 0.01
     weights = resampling_weights(80)
     rows, other = Mean().rows(hardness), Mean().rows(better)
-    found = difference_interval(Mean(), rows, other, weights)
+    found = combined_interval(Mean(), [(-1, rows), (1, other)], weights)
     assert tuple(found) == pytest.approx((0.01, 0.01, 0.01))
     alone = score_interval(Mean(), rows, weights)
     assert alone.high - alone.low > 0.1
@@ -88,8 +88,8 @@ def test_bad_input_is_named():
         resampling_weights(3, 0)
     with pytest.raises(ValueError, match="`level`: expected a number between 0 and 1, got 95"):
         score_interval(Mean(), rows, resampling_weights(3), level=95)
-    with pytest.raises(ValueError, match=r"`other_rows`: expected \(3, 2\), got \(2, 2\)"):
-        difference_interval(Mean(), rows, rows[:2], resampling_weights(3))
+    with pytest.raises(ValueError, match=r"`signed_rows`: expected rows of one shape, got \(3, 2\) and \(2, 2\)"):
+        combined_interval(Mean(), [(-1, rows), (1, rows[:2])], resampling_weights(3))
 
 
 def test_one_counted_image_has_no_spread():
@@ -99,7 +99,7 @@ def test_one_counted_image_has_no_spread():
     alone = Mean().rows(torch.tensor([0.3, math.nan]))
     for found in (
         score_interval(Mean(), alone, weights),
-        difference_interval(Mean(), alone, both * torch.tensor([[1.0], [0.0]]), weights),
+        combined_interval(Mean(), [(-1, alone), (1, both * torch.tensor([[1.0], [0.0]]))], weights),
         mean_difference_interval(torch.zeros(1), torch.ones(1), resampling_weights(1)),
     ):
         assert math.isnan(found.low)

@@ -15,8 +15,8 @@ from camtrain.evaluation import (
     EvaluationPlan,
     EvaluationSettings,
     Evaluator,
+    combined_interval,
     compare,
-    difference_interval,
     evaluate,
     resampling_weights,
 )
@@ -198,9 +198,8 @@ def test_beyond_control_is_the_paired_difference_of_method_and_control(network):
                 difference = found.score(method, metric).value - found.score(name, metric).value
                 assert score.value == pytest.approx(difference)
                 rows = found.found.rows
-                expected = difference_interval(
-                    found.evaluator.metric(metric), rows[name, metric], rows[method, metric], weights
-                )
+                signed = [(-1, rows[name, metric]), (1, rows[method, metric])]
+                expected = combined_interval(found.evaluator.metric(metric), signed, weights)
                 assert score.interval == pytest.approx(expected)
                 # The sign is not turned round: of a drop, less is better.
                 assert score.higher_is_better == (metric == "insertion_auc")
