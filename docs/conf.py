@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from docs.generator.build_hooks import before_reading, write_llms_txt  # noqa: E402
+from docs.generator.build_hooks import before_reading, links_to_pages, write_llms_txt  # noqa: E402
 from docs.generator.figure_scraper import returned_figure  # noqa: E402
 
 project = "camtrain"
@@ -57,6 +57,7 @@ sphinx_gallery_conf = {
 
 
 def setup(app: object) -> None:
-    """Generate pages before Sphinx reads them, and `llms.txt` at the end."""
+    """Generate pages before Sphinx reads them, turn links as it does, and write `llms.txt` at the end."""
     app.connect("config-inited", before_reading, priority=100)
+    app.connect("source-read", links_to_pages)
     app.connect("build-finished", write_llms_txt)

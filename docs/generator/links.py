@@ -9,12 +9,13 @@ from pathlib import Path
 
 from docs.generator.docstrings import Link
 from docs.generator.families import families
-from docs.generator.public_names import public_names
+from docs.generator.public_names import packages, public_names
 
 ROOT = Path(__file__).parents[2]
 # Files of the repository that are pages as they are.
 PAGES_OF_ROOT = {"SECURITY.md": "security", ".github/CONTRIBUTING.md": "contributing"}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+_FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def link_from(page: str) -> Link:
@@ -58,16 +59,36 @@ def _targets() -> dict[str, tuple[str, str]]:
 
 @cache
 def pages_of_files() -> dict[str, str]:
-    """The page that shows a file of the repository, by the path of the file."""
-    pages = {f"{family.module.replace('.', '/')}.py": family.page for family in families()}
-    pages |= {f"experiments/{name}/README.md": f"experiments/{name}" for name in experiment_names()}
-    pages |= {f"experiments/{name}": f"experiments/{name}" for name in experiment_names()}
-    pages |= PAGES_OF_ROOT
-    how_to = (ROOT / "docs" / "how_to").glob("*.md")
-    pages |= {f"docs/how_to/{path.name}": f"how_to/{path.stem}" for path in how_to}
-    pages["experiments/README.md"] = pages["experiments"] = "experiments/index"
-    pages["camtrain/metrics/README.md"] = "metrics/index"
-    return pages
+    """The page that shows a file or folder of the repository, by its path."""
+    pages = {name.replace(".", "/"): f"reference/{name}.md" for name in packages() if name != "camtrain"}
+    pages |= {
+        "camtrain/regularizers": "regularizers/index.md",
+        "camtrain/regularizers/__init__.py": "reference/camtrain.regularizers.md",
+        "camtrain/methods.py": "methods/index.md",
+        "camtrain/metrics/README.md": "metrics/index.md",
+        "experiments": "experiments/index.md",
+        "experiments/README.md": "experiments/index.md",
+        "docs/gallery": "examples/index.rst",
+    }
+    pages |= {f"{family.module.replace('.', '/')}.py": f"{family.page}.md" for family in families()}
+    for name in experiment_names():
+        pages[f"experiments/{name}"] = pages[f"experiments/{name}/README.md"] = f"experiments/{name}.md"
+    pages |= {file: f"{page}.md" for file, page in PAGES_OF_ROOT.items()}
+    pages |= {f"docs/{page}.md": f"{page}.md" for page in written_by_hand()}
+    gallery = ROOT / "docs" / "gallery"
+    names = [path.relative_to(gallery).with_suffix("").as_posix() for path in gallery.rglob("*.py")]
+    return pages | {f"docs/gallery/{name}.py": f"examples/{name}.rst" for name in names}
+
+
+@cache
+def written_by_hand() -> tuple[str, ...]:
+    """The pages of `docs` that are files of the repository."""
+    docs = ROOT / "docs"
+    generated = {"architecture", "benchmark", *PAGES_OF_ROOT.values()}
+    found = [
+        path.relative_to(docs).with_suffix("").as_posix() for path in (*docs.glob("*.md"), *docs.glob("how_to/*.md"))
+    ]
+    return tuple(sorted(set(found) - generated))
 
 
 @cache
@@ -79,25 +100,28 @@ def experiment_names() -> tuple[str, ...]:
 def for_the_site(text: str, file: str, page: str) -> str:
     """A Markdown file of the repository as a page: links lead to pages, pictures to their files.
 
-    A link to a file that has no page becomes the path of that file.
+    A link to a file without a page leads to the public name that the words are, or becomes the path of the file. What
+    is between fences stays as it is.
 
     Args:
         text: The text.
         file: The file that it comes from, relative to the repository.
         page: The page that shows it.
     """
+    folder = posixpath.dirname(page) or "."
 
     def replaced(match: re.Match[str]) -> str:
         picture, words, target = match.groups()
         if re.match(r"https?://|#", target):
             return match[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(file), target.partition("#")[0]))
-        folder = posixpath.dirname(page)
         if picture:
-            return f"![{words}]({posixpath.relpath(f'../{path}', folder or '.')})"
-        found = pages_of_files().get(path)
-        if found is not None:
-            return f"[{words}]({posixpath.relpath(f'{found}.md', folder or '.')})"
+            return f"![{words}]({posixpath.relpath(f'../{path}', folder)})"
+        if path in pages_of_files():
+            return f"[{words}]({posixpath.relpath(pages_of_files()[path], folder)})"
+        if words.startswith("`") and (name := _targets().get(words.strip("`"))):
+            return f"[{words}](#{name[1]})"
         return f"{words} (`{path}`)" if words.strip("`") not in path else f"`{path}`"
 
-    return _LINK.sub(replaced, re.sub(r"<!-- .*? -->\n?", "", text))
+    parts = _FENCED.split(re.sub(r"<!-- .*? -->\n?", "", text))
+    return "".join(part if part.startswith("```") else _LINK.sub(replaced, part) for part in parts)

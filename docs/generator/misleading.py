@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from docs.generator.families import Family, Kind
-from docs.generator.links import ROOT
+from docs.generator.links import ROOT, for_the_site
 
 
 def misleads(family: Family) -> str:
@@ -33,6 +33,7 @@ def paragraphs(kind: Kind) -> dict[str, str]:
     Args:
         kind: The part of the site.
     """
-    text = (ROOT / "docs" / "misleads" / f"{kind}.md").read_text(encoding="utf-8")
+    file = f"docs/misleads/{kind}.md"
+    text = for_the_site((ROOT / file).read_text(encoding="utf-8"), file, f"{kind}/index")
     sections = re.split(r"^## (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {name: body.strip() for name, body in zip(sections[::2], sections[1::2], strict=True)}

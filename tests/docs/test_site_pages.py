@@ -33,12 +33,7 @@ from experiments.league.table import cells_of, compared_boards  # noqa: E402
 from experiments.result_rows import read_rows  # noqa: E402
 
 DOCS = ROOT / "docs"
-WRITTEN = {
-    path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8")
-    for path in sorted(DOCS.rglob("*.md"))
-    if path.relative_to(DOCS).parts[0] not in (*FOLDERS, "misleads", "_build", "examples")
-    and path.name not in ("benchmark.md", "architecture.md", "contributing.md", "security.md")
-}
+WRITTEN = {f"{page}.md": (DOCS / f"{page}.md").read_text(encoding="utf-8") for page in links.written_by_hand()}
 GALLERY = {path.relative_to(DOCS / "gallery").as_posix() for path in (DOCS / "gallery").rglob("*.py")}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
@@ -51,7 +46,10 @@ def generated():
 
 @pytest.fixture(scope="module")
 def pages(generated):
-    return WRITTEN | {name: text for name, text in generated.items() if name.endswith(".md")}
+    written = {
+        name: links.for_the_site(text, f"docs/{name}", name.removesuffix(".md")) for name, text in WRITTEN.items()
+    }
+    return written | {name: text for name, text in generated.items() if name.endswith(".md")}
 
 
 def anchors_of(text):
@@ -122,6 +120,16 @@ def test_links_lead_to_pages(pages, generated):
     assert count > 500
 
 
+def test_links_also_lead_somewhere_in_the_repository():
+    """Whoever reads a page there, and has built no site, finds what it links to."""
+    files = [*(DOCS / name for name in WRITTEN), *(DOCS / "misleads").glob("*.md")]
+    for path in files:
+        prose = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        targets = [target for target in LINK.findall(prose) if not re.match(r"https?://", target)]
+        assert all((path.parent / target).exists() for target in targets), f"{path}: {targets}"
+    assert len(files) > 20
+
+
 def is_there(target, name, pages, anchors):
     if re.match(r"https?://", target):
         return True
@@ -187,6 +195,19 @@ def test_links_of_a_readme_lead_to_pages():
     assert links.for_the_site(text, "experiments/league/README.md", "experiments/league") == (
         "[a](decoy.md) ![b](../../experiments/league/c.png) `experiments/league/d.py` [e](https://e.org) "
         "[f](../methods/grad_cam.md)"
+    )
+
+
+def test_links_of_a_page_written_by_hand_lead_to_pages():
+    text = (
+        "[a](own_loop.md) [b](../limits.md) [c](../gallery/maps/targets.py) [d](../../camtrain/callbacks/)\n"
+        "[`Classifier`](../../camtrain/classifier.py) [`Module`](../../camtrain/classifier.py)\n"
+        '```python\nMETHODS["f"](network)\n```\n'
+    )
+    assert links.for_the_site(text, "docs/how_to/scores.md", "how_to/scores") == (
+        "[a](own_loop.md) [b](../limits.md) [c](../examples/maps/targets.rst) [d](../reference/camtrain.callbacks.md)\n"
+        "[`Classifier`](#class-camtrain-classifier) `Module` (`camtrain/classifier.py`)\n"
+        '```python\nMETHODS["f"](network)\n```\n'
     )
 
 
