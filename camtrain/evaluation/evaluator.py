@@ -457,7 +457,12 @@ class _OneBatch:
                 self._leave_out(name, self.batch.usable & ~usable, "the map is not finite")
                 raw = torch.where(usable.view(-1, 1, 1), raw, 0.0)
                 self.measured[name] = Measured(
-                    batch=self.batch, usable=usable, raw_cams=raw, method=index, is_normalized=is_normalized(method)
+                    batch=self.batch,
+                    usable=usable,
+                    raw_cams=raw,
+                    method=index,
+                    is_normalized=is_normalized(method),
+                    lenders=donors(self.batch.class_idx, method.seed) if isinstance(method, ShuffledMap) else None,
                 )
 
     def _shuffled_map(self, control: ShuffledMap, name: str, measured: Measured) -> Tensor | None:
@@ -516,7 +521,7 @@ class _OneBatch:
                 if need.name in self.evaluator.needs_of(method):
                     found = [shared[need.name], own[method][need.name]]
                     found = [self._finite_scores(measured, method, need.name, each) for each in found]
-                    measured.further[need.name] = need.assembled(self.batch, *found)
+                    measured.further[need.name] = need.assembled(measured, *found)
 
     def _finite_scores(self, measured: Measured, method: str, need: str, scores: list[Tensor]) -> list[Tensor]:
         """(N,) probabilities on changed images, 0 for images of which one is not finite. These are not counted."""

@@ -13,7 +13,7 @@ from camtrain.evaluation.masked_image import masked_images
 from camtrain.evaluation.need import ProbabilityNeed
 
 if TYPE_CHECKING:
-    from camtrain.evaluation.measured import ExplainedBatch
+    from camtrain.evaluation.measured import Measured
 
 
 def noise_images(images: Tensor, seed: int = 0) -> Tensor:
@@ -40,13 +40,18 @@ def noise_images(images: Tensor, seed: int = 0) -> Tensor:
     return noise.to(images)
 
 
-def other_images(class_idx: Tensor, labels: Tensor | None, seed: int = 0) -> tuple[Tensor, Tensor]:
+def other_images(
+    class_idx: Tensor, labels: Tensor | None, seed: int = 0, lenders: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """For each image of a batch, another one that does not show its class.
 
     Args:
         class_idx: (N,) explained classes.
         labels: (N,) labels, or (N, K), 1 for the classes that an image shows; `None` where they are unknown.
         seed: The seed of the choice; see `camtrain.controls.donors`.
+        lenders: (N,) indices of images that are not chosen, one for each image: those that lent it their map. Over
+            itself such a map would keep what shows another class, and would seem to leak less than one that knows
+            nothing. `None` if each image has its own map.
 
     Returns:
         (N,) indices of the other images, and (N,) bool: whether the other image is of another class, both by its own
@@ -58,10 +63,14 @@ def other_images(class_idx: Tensor, labels: Tensor | None, seed: int = 0) -> tup
         (tensor([1, 0]), tensor([True, True]))
         >>> other_images(torch.tensor([0, 1]), torch.tensor([0, 0]))  # the second image is taken for a 1 and is a 0
         (tensor([1, 0]), tensor([False, True]))
+        >>> other_images(torch.tensor([0, 0, 1, 1]), None, lenders=other_images(torch.tensor([0, 0, 1, 1]), None)[0])
+        (tensor([2, 3, 0, 1]), tensor([True, True, True, True]))
     """
     if len(class_idx) < 2:
         return torch.arange(len(class_idx), device=class_idx.device), torch.zeros_like(class_idx, dtype=torch.bool)
     others = donors(class_idx, seed)
+    if lenders is not None:
+        others = torch.where(others == lenders, _second_choice(others, class_idx), others)
     foreign = class_idx[others] != class_idx
     if labels is not None:
         is_other = labels[others] != class_idx if labels.dim() == 1 else labels[others, class_idx] == 0
@@ -69,10 +78,20 @@ def other_images(class_idx: Tensor, labels: Tensor | None, seed: int = 0) -> tup
     return others, foreign
 
 
-def _assembled(batch: ExplainedBatch, shared: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
-    others, foreign = batch.others
+def _second_choice(others: Tensor, class_idx: Tensor) -> Tensor:
+    """(N,) for each image, what `others` has for the next image of its class, or, if it is alone, for its own other."""
+    found = others[others]
+    for each in class_idx.unique():
+        mates = (class_idx == each).nonzero().squeeze(1)
+        if len(mates) > 1:
+            found[mates] = others[mates.roll(-1)]
+    return found
+
+
+def _assembled(measured: Measured, shared: Sequence[Tensor], own: Sequence[Tensor]) -> Tensor:
+    others, foreign = measured.others
     # What the network says about the other image is known already.
-    plain = batch.probabilities[others, batch.class_idx]
+    plain = measured.batch.probabilities[others, measured.batch.class_idx]
     found = torch.stack([torch.stack([plain, *shared], dim=1), torch.stack([*own], dim=1)], dim=1)
     found[:, :, 0] = torch.where(foreign.unsqueeze(1), found[:, :, 0], torch.nan)
     return found
@@ -80,8 +99,10 @@ def _assembled(batch: ExplainedBatch, shared: Sequence[Tensor], own: Sequence[Te
 
 CONTENT_SCORES = ProbabilityNeed(
     name="content_scores",
-    shared=lambda batch: [batch.contents[1]],
-    variants=lambda batch, measured: [masked_images(content, measured.cams) for content in batch.contents],
+    shared=lambda batch: [batch.noise],
+    variants=lambda batch, measured: [
+        masked_images(content, measured.cams) for content in (batch.images[measured.others[0]], batch.noise)
+    ],
     assembled=_assembled,
 )
 """(N, 2, 2) probabilities of the explained class: first on the content itself, then on content ⊙ map; of another image

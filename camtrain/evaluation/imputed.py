@@ -145,6 +145,6 @@ REMOVAL_CURVES = ProbabilityNeed(
     variants=lambda batch, measured: removed_and_imputed(
         batch.images, measured.ranks, batch.settings.removed_shares, batch.settings.seed
     ),
-    assembled=lambda batch, shared, own: torch.stack([*own], dim=1).view(len(batch.images), 2, -1),
+    assembled=lambda measured, shared, own: torch.stack([*own], dim=1).view(len(measured.cams), 2, -1),
 )
 """(N, 2, P) probabilities of the explained class with the most relevant and with the least relevant pixels removed."""

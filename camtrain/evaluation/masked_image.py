@@ -60,7 +60,7 @@ def _compared(batch: ExplainedBatch, methods: Sequence[Measured | None]) -> Tens
 MASKED_SCORES = ProbabilityNeed(
     name="masked_scores",
     variants=lambda batch, measured: [masked_images(batch.images, measured.cams)],
-    assembled=lambda batch, shared, own: own[0],
+    assembled=lambda measured, shared, own: own[0],
 )
 """(N,) probability of the explained class on image ⊙ map."""
 

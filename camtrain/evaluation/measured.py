@@ -68,15 +68,22 @@ class ExplainedBatch:
         return self.probabilities.gather(1, self.class_idx.unsqueeze(1)).squeeze(1)
 
     @cached_property
-    def contents(self) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) content that does not show the explained class: another image of the batch, and noise."""
-        others, _ = self.others
-        return self.images[others], noise_images(self.images, self.settings.seed)
+    def noise(self) -> Tensor:
+        """(N, C, H, W) noise, which does not show the explained class."""
+        return noise_images(self.images, self.settings.seed)
 
     @cached_property
     def others(self) -> tuple[Tensor, Tensor]:
         """(N,) index of another image for each image, and (N,) bool: whether it is of another class, and usable."""
-        others, foreign = other_images(self.class_idx, self.batch.labels, self.settings.seed)
+        return self.others_beside(None)
+
+    def others_beside(self, lenders: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same for maps that other images lent: never the image that lent the map.
+
+        Args:
+            lenders: (N,) index of the image that lent each map; `None` if each image has its own.
+        """
+        others, foreign = other_images(self.class_idx, self.batch.labels, self.settings.seed, lenders)
         return others, foreign & self.usable[others]
 
     @cached_property
@@ -164,11 +171,18 @@ class Measured(Measurements):
         raw_cams: (N, H, W) maps at the size of the images, as the method makes them; zeros for an unusable image.
         method: The index of the method among those that are compared.
         is_normalized: Whether the maps are in [0, 1] as the method makes them, as those of most controls.
+        lenders: (N,) index of the image that lent each map, of a shuffled control; `None` if each image has its own.
     """
 
     raw_cams: Tensor
     method: int = 0
     is_normalized: bool = False
+    lenders: Tensor | None = None
+
+    @cached_property
+    def others(self) -> tuple[Tensor, Tensor]:
+        """(N,) index of the image over which each map is laid, and (N,) bool: whether it does not show the class."""
+        return self.batch.others if self.lenders is None else self.batch.others_beside(self.lenders)
 
     @cached_property
     def cams(self) -> Tensor:

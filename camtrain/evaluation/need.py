@@ -52,13 +52,13 @@ class ProbabilityNeed(Need):
 
     Attributes:
         variants: Yields (N, C, H, W) images changed by the maps of one method.
-        assembled: The result, from the (N,) probabilities on the shared variants and on the method's own ones, each in
-            the order in which the variants were yielded.
+        assembled: The result, from what is known of the method, and the (N,) probabilities on the shared variants and
+            on the method's own ones, each in the order in which the variants were yielded.
         shared: Yields (N, C, H, W) images that no map changes. They run once for all methods.
     """
 
     variants: Callable[[ExplainedBatch, Measured], Iterable[Tensor]]
-    assembled: Callable[[ExplainedBatch, Sequence[Tensor], Sequence[Tensor]], Tensor]
+    assembled: Callable[[Measured, Sequence[Tensor], Sequence[Tensor]], Tensor]
     shared: Callable[[ExplainedBatch], Iterable[Tensor]] = _nothing
 
     def missing(self, title: str) -> str:

@@ -94,7 +94,7 @@ INSERTION_CURVE = ProbabilityNeed(
         batch.settings.num_steps,
         ends=False,
     ),
-    assembled=lambda batch, shared, own: torch.stack([*shared, *own, batch.scores], dim=1),
+    assembled=lambda measured, shared, own: torch.stack([*shared, *own, measured.batch.scores], dim=1),
 )
 """(N, T + 1) probabilities of the explained class along the path of insertion."""
 
@@ -108,6 +108,6 @@ DELETION_CURVE = ProbabilityNeed(
         batch.settings.num_steps,
         ends=False,
     ),
-    assembled=lambda batch, shared, own: torch.stack([batch.scores, *own, *shared], dim=1),
+    assembled=lambda measured, shared, own: torch.stack([measured.batch.scores, *own, *shared], dim=1),
 )
 """(N, T + 1) probabilities of the explained class along the path of deletion."""

@@ -360,6 +360,45 @@ def test_leakage_by_a_loop(network, batch, seed):
     assert evaluator.passes["content_scores"] == 5 * 3
 
 
+@pytest.mark.parametrize("with_method", [True, False])
+def test_the_map_that_an_image_was_lent_never_lies_over_the_image_that_it_is_of(network, with_method):
+    """There it would keep what shows the other class: the control would seem to leak less than chance."""
+    images, labels = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(4)), torch.arange(12) % 3
+    names = ["layer_cam"] * with_method + ["shuffled_layer_cam"]
+    evaluator = Evaluator(
+        network, methods_named(names, network, "layer2"), ["map_leakage"], EvaluationSettings(class_of="label")
+    )
+    found = evaluator(Batch(images, labels))
+    cams, lenders, noise = found.cams["shuffled_layer_cam"], donors(labels), noise_images(images)
+    own = normalized_maps(method_named("layer_cam", network, "layer2"), images, labels)
+    torch.testing.assert_close(cams, own[lenders])
+    others, foreign = other_images(labels, labels, lenders=lenders)
+    assert foreign.all()
+    assert not bool(((others == lenders) | (labels[others] == labels)).any())
+    gains = []
+    for content in (images[others], noise):
+        plain, masked = (probabilities(network, each, labels) for each in (content, content * cams.unsqueeze(1)))
+        gains.append((masked - plain).clamp(min=0))
+    scores = evaluator.metric("map_leakage").image_scores(found.rows["shuffled_layer_cam", "map_leakage"])
+    torch.testing.assert_close(scores.float(), torch.stack(gains).mean(dim=0), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_image_is_found_beside_the_one_that_lent_its_map(seed):
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.randint(0, 4, (13,), generator=generator)
+    lenders = donors(classes, seed)
+    others, foreign = other_images(classes, None, seed, lenders)
+    assert not bool((others == lenders).any())
+    assert torch.equal(foreign, classes[others] != classes)
+    # An image that is lent the map of a third one keeps its content.
+    elsewhere = lenders.roll(1)
+    kept = other_images(classes, None, seed, elsewhere)[0]
+    assert torch.equal(kept[lenders != elsewhere], lenders[lenders != elsewhere])
+    # Two images alone: there is no third one.
+    assert not other_images(torch.tensor([0, 1]), None, seed, torch.tensor([1, 0]))[1].any()
+
+
 def test_content_that_shows_the_class_is_left_out(network, batch):
     settings = EvaluationSettings(class_of="label")
     evaluator = Evaluator(network, methods_named("layer_cam", network, "layer2"), ["map_leakage"], settings)

@@ -482,7 +482,7 @@ def test_a_new_need_of_probabilities_is_one_object(network, batch, monkeypatch):
         name="inverted_scores",
         shared=lambda batch: [batch.images / 2],
         variants=lambda batch, measured: [batch.images * (1 - measured.cams).unsqueeze(1)],
-        assembled=lambda batch, shared, own: (shared[0] - own[0]).unsqueeze(1),
+        assembled=lambda measured, shared, own: (shared[0] - own[0]).unsqueeze(1),
     )
     add_metric(monkeypatch, need)
     sizes = []
@@ -609,7 +609,9 @@ def test_a_new_need_of_a_gradient_is_one_object(network, batch, monkeypatch, gra
 
 def test_two_needs_of_one_name_are_an_error(network, monkeypatch):
     need = ProbabilityNeed(
-        name="masked_scores", variants=lambda batch, measured: [], assembled=lambda batch, shared, own: batch.scores
+        name="masked_scores",
+        variants=lambda batch, measured: [],
+        assembled=lambda measured, shared, own: measured.batch.scores,
     )
     add_metric(monkeypatch, need)
     with pytest.raises(ValueError, match="`needs`: expected one need called 'masked_scores', got another one"):
