@@ -21,7 +21,14 @@ import torch
 from camtrain.ablation.fitted import record, recorded
 from camtrain.ablation.running_trial import note_phase
 from camtrain.ablation.tether import restart
-from camtrain.evaluation import NETWORK, EvaluationPlan, NoImagesError, OtherEvaluationError, evaluate
+from camtrain.evaluation import (
+    NETWORK,
+    EvaluationPlan,
+    NoImagesError,
+    OtherEvaluationError,
+    evaluate,
+    validates_on_test_images,
+)
 from camtrain.files import DamagedFileError, said_aside
 from camtrain.loading import load_data, load_network
 from camtrain.networks.checkpoint_file import checkpoint_content
@@ -187,6 +194,8 @@ def _validated(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float 
 def _scores(plan: EvaluationPlan, checkpoint: Path, folder: Path, prefix: str) -> dict[str, float | None]:
     network = load_network(checkpoint)
     data = load_data(checkpoint, network)
+    if prefix == VALIDATED and validates_on_test_images(data):
+        raise NoImagesError("the validation images are the test images")
     try:
         scores = evaluate(network, data, folder=folder, **plan.arguments())
     except OtherEvaluationError as error:

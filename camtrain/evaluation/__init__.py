@@ -16,7 +16,7 @@ from camtrain.evaluation.evaluation_plan import EvaluationPlan
 from camtrain.evaluation.evaluation_settings import ClassOf, EvaluationSettings
 from camtrain.evaluation.evaluator import NETWORK, Evaluated, Evaluator, Rows, what_is_missing
 from camtrain.evaluation.gallery import Gallery, name_in, outline_in, read_gallery
-from camtrain.evaluation.image_source import NoImagesError
+from camtrain.evaluation.image_source import NoImagesError, validates_on_test_images
 from camtrain.evaluation.metric_specs import METRICS, MetricSpec, metric_names
 from camtrain.evaluation.need import ComparisonNeed, GradientNeed, MapNeed, Need, ProbabilityNeed
 from camtrain.evaluation.score import Score, ScoreTable
@@ -63,6 +63,7 @@ __all__ = [
     "resampling_weights",
     "score_interval",
     "score_maps",
+    "validates_on_test_images",
     "what_is_missing",
     "write_score_map",
 ]

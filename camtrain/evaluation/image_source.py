@@ -110,6 +110,19 @@ def image_source(
     return _IteratedImages(data, num_images, batch_size)
 
 
+def validates_on_test_images(data: Any) -> bool:
+    """Whether the validation images of a data module are its test images: as many, and the same where they are read.
+
+    Args:
+        data: A Lightning data module.
+
+    Raises:
+        NoImagesError: If it has no images of a split.
+    """
+    validation, test = (image_source(data, split, None, batch_size=1).identity() for split in ("val", "test"))  # type: ignore[arg-type]
+    return all(validation[key] == test[key] for key in ("images", "content"))
+
+
 def _of_data_module(data: Any, split: Split, num_images: int | None, batch_size: int, parts: Parts) -> ImageSource:
     from lightning_fabric.utilities.exceptions import MisconfigurationException  # only where Lightning is used anyway
 

@@ -15,11 +15,11 @@ from camtrain.messages import printable
 from camtrain.report.answer import Answer
 from camtrain.report.figure_style import inline_svg
 from camtrain.report.map_tiles import MapRow
-from camtrain.report.points import PointRuns, short
+from camtrain.report.points import PointRuns, number, short
 from camtrain.report.sentences import listed
 from camtrain.report.table import Table
 from camtrain.report.value_names import value_names
-from camtrain.study import Row, Study
+from camtrain.study import VALIDATED, Row, Study
 
 _PROVENANCE = ("commit", "device")
 _MOST_POINTS = 7  # columns of a table beside the first one
@@ -148,12 +148,19 @@ def note_on_choice(study: Study, answer: Answer) -> str:
         why = "no maps were scored"
     elif plan.validation is None:
         why = "no maps were scored on validation images"
+    elif not _is_any_validated(answer):
+        why = "there are no validation images, or they are the test images"
     else:
         why = "not every point has these scores on validation images"
     return (
         f"Points were compared on the test images, since {why}. So take figures that you publish from other images, or "
         "let `camtrain ablate` score validation images (`--num_validation_images`)."
     )
+
+
+def _is_any_validated(answer: Answer) -> bool:
+    rows = [row for each in answer.compared for row in each.runs.rows.values()]
+    return any(column.startswith(VALIDATED) and number(row, column) is not None for row in rows for column in row)
 
 
 def _planned(study: Study) -> list[tuple[str, str]]:

@@ -59,7 +59,8 @@ def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str |
         )
     estimate = (
         f"The point is chosen by validation images. The figures quoted{margins.but_accuracy} are of test images, which "
-        "had no part in the choice."
+        "had no part in the choice. The trainings are the same ones: trainings with other seeds would test it more "
+        "strictly."
         if margins.on_validation
         else "The best of several points was chosen for its gain, so its estimate is optimistic."
     )

@@ -101,7 +101,7 @@ def test_which_checkpoint_was_scored_is_kept(study):
     assert torch.load(last, weights_only=True)["global_step"] == 16
 
 
-def scored(study, trial, monkeypatch, *, without=()):
+def scored(study, trial, monkeypatch, *, without=(), are_same=False):
     """The row of a trial whose maps score 0.5 on test and 0.25 on validation images; splits may be without images."""
     asked = []
 
@@ -114,6 +114,7 @@ def scored(study, trial, monkeypatch, *, without=()):
 
     for name, stand_in in (("evaluate", evaluate), ("load_network", lambda _: None), ("load_data", lambda *_: None)):
         monkeypatch.setattr(worker, name, stand_in)
+    monkeypatch.setattr(worker, "validates_on_test_images", lambda _: are_same)
     evaluation = EvaluationPlan(metrics="average_drop", controls="shuffled")
     study.plan = replace(study.plan, evaluation=evaluation, validation=validation_plan(evaluation, 16))
     finish(study, trial, Trains())
@@ -134,6 +135,13 @@ def test_without_validation_images_a_trial_is_finished_all_the_same(study, monke
     assert "there are no val images; so the best point" in capsys.readouterr().err
     with pytest.raises(NoImagesError):
         scored(study, study.trials[1], monkeypatch, without=("test",))
+
+
+def test_test_images_are_no_validation_images(study, monkeypatch, capsys):
+    row, asked = scored(study, study.trials[0], monkeypatch, are_same=True)
+    assert [split for _, split, *_ in asked] == ["test"]
+    assert not any(column.startswith("validated/") for column in row)
+    assert "the validation images are the test images; so the best point" in capsys.readouterr().err
 
 
 def test_a_training_that_was_stopped_finishes_nothing(study, monkeypatch, capsys):

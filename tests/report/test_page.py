@@ -167,6 +167,11 @@ def test_the_report_shows_which_images_chose(tmp_path):
     written = write_report(study, Rule())
     assert "since not every point has these scores on validation images" in str(written).replace("\n", " ")
     assert "since not every point has these scores on validation images" in written.page.read_text()
+    for trial, (_, _, scores) in zip(study.trials, rows, strict=True):
+        (study.folder_of(trial) / "row.json").unlink()
+        study.write_row(trial, {key: value for key, value in scores.items() if not key.startswith("validated/")})
+    said = str(write_report(study, Rule())).replace("\n", " ")
+    assert "since there are no validation images, or they are the test images" in said
 
 
 def test_a_key_of_one_value_is_no_part_of_the_curves(tmp_path):
