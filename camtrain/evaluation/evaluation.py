@@ -204,7 +204,7 @@ class Evaluation(ScoreTable):
         return scores
 
     def check_same_images(self, other: Evaluation) -> None:
-        """Check that another evaluation is of the same images with the same settings.
+        """Check that another evaluation is of the same images with the same settings, and asks the same of each image.
 
         Raises:
             ValueError: If it is not.
@@ -213,6 +213,17 @@ class Evaluation(ScoreTable):
         if mine.indices != theirs.indices or not mine.has_labels_of(theirs):
             raise ValueError("`other`: expected an evaluation of the same images, got other ones")
         check_same_settings(self.evaluator, other.evaluator)
+        if mine.shown is None and self.evaluator.probabilities.independent != other.evaluator.probabilities.independent:
+            raise ValueError(
+                "`other`: expected a network trained like the first one, got one trained with one label for each image "
+                "and one with several: their probabilities cannot be compared on images with one label"
+            )
+        drawn = mine.shown is not None and self.evaluator.settings.class_of == "label"
+        if drawn and not torch.equal(mine.class_idx, theirs.class_idx):
+            raise ValueError(
+                "`other`: expected the same class of each image, got others: they are drawn by the values of the "
+                'images, which are normalized in another way; pass class_of="every_label"'
+            )
 
     def win_matrix(self) -> dict[str, dict[str, float]]:
         """The fraction of the images on which one method drops less than another, by both names.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from camtrain.batch import Batch
 from camtrain.evaluation.evaluated_images import EvaluatedImages, flat_maps, joined, small_maps
 from camtrain.evaluation.evaluation_folder import SETTINGS_OF_PART, settings_hash_in
-from camtrain.evaluation.evaluator import IMAGE, Evaluated, Evaluator
+from camtrain.evaluation.evaluator import IMAGE, NO_CLASS, Evaluated, Evaluator
 from camtrain.evaluation.explained_target import ExplainedTarget
 from camtrain.evaluation.image_source import ImageSource, PartOfImages
 from camtrain.evaluation.score_map_files import ScoreMapWriter
@@ -84,7 +84,7 @@ def _has_maps(score_maps: ScoreMapWriter, found: Mapping[str, Any], image_ids: S
     """Whether the files of the maps of a part that was evaluated before are still there."""
     name_of = dict(zip(found["indices"], image_ids, strict=True))
     left_out = {
-        method: [name_of[index] for key in (method, IMAGE) for index in found["left_out"].get(key, ())]
+        method: [name_of[index] for key in (method, IMAGE, NO_CLASS) for index in found["left_out"].get(key, ())]
         for method in score_maps.methods
     }
     return score_maps.is_complete(image_ids, left_out)
@@ -115,7 +115,7 @@ def _evaluated(
             raise ValueError(f"{_which(indices)}: {error}") from error
     if score_maps is not None:
         nothing = torch.zeros(len(batch), dtype=torch.bool)
-        of_images = found.left_out.get(IMAGE, nothing)
+        of_images = found.left_out.get(IMAGE, nothing) | found.left_out.get(NO_CLASS, nothing)
         missing = {method: found.left_out.get(method, nothing) | of_images for method in score_maps.methods}
         score_maps.write(image_ids, found.cams, missing)
     for message in dict.fromkeys(str(warning.message) for warning in caught):

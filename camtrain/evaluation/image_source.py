@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import torch
@@ -195,9 +196,17 @@ class _IndexedImages:
         return [sample_name(self._samples, index) for index in indices]
 
     def image_ids(self, indices: Sequence[int]) -> list[str]:
-        """Their paths below the attribute `root` of the data module, or their indices."""
-        root = getattr(self._data, "root", None)
-        return [image_id(self._samples, index, root) for index in indices]
+        """Their paths below the attribute `root` of the data module, or below the folder of all, or their indices."""
+        return [image_id(self._samples, index, self._root) for index in indices]
+
+    @cached_property
+    def _root(self) -> Any:
+        """The folder of all images. Names alone may be those of several images, such as `cat/1.jpg` and `dog/1.jpg`."""
+        if hasattr(self._data, "root"):
+            return self._data.root
+        paths = (sample_path(self._samples, index) for index in range(self._total))
+        folders = {path.absolute().parent for path in paths if path is not None}
+        return os.path.commonpath(folders) if folders else None
 
     def paths(self, indices: Sequence[int]) -> list[str]:
         """Their files, where the data set knows them."""

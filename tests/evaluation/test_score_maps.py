@@ -124,6 +124,34 @@ def test_an_evaluation_writes_its_maps(network, batch, tmp_path):
             torch.testing.assert_close(read_score_map(tmp_path / "maps" / method, f"{index:06d}"), cam)
 
 
+def test_images_of_one_name_in_a_loader_have_their_own_maps(network, fake_image_folder, tmp_path):
+    """A loader knows no folder of all images: `circle/0.png` and `square/0.png` are told apart all the same."""
+    data = ImageFolderData(root=str(fake_image_folder / "images"), image_size=16, batch_size=4, num_workers=0)
+    data.setup("test")
+    loader = data.test_dataloader()
+    how = {"methods": "grad_cam", "metrics": "average_drop", "num_panel_maps": 0, "progress": False}
+    evaluate(network, loader, folder=tmp_path, write_maps=True, **how)
+    count = len(loader.dataset)
+    assert len({path.name for path in (tmp_path / "maps").rglob("*.npy")}) < count
+    assert len(list((tmp_path / "maps").rglob("*.npy"))) == count
+    images = torch.stack([loader.dataset[index]["image"] for index in range(count)])
+    for index, cam in enumerate(image_maps(network, images, "grad_cam")):
+        name = image_id(loader.dataset, index, fake_image_folder / "images" / "test")
+        torch.testing.assert_close(read_score_map(tmp_path / "maps" / "grad_cam", name), cam)
+
+
+def test_an_image_that_shows_no_class_has_no_file(network, tmp_path):
+    labels = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 1, 1]])
+    batch = Batch(torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)), labels)
+    how = {"methods": "grad_cam", "metrics": "average_drop", "num_panel_maps": 0, "progress": False}
+    for _ in range(2):  # the second call finds all files that there should be
+        with pytest.warns(CamtrainWarning, match="none of the classes"):
+            evaluate(
+                network, [batch], settings=EvaluationSettings("label"), folder=tmp_path, write_maps=True, **how
+            )  # fmt: skip
+        assert {path.name for path in (tmp_path / "maps" / "grad_cam").iterdir()} == {"000000.npy", "000002.npy"}
+
+
 def test_a_map_that_is_gone_is_written_again(network, batch, tmp_path):
     how = {"methods": "grad_cam", "metrics": "pixel_average_precision", "num_panel_maps": 0, "batch_size": 2}
     quietly(network, batch, folder=tmp_path, write_maps=True, **how)

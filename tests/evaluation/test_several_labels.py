@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -160,6 +161,28 @@ def test_leakage_and_shuffled_maps_are_those_of_other_images():
     others, foreign = evaluator._explained(both)[0].others
     assert others.tolist() == [1, 0]
     assert not foreign.any()
+
+
+def test_a_network_of_one_label_is_not_compared_with_one_of_several():
+    """The probabilities of one sum to 1 over the classes, and those of the other do not."""
+    several, single = (replace(LoadedNetwork.of(network_of()), several_labels=each) for each in (True, False))
+    how = {"methods": "grad_cam", "metrics": ["average_drop"], "target_layer": "0", "progress": False}
+    how["controls"] = "none"
+    batch = batch_of()
+    with pytest.raises(ValueError, match="`other`: expected a network trained like the first one"):
+        compare(single, several, [Batch(batch.images)], **how)
+    # Labels of several classes say that both are meant so.
+    compare(single, several, [batch_of(SHOWN[:2])], settings=EvaluationSettings("every_label"), **how)
+
+
+def test_drawn_classes_are_those_of_both_networks():
+    network, batch = network_of(), batch_of(SHOWN[[0, 2, 5, 2]])
+    darker = replace(batch, images=batch.images / 2)
+    how = {"methods": "grad_cam", "metrics": ["average_drop"], "target_layer": "0", "progress": False}
+    compare(network, network_of(), [batch], settings=EvaluationSettings("label"), **how)
+    with pytest.raises(ValueError, match='pass class_of="every_label"'):
+        compare(network, network_of(), [batch], other_data=[darker], settings=EvaluationSettings("label"), **how)
+    compare(network, network_of(), [batch], other_data=[darker], settings=EvaluationSettings("every_label"), **how)
 
 
 @pytest.mark.parametrize("in_folder", [False, True])
