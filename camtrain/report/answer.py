@@ -125,7 +125,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
     scores = gaining_scores(points, rule.score)
     compared = _compared(points, scores, accuracy, EVALUATED)
     # The images that choose must not be those that judge.
-    selected = _selection(points, rule, compared) if split == "test" else None
+    selected, chosen_by = _selection(points, rule, compared) if split == "test" else (None, [])
     choosing = compared if selected is None else selected
     within = [each for each in choosing if not each.is_baseline and each.keeps_accuracy(rule.margin)]
     others = [each for each in within if each.keeps_leakage(rule.leakage_margin)]
@@ -143,7 +143,7 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
         accuracy,
         title,
         answer_sentence(best, compared, scores, margins, rule.score, choosing),
-        rule_sentence(scores, margins, rule.score),
+        rule_sentence(scores, margins, rule.score, chosen_by or scores),
         selected is not None,
         None if selected is None else choice_table(selected, accuracy_of_choice, chosen),
     )
@@ -169,13 +169,16 @@ def _compared(
 
 def _selection(
     points: Sequence[PointRuns], rule: Rule, reported: Sequence[PointComparison]
-) -> list[PointComparison] | None:
-    """The comparisons on validation images; `None` if a point that can be reported lacks its scores on them."""
+) -> tuple[list[PointComparison] | None, list[ScoreColumn]]:
+    """The comparisons on validation images, and by which scores.
+
+    The comparisons are `None` if a point that can be reported lacks its scores on these images.
+    """
     try:
         scores = gaining_scores(points, rule.score, VALIDATED)
     except ValueError:
-        return None
+        return None, []
     accuracy = _accuracy(points, ACCURACIES["val"])
     found = _compared(points, scores, accuracy, VALIDATED)
     is_whole = all(not mine.obstacle or theirs.obstacle for mine, theirs in zip(found, reported, strict=True))
-    return found if scores and is_whole else None
+    return (found, scores) if scores and is_whole else (None, [])

@@ -17,6 +17,7 @@ LEAKAGE = "map_leakage"
 # and no gain: a point is refused for too much of it, and does not earn anything by having little.
 _NO_GAIN = ("win", LEAKAGE)
 _OF_MAPS = ("faithfulness", "localization")
+_UNIFORM = "uniform"
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,16 @@ class ScoreColumn:
 
     @property
     def controls(self) -> list[str]:
-        """The columns of the controls of this score, another image's map first."""
+        """The columns of the controls of this score, another image's map first.
+
+        A uniform map comes last, and only where maps are compared with objects: it hides no pixel, so that beyond it a
+        network which is merely robust to hidden pixels would seem to gain.
+        """
         if self.is_control or not self.method:
             return []
-        names = (control_of(control, self.method) for control in (SHUFFLED, *CONTROLS))
+        others = [control for control in CONTROLS if control != _UNIFORM]
+        last = [_UNIFORM] if METRICS[self.metric].group == "localization" else []
+        names = (control_of(control, self.method) for control in (SHUFFLED, *others, *last))
         return [ScoreColumn(self.metric, name, self.prefix).column for name in names]
 
     @property

@@ -41,15 +41,19 @@ class Margins:
         return " on validation images" if self.on_validation else ""
 
 
-def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None) -> str:
+def rule_sentence(
+    scores: Sequence[ScoreColumn], margins: Margins, chosen: str | None, chosen_by: Sequence[ScoreColumn]
+) -> str:
     """The rule that makes a point the best.
 
     Args:
         scores: The scores whose mean is the gain.
         margins: What a point may lose.
         chosen: The score that the rule names, if it names one.
+        chosen_by: The scores that choose the point. Validation images may have fewer than test images, for instance
+            where they have no boxes.
     """
-    what = _what(len(scores), len(scores), chosen)
+    what = _what(len(chosen_by), len(chosen_by), chosen)
     limits = f"whose {margins.name} is at most {_points(margins.accuracy)} below the baseline's"
     meaning = ""
     if margins.leakage is not None:
@@ -57,10 +61,11 @@ def rule_sentence(scores: Sequence[ScoreColumn], margins: Margins, chosen: str |
         meaning = (
             "Leakage is how much more probable a class becomes when its map lies over an image or noise without it. "
         )
+    of_test = f", where the gain is over {len(scores)} scores" if len(scores) != len(chosen_by) else ""
     estimate = (
         f"The point is chosen by validation images. The figures quoted{margins.but_accuracy} are of test images, which "
-        "had no part in the choice. The trainings are the same ones: trainings with other seeds would test it more "
-        "strictly."
+        f"had no part in the choice{of_test}. The trainings are the same ones: others, with new seeds, would be a "
+        "stricter test."
         if margins.on_validation
         else "The best of several points was chosen for its gain, so its estimate is optimistic."
     )
@@ -77,7 +82,7 @@ def _what(count: int, asked: int, chosen: str | None) -> str:
     number = str(count) if count == asked else f"{count} of {asked}"
     if chosen is not None:
         return chosen + (f", the mean over {number} methods" if asked > 1 else "")
-    return f"the mean over {number} scores of its maps"
+    return f"the mean over {number} score{'s' * (asked != 1)} of its maps"
 
 
 def answer_sentence(

@@ -488,8 +488,21 @@ def test_validation_images_choose_and_test_images_judge(tmp_path):
     assert "chosen by validation images. The figures quoted are of test images" in answer.rule
     told = "λ = 0.1, chosen by validation images, leads, but may do so by chance: on test images the mean"
     assert answer.sentence.startswith(told)
+    assert "the largest gain in the mean over 1 score of its maps on validation images" in answer.rule
+    assert "no part in the choice. The trainings are the same ones" in answer.rule
     on_val = answered(points, Rule(), "val")
     assert not on_val.on_validation
+
+
+def test_the_rule_says_where_other_scores_choose_than_judge(tmp_path):
+    """Test images may have boxes, and validation images none."""
+    rows = [on_both(weight, 0, val=0.5 + weight, test=0.5 + weight) for weight in (0, 0.1)]
+    for _, _, scores in rows:
+        scores["evaluated/energy_pointing_game/grad_cam"] = 0.5
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.on_validation
+    assert "the largest gain in the mean over 1 score of its maps on validation images" in answer.rule
+    assert "had no part in the choice, where the gain is over 2 scores. The trainings" in answer.rule
 
 
 def test_the_choice_may_fail_on_test_images(tmp_path):
@@ -588,6 +601,18 @@ def test_the_first_control_that_all_runs_have_counts_and_scores_without_one_do_n
     best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
     assert best.beyond.mean == pytest.approx(0.2 - 0.1)  # of the drop alone: no control of insertion was scored
     assert best.beyond.count == 2
+
+
+def test_beyond_a_uniform_map_nothing_is_gained_by_scores_of_hidden_pixels(tmp_path):
+    """It hides no pixel: a network that is merely robust to hidden ones would gain all that it has."""
+    rows = []
+    for seed in (0, 1):
+        for weight, drop, energy in ((0, 0.5, 0.2), (0.1, 0.3, 0.25)):
+            more = {"evaluated/average_drop/uniform": 0.0, "evaluated/energy_pointing_game/uniform": 0.15}
+            more |= {"evaluated/energy_pointing_game/grad_cam": energy}
+            rows.append(simple(weight, seed, 0.9, drop, 0.6 + weight, **more))
+    best = answered(points_of(made_up(tmp_path, rows)), Rule()).best
+    assert best.beyond.mean == pytest.approx(0.05)  # of the energy alone
 
 
 def test_each_term_of_a_sum_trains_its_own_scores():
