@@ -238,10 +238,18 @@ class Classifier(pl.LightningModule):
         self._epoch_counts = EpochCounts()
         self._training_means = self._new_means("train")
         self._warned: set[tuple[str, str]] = set()
-        self.several_labels = False
         num_answers = max(2, num_classes)  # a single logit answers yes or no
         self.val_metrics = StageScores(num_answers, "val")
         self.test_metrics = StageScores(num_answers, "test")
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether images may show several classes, so that each has a probability of its own; see `Objective`."""
+        return self.objective.several_labels
+
+    @several_labels.setter
+    def several_labels(self, several: bool) -> None:
+        self.objective.several_labels = several
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store what a module built in Python does not store: the names of the regularizer and the loss."""
@@ -519,21 +527,10 @@ class Classifier(pl.LightningModule):
 
     def _add_training_answers(self, logits: Tensor, labels: Tensor | None) -> None:
         assert labels is not None  # _labeled
-        shown = self._shown_classes(labels)
+        shown = self.objective.shown_classes(labels)
         answers, truth = _answers(logits, labels, shown)
         right = answers.argmax(dim=1) == truth if shown is None else (answers >= 0.5) == truth
         self._training_means.add("train/accuracy", right.float().mean(), right.numel())
-
-    def _shown_classes(self, labels: Tensor) -> Tensor | None:
-        """(N, K) bool, the classes that images show, if they may show several; remembered for their probabilities."""
-        shown = self.objective.shown_classes(labels)
-        if shown is not None and bool(((labels > 0) & (labels < 1)).any()):
-            # MixUp and CutMix make (N, K) of single labels as well, which sum to 1. Those of several labels may do so
-            # too: what was known before tells them apart.
-            self.several_labels |= bool(((labels.sum(dim=1) - 1).abs() > 0.01).any())
-            return shown if self.several_labels else None
-        self.several_labels = shown is not None
-        return shown
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """L, L_C, L_R and accuracies of one validation batch."""
@@ -556,7 +553,7 @@ class Classifier(pl.LightningModule):
             check_finite_images(labeled.images)
             logits = self(labeled.images)
         if labeled.labels is not None:
-            self._shown_classes(labeled.labels)
+            self.objective.shown_classes(labeled.labels)
         return class_probabilities(logits, independent=self.several_labels)
 
     def on_validation_epoch_start(self) -> None:
@@ -631,7 +628,7 @@ class Classifier(pl.LightningModule):
             self._check_finite(step, batch, stage, batch_idx)
         self._means.add(f"{stage}/loss_classification", step.classification, len(batch))
         self._add_terms(self._means, step, stage, len(batch))
-        shown = self._shown_classes(batch.labels)
+        shown = self.objective.shown_classes(batch.labels)
         metrics.add(*_answers(step.logits, batch.labels, shown))
         if batch.groups is not None and shown is None:
             predictions = with_both_classes(step.logits).argmax(dim=1)

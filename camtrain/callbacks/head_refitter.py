@@ -67,8 +67,6 @@ class HeadRefitter(Callback):
         trained = {parameter for head in heads for parameter in head.parameters()}
         if not trained:
             raise ValueError(f"`layers`: expected modules with parameters, got {self.layers}, which have none")
-        self._frozen = [module for module in network.modules() if module not in of_heads]
-        self._were_training = [(module, module.training) for module in self._frozen]
         self._required_grad = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
         for parameter in network.parameters():
             parameter.requires_grad_(parameter in trained)
@@ -76,7 +74,14 @@ class HeadRefitter(Callback):
             _reset(of_heads)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put what is frozen in evaluation mode. Not sooner, since Lightning would warn about it."""
+        """Put what is frozen in evaluation mode.
+
+        Not sooner: Lightning would warn about it, and `sync_batchnorm` replaces layers after `setup`.
+        """
+        network = network_of(pl_module)
+        of_heads = {module for name in self._names(network) for module in network.get_submodule(name).modules()}
+        self._frozen = [module for module in network.modules() if module not in of_heads]
+        self._were_training = [(module, module.training) for module in self._frozen]
         self._to_evaluation()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -131,8 +131,16 @@ def step_size_of_each(
 
 def _is_coarse(images: Tensor, dtypes: set[torch.dtype]) -> bool:
     """Whether a network computes with 10 bits or fewer: in bfloat16, or in float32 by TF32 tensor cores."""
-    by_tensor_cores = images.device.type == "cuda" and torch.float32 in dtypes and torch.backends.cudnn.allow_tf32
+    by_tensor_cores = images.device.type == "cuda" and torch.float32 in dtypes and _allows_tf32()
     return by_tensor_cores or torch.is_autocast_enabled(images.device.type) or not dtypes <= set(_RELATIVE_STEP)
+
+
+def _allows_tf32() -> bool:
+    """Whether convolutions or products of matrices may use TF32 on a GPU."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, "conv"):  # torch 2.9 or newer, where reading the older flags is an error once the newer are set
+        return "tf32" in (cudnn.conv.fp32_precision, matmul.fp32_precision)
+    return bool(cudnn.allow_tf32 or matmul.allow_tf32)
 
 
 def _sizes(rule: StepRule, lengths: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:

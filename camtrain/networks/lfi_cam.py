@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,14 +20,14 @@ def unit_range(maps: Tensor) -> Tensor:
     The extrema are found by max pooling, since `FrozenGates` can hold its choices, but not those of `amin` and `amax`.
 
     Example:
-        >>> import torch
         >>> unit_range(torch.tensor([[[[1.0, 3.0], [2.0, 5.0]]]]))
         tensor([[[[0.0000, 0.5000],
                   [0.2500, 1.0000]]]])
     """
     low, high = -F.adaptive_max_pool2d(-maps, 1), F.adaptive_max_pool2d(maps, 1)
     spread = high - low
-    is_flat = spread.detach() <= 0
+    # In float16, the gradient of a division by less overflows, whatever the scale of the loss.
+    is_flat = spread.detach() <= torch.finfo(spread.dtype).tiny
     return ((maps - low) / spread.masked_fill(is_flat, 1.0)).masked_fill(is_flat, 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,7 +31,6 @@ class CrossEntropy(ClassificationLoss):
             cross-entropy is always 0.
 
     Example:
-        >>> import torch
         >>> CrossEntropy()(torch.zeros(1, 2), torch.tensor([1]))
         tensor(0.6931)
         >>> CrossEntropy(class_weights=[1, 3])(torch.zeros(2, 2), torch.tensor([0, 1]))
@@ -54,8 +54,15 @@ class CrossEntropy(ClassificationLoss):
 
     def _loss(self, logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
         check_labels(logits, labels)
-        weights = self.class_weights.of(logits)
-        return F.cross_entropy(logits, labels, weights, reduction=reduction, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(
+            logits,
+            labels,
+            self.class_weights.of(logits),
+            # No label: PyTorch's own, -100, would be left out silently where labels are not checked beforehand.
+            ignore_index=torch.iinfo(torch.int64).min,
+            reduction=reduction,
+            label_smoothing=self.label_smoothing,
+        )
 
     def extra_repr(self) -> str:
         """Settings, for printing."""
@@ -69,7 +76,6 @@ def balanced_weights(frequencies: Tensor) -> Tensor:
         frequencies: f, (K,).
 
     Example:
-        >>> import torch
         >>> balanced_weights(torch.tensor([0.75, 0.25]))
         tensor([0.6667, 2.0000])
     """

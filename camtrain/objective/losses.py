@@ -49,8 +49,16 @@ def losses_with_terms(
         loss: L_C of the batch.
         engine: Takes the gradient of terms on the input gradient to the parameters. It is not needed for other terms.
         keep_classification_graph: Whether to keep the graph of L_C, to tell its gradient from that of L.
+
+    Raises:
+        ValueError: If the images have a graph, and a term differentiates with respect to them.
     """
     images = terms.batch.images
+    if images.grad_fn is not None and (terms.for_engine is not None or terms.needs_images_gradient):
+        raise ValueError(
+            "`images`: expected images that nothing trained has made, got ones with a graph, through which a penalty "
+            "on the input gradient passes no gradient; make what computes them a part of the network, or detach them"
+        )
     if terms.for_engine is None:
         leaf = images.detach().requires_grad_() if terms.needs_images_gradient else images
         return _losses_of_pass(network, leaf, terms, loss)

@@ -15,6 +15,7 @@ from camtrain.messages import checked_integer, checked_number, positive_integer
 from camtrain.networks import module_of
 from camtrain.objective.batch_loss import BatchLoss
 from camtrain.objective.batch_terms import ActiveTerm, BatchTerms
+from camtrain.objective.check_wrapper import check_wrapper
 from camtrain.objective.checked_batch import checked_batch, outside_inference
 from camtrain.objective.classification_loss import ClassificationLoss
 from camtrain.objective.classification_losses import (
@@ -70,6 +71,7 @@ class Objective(nn.Module):
     Attributes:
         epoch: The current epoch, which may be fractional, for terms of a `Sum` that have a schedule. Set it before each
             step, as `Classifier` does.
+        several_labels: Whether the images of the last batch may show several classes; see `shown_classes`.
 
     Raises:
         TypeError: If `regularizer`, `engine` or `classification_loss` is something else.
@@ -117,6 +119,7 @@ class Objective(nn.Module):
         self.register_load_state_dict_pre_hook(_state_that_fits)  # type: ignore[no-untyped-call]
         self.balance_steps = checked_integer("balance_steps", balance_steps, at_least=0)
         self.epoch: float | None = None
+        self.several_labels = False
         self.engine = FrozenGates() if engine is None else engine
         self.every_n_steps = positive_integer("every_n_steps", every_n_steps)
         self._phase = 0
@@ -158,7 +161,9 @@ class Objective(nn.Module):
         Raises:
             RuntimeError: If λ is above 0 and gradients are disabled, also in a step in which no term takes part.
             TypeError: If the network is no module, or images, labels or masks are no tensors.
-            ValueError: If shapes do not fit, a label is not in [0, K), or a regularizer's annotation is missing.
+            ValueError: If shapes do not fit, a label is not in [0, K), a regularizer's annotation is missing, the
+                images have a graph that a penalty would cut, or λ is above 0 and the network is wrapped by something
+                that no regularizer can work through (see `check_wrapper`).
         """
         network = module_of(network)
         batch = checked_batch(images, labels, boxes, masks)
@@ -167,6 +172,8 @@ class Objective(nn.Module):
                 "gradients are disabled, and λ is above 0: a training step has to be differentiated. Call it outside "
                 "of torch.no_grad() and torch.inference_mode(); `measure` works under both"
             )
+        if self.terms and self.weight:
+            check_wrapper(network)
         loss = self._loss_of(labels)
         weights = self._weights_of_step(batch)
         left_out = self._left_out(weights, batch)
@@ -282,14 +289,26 @@ class Objective(nn.Module):
         return bool(getattr(self.loss_function, "independent_classes", not competes))
 
     def shown_classes(self, labels: Tensor) -> Tensor | None:
-        """(N, K) bool, the classes that each image shows; `None` if each image has one label.
+        """(N, K) bool, the classes that each image shows, if images may show several, which is remembered; or `None`.
+
+        MixUp and CutMix make (N, K) of single labels as well, which sum to 1. Those of several labels may do so too:
+        what was known before tells them apart.
 
         Args:
             labels: (N,) or (N, K). A number of at least 1/2 says that the image shows the class.
+
+        Example:
+            >>> objective = Objective(classification_loss="binary_cross_entropy")
+            >>> objective.shown_classes(torch.tensor([[0.6, 0.4, 0.0]]))  # one label, mixed with another
+            >>> objective.shown_classes(torch.tensor([[1.0, 1.0, 0.0]]))
+            tensor([[ True,  True, False]])
         """
-        if not self.independent_classes or labels.dim() != 2 or labels.shape[1] == 1:
-            return None
-        return labels >= 0.5
+        may_be_several = self.independent_classes and labels.dim() == 2 and labels.shape[1] > 1
+        if may_be_several and bool(((labels > 0) & (labels < 1)).any()):
+            self.several_labels |= bool(((labels.sum(dim=1) - 1).abs() > 0.01).any())
+        else:
+            self.several_labels = may_be_several
+        return labels >= 0.5 if self.several_labels else None
 
     @property
     def _is_overridden(self) -> bool:

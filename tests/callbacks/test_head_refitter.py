@@ -87,6 +87,22 @@ def test_everything_but_the_head_is_bit_identical(settings):
     assert not torch.equal(other.features[1].running_mean, before["features.1.running_mean"])
 
 
+def test_layers_that_are_replaced_before_training_are_frozen_too():
+    """As `sync_batchnorm` does after `setup`; on a CPU its layers cannot be in training mode at all."""
+
+    class Synchronizes(pl.Callback):
+        def on_fit_start(self, trainer, pl_module):
+            pl_module.network = nn.SyncBatchNorm.convert_sync_batchnorm(pl_module.network)
+
+    network = WithDropout()
+    before = state(network)
+    fit(network, HeadRefitter(), Synchronizes(), validates=False)
+    assert isinstance(network.features[1], nn.SyncBatchNorm)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"head.2.weight", "head.2.bias"}
+    assert network.features[1].training  # as it was before
+
+
 def test_a_step_by_hand():
     """Logistic regressions on the features of evaluation mode: W -= lr (σ(z) − t)ᵀ f / N."""
     network = WithDropout()

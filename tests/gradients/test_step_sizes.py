@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,32 @@ def each(lengths, **settings):
 
 def together(lengths, network=None, rule=RULE, **settings):
     return one_step_size(StepRule(**rule), *inputs(lengths, **settings), network or nn.Identity())
+
+
+@pytest.fixture
+def precisions():
+    """What convolutions and products of matrices compute with on a GPU; put back afterwards."""
+    conv, matmul = getattr(torch.backends.cudnn, "conv", None), torch.backends.cuda.matmul
+    if conv is None:
+        pytest.skip("torch before 2.9 has one flag for each")
+    before = conv.fp32_precision, matmul.fp32_precision
+    yield conv, matmul
+    conv.fp32_precision, matmul.fp32_precision = before
+
+
+@pytest.mark.parametrize(
+    ("of_conv", "of_matmul", "coarse"), [("ieee", "ieee", False), ("tf32", "ieee", True), ("ieee", "tf32", True)]
+)
+def test_tensor_cores_are_coarse_however_they_are_switched_on(precisions, of_conv, of_matmul, coarse):
+    conv, matmul = precisions
+    conv.fp32_precision, matmul.fp32_precision = of_conv, of_matmul
+
+    def step(device):
+        images = SimpleNamespace(device=torch.device(device), dtype=torch.float32)
+        return StepRule.of_precision(1.0, 1e-3, None, 1e3, images, {torch.float32}).relative
+
+    assert step("cuda") == (1e-2 if coarse else 3e-4)
+    assert step("cpu") == 3e-4
 
 
 def test_each_image_by_its_own_length():

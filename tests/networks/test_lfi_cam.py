@@ -75,6 +75,17 @@ def test_unit_range_is_that_of_each_map():
     assert torch.autograd.gradgradcheck(unit_range, maps)
 
 
+def test_gradients_are_finite_in_float16():
+    """A division by less than its smallest normal number has a gradient that overflows, whatever the loss scale."""
+    maps = torch.zeros(1, 2, 2, 2, dtype=torch.float16)
+    maps[0, 0, 0, 0], maps[0, 1, 0, 0] = 2e-6, 2e-4
+    maps.requires_grad_()
+    found = unit_range(maps)
+    assert found[0, :, 0, 0].tolist() == [0, 1]
+    found.sum().backward()
+    assert bool(maps.grad.isfinite().all())
+
+
 def test_gradient():
     torch.manual_seed(0)
     head = FeatureImportanceHead(channels=2, width=3, blocks=1).double().eval()

@@ -176,6 +176,27 @@ def test_log_odds_of_all_classes_are_those_of_the_softmax():
     assert torch.autograd.gradcheck(odds_of_all, logits.requires_grad_())
 
 
+def test_a_label_that_is_none_is_not_left_out_where_labels_are_not_checked(monkeypatch):
+    """As on an accelerator, where the kernel has to notice it: -100 is what PyTorch leaves out by default."""
+    monkeypatch.setattr("camtrain.objective.cross_entropy.check_labels", lambda *_: None)
+    with pytest.raises(IndexError, match="-100"):
+        CrossEntropy()(torch.zeros(2, 3), torch.tensor([0, -100]))
+
+
+def test_mixed_labels_of_one_class_are_not_taken_for_several():
+    """Else the penalties of a training with CutMix would be of sigmoids in mixed batches, of the softmax in others."""
+    objective = Objective(classification_loss="binary_cross_entropy")
+    mixed, several = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]]), torch.tensor([[1.0, 0.0, 1.0]])
+    assert objective.shown_classes(mixed) is None
+    assert objective.shown_classes(several).tolist() == [[True, False, True]]
+    # Mixed images of several labels may each show one class by chance.
+    assert objective.shown_classes(mixed).tolist() == [[True, False, False], [False, False, True]]
+    assert objective.shown_classes(0.7 * several).tolist() == [[True, False, True]]
+    assert objective.shown_classes(torch.tensor([2, 0])) is None
+    assert not objective.several_labels
+    assert objective.shown_classes(mixed) is None
+
+
 def test_an_image_may_have_several_labels_or_none():
     labels = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
     found = BinaryCrossEntropy()(torch.tensor([[2.0, 0.0], [0.0, -1.0]]), labels)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from camtrain import Objective
 from camtrain.gradients import DoubleBackprop, FrozenGates
-from camtrain.regularizers import InterpretableGradient, MapSparsity
+from camtrain.regularizers import InterpretableGradient, MapSparsity, SaliencyGuided
 from tests.living_things import living_tensors, uncollected
 
 STATISTICS = pytest.mark.parametrize("statistics", ["batch", "running"])
@@ -166,6 +166,20 @@ def test_nothing_but_gradients_and_statistics_of_one_forward_is_left(statistics)
         assert parameter.requires_grad
         assert not parameter.grad.requires_grad
         assert parameter.grad.norm() > 0 or parameter.dim() == 1
+
+
+def test_images_that_something_trained_has_made_are_refused_where_their_graph_would_be_cut():
+    """It would not be trained, not even by L_C."""
+    network, (images, labels) = network_of(), batch_of()
+    prompt = torch.zeros(images.shape[1:], requires_grad=True)
+    with pytest.raises(ValueError, match="`images`: expected images that nothing trained has made"):
+        regularized()(network, images + prompt, labels)
+    with pytest.raises(ValueError, match="`images`: expected images that nothing trained has made"):
+        Objective(SaliencyGuided(), 1.0)(network, images + prompt, labels)
+    for objective in (Objective(), Objective(MapSparsity(target_layer="0"), 0.1)):
+        objective(network, images + prompt, labels).loss.backward()
+        assert float(prompt.grad.abs().sum()) > 0
+        prompt.grad = None
 
 
 @STATISTICS
