@@ -81,7 +81,7 @@ def other_images(
 def _second_choice(others: Tensor, class_idx: Tensor) -> Tensor:
     """(N,) for each image, what `others` has for the next image of its class, or, if it is alone, for its own other."""
     found = others[others]
-    for each in class_idx.unique():
+    for each in torch.unique(class_idx):
         mates = (class_idx == each).nonzero().squeeze(1)
         if len(mates) > 1:
             found[mates] = others[mates.roll(-1)]

@@ -120,7 +120,7 @@ def validates_on_test_images(data: Any) -> bool:
     Raises:
         NoImagesError: If it has no images of a split.
     """
-    validation, test = (image_source(data, split, None, batch_size=1).identity() for split in ("val", "test"))  # type: ignore[arg-type]
+    validation, test = (image_source(data, split, None, batch_size=1).identity() for split in ("val", "test"))
     return all(validation[key] == test[key] for key in ("images", "content"))
 
 
