@@ -57,7 +57,7 @@ sphinx_gallery_conf = {
 
 
 def setup(app: object) -> None:
-    """Generate pages before Sphinx reads them, turn links as it does, and write `llms.txt` at the end."""
+    """Generate pages before Sphinx reads them, rewrite links while it reads, and write `llms.txt` at the end."""
     app.connect("config-inited", before_reading, priority=100)
     app.connect("source-read", links_to_pages)
     app.connect("build-finished", write_llms_txt)

@@ -62,9 +62,8 @@ class HeadRefitter(Callback):
         if stage != "fit":
             return
         network = network_of(pl_module)
-        heads = [network.get_submodule(name) for name in self._names(network)]
-        of_heads = [module for head in heads for module in head.modules()]
-        trained = {parameter for head in heads for parameter in head.parameters()}
+        of_heads = self._modules_of_heads(network)
+        trained = {parameter for module in of_heads for parameter in module.parameters()}
         if not trained:
             raise ValueError(f"`layers`: expected modules with parameters, got {self.layers}, which have none")
         self._required_grad = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
@@ -79,7 +78,7 @@ class HeadRefitter(Callback):
         Not sooner: Lightning would warn about it, and `sync_batchnorm` replaces layers after `setup`.
         """
         network = network_of(pl_module)
-        of_heads = {module for name in self._names(network) for module in network.get_submodule(name).modules()}
+        of_heads = set(self._modules_of_heads(network))
         self._frozen = [module for module in network.modules() if module not in of_heads]
         self._were_training = [(module, module.training) for module in self._frozen]
         self._to_evaluation()
@@ -103,6 +102,10 @@ class HeadRefitter(Callback):
     def _to_evaluation(self) -> None:
         for module in self._frozen:
             module.training = False
+
+    def _modules_of_heads(self, network: nn.Module) -> list[nn.Module]:
+        heads = [network.get_submodule(name) for name in self._names(network)]
+        return [module for head in heads for module in head.modules()]
 
     def _names(self, network: nn.Module) -> list[str]:
         if self.layers is None:

@@ -12,8 +12,9 @@ from camtrain.gradients import ClassIndex
 class UniformMap(BaseControl):
     """The map m = 1 of every image.
 
-    It hides nothing: image ⊙ m is the image, so average drop, increase and gain are 0 but for rounding. All its pixels are equal, so
-    insertion and deletion change them row by row, from the top. Its energy on an object is the object's area.
+    It hides nothing: image ⊙ m is the image, so average drop, increase and gain are 0 but for rounding. All its pixels
+    are equal, so insertion and deletion change them row by row, from the top. Its energy on an object is the object's
+    area.
 
     Args:
         network: The network whose maps the control is compared with.

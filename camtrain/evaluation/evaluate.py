@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from camtrain.evaluation.comparison import Comparison
-from camtrain.evaluation.evaluation import Evaluation, check_same_settings
+from camtrain.evaluation.evaluation import Evaluation, check_same_kind, check_same_settings
 from camtrain.evaluation.evaluation_folder import COMPARED, EvaluationFolder
 from camtrain.evaluation.evaluation_plan import EvaluationPlan, Split
 from camtrain.evaluation.evaluation_rows import evaluated_images, network_hash
@@ -204,7 +204,9 @@ def compare(
         plan: Further arguments of `evaluate`.
 
     Raises:
-        ValueError: As `evaluate`, or if both data sets have indices and are not asked for the same ones.
+        ValueError: As `evaluate`, if both data sets have indices and are not asked for the same ones, if one network
+            was trained with one label for each image and the other with several, or, at the end, if the classes that
+            `class_of="label"` has drawn are not the same for both.
         TypeError: As `evaluate`.
     """
     second_folder = None if folder is None else local_folder(folder, "folder") / COMPARED
@@ -230,6 +232,8 @@ def compare(
             first = PreparedEvaluation.of(network, data, asked, folder, **how)
             second = PreparedEvaluation.of(other, second_data, asked, second_folder, title="compare", **how)
         check_same_settings(first.evaluator, second.evaluator)
+        if first.evaluator.probabilities.independent != second.evaluator.probabilities.independent:
+            check_same_kind(first.evaluator, second.evaluator, _have_several_labels(first))
         _check_same_number(first, second)
         for prepared in (first, second):
             prepared.claim()
@@ -244,6 +248,13 @@ def compare(
         if folder is not None:
             comparison.write(folder)
         return comparison
+
+
+def _have_several_labels(prepared: PreparedEvaluation) -> bool:
+    """Whether labels that are used say so, by the first images."""
+    part = next(iter(prepared.images.parts()), None) if prepared.with_labels else None
+    labels = None if part is None else part.read().labels
+    return labels is not None and labels.dim() == 2
 
 
 def _check_same_number(first: PreparedEvaluation, second: PreparedEvaluation) -> None:

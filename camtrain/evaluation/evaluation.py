@@ -133,7 +133,8 @@ class Evaluation(ScoreTable):
                 only one of them has are left out.
 
         Raises:
-            ValueError: If the images or the settings are not the same.
+            ValueError: If the images, the classes that are explained, the settings, or the kinds of probabilities are
+                not the same.
         """
         self.check_same_images(other)
         mine, theirs = self.found.rows, other.found.rows
@@ -213,11 +214,7 @@ class Evaluation(ScoreTable):
         if mine.indices != theirs.indices or not mine.has_labels_of(theirs):
             raise ValueError("`other`: expected an evaluation of the same images, got other ones")
         check_same_settings(self.evaluator, other.evaluator)
-        if mine.shown is None and self.evaluator.probabilities.independent != other.evaluator.probabilities.independent:
-            raise ValueError(
-                "`other`: expected a network trained like the first one, got one trained with one label for each image "
-                "and one with several: their probabilities cannot be compared on images with one label"
-            )
+        check_same_kind(self.evaluator, other.evaluator, mine.shown is not None)
         drawn = mine.shown is not None and self.evaluator.settings.class_of == "label"
         if drawn and not torch.equal(mine.class_idx, theirs.class_idx):
             raise ValueError(
@@ -367,7 +364,7 @@ class BeyondControl(ScoreTable):
             other: The scores of the other network beyond the same control, on the same images.
 
         Raises:
-            ValueError: If the control, the images or the settings are not the same.
+            ValueError: If the control, or what `Evaluation.minus` names, is not the same.
         """
         if self.control != other.control:
             raise ValueError(f"`other`: expected scores beyond {self.control} maps, got beyond {other.control} maps")
@@ -380,6 +377,25 @@ class BeyondControl(ScoreTable):
         names = f"{self.evaluation.title} minus {other.evaluation.title}"
         title = f"{names}, beyond {self.control} maps, on the same images"
         return ScoreTable(title, self.evaluation.combined(pairs), signed=True)
+
+
+def check_same_kind(first: Evaluator, second: Evaluator, several_labels: bool) -> None:
+    """Check that both networks say the same kind of probability.
+
+    Args:
+        first: The evaluator of one network.
+        second: That of the other one.
+        several_labels: Whether the labels of the images are those of several classes, which makes all classes
+            independent.
+
+    Raises:
+        ValueError: If one network was trained with one label for each image, the other with several.
+    """
+    if not several_labels and first.probabilities.independent != second.probabilities.independent:
+        raise ValueError(
+            "`other`: expected a network trained like the first one, got one trained with one label for each image "
+            "and one with several: their probabilities cannot be compared on images with one label"
+        )
 
 
 def check_same_settings(first: Evaluator, second: Evaluator) -> None:

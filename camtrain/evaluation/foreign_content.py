@@ -79,12 +79,17 @@ def other_images(
 
 
 def _second_choice(others: Tensor, class_idx: Tensor) -> Tensor:
-    """(N,) for each image, what `others` has for the next image of its class, or, if it is alone, for its own other."""
-    found = others[others]
+    """(N,) for each image, what `others` has for the next image of its class; any third image if it is alone in it."""
+    found = others.clone()
+    everyone = torch.arange(len(others), device=others.device)
     for each in torch.unique(class_idx):
         mates = (class_idx == each).nonzero().squeeze(1)
         if len(mates) > 1:
             found[mates] = others[mates.roll(-1)]
+        elif len(others) > 2:
+            found[mates] = everyone[(everyone != mates) & (everyone != others[mates])][:1]
+        else:
+            found[mates] = mates
     return found
 
 

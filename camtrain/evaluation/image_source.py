@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -25,7 +26,7 @@ from camtrain.pictures import denormalized
 
 
 class NoImagesError(ValueError):
-    """A data module has no images of a split, or none that can be read by index."""
+    """A data module has no images of a split, none that can be read by index, or none of its own."""
 
 
 @dataclass(frozen=True)
@@ -196,17 +197,21 @@ class _IndexedImages:
         return [sample_name(self._samples, index) for index in indices]
 
     def image_ids(self, indices: Sequence[int]) -> list[str]:
-        """Their paths below the attribute `root` of the data module, or below the folder of all, or their indices."""
+        """Their paths below the attribute `root` of the data module, or below the folder of all images; or indices."""
         return [image_id(self._samples, index, self._root) for index in indices]
 
     @cached_property
     def _root(self) -> Any:
-        """The folder of all images. Names alone may be those of several images, such as `cat/1.jpg` and `dog/1.jpg`."""
-        if hasattr(self._data, "root"):
-            return self._data.root
+        """The folder of all images, or else the deepest one that they are all in.
+
+        Names alone would be those of several images: `cat/1.jpg` and `dog/1.jpg` are called the same.
+        """
         paths = (sample_path(self._samples, index) for index in range(self._total))
         folders = {path.absolute().parent for path in paths if path is not None}
-        return os.path.commonpath(folders) if folders else None
+        common = os.path.commonpath(folders) if folders else None
+        known = getattr(self._data, "root", None)
+        is_above = known is not None and common is not None and Path(common).is_relative_to(Path(known).absolute())
+        return known if is_above else common
 
     def paths(self, indices: Sequence[int]) -> list[str]:
         """Their files, where the data set knows them."""

@@ -26,7 +26,7 @@ def unit_range(maps: Tensor) -> Tensor:
     """
     low, high = -F.adaptive_max_pool2d(-maps, 1), F.adaptive_max_pool2d(maps, 1)
     spread = high - low
-    # In float16, the gradient of a division by less overflows, whatever the scale of the loss.
+    # In float16, the gradient of a division by less may overflow, whatever the scale of the loss.
     is_flat = spread.detach() <= torch.finfo(spread.dtype).tiny
     return ((maps - low) / spread.masked_fill(is_flat, 1.0)).masked_fill(is_flat, 0.0)
 

@@ -71,7 +71,8 @@ class Objective(nn.Module):
     Attributes:
         epoch: The current epoch, which may be fractional, for terms of a `Sum` that have a schedule. Set it before each
             step, as `Classifier` does.
-        several_labels: Whether the images of the last batch may show several classes; see `shown_classes`.
+        several_labels: Whether images may show several classes, by the labels of the batches so far; see
+            `shown_classes`.
 
     Raises:
         TypeError: If `regularizer`, `engine` or `classification_loss` is something else.
@@ -167,12 +168,12 @@ class Objective(nn.Module):
         """
         network = module_of(network)
         batch = checked_batch(images, labels, boxes, masks)
-        if self.terms and self.weight and (not torch.is_grad_enabled() or torch.is_inference_mode_enabled()):
-            raise RuntimeError(
-                "gradients are disabled, and λ is above 0: a training step has to be differentiated. Call it outside "
-                "of torch.no_grad() and torch.inference_mode(); `measure` works under both"
-            )
         if self.terms and self.weight:
+            if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+                raise RuntimeError(
+                    "gradients are disabled, and λ is above 0: a training step has to be differentiated. Call it "
+                    "outside of torch.no_grad() and torch.inference_mode(); `measure` works under both"
+                )
             check_wrapper(network)
         loss = self._loss_of(labels)
         weights = self._weights_of_step(batch)
@@ -215,6 +216,7 @@ class Objective(nn.Module):
         if self.regularizer is None:
             with torch.no_grad():
                 return Step.of(plain_losses(network, images, self._loss_of(labels)), {})
+        check_wrapper(network)
         weights = self._weights_of_measurement()
         classification, logits, terms = self._measured(network, batch, weights)
         term_steps = self._term_steps(terms, weights)
@@ -289,10 +291,10 @@ class Objective(nn.Module):
         return bool(getattr(self.loss_function, "independent_classes", not competes))
 
     def shown_classes(self, labels: Tensor) -> Tensor | None:
-        """(N, K) bool, the classes that each image shows, if images may show several, which is remembered; or `None`.
+        """(N, K) bool, the classes that each image shows; `None` if each image has one label, also if it is mixed.
 
         MixUp and CutMix make (N, K) of single labels as well, which sum to 1. Those of several labels may do so too:
-        what was known before tells them apart.
+        the attribute `several_labels`, which remembers earlier batches and is set here, tells them apart.
 
         Args:
             labels: (N,) or (N, K). A number of at least 1/2 says that the image shows the class.

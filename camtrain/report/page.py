@@ -152,9 +152,14 @@ def note_on_choice(study: Study, answer: Answer) -> str:
         why = "there are no validation images, or they are the test images"
     else:
         why = "not every point has these scores on validation images"
+    remedy = (
+        "let `camtrain ablate` score validation images (`--num_validation_images`)"
+        if plan.validation is None
+        else "give the data both validation and test images"
+    )
     return (
         f"Points were compared on the test images, since {why}. So take figures that you publish from other images, or "
-        "let `camtrain ablate` score validation images (`--num_validation_images`)."
+        f"{remedy}."
     )
 
 

@@ -58,8 +58,9 @@ class ScoreColumn:
     def controls(self) -> list[str]:
         """The columns of the controls of this score, another image's map first.
 
-        A uniform map comes last, and only where maps are compared with objects: it hides no pixel, so that beyond it a
-        network which is merely robust to hidden pixels would seem to gain.
+        A uniform map comes last, and only where maps are compared with objects. It hides nothing from drop, increase
+        and gain, so that beyond it a network which is merely robust to hidden pixels would seem to gain; for other
+        scores its order of pixels is arbitrary.
         """
         if self.is_control or not self.method:
             return []

@@ -61,7 +61,8 @@ def rule_sentence(
         meaning = (
             "Leakage is how much more probable a class becomes when its map lies over an image or noise without it. "
         )
-    of_test = f", where the gain is over {len(scores)} scores" if len(scores) != len(chosen_by) else ""
+    other = _what(len(scores), len(scores), chosen)
+    of_test = f"; their gain is that in {other}" if other != what else ""
     estimate = (
         f"The point is chosen by validation images. The figures quoted{margins.but_accuracy} are of test images, which "
         f"had no part in the choice{of_test}. The trainings are the same ones: others, with new seeds, would be a "

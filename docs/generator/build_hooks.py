@@ -1,4 +1,4 @@
-"""What a build does beside Sphinx: pages and pictures before it reads, links as it reads, `llms.txt` at its end."""
+"""What a build does beside Sphinx: pages and pictures before it reads, links while it reads, `llms.txt` at its end."""
 
 from __future__ import annotations
 

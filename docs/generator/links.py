@@ -114,14 +114,17 @@ def for_the_site(text: str, file: str, page: str) -> str:
         picture, words, target = match.groups()
         if re.match(r"https?://|#", target):
             return match[0]
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(file), target.partition("#")[0]))
+        target, mark, fragment = target.partition("#")
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(file), target))
         if picture:
             return f"![{words}]({posixpath.relpath(f'../{path}', folder)})"
         if path in pages_of_files():
-            return f"[{words}]({posixpath.relpath(pages_of_files()[path], folder)})"
+            return f"[{words}]({posixpath.relpath(pages_of_files()[path], folder)}{mark}{fragment})"
         if words.startswith("`") and (name := _targets().get(words.strip("`"))):
             return f"[{words}](#{name[1]})"
         return f"{words} (`{path}`)" if words.strip("`") not in path else f"`{path}`"
 
-    parts = _FENCED.split(re.sub(r"<!-- .*? -->\n?", "", text))
-    return "".join(part if part.startswith("```") else _LINK.sub(replaced, part) for part in parts)
+    def shown(part: str) -> str:
+        return _LINK.sub(replaced, re.sub(r"<!-- .*? -->\n?", "", part))
+
+    return "".join(part if part.startswith("```") else shown(part) for part in _FENCED.split(text))

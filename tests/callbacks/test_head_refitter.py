@@ -88,7 +88,7 @@ def test_everything_but_the_head_is_bit_identical(settings):
 
 
 def test_layers_that_are_replaced_before_training_are_frozen_too():
-    """As `sync_batchnorm` does after `setup`; on a CPU its layers cannot be in training mode at all."""
+    """As `sync_batchnorm` does after `setup`. In a single process, the new layers are plain BatchNorm."""
 
     class Synchronizes(pl.Callback):
         def on_fit_start(self, trainer, pl_module):

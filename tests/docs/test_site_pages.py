@@ -36,6 +36,7 @@ DOCS = ROOT / "docs"
 WRITTEN = {f"{page}.md": (DOCS / f"{page}.md").read_text(encoding="utf-8") for page in links.written_by_hand()}
 GALLERY = {path.relative_to(DOCS / "gallery").as_posix() for path in (DOCS / "gallery").rglob("*.py")}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+MADE = {*FOLDERS, "examples", "_build", "architecture", "benchmark", *links.PAGES_OF_ROOT.values()}
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -127,7 +128,17 @@ def test_links_also_lead_somewhere_in_the_repository():
         prose = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         targets = [target for target in LINK.findall(prose) if not re.match(r"https?://", target)]
         assert all((path.parent / target).exists() for target in targets), f"{path}: {targets}"
+        # What a build has made is there on this machine alone.
+        inside = [posixpath.relpath((path.parent / target).resolve(), DOCS) for target in targets]
+        assert not {each.split("/")[0].removesuffix(".md") for each in inside} & MADE, f"{path}: {inside}"
     assert len(files) > 20
+
+
+def test_no_link_is_lost_on_the_way_to_the_site():
+    """A link to a file without a page, whose words are no public name, becomes the path of the file."""
+    for name, text in WRITTEN.items():
+        shown = links.for_the_site(text, f"docs/{name}", name.removesuffix(".md"))
+        assert len(LINK.findall(shown)) == len(LINK.findall(text)), name
 
 
 def is_there(target, name, pages, anchors):

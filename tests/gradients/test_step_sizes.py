@@ -57,6 +57,15 @@ def test_tensor_cores_are_coarse_however_they_are_switched_on(precisions, of_con
     assert step("cpu") == 3e-4
 
 
+@pytest.mark.parametrize(("of_conv", "of_matmul"), [(False, False), (True, False), (False, True)])
+def test_tensor_cores_are_coarse_in_earlier_versions_of_torch(of_conv, of_matmul, monkeypatch):
+    monkeypatch.setattr(torch.backends, "cudnn", SimpleNamespace(allow_tf32=of_conv))
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=of_matmul))
+    images = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    rule = StepRule.of_precision(1.0, 1e-3, None, 1e3, images, {torch.float32})
+    assert rule.relative == (1e-2 if of_conv or of_matmul else 3e-4)
+
+
 def test_each_image_by_its_own_length():
     # λ ‖u‖/‖x‖ = 5e-4, 2e-3, 0
     steps = each([0.05, 0.2, 0.0])

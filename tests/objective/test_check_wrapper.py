@@ -35,6 +35,8 @@ def test_fabric_goes_as_its_message_says(network, precision):
     else:
         with pytest.raises(ValueError, match=r"`network`: in mixed precision Fabric .*network\._forward_module"):
             objective(wrapped, *BATCH)
+        with pytest.raises(ValueError, match="`network`: in mixed precision Fabric"):
+            objective.measure(wrapped, *BATCH)
         Objective()(wrapped, *BATCH)  # nothing but L_C
         with fabric.autocast():
             step = objective(wrapped._forward_module, *BATCH)
@@ -51,4 +53,5 @@ def test_copies_on_several_devices_are_refused():
     several.device_ids = [0, 1]
     with pytest.raises(ValueError, match=r"`network`: expected one on one device, .* got DataParallel of 2 devices"):
         check_wrapper(several)
-    check_wrapper(nn.DataParallel(nn.Identity()))
+    several.device_ids = [0]
+    check_wrapper(several)

@@ -502,7 +502,10 @@ def test_the_rule_says_where_other_scores_choose_than_judge(tmp_path):
     answer = answered(points_of(made_up(tmp_path, rows)), Rule())
     assert answer.on_validation
     assert "the largest gain in the mean over 1 score of its maps on validation images" in answer.rule
-    assert "had no part in the choice, where the gain is over 2 scores. The trainings" in answer.rule
+    assert (
+        "had no part in the choice; their gain is that in the mean over 2 scores of its maps. The trainings"
+        in answer.rule
+    )
 
 
 def test_the_choice_may_fail_on_test_images(tmp_path):
