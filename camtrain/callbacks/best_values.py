@@ -45,12 +45,16 @@ class BestValues:
                 self._best[name] = (float(value), epoch)
 
     def add_table(self, path: Path) -> None:
-        """Take the epochs of a run's `metrics.csv` into account, if there is one."""
+        """Take the epochs of a run's `metrics.csv` into account, if there is one.
+
+        A row of another callback or of a user may name no epoch, as those of Lightning's `LearningRateMonitor`.
+        """
         if not path.is_file():
             return
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                self.add(int(row["epoch"]), dict(_numbers(row.items())))
+                if row.get("epoch"):
+                    self.add(int(float(row["epoch"])), dict(_numbers(row.items())))
 
     def summary(self) -> dict[str, float]:
         """`best/<score>` and `best_epoch/<score>` of each score."""

@@ -34,7 +34,8 @@ class EveryNEpochs:
 
     def is_due(self, trainer: Trainer) -> bool:
         """Whether the work is due in the present validation."""
-        last, epoch = self._last, trainer.current_epoch
+        epoch = trainer.current_epoch
+        last = self._before(trainer) if self._last is None else self._last
         if trainer.state.fn != TrainerFn.FITTING or last is None:
             return True
         if _has_known_length(trainer):
@@ -44,6 +45,18 @@ class EveryNEpochs:
             is_last_epoch = epoch + (trainer.check_val_every_n_epoch or 1) >= _epochs(trainer)
             is_last = epoch > last
         return is_last if is_last_epoch else epoch - last >= self.every_n_epochs
+
+    def _before(self, trainer: Trainer) -> int | None:
+        """The epoch in which the work was last done before a training was stopped; `None` in the first validation.
+
+        A training that is resumed does it in the epochs in which one that was not stopped does it. Where validations
+        are counted in batches over all epochs, it does it in its first one.
+        """
+        between, last = trainer.check_val_every_n_epoch, None
+        for epoch in range(between - 1, trainer.current_epoch, between) if between else ():
+            if last is None or epoch - last >= self.every_n_epochs:
+                last = epoch
+        return last
 
     def done(self, trainer: Trainer) -> None:
         """Note that the work was done in this epoch."""

@@ -37,8 +37,9 @@ def fixed_batches(
     """Batches of images evenly spaced over the data set of a stage, on the device.
 
     Each batch has images from all over the data set (see `spread_parts`). They go through the loader's `collate_fn`
-    and Lightning's transfer hooks, as in the stage itself. The random generators are left as found. If there are
-    several loaders, the first one is used.
+    and the hooks of the module and the data module around the transfer, as in the stage itself. The random generators
+    are left as found. If there are several loaders, the first one is used; if its sampler takes some images alone
+    (`SubsetRandomSampler`), only these.
 
     Args:
         trainer: The trainer that runs the stage.
@@ -55,15 +56,28 @@ def fixed_batches(
         return
     loader = running_loader(trainer, stage)
     samples: Any = loader.dataset
-    indices = evenly_spaced(len(samples), count)
+    indices = fixed_indices(loader, count)
     if shared:
         indices = indices[trainer.global_rank :: trainer.world_size]
     for part in spread_parts(indices, batch_size):
         with _same_randomness(pl_module.device):
             batch = loader.collate_fn([samples[index] for index in part])
             batch = trainer.precision_plugin.convert_input(batch)
+            batch = pl_module._on_before_batch_transfer(batch, dataloader_idx=0)
             batch = Batch.of(trainer.strategy.batch_to_device(batch, dataloader_idx=0))
         yield batch
+
+
+def fixed_indices(loader: Any, count: int) -> list[int]:
+    """The indices of images that are evenly spaced over those that a loader reads.
+
+    Args:
+        loader: A `DataLoader` over a data set with indices.
+        count: The number of images; fewer if there are not as many.
+    """
+    chosen = getattr(getattr(loader, "sampler", None), "indices", None)
+    among = range(len(loader.dataset)) if chosen is None else sorted(int(index) for index in chosen)
+    return [among[place] for place in evenly_spaced(len(among), count)]
 
 
 def is_read_by_index(trainer: Trainer, stage: str) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from camtrain.batch import Batch, evenly_spaced
+from camtrain.batch import Batch
 from camtrain.callbacks.epoch_panels import wandb_image
-from camtrain.callbacks.fixed_images import fixed_images, is_read_by_index
+from camtrain.callbacks.fixed_images import fixed_images, fixed_indices, is_read_by_index
 from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
 from camtrain.evaluation import METRICS, EvaluationSettings, Evaluator, metric_names
@@ -19,6 +19,7 @@ from camtrain.label_scores import answer_names, classes_of
 from camtrain.messages import checked_integer, sample_name
 from camtrain.methods import method_named, method_title
 from camtrain.pictures import ObjectOutline, Panel, Tile, class_name, denormalized, map_tile
+from camtrain.running_loader import running_loader
 
 FAITHFULNESS = ("average_drop", "average_gain", "deletion_auc")
 LOCALIZATION = ("energy_pointing_game", "localization_iou_25")
@@ -104,10 +105,10 @@ class ImageTable(Callback):
         columns = ["file", "true class", "predicted class", "probability, %", "right"]
         columns += [f"{METRICS[name].title}, %" for name in metrics]
         names = _class_names(trainer)
-        loader: Any = trainer.val_dataloaders
-        samples = (loader[0] if isinstance(loader, Sequence) else loader).dataset
+        loader = running_loader(trainer, "val")
+        samples = loader.dataset
         cells: list[list[Any]] = []
-        for row, index in enumerate(evenly_spaced(len(samples), len(batch))):
+        for row, index in enumerate(fixed_indices(loader, len(batch))):
             shown = classes_of(batch.labels, row)
             prediction = int(found.predictions[row])
             values = [found.scores[row], *(each[row] for each in scores)]

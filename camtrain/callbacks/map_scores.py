@@ -106,8 +106,26 @@ class MapScores(Callback):
         options = {"max_batch": self.max_batch, "seed": settings.seed}
         methods = methods_named(self.methods, network, self.target_layer, **options)
         self._evaluator = Evaluator(network, methods, self.metrics, settings, self.max_batch)
+        self._check_that_no_other_logs_the_same(trainer)
         if stage == "fit":
             self.schedule.reset()
+
+    def _check_that_no_other_logs_the_same(self, trainer: Trainer) -> None:
+        """Lightning would log the mean of both."""
+        for other in getattr(trainer, "callbacks", []):
+            if other is self:  # those that come later compare themselves with this one
+                return
+            if isinstance(other, MapScores) and (same := self._logged & other._logged):
+                both = f"{type(other).__name__} and {type(self).__name__}"
+                raise ValueError(
+                    f"`metrics`: expected each score from one callback, got {min(same)} from {both}; give one of them "
+                    "other metrics or methods, or num_images=0"
+                )
+
+    @property
+    def _logged(self) -> set[str]:
+        pairs = () if self._evaluator is None or self.num_images == 0 else self._evaluator.pairs
+        return {name if method == NETWORK else f"{name}/{method}" for method, name in pairs}
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Release the network."""
@@ -168,7 +186,7 @@ class MapScores(Callback):
     def _begin(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert self._evaluator is not None
         if getattr(pl_module, "several_labels", False):
-            self._evaluator.probabilities.independent = True
+            self._evaluator.take_classes_for_independent()
         self._is_due = self.schedule.is_due(trainer) and self.num_images != 0
         self._count = self.num_images
         if self.num_images is not None and getattr(trainer, "fast_dev_run", False):

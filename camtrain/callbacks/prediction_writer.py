@@ -10,6 +10,7 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from camtrain.batch import Batch
 from camtrain.callbacks.run_folder import run_folder
@@ -65,7 +66,7 @@ class PredictionWriter(BasePredictionWriter):
         known = answer_names(getattr(getattr(trainer, "datamodule", None), "class_names", None))
         count = len(rows[0].probabilities)
         names = [str(name) for name in (known if known and len(known) == count else range(count))]
-        data_sets = [getattr(loader, "dataset", None) for loader in _as_list(trainer.predict_dataloaders)]
+        data_sets = [getattr(loader, "dataset", None) for loader in tree_leaves(trainer.predict_dataloaders)]
         part = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
         path = folder / f"predictions{part}.csv"
         with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
@@ -99,11 +100,16 @@ def _rows(predictions: Sequence[Any], batch_indices: Sequence[Any], labels: Sequ
     of_loaders = [predictions] if isinstance(predictions[0], Tensor) else predictions
     of_batches = iter(labels)
     for loader, (batches, indices_of_batches) in enumerate(zip(of_loaders, batch_indices, strict=True)):
-        for probabilities, indices in zip(batches, indices_of_batches, strict=True):
+        known = indices_of_batches if len(indices_of_batches) == len(batches) else _in_order(batches)
+        for probabilities, indices in zip(batches, known, strict=True):
             of_batch = next(of_batches, None)
             for place, (index, each) in enumerate(zip(indices, probabilities.cpu(), strict=True)):
                 yield _Row(loader, index, each, classes_of(of_batch, place) or [])
 
 
-def _as_list(loaders: Any) -> list[Any]:
-    return list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
+def _in_order(batches: Sequence[Tensor]) -> Iterator[range]:
+    """The images numbered as they came, where Lightning knows no indices, as those of an iterable data set."""
+    start = 0
+    for batch in batches:
+        yield range(start, start + len(batch))
+        start += len(batch)

@@ -18,6 +18,7 @@ COLUMNS: dict[FormatName, tuple[str, str, str, str]] = {
     "cxcywh": ("cx", "cy", "width", "height"),
 }
 _ROUNDING = 0.5  # pixels: fractions, centers and sizes are rounded
+_ROUNDED_FRACTION = 1e-3  # what is outside of the image by more than half a pixel is found in pixels
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ class BoxFormat:
     def _check_unit(self, numbers: Sequence[float]) -> None:
         if self.normalized:
             for name, number in zip(self.columns, numbers, strict=True):
-                if not 0 <= number <= 1:
+                if not -_ROUNDED_FRACTION <= number <= 1 + _ROUNDED_FRACTION:
                     raise ValueError(
-                        f"expected a fraction of the image from 0 to 1 for {name}, got {number:g}; set "
+                        f"expected a fraction of the image from 0 to 1 for {name}, got {number:.7g}; set "
                         "`normalized: false` if the numbers are pixels"
                     )
         elif all(0 <= number <= 1 for number in numbers):

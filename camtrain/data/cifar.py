@@ -16,6 +16,7 @@ from camtrain.data.class_subset import class_subset
 from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.in_memory_samples import InMemorySamples
 from camtrain.data.stratified_split import stratified_split
+from camtrain.files import local_path
 from camtrain.messages import checked_fraction
 
 
@@ -43,7 +44,7 @@ class _CIFAR(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root = root
+        self.root = str(local_path(root, "root"))
         self.download = download
         self.val_fraction = checked_fraction("val_fraction", val_fraction, one=False)
         self._class_names = class_subset(self.all_class_names, classes)

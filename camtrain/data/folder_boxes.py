@@ -13,6 +13,7 @@ from camtrain.data.boxes_yolo import boxes_from_yolo
 from camtrain.data.image_boxes import ImageBoxes
 from camtrain.data.matched_files import matched_files
 from camtrain.data.upright import AnnotationPixels
+from camtrain.files import local_path
 from camtrain.pixel_format import PixelFormat
 
 _FORMATS = {
@@ -110,7 +111,7 @@ def absolute_path(argument: str, path: str, is_there: Callable[[Path], bool]) ->
         FileNotFoundError: If there is nothing.
         ValueError: If there is a file in the place of a folder, or the other way round.
     """
-    absolute = Path(path).absolute()
+    absolute = local_path(path, argument).absolute()
     if absolute.exists() and not is_there(absolute):
         raise ValueError(f"`{argument}`: expected a {'file' if absolute.is_dir() else 'folder'}, got {absolute}")
     if not is_there(absolute):

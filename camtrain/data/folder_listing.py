@@ -10,7 +10,8 @@ from typing import NamedTuple
 from camtrain.data.image_file import readable_extensions
 
 # They come with pictures, and nobody takes them for pictures.
-_NO_PICTURES = {".csv", ".db", ".html", ".ini", ".json", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml", ""}
+_NO_PICTURES = {".csv", ".db", ".html", ".ini", ".json", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
+_NO_PICTURES_BY_NAME = {"authors", "changelog", "checksums", "copying", "license", "makefile", "notice", "readme"}
 
 
 class _Entry(NamedTuple):
@@ -59,9 +60,10 @@ class FolderListing:
         return [path for path in named if not (path.is_dir() and FolderListing(path, self.arrays).images())]
 
     def other_files(self) -> list[Path]:
-        """The files that may be pictures, and whose type is not read here, such as `.heic`, sorted."""
+        """The files that may be pictures, and whose type is not read here, such as `.heic`, or unknown, sorted."""
         known = readable_extensions(self.arrays) | _NO_PICTURES
-        return self._paths(entry for entry in self._entries if entry.is_file and entry.extension not in known)
+        others = (entry for entry in self._entries if entry.is_file and entry.extension not in known)
+        return self._paths(entry for entry in others if entry.parts[-1].lower() not in _NO_PICTURES_BY_NAME)
 
     def linked_folders(self) -> list[Path]:
         """The links that lead to folders, sorted; what is in these is not listed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
@@ -257,13 +258,16 @@ class ImageDataModule(LightningDataModule, ABC):
         """Training images, shuffled, in full batches.
 
         Raises:
-            ValueError: If there are fewer training images than `batch_size`.
+            ValueError: If there are fewer training images than `batch_size` in each process.
         """
+        processes = int(getattr(self.trainer, "world_size", 1))
         size = len(self.data_set("train"))
-        if size < self.batch_size:
+        of_process = math.ceil(size / processes)
+        if of_process < self.batch_size:
+            share = f", {of_process} for each of {processes} processes" if processes > 1 else ""
             raise ValueError(
-                f"`batch_size`: training uses full batches only, so expected at most the {size} training images, "
-                f"got {self.batch_size}"
+                f"`batch_size`: training uses full batches only, so expected at most the {size} training "
+                f"images{share}, got {self.batch_size}"
             )
         return self._loader("train", training=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -17,6 +18,7 @@ from camtrain.data.folder_listing import FolderListing
 from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.matched_files import matched_files
+from camtrain.data.own_output import is_written_by_camtrain
 from camtrain.data.stratified_split import stratified_split
 from camtrain.data.unread_files import folders_beside, images_directly_in, warn_of_unread
 from camtrain.data.upright import AnnotationPixels
@@ -28,6 +30,7 @@ from camtrain.pixel_format import PixelFormat, PixelType
 
 Augmentation = Literal["none", "crop_flip", "resized_crop_flip"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_SPLIT = re.compile(r"(?<![a-z])(train|val|valid|validation|test|eval|dev)(ing)?(?![a-z])", re.IGNORECASE)
 
 
 class ImageFolderData(ImageDataModule):
@@ -40,7 +43,10 @@ class ImageFolderData(ImageDataModule):
     `test_fraction` holds out some of the training images.
 
     In a tree `root/<class>/**`, without folders `train`, `val` and `test`, images for validation and for the test are
-    held out.
+    held out. Folders that camtrain has written, such as `runs`, are no classes.
+
+    What is held out is drawn anew if files are added or removed: images that a network was trained on may then be test
+    images. Give data that grow folders `val` and `test`.
 
     An image is what a viewer shows: it is turned as its EXIF orientation says, and transparent pixels lie on white.
     Of a file with several pictures, the first is read. Boxes and masks are those of the picture that is shown;
@@ -193,10 +199,11 @@ class ImageFolderData(ImageDataModule):
                 "`test_fraction`: expected a fraction that leaves training images beside val_fraction = "
                 f"{self.val_fraction}, got {self.test_fraction}"
             )
-        of_annotation = {path.name for path in self._annotation_in(self._class_folders)}
-        self._all_class_names = [name for name in _folders(self._class_folders) if name not in of_annotation]
+        left_out = {path.name for path in self._annotation_in(self._class_folders)} | self._written_here()
+        self._all_class_names = [name for name in _folders(self._class_folders) if name not in left_out]
         if not self._all_class_names:
             raise ValueError(f"`root`: expected one folder per class in {self._class_folders}, found none")
+        self._check_that_classes_are_no_splits()
         self._class_names = class_subset(self._all_class_names, classes)
         given: dict[Split, float | None] = {"val": val_fraction, "test": test_fraction}
         for split, fraction in given.items():
@@ -212,6 +219,24 @@ class ImageFolderData(ImageDataModule):
             raise FileNotFoundError(
                 f"`root`: expected training images in {self.root / 'train'}, since there is a folder "
                 f"{self.root / beside[0]}; {self._tree_to_make}"
+            )
+
+    def _written_here(self) -> set[str]:
+        """The names of folders among those of the classes that camtrain has written its own files to."""
+        found = {name for name in _folders(self._class_folders) if is_written_by_camtrain(self._class_folders / name)}
+        if found:
+            rank_zero_warn(
+                f"`root`: {', '.join(sorted(found))} in {self._class_folders} is left out, since camtrain has written it"
+            )
+        return found
+
+    def _check_that_classes_are_no_splits(self) -> None:
+        """In a tree of classes alone, `Training` and `Testing` would be two classes, learned from each other."""
+        names = self._all_class_names
+        if self._class_folders == self.root and len(names) > 1 and all(map(_SPLIT.search, names)):
+            raise ValueError(
+                f"`root`: expected the folders of classes in {self.root}, found {', '.join(names)}, which are called "
+                "like splits; rename them to train, val and test"
             )
 
     @property

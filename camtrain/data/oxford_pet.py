@@ -15,6 +15,7 @@ from camtrain.data.image_data_module import ImageDataModule, Split
 from camtrain.data.image_file import label_map
 from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.data.stratified_split import stratified_split
+from camtrain.files import local_path
 from camtrain.messages import DataError, checked_fraction, positive_integer
 
 PET, BACKGROUND, BORDER = 1, 2, 3
@@ -82,7 +83,7 @@ class OxfordPet(ImageDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root = root
+        self.root = str(local_path(root, "root"))
         self.download = download
         self.image_size = positive_integer("image_size", image_size)
         self.val_fraction = checked_fraction("val_fraction", val_fraction, zero=False, one=False)

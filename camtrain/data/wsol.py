@@ -12,6 +12,7 @@ from camtrain.data.squash import Squash
 from camtrain.data.stratified_order import stratified_order
 from camtrain.data.wsol_metadata import CLASS_LABELS, PROXY_IDS, WSOLImage, wsol_images
 from camtrain.data.wsol_samples import WSOLSamples
+from camtrain.files import local_path
 from camtrain.messages import DataError, positive_integer
 
 Benchmark = Literal["CUB", "ILSVRC", "OpenImages"]
@@ -79,9 +80,10 @@ class WSOLData(ImageDataModule):
         if val_images_per_class is not None:
             val_images_per_class = positive_integer("val_images_per_class", val_images_per_class)
         self.benchmark = benchmark
-        self.folder = Path(root, benchmark).absolute()
-        self.metadata_folder = Path(metadata_root, benchmark).absolute()
-        self.masks_folder = self.folder if masks_root is None else Path(masks_root, benchmark).absolute()
+        self.folder = local_path(root, "root").absolute() / benchmark
+        self.metadata_folder = local_path(metadata_root, "metadata_root").absolute() / benchmark
+        of_masks = None if masks_root is None else local_path(masks_root, "masks_root")
+        self.masks_folder = self.folder if of_masks is None else of_masks.absolute() / benchmark
         self.val_images_per_class = val_images_per_class
         self.proxy = proxy
         for argument, folder in (("metadata_root", self.metadata_folder), ("masks_root", self.masks_folder)):

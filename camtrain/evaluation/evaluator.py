@@ -211,7 +211,7 @@ class Evaluator:
         self.metrics = metric_names(metrics, self.settings.class_of)
         self.probabilities = ClassProbabilities(network, max_batch)
         if several_labels:
-            self._take_classes_for_independent()
+            self.take_classes_for_independent()
         self.reasons: dict[str, str] = {}
         self.passes: Counter[str] = Counter()
         self.images = 0
@@ -337,7 +337,7 @@ class Evaluator:
             usable = usable & (batch.labels == 1).any(dim=1)
         return ExplainedBatch(batch, self.network, self.settings, probabilities, class_idx, usable), answered
 
-    def _take_classes_for_independent(self) -> None:
+    def take_classes_for_independent(self) -> None:
         """An image may show several classes: measure sigmoids, and let the methods by name explain these."""
         self.probabilities.independent = True
         for name, method in self.all_maps.items():
@@ -352,7 +352,7 @@ class Evaluator:
         shown = checked_shown(labels)
         if labels.shape[1] == 1:
             return shown.squeeze(1).long()
-        self._take_classes_for_independent()
+        self.take_classes_for_independent()
         return labels
 
     def _check_labels(self, labels: Tensor | None, num_logits: int) -> None:

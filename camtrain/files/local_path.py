@@ -42,7 +42,7 @@ def local_path(source: str | Path, argument: str) -> Path:
 
 
 def given_path(source: str | Path, argument: str) -> Path:
-    """What was given as a path as one, whether or not there is something.
+    """What was given as a path as one, whether or not there is something. A `~` at its beginning is the home folder.
 
     Args:
         source: What was given as a path.
@@ -69,7 +69,7 @@ def given_path(source: str | Path, argument: str) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise ValueError(f"`{argument}`: expected a path, got {text[:_LONGEST]}…: {error.strerror}") from error
-    return Path(source)
+    return Path(source).expanduser()
 
 
 def local_folder(source: str | Path, argument: str) -> Path:

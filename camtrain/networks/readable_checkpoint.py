@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import zipfile
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ def torch_content(path: Path) -> Any:
     Raises:
         UnreadableError: If it is no such file, is cut or damaged, holds objects of Python, or would take much more
             memory than its size.
+        OSError: If the file is there and cannot be read now, which does not say that it is damaged.
+        MemoryError: If the memory does not suffice.
     """
     try:
         size = path.stat().st_size
@@ -38,7 +41,11 @@ def torch_content(path: Path) -> Any:
         _check_archive(path, size)
         content = torch.load(path, map_location="cpu", weights_only=True)
         _check_memory(content, size)
-    except UnreadableError:
+    except (UnreadableError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL, errno.ENOENT, errno.EISDIR):  # torch seeks where a cut file has no byte
+            raise UnreadableError(_reason(path, error)) from error
         raise
     except Exception as error:  # torch raises almost anything for a file that is no checkpoint
         raise UnreadableError(_reason(path, error)) from error

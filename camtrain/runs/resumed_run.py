@@ -129,7 +129,7 @@ def _good_content(path: Path, lost: list[str]) -> dict[str, Any]:
         missing = [key for key in _NEEDED if key not in content]
         if missing and path.name in (LAST, PREVIOUS):  # the others may be of weights alone
             raise ValueError(f"it has no {missing[0]!r}, without which a training cannot go on")
-    except (ValueError, OSError) as error:
+    except ValueError as error:  # an OSError does not say that the file is damaged: it may be read the next time
         reason = str(error).removeprefix("`checkpoint`: ").partition(";")[0]
         lost.append(f"{path} is damaged ({reason}) and kept as {_aside(path)}")
         return {}

@@ -290,8 +290,12 @@ class TrainingCLI(LightningCLI):
         if trainer["logger"] is None:
             loggers = [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed)
             kwargs["logger"] = loggers or False
-            if loggers and is_first_process():
-                table: Any = loggers[0]
+            table: Any = loggers[0] if loggers else None
+            if table is not None and trainer["default_root_dir"] is None:
+                # Where Lightning writes and looks for the checkpoints of SLURM: in the folder of the call, the next
+                # training, of whatever settings, would go on from them.
+                kwargs["default_root_dir"] = str(Path(table.log_dir).absolute())
+            if table is not None and is_first_process():
                 self._folders = table.made or [Path(table.log_dir).absolute()]
         made = super().instantiate_trainer(**kwargs)
         keep_checkpoints_whole(made)

@@ -65,7 +65,9 @@ WITHOUT_ANNOTATION = [
     Setting("map_smoothness", balanced("MapSmoothness"), (0.03, 0.1, 0.3), "MapSmoothness"),
     Setting("map_sparsity", balanced("MapSparsity"), (0.03, 0.1, 0.3), "MapSparsity"),
     Setting("expected_gradients", balanced("ExpectedGradientsPrior"), (0.03, 0.1, 0.3), "ExpectedGradientsPrior"),
-    Setting("soft_insertion_deletion", regularized("SoftInsertionDeletion"), (0.003, 0.01, 0.1), "SoftInsertionDeletion"),
+    Setting(
+        "soft_insertion_deletion", regularized("SoftInsertionDeletion"), (0.003, 0.01, 0.1), "SoftInsertionDeletion"
+    ),
 ]
 _INSIDE = {"annotation": "masks"}
 _FAITHFUL_INSIDE = balanced(

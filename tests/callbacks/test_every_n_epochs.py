@@ -47,6 +47,31 @@ def test_by_hand_with_three_batches_in_an_epoch(every, settings, expected, tiny_
     assert callback.due_epochs == expected
 
 
+@pytest.mark.parametrize(("every", "check_val_every_n_epoch"), [(2, 1), (3, 1), (3, 2), (1, 1), (9, 1)])
+@pytest.mark.parametrize("stopped_after", [1, 2, 3, 4, 5])
+def test_a_resumed_training_is_due_when_one_that_was_not_stopped_is(
+    every, check_val_every_n_epoch, stopped_after, tiny_module, tiny_data, tiny_trainer, tmp_path
+):
+    def trained(last_epoch, ckpt_path=None):
+        class Stops(pl.Callback):
+            def on_train_epoch_end(self, trainer, pl_module):
+                trainer.should_stop = trainer.current_epoch + 1 == last_epoch
+
+        callback = Scheduled(every)
+        trainer = tiny_trainer(
+            callback, Stops(), logger=False, limit_train_batches=1, limit_val_batches=1, max_epochs=7,
+            check_val_every_n_epoch=check_val_every_n_epoch,
+        )  # fmt: skip
+        trainer.fit(tiny_module(), tiny_data(), ckpt_path=ckpt_path, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return callback.due_epochs
+
+    whole = trained(7)
+    before = trained(stopped_after)
+    after = trained(7, ckpt_path=tmp_path / "last.ckpt")
+    assert before + after == whole
+
+
 @pytest.mark.parametrize("length", [{"max_epochs": 4}, {"max_epochs": 5, "max_steps": 8}, {"max_steps": 7}])
 @pytest.mark.parametrize("accumulate_grad_batches", [1, 2])
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from camtrain.callbacks import PredictionWriter
 from camtrain.data import ImageFolderData
@@ -40,6 +40,20 @@ def test_paths_and_names_of_classes_of_files(files, tiny_module, tiny_trainer, t
     for row in rows:
         of_classes = {name: float(row[f"probability_{name}"]) for name in ("=b", "a", "c")}
         assert row["predicted_class"].lstrip("'") == max(of_classes, key=of_classes.get)
+
+
+def test_images_of_a_stream_are_numbered_as_they_come(tiny_module, tiny_trainer, tmp_path):
+    """Lightning knows no indices of them."""
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(torch.rand(5, 3, 16, 16))
+
+    loader = DataLoader(Stream(), batch_size=2)
+    with pytest.warns(UserWarning, match="Couldn't infer the batch indices"):
+        rows = predicted(tiny_trainer(PredictionWriter()), tiny_module(), loader, tmp_path)
+    assert [row["index"] for row in rows] == list("01234")
+    assert {row["path"] for row in rows} == {""}
 
 
 def test_images_without_files_or_labels(tiny_module, tiny_trainer, tmp_path):

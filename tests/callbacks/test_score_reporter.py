@@ -9,6 +9,7 @@ from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from camtrain.callbacks import CAMLogger, LocalizationScores, ScoreReporter
+from camtrain.callbacks.best_values import BestValues
 from camtrain.callbacks.score_reporter import score_table
 
 
@@ -189,3 +190,14 @@ def test_wandb_has_every_metric_against_epoch_the_summary_and_the_table(
     ]
     accuracy = next(row for row in tables[1]["data"] if row[0] == "accuracy")
     assert accuracy[2:] == pytest.approx([reporter.scores["val/accuracy"], reporter.scores["test/accuracy"]])
+
+
+def test_a_resumed_run_takes_rows_without_an_epoch(tmp_path):
+    """Lightning's `LearningRateMonitor` logs a step alone."""
+    table = tmp_path / "metrics.csv"
+    table.write_text("epoch,step,lr-SGD,val/accuracy\n,0,0.1,\n0,7,,0.5\n1.0,15,,0.75\n,16,0.1,\n")
+    best = BestValues()
+    best.add_table(table)
+    assert best.summary() == {"best/val/accuracy": 0.75, "best_epoch/val/accuracy": 1}
+    table.write_text("step,lr-SGD\n0,0.1\n")
+    BestValues().add_table(table)

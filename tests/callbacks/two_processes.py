@@ -27,7 +27,8 @@ def main(processes: int, folder: Path) -> None:
     # One scores all images during the stage's batches, the other some images by their index.
     localization = LocalizationScores(methods, ["localization"], target_layer="4")
     # Leakage depends on which images are in a batch, and these are other ones in each process.
-    fast = [name for name in metric_names("fast") if name != "map_leakage"]
+    left_out = {"map_leakage", *metric_names("localization")}
+    fast = [name for name in metric_names("fast") if name not in left_out]
     faithfulness = FaithfulnessScores(methods, fast, num_images=7, num_steps=4, target_layer="4")
     trainer = pl.Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",

@@ -45,7 +45,7 @@ def test_what_has_the_name_of_an_image_and_is_none(folder):
 
 
 def test_files_of_other_types(folder):
-    assert names(FolderListing(folder).other_files(), folder) == ["raw.CR2"]
+    assert names(FolderListing(folder).other_files(), folder) == ["no_extension", "raw.CR2"]
 
 
 def test_links_to_folders_are_named_and_not_followed(folder):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from camtrain import Classifier
-from camtrain.data import ImageFolderData
+from camtrain.data import CIFAR10, ImageFolderData
 from camtrain.messages import DataError
 from camtrain.metrics.tight_box import tight_box
 from camtrain.networks import CIFARResNet
@@ -112,6 +113,81 @@ def test_masks_of_other_types_and_missing_ones(copy):
     assert int(samples[0]["mask"].sum()) > 0
     assert not samples[1]["mask"].any()
     assert samples[1]["boxes"].shape == (0, 4)
+
+
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("training_set", "test_set"), ("seg_train", "seg_test", "VAL")])
+def test_splits_of_other_names_are_not_taken_for_classes(names, tmp_path):
+    for name in names:
+        for index in range(4):
+            save_gray(tmp_path / name / "cat" / f"{index}.png")
+    with pytest.raises(ValueError, match="which are called like splits; rename them to train, val and test"):
+        ImageFolderData(str(tmp_path))
+
+
+def test_classes_may_be_called_like_a_part_of_a_split(tmp_path):
+    for name in ("trainer", "valve", "dev"):
+        save_gray(tmp_path / name / "0.png")
+    assert ImageFolderData(str(tmp_path)).class_names == ["dev", "trainer", "valve"]
+
+
+@pytest.mark.parametrize(
+    "written", ["runs/quickstart/version_0/config.yaml", "mine/version_3/config.yaml", "study/study.json",
+                "evaluated/scores.json", "explained/contact_sheet.png"]
+)  # fmt: skip
+def test_what_camtrain_has_written_beside_classes_is_no_class(written, tmp_path):
+    for name in ("cat", "dog"):
+        for index in range(8):
+            save_gray(tmp_path / name / f"{index}.png")
+    before = names_of_all(ImageFolderData(str(tmp_path)))
+    path = tmp_path / written
+    path.parent.mkdir(parents=True)
+    path.touch()
+    save_gray(path.parent / "panels" / "0.png")
+    with pytest.warns(UserWarning, match=f"`root`: {written.split('/')[0]} in .* is left out"):
+        data = ImageFolderData(str(tmp_path))
+    assert data.class_names == ["cat", "dog"]
+    assert names_of_all(data) == before
+
+
+def names_of_all(data):
+    return [names(data, split) for split in ("train", "val", "test")]
+
+
+def save_gray(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), 90).save(path)
+
+
+def test_files_without_an_ending_are_named(tmp_path):
+    for name in ("cat", "dog"):
+        save_gray(tmp_path / "train" / name / "0.png")
+        save_gray(tmp_path / "val" / name / "0.png")
+    (tmp_path / "train" / "cat" / "1a2b").write_bytes((tmp_path / "train" / "cat" / "0.png").read_bytes())
+    (tmp_path / "train" / "cat" / "LICENSE").touch()
+    with pytest.warns(UserWarning, match="files of a type that Pillow does not read are not read: .*1a2b; convert"):
+        ImageFolderData(str(tmp_path)).samples("val")
+
+
+def test_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("cat", "dog"):
+        for split in ("train", "val", "test"):
+            save_gray(tmp_path / "photos" / split / name / "0.png")
+    assert ImageFolderData("~/photos").root == tmp_path / "photos"
+    assert CIFAR10(root="~/data").root == str(tmp_path / "data")
+
+
+def test_batches_of_several_processes_are_full_ones(tmp_path):
+    """Each process has its share of the images; without a full batch it would train nothing, and say nothing."""
+    for name in ("cat", "dog"):
+        for index in range(8):
+            save_gray(tmp_path / "train" / name / f"{index}.png")
+        save_gray(tmp_path / "val" / name / "0.png")
+    data = ImageFolderData(str(tmp_path), batch_size=10)
+    assert len(data.train_dataloader()) == 1
+    data.trainer = SimpleNamespace(world_size=2)
+    with pytest.raises(ValueError, match="at most the 16 training images, 8 for each of 2 processes, got 10"):
+        data.train_dataloader()
 
 
 def test_any_image_type_at_any_depth(tmp_path):
