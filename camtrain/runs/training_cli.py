@@ -70,6 +70,7 @@ class ResolvedConfig(SaveConfigCallback):
         """Write the file in one step; Lightning's would be cut by a kill."""
         if self.already_saved:
             return
+        self.config = _as_it_was_begun(self.config)
         path = run_folder(trainer) / self.config_filename
         if trainer.strategy.broadcast(path.exists() and not self.overwrite):
             raise FileExistsError(
@@ -92,6 +93,15 @@ class ResolvedConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(config)
+
+
+def _as_it_was_begun(config: Any) -> Any:
+    """The configuration of a run without what going on with it has added, so that it can be begun again."""
+    if not config.run.resume:
+        return config
+    begun = config.clone()
+    begun.run.resume, begun.ckpt_path = False, None
+    return begun
 
 
 class TrainingCLI(LightningCLI):

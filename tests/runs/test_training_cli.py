@@ -396,7 +396,12 @@ def test_a_resumed_run_is_the_one_that_was_not_stopped(camtrain):
         assert [row["epoch"] for row in rows if row["test/accuracy"]] == ["2"]
     assert tables[1] == tables[0]
     assert len({path.name.rpartition("-")[2] for path in parts.glob("wandb/offline-run-*")}) == 1
-    assert yaml.safe_load((parts / "config.yaml").read_text())["trainer"]["max_epochs"] == 2
+    # Its configuration begins the same training again, as that of a run that was not stopped does.
+    configs = [yaml.safe_load((run / "config.yaml").read_text()) for run in (whole, parts)]
+    assert configs[1]["trainer"]["max_epochs"] == 2
+    for config in configs:
+        del config["run"]["name"]
+    assert configs[1] == configs[0]
 
 
 def test_a_run_that_was_stopped_in_its_test_keeps_the_scores_of_its_training(camtrain):
