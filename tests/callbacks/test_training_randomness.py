@@ -9,10 +9,14 @@ import sys
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch import nn
 
+from camtrain import Classifier
 from camtrain.callbacks import StepCost, TrainingRandomness
 from camtrain.callbacks.step_cost import peak_memory
+from camtrain.data import DecoyDigits
 
 CPU = torch.device("cpu")
 
@@ -29,6 +33,28 @@ def test_generators_go_on_from_the_state_that_was_kept(tmp_path):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     TrainingRandomness().load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert [drawn() for _ in range(3)] == expected
+
+
+def test_workers_draw_what_those_of_a_training_that_was_not_stopped_draw(tmp_path):
+    """The order of the images and their augmentations, which are made in processes of their own."""
+
+    def trained(epochs, ckpt_path=None):
+        pl.seed_everything(0, verbose=False)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 10))
+        trainer = pl.Trainer(
+            max_epochs=epochs, callbacks=[TrainingRandomness()], accelerator="cpu", logger=False, limit_train_batches=4,
+            limit_val_batches=0, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        )  # fmt: skip
+        data = DecoyDigits(batch_size=16, samples_per_digit=4, num_workers=1)
+        trainer.fit(Classifier(network, 10), data, ckpt_path=ckpt_path, weights_only=True)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return network[1].weight
+
+    whole = trained(3)
+    first = trained(1)
+    assert not torch.equal(trained(3, tmp_path / "last.ckpt"), first)
+    trained(1)
+    assert torch.equal(trained(3, tmp_path / "last.ckpt"), whole)
 
 
 @pytest.mark.parametrize("kind", ["cpu", "meta"])
