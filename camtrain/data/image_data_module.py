@@ -347,8 +347,8 @@ class ImageDataModule(LightningDataModule, ABC):
             sampler=balanced_sampler(sample_labels(samples, of_all_classes=True)) if balanced else None,
             drop_last=training,
             num_workers=self.num_workers,
-            # In training each epoch seeds its workers by a generator that checkpoints keep. Workers that go on would have
-            # generators of their own, which a resumed training does not know.
+            # In training each epoch seeds its workers by a generator that checkpoints keep. Workers that went on would
+            # have generators of their own, which a resumed training does not know.
             persistent_workers=self.num_workers > 0 and not training,
             # Batches in memory are on their device already, or made at once.
             pin_memory=_can_pin_memory() and not (training and self.in_memory),

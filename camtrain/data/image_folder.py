@@ -225,9 +225,8 @@ class ImageFolderData(ImageDataModule):
         """The names of folders among those of the classes that camtrain has written its own files to."""
         found = {name for name in _folders(self._class_folders) if is_written_by_camtrain(self._class_folders / name)}
         if found:
-            rank_zero_warn(
-                f"`root`: {', '.join(sorted(found))} in {self._class_folders} is left out, since camtrain has written it"
-            )
+            names = ", ".join(sorted(found))
+            rank_zero_warn(f"`root`: {names} in {self._class_folders} is left out, since camtrain has written it")
         return found
 
     def _check_that_classes_are_no_splits(self) -> None:

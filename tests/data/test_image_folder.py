@@ -115,7 +115,9 @@ def test_masks_of_other_types_and_missing_ones(copy):
     assert samples[1]["boxes"].shape == (0, 4)
 
 
-@pytest.mark.parametrize("names", [("Training", "Testing"), ("training_set", "test_set"), ("seg_train", "seg_test", "VAL")])
+@pytest.mark.parametrize(
+    "names", [("Training", "Testing"), ("training_set", "test_set"), ("seg_train", "seg_test", "VAL")]
+)
 def test_splits_of_other_names_are_not_taken_for_classes(names, tmp_path):
     for name in names:
         for index in range(4):
