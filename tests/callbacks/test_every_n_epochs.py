@@ -47,8 +47,8 @@ def test_by_hand_with_three_batches_in_an_epoch(every, settings, expected, tiny_
     assert callback.due_epochs == expected
 
 
-@pytest.mark.parametrize(("every", "check_val_every_n_epoch"), [(2, 1), (3, 1), (3, 2), (1, 1), (9, 1)])
-@pytest.mark.parametrize("stopped_after", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("every", "check_val_every_n_epoch"), [(2, 1), (3, 2), (9, 1)])
+@pytest.mark.parametrize("stopped_after", [1, 3, 4])
 def test_a_resumed_training_is_due_when_one_that_was_not_stopped_is(
     every, check_val_every_n_epoch, stopped_after, tiny_module, tiny_data, tiny_trainer, tmp_path
 ):

@@ -35,6 +35,7 @@ def test_generators_go_on_from_the_state_that_was_kept(tmp_path):
     assert [drawn() for _ in range(3)] == expected
 
 
+@pytest.mark.slow  # each epoch starts a worker
 def test_workers_draw_what_those_of_a_training_that_was_not_stopped_draw(tmp_path):
     """The order of the images and their augmentations, which are made in processes of their own."""
 
