@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from camtrain.batch import Batch, check_finite_images, check_images
+from camtrain.class_names import names_of_data, renamed_classes
 from camtrain.files import local_path
 from camtrain.gradients import Engine
 from camtrain.gradients.seeded import seeded
-from camtrain.label_scores import StageScores, answer_names, class_indices
+from camtrain.label_scores import StageScores, class_indices
 from camtrain.messages import CamtrainWarning, DataError, checked_integer, checked_number, positive_integer
 from camtrain.networks import Stem, backbone, build_network, load_initial_weights
 from camtrain.networks.head_group import check_head_rate, learning_rates, with_head_group
@@ -239,6 +240,8 @@ class Classifier(pl.LightningModule):
         self._training_means = self._new_means("train")
         self._warned: set[tuple[str, str]] = set()
         num_answers = max(2, num_classes)  # a single logit answers yes or no
+        self.class_names: list[str] | None = None
+        """What the classes were called in training, by their index, as a checkpoint stores it; `None` if not known."""
         self.val_metrics = StageScores(num_answers, "val")
         self.test_metrics = StageScores(num_answers, "test")
 
@@ -251,8 +254,26 @@ class Classifier(pl.LightningModule):
     def several_labels(self, several: bool) -> None:
         self.objective.several_labels = several
 
+    def setup(self, stage: str) -> None:
+        """Take the names of the classes from the data that it is trained with, and compare them with other data.
+
+        Raises:
+            ValueError: If data that it is not trained with give one of these names to another class.
+        """
+        if stage == "fit":
+            self.class_names = self._names_of_data()
+        else:
+            self._compare_class_names()
+
+    def _compare_class_names(self) -> None:
+        if remark := renamed_classes(self.class_names, self._names_of_data()):
+            rank_zero_warn(remark, category=CamtrainWarning)
+
+    def _names_of_data(self) -> list[str] | None:
+        return names_of_data(getattr(self._trainer, "datamodule", None))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store what a module built in Python does not store: the names of the regularizer and the loss."""
+        """Store what a module built in Python does not store: the names of classes, of the regularizer and the loss."""
         regularizer = self.objective.regularizer
         checkpoint["regularizer"] = None if regularizer is None else type(regularizer).__name__
         checkpoint["classification_loss"] = self.objective.loss_name
@@ -262,12 +283,20 @@ class Classifier(pl.LightningModule):
                 checkpoint["state_dict"].update(module.state_dict(prefix=f"{name}."))
         if self.several_labels:
             checkpoint["several_labels"] = True
+        if self.class_names is not None:
+            checkpoint["class_names"] = self.class_names
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Warn if the checkpoint was trained with a regularizer or a loss that this module does not have.
 
         Before a test, also warn if a regularizer had not begun when the checkpoint was written.
+
+        Raises:
+            ValueError: If the data give the name of a class to another one than in the training of the checkpoint.
         """
+        if (names := checkpoint.get("class_names")) is not None:
+            self.class_names = names
+            self._compare_class_names()
         if self._trainer is not None and self._trainer.testing:
             self._warn_of_late_terms(int(checkpoint["epoch"]))
         self.several_labels = bool(checkpoint.get("several_labels", False))
@@ -706,7 +735,7 @@ class Classifier(pl.LightningModule):
                 self.log_dict({f"{name}/{label}": each for label, each in by_class.items() if not math.isnan(each)})
 
     def _class_names(self, count: int) -> list[str]:
-        names = answer_names(getattr(getattr(self.trainer, "datamodule", None), "class_names", None))
+        names = self._names_of_data()
         return names if names is not None and len(names) == count else [str(index) for index in range(count)]
 
     def _balance_classes(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -99,21 +98,6 @@ def class_indices(labels: Tensor) -> Tensor:
     if labels.dim() == 1:
         return labels
     return (labels.squeeze(1) >= 0.5).long() if labels.shape[1] == 1 else labels.argmax(dim=1)
-
-
-def answer_names(class_names: Sequence[str] | None) -> list[str] | None:
-    """The names of the answers of a network: of its classes, and of no and yes, if it is asked for a single one.
-
-    Args:
-        class_names: The names of all classes, or `None`.
-
-    Example:
-        >>> answer_names(["cat", "dog"]), answer_names(["owl"])
-        (['cat', 'dog'], ['not owl', 'owl'])
-    """
-    if class_names is None or len(class_names) != 1:
-        return None if class_names is None else list(class_names)
-    return [f"not {class_names[0]}", class_names[0]]
 
 
 def classes_of(labels: Tensor | None, row: int) -> list[int] | None:

@@ -29,7 +29,7 @@ ROWS = [
     {"cams"},
     {"targets"},
     {"gradients", "networks"},
-    {"running_loader", "unrepeated", "label_scores"},
+    {"running_loader", "unrepeated", "label_scores", "class_names"},
     {
         "batch",
         "blurred",

@@ -31,6 +31,7 @@ from camtrain.loading.load_data import configuration_in
 from camtrain.loading.named_code import OF_NETWORKS
 from camtrain.loading.named_network import is_own
 from camtrain.loading.preprocessing_steps import PIXEL_FORMAT, described_preprocessing
+from camtrain.loading.without_weights import without_weights
 from camtrain.messages import CamtrainWarning
 from camtrain.networks import LoadedNetwork
 from camtrain.networks.checkpoint_file import checkpoint_content
@@ -257,8 +258,8 @@ def _check_free(folder: Path) -> None:
 
 def _settings(found: Mapping[str, Any], name: str | None) -> dict[str, Any]:
     """How the network is described to whoever loads it: by the checkpoint, or by a name that is not of own code."""
-    described = found.get("network")
+    described, count = found.get("network"), found["num_classes"]
     if described is None and name is not None and not is_own(name):
-        return {"num_classes": found["num_classes"], "network": name}
+        return {"num_classes": count, "network": name}
     stem = {"stem": found["stem"]} if isinstance(described, str) and "stem" in found else {}
-    return {"num_classes": found["num_classes"], "network": described, **stem}
+    return {"num_classes": count, "network": without_weights(described, count), **stem}

@@ -15,6 +15,7 @@ from torchvision import models
 
 from camtrain.classifier import Classifier
 from camtrain.loading.named_code import foreign_code
+from camtrain.loading.without_weights import BUILDERS, without_weights
 from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
 from camtrain.networks.weights_file import SAFETENSORS
@@ -31,8 +32,6 @@ _OTHER_REMEDY = (
 _BROKEN_REMEDY = "pass an earlier checkpoint"
 
 _REASON = 300  # characters of an error of torch or jsonargparse
-# How a configuration can name `build_network`.
-_BUILDERS = ("camtrain.networks.build_network", "camtrain.networks.build_network.build_network")
 
 
 def config_of(checkpoint: Path) -> Path | None:
@@ -63,9 +62,13 @@ def classifier_in(
     content = classifier_content(path, _OTHER_REMEDY)
     weights = network_weights(content["state_dict"])
     several_labels = content.get("several_labels") is True
-    return described_classifier(
+    classifier = described_classifier(
         path, settings_of(path, content), weights, several_labels, make_network, config or config_of(path)
     )
+    names = content.get("class_names")
+    if isinstance(names, list) and all(isinstance(each, str) for each in names):
+        classifier.class_names = names
+    return classifier
 
 
 def described_classifier(
@@ -145,14 +148,13 @@ def _network(
         )
     if isinstance(described, str):
         return _large_transformer(described, weights, settings["num_classes"]) or described
+    described = without_weights(described, settings["num_classes"])
     own = described.get("init_args") or {}
-    if described.get("class_path") in _BUILDERS and own.get("weights"):
-        # Those of the checkpoint come in their place: published ones need not be fetched, nor a file be there.
-        made = {**own, "weights": None, "num_classes": own.get("num_classes") or settings["num_classes"]}
-        large = _large_transformer(str(own.get("name")), weights, made["num_classes"])
-        if large is not None and own.get("in_channels", 3) == 3:
+    if described.get("class_path") in BUILDERS and own.get("in_channels", 3) == 3:
+        count = own.get("num_classes") or settings["num_classes"]
+        large = _large_transformer(str(own.get("name")), weights, count)
+        if large is not None:
             return large
-        described = {**described, "init_args": made}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "network", required=True)
     network: nn.Module = parser.instantiate_classes(parser.parse_object({"network": described})).network

@@ -8,8 +8,8 @@ from typing import Any
 
 from torchvision.transforms import v2
 
+from camtrain.class_names import names_of_data
 from camtrain.data import CIFAR10, CIFAR100, ImageDataModule
-from camtrain.label_scores import answer_names
 from camtrain.loading.data_configuration import configured_data_class, made_data
 from camtrain.loading.weights_preprocessing import Prepared
 from camtrain.networks.preprocessing import (
@@ -110,11 +110,10 @@ def _of_data_module(data: Any, kind: str, image_size: int | None, given: GivenPr
         remarks += [] if size else [_assumed(kind, "no image_size", f"{USUAL_SIZE} is", "`size` says")]
         transform = central_square(size or USUAL_SIZE)
     preprocessing = transform_preprocessing(transform, **normalization, remarks=remarks, given=given)
-    names = getattr(data, "class_names", None)
     shown = getattr(data, "shown_channels", None)
     return (
         replace(preprocessing, assumed=assumed, pixel_format=pixel_format, shown_channels=shown),
-        answer_names(names),
+        names_of_data(data),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from camtrain.class_names import names_of_data, renamed_classes
 from camtrain.files import local_path
 from camtrain.loading.checkpoint import config_of
 from camtrain.loading.data_configuration import configured_data_class, made_data, setting_names
@@ -35,8 +36,8 @@ def load_data(config: str | Path, network: LoadedNetwork | None = None) -> Light
 
     Raises:
         FileNotFoundError: If there is no such file, or no configuration beside the checkpoint.
-        ValueError: If the configuration names no data module, one that cannot be made, or one whose images are prepared
-            otherwise than the network expects.
+        ValueError: If the configuration names no data module, one that cannot be made, one whose images are prepared
+            otherwise than the network expects, or one that gives the name of a class to another than in its training.
 
     Example:
         >>> from camtrain.files import write_whole
@@ -58,7 +59,8 @@ def load_data(config: str | Path, network: LoadedNetwork | None = None) -> Light
     wanted = {"mean": preprocessing.mean, "std": preprocessing.std, "image_size": given.size}
     data = _made(path, kind, settings | {k: v for k, v in wanted.items() if v is not None and k in taken})
     fixed = [name for name in ("mean", "std") if name not in taken]
-    remarks = _check_own_normalization(data, fixed, preprocessing)
+    renamed = renamed_classes(network.class_names, names_of_data(data))
+    remarks = [*([renamed] if renamed else []), *_check_own_normalization(data, fixed, preprocessing)]
     # Where the data module has its normalization fixed, what was assumed of the network is not what is done.
     if not (fixed and preprocessing.assumed):
         remarks = [*preprocessing.remarks, *remarks]

@@ -134,10 +134,12 @@ def _from_checkpoint(
     classifier = classifier_in(path, make_network, config)
     config = config or config_of(path)
     if config is None:
-        prepared = assumed_preprocessing(classifier.network, given), None
+        preprocessing, names = assumed_preprocessing(classifier.network, given), None
     else:
-        prepared = data_preprocessing(config, given)  # type: ignore[assignment]
-    return LoadedNetwork(classifier.network.eval(), str(path), *prepared, several_labels=classifier.several_labels)
+        preprocessing, names = data_preprocessing(config, given)
+    # The data may have changed since the training.
+    rest = {"class_names": classifier.class_names or names, "several_labels": classifier.several_labels}
+    return LoadedNetwork(classifier.network.eval(), str(path), preprocessing, **rest)  # type: ignore[arg-type]
 
 
 def _from_exported(

@@ -25,7 +25,7 @@ from camtrain.cli import main
 from camtrain.data import DecoyDigits
 from camtrain.exporting.configuration import configuration
 from camtrain.exporting.library import building_code
-from camtrain.networks import AdaptedNetwork, LogitsOf, build_network
+from camtrain.networks import AdaptedNetwork, AttentionBranch, LogitsOf, build_network
 from camtrain.pixel_format import PixelFormat
 from tests.exporting.hub_server import hub_on_this_machine
 from tests.exporting.trained import CIFAR, NETWORKS, evaluated, photograph, trained
@@ -154,6 +154,18 @@ def test_a_network_of_ones_own_is_named_by_who_loads_it(tmp_path):
     named = load_network(folder, name="tests.small_networks.tiny")
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(named.network.cpu()(images), loaded.network(images))
+
+
+def test_the_file_that_a_training_began_with_is_not_published(tmp_path):
+    arguments = {"backbone": "cifar_resnet8", "num_classes": 10, "weights": "/home/ann/resnet8.safetensors"}
+    described = {"class_path": "camtrain.networks.AttentionBranch", "init_args": arguments}
+    run = trained(tmp_path / "run" / "version_0", described, 10, AttentionBranch("cifar_resnet8", 10))
+    folder = export(run, tmp_path / "out").folder
+    assert json.loads((folder / "config.json").read_text())["camtrain"]["network"]["init_args"]["weights"] is None
+    assert not [path.name for path in folder.iterdir() if b"/home/ann" in path.read_bytes()]
+    loaded = load_network(folder, device="cpu").network.state_dict()
+    expected = load_network(run, device="cpu").network.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("around", [LogitsOf, AdaptedNetwork])

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from camtrain import Classifier
+from camtrain import Classifier, networks
 from camtrain.loading import load_network
 from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet, build_network
@@ -200,6 +200,26 @@ def test_nor_those_that_a_configuration_names(tmp_path, weights, num_classes):
     torch.save(content, tmp_path / "a.ckpt")
     loaded = load_network(tmp_path / "a.ckpt", mean=(0, 0, 0), std=(1, 1, 1), size=32, device="cpu")
     assert torch.equal(loaded.network.fc.weight, network.fc.weight)
+
+
+@pytest.mark.parametrize("weights", ["DEFAULT", "gone.safetensors"])
+@pytest.mark.parametrize("kind", ["AttentionBranch", "CAStream", "LFICAM", "AttentionDropout"])
+@pytest.mark.parametrize("is_built", [False, True])
+def test_nor_those_of_a_network_inside_another(tmp_path, kind, weights, is_built):
+    network = getattr(networks, kind)("cifar_resnet8", num_classes=4)
+    built = {"name": "cifar_resnet8", "num_classes": 4, "weights": weights}
+    backbone = {"class_path": "camtrain.networks.build_network", "init_args": built}
+    of_backbone = {"backbone": backbone} if is_built else {"backbone": "cifar_resnet8", "weights": weights}
+    described = {"class_path": f"camtrain.networks.{kind}", "init_args": {**of_backbone, "num_classes": 4}}
+    content = {
+        "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": {"num_classes": 4, "network": described},
+        "state_dict": {f"network.{name}": value for name, value in network.state_dict().items()},
+    }
+    torch.save(content, tmp_path / "a.ckpt")
+    loaded = load_network(tmp_path / "a.ckpt", mean=(0, 0, 0), std=(1, 1, 1), size=32, device="cpu")
+    found = loaded.network.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None, {"state_dict": {}}, {"hyper_parameters": {"lr": 1}}])
