@@ -46,7 +46,8 @@ class ImageFolderData(ImageDataModule):
     held out. Folders that camtrain has written, such as `runs`, are no classes.
 
     What is held out is drawn anew if files are added or removed: images that a network was trained on may then be test
-    images. Give data that grow folders `val` and `test`.
+    images. Give data that grow folders `val` and `test`. Classes are numbered in the order of their folders' names. A
+    checkpoint has these names, and images are not scored if one of them stands for another class than in training.
 
     An image is what a viewer shows: it is turned as its EXIF orientation says, and transparent pixels lie on white.
     Of a file with several pictures, the first is read. Boxes and masks are those of the picture that is shown;
@@ -222,7 +223,12 @@ class ImageFolderData(ImageDataModule):
             )
 
     def _written_here(self) -> set[str]:
-        """The names of folders among those of the classes that camtrain has written its own files to."""
+        """The names of folders among those of the classes that camtrain has written its own files to.
+
+        They are looked for in a tree of classes alone, which may be the working folder: to look is to list all files.
+        """
+        if self._class_folders != self.root:
+            return set()
         found = {name for name in _folders(self._class_folders) if is_written_by_camtrain(self._class_folders / name)}
         if found:
             names = ", ".join(sorted(found))
