@@ -71,17 +71,18 @@ def _write(module: nn.Module, images: Tensor, outputs: list[str], path: Path) ->
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of PyTorch's exporter, about itself
-            torch.onnx.export(
+            program = torch.onnx.export(
                 module,
                 (images,),
-                path,
                 dynamo=True,
                 verbose=False,
-                external_data=False,
                 input_names=[IMAGES],
                 output_names=outputs,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
+            assert program is not None
+            _forget_code(program.model)
+            program.save(path, external_data=False)
     except OSError:
         raise
     except Exception as error:  # whatever an operation of the network makes it raise
@@ -89,6 +90,14 @@ def _write(module: nn.Module, images: Tensor, outputs: list[str], path: Path) ->
         raise ValueError(
             f"`onnx`: PyTorch cannot write {type(module).__name__} as ONNX: {type(error).__name__}: {reason}"
         ) from error
+
+
+def _forget_code(model: Any) -> None:
+    """Take out what PyTorch notes for its developers: for each operation the line of code, with its path."""
+    for part in (model.graph, *model.functions.values()):
+        part.metadata_props.clear()
+        for node in part.all_nodes():
+            node.metadata_props.clear()
 
 
 def _check(network: nn.Module, images: Tensor, path: Path, method: str | None, target_layer: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 
 from torch import nn
@@ -44,7 +45,8 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
     except (ModuleNotFoundError, AttributeError) as error:
         raise ValueError(f"`name`: cannot import {name!r}: {error}") from error
     try:
-        network = made if isinstance(made, nn.Module) else made()
+        # A copy, since a second checkpoint may be loaded under the same name.
+        network = copy.deepcopy(made) if isinstance(made, nn.Module) else made()
     except TypeError as error:
         raise TypeError(
             f"`name`: expected a network, or what makes one when called without arguments, got {name!r}: {error}"
