@@ -287,6 +287,7 @@ def resolved_study(
         trials = _trials(plan, resolver)
         for trial in trials:
             _check_trainer(trial.config["trainer"])
+            _check_place_of_checkpoints(trial.config["checkpoint"])
         study = Study(folder, plan, trials)
         if len(study.trials) < len(trials):
             raise ValueError(f"`grid`: of {len(trials)} points and seeds only {len(study.trials)} are different runs")
@@ -307,6 +308,11 @@ def _plan(
     split: Literal["test", "val"] | None,
     command: Sequence[str],
 ) -> StudyPlan:
+    if (given := resolver.given_checkpoint) is not None:
+        raise ValueError(
+            f"`ckpt_path`: a study begins each of its trainings, so expected null, got {given}; "
+            "`model.initial_weights` takes its weights"
+        )
     run, name = resolver.run_settings, folder.absolute().name
     return StudyPlan(
         name=name,
@@ -386,6 +392,8 @@ def _check_grid(axes: Sequence[Axis]) -> None:
     if _SEED in keys:
         raise ValueError("`grid`: seeds are given by `seeds`, got seed_everything")
     for key in keys:
+        if key == "ckpt_path":
+            raise ValueError("`grid`: a study begins each of its trainings, got ckpt_path; vary model.initial_weights")
         if key.partition(".")[0] in NOT_OF_TRAINING:
             raise ValueError(f"`grid`: {key} changes nothing of what a run learns; set it in the configuration")
 
@@ -432,3 +440,13 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
                 f"`trainer.{name}`: a study needs the checkpoints and tables of its runs, so expected "
                 f"{'null' if values[0] is None else 'false'}, got {value}"
             )
+
+
+def _check_place_of_checkpoints(checkpoint: Mapping[str, Any]) -> None:
+    """The scores of a trial are made from a checkpoint in the folder of its run."""
+    if (folder := checkpoint.get("dirpath")) is not None:
+        raise ValueError(
+            f"`checkpoint.dirpath`: a study reads checkpoints in the folders of its runs, expected null, got {folder}"
+        )
+    if "/" in (name := checkpoint.get("filename") or ""):
+        raise ValueError(f"`checkpoint.filename`: expected a name without folders, got {name}")

@@ -41,13 +41,18 @@ def record(study: Study, trial: Trial, run: Path) -> None:
 
     Raises:
         TrainingStoppedError: If it did not: the run has no record of an end, and its epochs and steps are not done.
-        ValueError: If its last checkpoint cannot be read.
+        ValueError: If its last checkpoint cannot be read, or the checkpoint that its test scored is not there: without
+            it the trial would count as not trained.
     """
     end = training_end(run)
     ended = evident_end(run, _trainer(trial)) if end is None else end.reason
     if ended is None:
         raise TrainingStoppedError("the training was stopped before its end")
-    found = {"run": run.name, "checkpoint": checkpoint_in(run).name, "test": study.plan.test, "ended": ended}
+    checkpoint = checkpoint_in(run)
+    for path in (checkpoint, run / "metrics.csv"):
+        if not path.is_file():
+            raise ValueError(f"{path} is gone, which the scores of the trial are made from; delete {run} to train anew")
+    found = {"run": run.name, "checkpoint": checkpoint.name, "test": study.plan.test, "ended": ended}
     write_sealed(study.folder_of(trial) / FITTED, found)
 
 

@@ -118,9 +118,12 @@ class Progress:
         tables = sorted(folder.glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         if not epochs or epochs < 0 or not tables:
             return 0.0
-        with tables[-1].open(newline="", encoding="utf-8") as file:
-            # The file may be read while it is written.
-            seen = [int(row["epoch"]) for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
+        try:
+            with tables[-1].open(newline="", encoding="utf-8") as file:
+                # The file may be read while it is written.
+                seen = [int(row["epoch"]) for row in csv.DictReader(file) if (row.get("epoch") or "").isdecimal()]
+        except (OSError, ValueError, csv.Error):  # damaged; the training, once it goes on, makes it again
+            return 0.0
         return float(_TRAINING * min(1.0, max(seen, default=0) / epochs))
 
     def _watch(self) -> None:

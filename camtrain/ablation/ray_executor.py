@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from camtrain.ablation.outcome import Outcome
 from camtrain.ablation.trial_run import run_trial
-from camtrain.messages import checked_number, positive_integer
+from camtrain.messages import CamtrainWarning, checked_number, positive_integer
 from camtrain.study import Study, Trial
 
 
@@ -49,12 +50,16 @@ class RayExecutor:
 
         Raises:
             ModuleNotFoundError: Without Ray.
+
+        Warns:
+            CamtrainWarning: If no machine of the cluster has what a trial needs.
         """
         ray = _ray()
         ours = not ray.is_initialized()
         if ours:
             _connect(ray, None if self.jobs is None else self.jobs * study.plan.threads)
         try:
+            _warn_of_needs(ray, {"CPU": study.plan.threads, "GPU": self.gpus_per_trial})
             task = ray.remote(num_cpus=study.plan.threads, num_gpus=self.gpus_per_trial, max_retries=3)(_run)
             # As it is now: another call on the same folder may plan other trials meanwhile.
             study = Study(study.folder.absolute(), study.plan, study.trials)
@@ -92,6 +97,21 @@ def _connect(ray: Any, cores: int | None) -> None:
         if "existing cluster" not in str(error):
             raise
         ray.init(**options)
+
+
+def _warn_of_needs(ray: Any, needs: Mapping[str, float]) -> None:
+    """Say what trials wait for, which Ray says to nobody; a cluster that grows may get it yet."""
+    there = [node["Resources"] for node in ray.nodes() if node.get("Alive")]
+    if any(all(each.get(name, 0) >= count for name, count in needs.items()) for each in there):
+        return
+    wanted = " and ".join(f"{count:g} {name}s" for name, count in needs.items() if count)
+    has = "; ".join(", ".join(f"{each.get(name, 0):g} {name}s" for name in needs) for each in there)
+    warnings.warn(
+        f"a trial needs {wanted}, which no machine of the cluster has ({has}): trials wait until one joins it; change "
+        "`threads` in a new folder, or `gpus_per_trial`",
+        CamtrainWarning,
+        stacklevel=3,
+    )
 
 
 def _outcome(ray: Any, reference: Any, name: str) -> Outcome:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from camtrain.files import named_if_unwritable
+from camtrain.files import CannotWriteError, named_if_unwritable
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def trial_lock(folder: Path) -> Iterator[int | None]:
     """Hold the lock of a trial's folder.
 
     The kernel lets it go when the last process that inherited it is gone, so that no lock is ever left behind. Machines
-    that share the folder share the lock, where their file system has locks.
+    that share the folder share the lock.
 
     Args:
         folder: The folder of the trial.
@@ -25,7 +25,7 @@ def trial_lock(folder: Path) -> Iterator[int | None]:
         The descriptor of the lock; `None` if another process holds it.
 
     Raises:
-        CannotWriteError: If the lock cannot be made.
+        CannotWriteError: If the lock cannot be made, or the file system has none.
     """
     with named_if_unwritable(folder / ".lock"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,11 @@ def trial_lock(folder: Path) -> Iterator[int | None]:
         except BlockingIOError:
             yield None
             return
+        except OSError as error:
+            raise CannotWriteError(
+                f"the file system of {folder} has no locks ({error.strerror}), which keep two processes from training "
+                "the same trial; choose a folder of another one"
+            ) from error
         yield descriptor
     finally:
         os.close(descriptor)

@@ -31,8 +31,10 @@ from camtrain.evaluation import (
 )
 from camtrain.files import DamagedFileError, said_aside
 from camtrain.loading import load_data, load_network
+from camtrain.messages import one_line
 from camtrain.networks.checkpoint_file import checkpoint_content
 from camtrain.runs import RunSettings, TrainingStoppedError, fit, is_first_process
+from camtrain.runs.training_parser import WrongArgumentsError
 from camtrain.study import EVALUATED, VALIDATED, Study, Trial
 
 STOPPED = 143
@@ -153,7 +155,9 @@ def _logged(run: Path, checkpoint: Path) -> dict[str, float]:
 
 
 def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, float]:
-    """The last value of each quantity of `metrics.csv`; of validation, the last one before a number of steps.
+    """The last value of each quantity of `metrics.csv`; of validation, those of the last one before a number of steps.
+
+    What that validation did not measure, since it is measured in some epochs only, is left out.
 
     Args:
         rows: The rows of the file; a step's number is that of the steps done before it.
@@ -164,13 +168,18 @@ def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, floa
         >>> last_values(rows, 8), last_values(rows, 16)
         ({'val/accuracy': 0.9, 'train/loss': 1.0}, {'val/accuracy': 0.8, 'train/loss': 1.0})
     """
-    found = {
-        key: float(value)
-        for row in rows
-        for key, value in row.items()
-        if value and "/" in key and not (key.startswith("val/") and int(row["step"]) >= steps)
-    }
-    return {key: value for key, value in found.items() if "_per_class" not in key}
+    found: dict[str, float] = {}
+    of_validation: dict[str, dict[str, float]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if not value or "/" not in key or "_per_class" in key:
+                continue
+            if not key.startswith("val/"):
+                found[key] = float(value)
+            elif int(row["step"]) < steps:
+                of_validation.setdefault(row["step"], {})[key] = float(value)
+    last = max(of_validation, key=int, default=None)
+    return found | ({} if last is None else of_validation[last])
 
 
 def _scored(study: Study, trial: Trial, checkpoint: Path) -> dict[str, float | None]:
@@ -238,9 +247,13 @@ def _in_a_line() -> int:
     """Do as the command line says; the last line of what is printed says what went wrong."""
     try:
         return main()
-    except (ValueError, OSError) as error:
+    except WrongArgumentsError as error:  # which is said above it, with a hint that is not for this command
+        print(one_line(error.message), file=sys.stderr)
+        return 2
+    except Exception as error:
         traceback.print_exc()
-        print(error, file=sys.stderr)
+        said = str(error) if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {error}"
+        print(one_line(said), file=sys.stderr)
         return 1
 
 

@@ -6,7 +6,6 @@ import shlex
 import signal
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Literal
 
 from jsonargparse import Namespace
@@ -29,7 +28,7 @@ from camtrain.cli.evaluate import PROTOCOL
 from camtrain.cli.report import add_rule, rule_of
 from camtrain.cli.sigterm import TerminatedError, sigterm_as_interrupt
 from camtrain.evaluation import EvaluationPlan, EvaluationSettings
-from camtrain.files import CannotWriteError
+from camtrain.files import CannotWriteError, local_folder
 from camtrain.methods import FURTHER_METHODS, METHODS
 from camtrain.report import Rule
 from camtrain.study import Axis, Study, Trial
@@ -194,7 +193,7 @@ def _study(parser: CommandParser, settings: Namespace, words: Sequence[str]) -> 
     Rule(**rule)
     evaluation = _evaluation(parser, settings)
     check_score(rule["score"], evaluation)
-    folder = Path(settings.out)
+    folder = local_folder(settings.out, "folder")
     if settings.point and (folder / "study.json").is_file():
         return Study.opened(folder), False  # what was planned stands; agents of a sweep only run it
     planned = resolved_study(

@@ -12,7 +12,7 @@ from camtrain.messages import checked_number, folded
 from camtrain.report.accuracies import ACCURACIES, accuracy_name
 from camtrain.report.point_comparison import PointComparison, point_comparison
 from camtrain.report.points import PointRuns, baseline_of, number, points_of
-from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores
+from camtrain.report.score_columns import ScoreColumn, gaining_scores, leakage_scores, score_columns
 from camtrain.report.sentences import Margins, answer_sentence, rule_sentence
 from camtrain.report.table import Table
 from camtrain.report.tables import choice_table, points_table
@@ -142,8 +142,8 @@ def answered(points: Sequence[PointRuns], rule: Rule, split: str = "test") -> An
         scores,
         accuracy,
         title,
-        answer_sentence(best, compared, scores, margins, rule.score, choosing),
-        rule_sentence(scores, margins, rule.score, chosen_by or scores),
+        answer_sentence(best, compared, scores, margins, rule.score, choosing, has_others=bool(score_columns(points))),
+        rule_sentence(scores, margins, rule.score, chosen_by or scores) if scores else "",
         selected is not None,
         None if selected is None else choice_table(selected, accuracy_of_choice, chosen),
     )

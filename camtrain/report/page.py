@@ -143,23 +143,21 @@ def note_on_choice(study: Study, answer: Answer) -> str:
     on_test = answer.accuracy.startswith("test/") or (study.plan.evaluation is not None and study.plan.split == "test")
     if answer.on_validation or not on_test:
         return ""
-    plan = study.plan
+    plan, remedy = study.plan, ""
     if plan.evaluation is None:
         why = "no maps were scored"
     elif plan.validation is None:
         why = "no maps were scored on validation images"
+        remedy = ", or let `camtrain ablate` score them (`--num_validation_images`)"
     elif not _is_any_validated(answer):
         why = "there are no validation images, or they are the test images"
+        remedy = ", or give the data both"
     else:
         why = "not every point has these scores on validation images"
-    remedy = (
-        "let `camtrain ablate` score validation images (`--num_validation_images`)"
-        if plan.validation is None
-        else "give the data both validation and test images"
-    )
+        remedy = ", or choose by a `--score` that validation images have"
     return (
-        f"Points were compared on the test images, since {why}. So take figures that you publish from other images, or "
-        f"{remedy}."
+        f"Points were compared on the test images, since {why}. So take figures that you publish from other "
+        f"images{remedy}."
     )
 
 

@@ -100,12 +100,14 @@ class PointRuns:
         rows: Their rows of the study's table, by seed; empty if no run is finished.
         names: What the values are called, by configuration key, so that no two values of the grid look alike. A value
             without a name is printed by `shown`.
+        is_planned: Whether the study plans it now; false of a point of an earlier grid alone.
     """
 
     point: Mapping[str, Any]
     trials: Mapping[int, Trial]
     rows: Mapping[int, Row]
     names: Mapping[str, str] = field(default_factory=dict)
+    is_planned: bool = True
 
     def __str__(self) -> str:
         seeds = ", ".join(map(str, self.rows))
@@ -153,11 +155,12 @@ def _finished(study: Study, trials: Sequence[Trial], names: Mapping[str, Mapping
         {trial.seed: trial for trial, _ in pairs},
         {trial.seed: row for trial, row in pairs},
         {key: names[key][value_key(value)] for key, value in point.items()},
+        not {trial.hash for trial in trials}.isdisjoint(trial.hash for trial in study.trials),
     )
 
 
 def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
-    """The baseline of a point: the same point at λ = 0 if the grid has it, otherwise the grid's first point.
+    """The baseline of a point: the same point at λ = 0 if there is one, otherwise the first point of the present grid.
 
     Args:
         point: A point of the grid.
@@ -169,7 +172,7 @@ def baseline_of(point: PointRuns, points: Sequence[PointRuns]) -> PointRuns:
         for other in points:
             if dict(other.point) == plain:
                 return other
-    return points[0]
+    return next((each for each in points if each.is_planned), points[0])
 
 
 def number(row: Row, column: str) -> float | None:

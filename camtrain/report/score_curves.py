@@ -20,8 +20,10 @@ _WIDTH, _HEIGHT = 3.3, 2.6  # inches of one panel
 _PER_ROW = 3
 
 
-def score_curves(points: Sequence[PointRuns], answer: Answer, *, is_narrow: bool = False) -> Figure:
+def score_curves(points: Sequence[PointRuns], answer: Answer, *, is_narrow: bool = False) -> Figure | None:
     """A panel for accuracy and one for each metric, over λ: mean and standard deviation over the seeds.
+
+    `None` if there is neither an accuracy nor a score.
 
     The values of λ are equally spaced, since they are usually 0 and powers. There is one line for each method and each
     combination of the grid's other keys.
@@ -40,6 +42,8 @@ def score_curves(points: Sequence[PointRuns], answer: Answer, *, is_narrow: bool
     for score in score_columns(points):
         if not score.is_control:
             panels.setdefault(f"{score.title} {score.arrow}, %", []).append((score.method_title, score.column))
+    if not panels:
+        return None
     rows = math.ceil(len(panels) / per_row)
     columns = min(per_row, len(panels))
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * rows + 0.7), layout="constrained")

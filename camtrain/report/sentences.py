@@ -93,6 +93,8 @@ def answer_sentence(
     margins: Margins,
     chosen: str | None,
     choosing: Sequence[PointComparison] | None = None,
+    *,
+    has_others: bool = False,
 ) -> str:
     """The answer of a study.
 
@@ -103,8 +105,14 @@ def answer_sentence(
         margins: What a point may lose.
         chosen: The score that the rule names, if it names one.
         choosing: All points with a finished run, on the images by which one is chosen; `None` is `compared`.
+        has_others: Whether maps have scores where none of these judges by itself.
     """
     others = [each for each in compared if not each.is_baseline]
+    if not scores and has_others:
+        return (
+            "The maps have no score of faithfulness or localization, so no point is the best; `--score` judges by "
+            "another one."
+        )
     if not scores:
         return "No maps were scored, so there is no answer about them; the table has the accuracies."
     if not others:
@@ -192,7 +200,13 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     leads = "leads, but may do so by chance"
     if is_certain:
         leads = (
-            "leads, but not beyond control" if is_lost_beyond else "leads, but its maps leak" if leaks else "is best"
+            "leads, but not beyond control"
+            if is_lost_beyond
+            else "leads, but its maps leak"
+            if leaks
+            else f"leads, but loses {margins.name}"
+            if best.accuracy_verdict(margins.accuracy) == "lost"
+            else "is best"
         )
     told = [f"{best.runs.label}{chosen_by} {leads}: {on_test}{_gains(best, what)} against {best.baseline.label}."]
     told.append(_told_of_accuracy(best, margins))

@@ -89,6 +89,12 @@ class ConfigResolver(TrainingCLI):
             return self.parser.parse_args([*self._words, *words, f"--seed_everything={seed}"])
 
     @property
+    def given_checkpoint(self) -> str | None:
+        """The checkpoint that the configuration goes on with; `None` if it begins a training."""
+        found: str | None = self._get(self.config, "ckpt_path")
+        return found
+
+    @property
     def run_settings(self) -> RunSettings:
         """The configuration's section `run`."""
         return RunSettings(**vars(self._get(self.config, "run")))

@@ -49,7 +49,7 @@ class RunSettings:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        local_folder(self.folder, "run.folder")
+        self.folder = str(local_folder(self.folder, "run.folder"))
         if self.name is not None:
             check_run_name(self.name)
         check_aliases(self.wandb_checkpoint)

@@ -17,6 +17,7 @@ from camtrain.files import (
     check_inside,
     file_hash,
     is_plain_name,
+    local_folder,
     read_sealed,
     said_aside,
     spreadsheet_cell,
@@ -96,6 +97,7 @@ class Study:
         Warns:
             CamtrainWarning: If a file is damaged or gone.
         """
+        folder = local_folder(folder, "folder")
         found = study_content(folder)
         trials, earlier = ([_trial_of(folder, each) for each in entries] for entries in (found.trials, found.earlier))
         study = cls(folder, found.plan, trials, earlier, found.commands)

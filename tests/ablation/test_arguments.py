@@ -17,6 +17,7 @@ from camtrain.ablation.cores import jobs_with_room
 from camtrain.ablation.outcome import Outcome
 from camtrain.evaluation import EvaluationPlan
 from camtrain.messages import CamtrainWarning
+from camtrain.runs import RunSettings
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
 CONFIG = {
@@ -219,3 +220,19 @@ def test_too_few_gpus_are_found_before_a_study_is_written(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=message):
         camtrain.ablate(CONFIG, {"trainer.devices": [1, 2]}, folder=tmp_path / "study", evaluation=None, jobs=2)
     assert not (tmp_path / "study").exists()
+
+
+def test_a_study_does_not_go_on_with_the_checkpoint_of_a_configuration(tmp_path):
+    config = {**CONFIG, "ckpt_path": "runs/plain/version_0/checkpoints/last.ckpt"}
+    with pytest.raises(ValueError, match=r"`ckpt_path`: a study begins each of its .*; `model\.initial_weights` takes"):
+        resolved_study(config, [Axis("trainer.max_epochs", (1,))], tmp_path, (0,), None)
+
+
+def test_the_home_folder_is_found_by_whoever_opens_the_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    write_study(resolved_study(CONFIG, [Axis("trainer.max_epochs", (1,))], "~/study", (0,), None), CONFIG)
+    study = Study.opened("~/study")
+    assert study.folder == tmp_path / "home" / "study"
+    assert RunSettings(folder="~/runs").runs_of("a") == tmp_path / "home" / "runs" / "a"
+    assert not (tmp_path / "~").exists()

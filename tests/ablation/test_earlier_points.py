@@ -33,12 +33,13 @@ class Resolves:
     """Stands in for the resolver, which takes a quarter of a second for a configuration."""
 
     run_settings = RunSettings(wandb="disabled")
+    given_checkpoint = None
 
     def __init__(self, path, _check=None):
         self._config = {**yaml.safe_load(Path(path).read_text()), "seed_everything": 0}
 
     def resolved(self, point, seed, *, check=False):
-        config = copy.deepcopy(self._config) | {"seed_everything": seed}
+        config = copy.deepcopy(self._config) | {"seed_everything": seed, "checkpoint": {}}
         config["model"]["regularizer"]["init_args"] = {"distance": "cosine"}
         for key, value in point.items():
             if key == DISTANCE:

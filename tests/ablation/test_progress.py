@@ -127,6 +127,19 @@ def test_a_damaged_file_says_nothing(tmp_path, content):
     assert TrainingProgress.read(tmp_path / "p.json") is None
 
 
+@pytest.mark.parametrize("content", [b"epoch\n\xff\n", b"epoch\n" + b"1" * 200_000])
+def test_a_damaged_table_is_no_end_of_a_study(study, content):
+    """The training that goes on makes it again."""
+    trial = Trial({}, 0, {"trainer": {"max_epochs": 4}})
+    table = study.folder_of(trial) / "version_0" / "metrics.csv"
+    table.parent.mkdir(parents=True)
+    table.write_bytes(content)
+    study = Study(study.folder, study.plan, [trial])
+    assert Progress(study, silent=True)._share(trial) == 0.0
+    table.write_text("epoch,loss\n0,1\n2,1\n")
+    assert Progress(study, silent=True)._share(trial) == pytest.approx(0.4)  # two of four epochs, and then the scores
+
+
 @pytest.mark.parametrize("name", ["epochs", "done", "left"])
 def test_numbers_out_of_range_say_nothing(tmp_path, name):
     path = tmp_path / "p.json"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
+import warnings
 
 import pytest
 
 from camtrain.ablation import LocalExecutor, run_trial
-from camtrain.ablation.ray_executor import _connect
+from camtrain.ablation.ray_executor import _connect, _warn_of_needs
 from camtrain.study import Study, StudyPlan, Trial
 
 FINISHES = """
@@ -105,3 +108,42 @@ def test_a_ray_cluster_that_runs_has_its_own_size(runs, cores, asked):
     ray = _Ray(runs)
     _connect(ray, cores)
     assert [call.get("num_cpus") for call in ray.calls] == asked
+
+
+class _Cluster:
+    """As `ray.nodes` tells of a cluster of two machines, of which one is lost."""
+
+    def nodes(self):
+        return [
+            {"Alive": True, "Resources": {"CPU": 16.0, "memory": 1e9}},
+            {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+        ]
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        ({"CPU": 16, "GPU": 0.0}, ""),
+        (
+            {"CPU": 2, "GPU": 0.5},
+            r"needs 2 CPUs and 0\.5 GPUs, which no machine of the cluster has \(16 CPUs, 0 GPUs\)",
+        ),
+        ({"CPU": 64, "GPU": 0.0}, r"needs 64 CPUs, which no machine of the cluster has"),
+    ],
+)
+def test_what_trials_would_wait_for_in_silence_is_said(needs, said):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        _warn_of_needs(_Cluster(), needs)
+    assert len(found) == bool(said)
+    assert all(re.search(said, str(each.message)) for each in found)
+
+
+def test_a_file_system_without_locks_is_named(study, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    outcome = run_trial(study, study.trials[0])
+    assert outcome.status == "failed"
+    assert re.search(r"the file system of .* has no locks \(No locks available\), .*; choose a folder", outcome.message)

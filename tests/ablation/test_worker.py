@@ -20,6 +20,7 @@ from camtrain.ablation.validation_plan import validation_plan
 from camtrain.ablation.worker import STOPPED, is_trained, main, score_trial, train_trial
 from camtrain.evaluation import ConfidenceInterval, EvaluationPlan, NoImagesError, Score
 from camtrain.runs import TrainingStoppedError
+from camtrain.runs.training_parser import WrongArgumentsError
 from camtrain.study import Axis, Study, StudyPlan, Trial
 
 
@@ -99,6 +100,50 @@ def test_which_checkpoint_was_scored_is_kept(study):
     }  # fmt: skip
     last = study.folder_of(trial) / "version_0/checkpoints/last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == 16
+
+
+def test_a_checkpoint_that_is_gone_is_not_waited_for(study):
+    """The trial would count as not trained, and be trained, tested and recorded again without an end."""
+    trial, train = study.trials[0], Trains()
+
+    def loses(config, run):
+        folder = train(config, run)
+        (folder / "checkpoints/epoch_000.ckpt").unlink()
+        return folder
+
+    with pytest.raises(ValueError, match=r"epoch_000\.ckpt is gone, .*; delete .*version_0 to train anew"):
+        train_trial(study, trial, None, loses)
+
+
+def test_scores_of_an_earlier_validation_are_left_out():
+    """The maps are scored in every other epoch, and the checkpoint is of one in between."""
+    rows = [
+        {"step": "7", "val/accuracy": "0.8", "val/insertion_auc/grad_cam": "0.6", "train/loss": ""},
+        {"step": "7", "val/accuracy": "", "val/insertion_auc/grad_cam": "", "train/loss": "2"},
+        {"step": "15", "val/accuracy": "0.9", "val/insertion_auc/grad_cam": "", "train/loss": ""},
+        {"step": "23", "val/accuracy": "0.7", "val/insertion_auc/grad_cam": "0.5", "train/loss": "1"},
+    ]
+    assert worker.last_values(rows, 16) == {"val/accuracy": 0.9, "train/loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("error", "last", "status"),
+    [
+        (WrongArgumentsError("`--data.root`: no such folder:\n photos"), "`--data.root`: no such folder: photos", 2),
+        (RuntimeError("CUDA out of memory.\nTried 2 GiB"), "RuntimeError: CUDA out of memory. Tried 2 GiB", 1),
+        (OSError("no space left"), "no space left", 1),
+    ],
+)
+def test_the_last_line_says_what_went_wrong(monkeypatch, capsys, error, last, status):
+    """It is all that a study shows of a trial that failed; Python itself prints notes after the message."""
+
+    def fails():
+        error.add_note("The traceback is in a file")
+        raise error
+
+    monkeypatch.setattr(worker, "main", fails)
+    assert worker._in_a_line() == status
+    assert capsys.readouterr().err.splitlines()[-1] == last
 
 
 def scored(study, trial, monkeypatch, *, without=(), are_same=False):

@@ -16,7 +16,7 @@ from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.points import Estimate, PointRuns, points_of
 from camtrain.report.score_columns import ScoreColumn
 from camtrain.report.trained_scores import trained_scores
-from camtrain.study import Study
+from camtrain.study import Study, Trial
 from tests.report.studies import WEIGHT, made_up, simple, unfinished
 
 
@@ -81,6 +81,45 @@ def test_nothing_is_better(tmp_path):
         "No point keeps its accuracy within 1 point of the baseline's with one seed, which has no spread to judge by."
     )
     assert answered(points[:1], Rule(0.01)).sentence.startswith("Only the baseline is finished")
+
+
+def test_without_a_plain_point_the_baseline_is_of_the_present_grid(tmp_path):
+    """A grid that was stopped, or is of no interest any more, comes first in the order of values."""
+    epochs = "trainer.max_epochs"
+    rows = [({epochs: count}, 0, simple(0, 0, 0.9, drop, 0.6)[2]) for count, drop in ((20, 0.5), (40, 0.4))]
+    study = made_up(tmp_path, rows)
+    for number, finished in ((1, False), (2, True)):
+        trial = Trial({epochs: number}, 0, {"earlier": number})
+        study = Study(tmp_path, study.plan, study.trials, [*study.earlier, trial])
+        study.write()
+        if finished:
+            study.write_row(trial, simple(0, 0, 0.9, 0.9, 0.6)[2])
+    answer = answered(points_of(study), Rule())
+    assert answer.best.runs.label == "max_epochs = 40"
+    assert answer.best.baseline.label == "max_epochs = 20"
+    assert answer.best.gain.mean == pytest.approx(0.05)
+
+
+def test_a_point_that_loses_accuracy_on_test_images_is_not_called_the_best(tmp_path):
+    kept = {"val/accuracy": 0.8, "validated/insertion_auc/grad_cam": 0.5}
+    better = {"val/accuracy": 0.8, "validated/insertion_auc/grad_cam": 0.6}
+    rows = []
+    for seed in range(3):
+        rows.append(simple(0, seed, 0.9, None, 0.5 + 0.001 * seed, **kept))
+        rows.append(simple(0.1, seed, 0.85 + 0.001 * seed, None, 0.6, **better))
+    sentence = answered(points_of(made_up(tmp_path, rows)), Rule()).sentence
+    assert sentence.startswith("λ = 0.1, chosen by validation images, leads, but loses accuracy: on test images")
+
+
+def test_scores_that_judge_nothing_by_themselves_are_not_denied(tmp_path):
+    rows = [
+        ({WEIGHT: weight}, 0, {"test/accuracy": 0.9, "evaluated/map_leakage/grad_cam": 0.1}) for weight in (0.0, 1.0)
+    ]
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.sentence.startswith("The maps have no score of faithfulness or localization")
+    assert answer.rule == ""
+    rows = [(point, seed, {"test/accuracy": 0.9}) for point, seed, _ in rows]
+    assert answered(points_of(made_up(tmp_path / "other", rows)), Rule()).sentence.startswith("No maps were scored")
 
 
 def test_seeds_that_only_one_has_are_not_compared(tmp_path):

@@ -116,6 +116,12 @@ def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
     assert "max_epochs = 2" in written.table
 
 
+def test_a_study_without_accuracy_and_scores_has_a_report(tmp_path):
+    rows = [({"trainer.max_epochs": epochs}, 0, {"train/loss": 1.0}) for epochs in (1, 2)]
+    written = write_report(made_up(tmp_path, rows, evaluation=None), Rule())
+    assert "score_curves" not in {path.stem for path in written.pictures}
+
+
 def test_a_study_without_its_baseline_has_a_report(study):
     """The report has no gain, no ratio of costs and no plane, rather than those against another point."""
     written = write_report(unfinished(study, 0, 1), Rule())
