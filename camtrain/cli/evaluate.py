@@ -15,7 +15,7 @@ from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.cli.explain import NETWORK_OPTIONS
 from camtrain.evaluation import METRICS, Comparison, Evaluation, EvaluationSettings, compare, evaluate, score_maps
 from camtrain.files import path_from_here
-from camtrain.loading import checkpoint_in, config_beside, load_data, load_network
+from camtrain.loading import checkpoint_in, config_beside, load_data, load_network, needs_name
 from camtrain.loading.exported_folder import exported_folder
 from camtrain.messages import folded
 from camtrain.methods import FURTHER_METHODS, METHODS
@@ -29,7 +29,7 @@ PROTOCOL = (
 # What says nothing of maps that are read from files.
 _OF_A_NETWORK = (
     "compare", "write_maps", "network", "methods", "controls", "target_layer", "fresh", "num_panel_maps",
-    "num_gallery_images", "max_batch", "num_channels",
+    "num_gallery_images", "max_batch", "num_channels", "weights", "size", "mean", "std", "device",
 )  # fmt: skip
 _EXAMPLES = f"""
 {fill(f"methods: {', '.join(METHODS)}; and, not part of `all`: {', '.join(FURTHER_METHODS)}", 120)}
@@ -126,7 +126,9 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
     if not settings.compare:
         return evaluate(network, data, **how)
     try:
-        other = _network(of_network, settings.compare, config)
+        # The name and the weights are of the first network; one that was built in Python has the same name.
+        name = of_network["name"] if settings.checkpoint and needs_name(settings.compare, config) else None
+        other = _network({**of_network, "name": name, "weights": None}, settings.compare, config)
         other_data = load_data(config, other)
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(f"`other`: {error}") from error

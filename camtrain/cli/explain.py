@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from jsonargparse import Namespace
 
+from camtrain.class_names import names_of_data, renamed_classes
 from camtrain.cli.command_parser import CommandParser
 from camtrain.cli.console import say, warnings_as_lines
 from camtrain.cli.errors_as_lines import wrong_arguments
 from camtrain.explanation import Explanations, explain
 from camtrain.explanation.questions import RUNNER_UP
 from camtrain.loading import config_beside, load_data, load_network
+from camtrain.messages import CamtrainWarning
 from camtrain.methods import FURTHER_METHODS, METHODS, method_title
+from camtrain.networks import LoadedNetwork
 
 NETWORK_OPTIONS = ("checkpoint", ("name", "--network"), "weights", "config", "size", "mean", "std")
 _EXAMPLES = f"""
@@ -60,7 +65,12 @@ def explain_command(words: Sequence[str]) -> int:
     settings = parser.parsed(words)
     with warnings_as_lines("explain", parser.in_words), wrong_arguments(parser, _renamed):
         network = load_network(**parser.arguments(settings, load_network))
-        constants = {"seed": settings.seed, "on_error": "skip", "left_out": settings.out, "data": _data(settings)}
+        constants = {
+            "seed": settings.seed,
+            "on_error": "skip",
+            "left_out": settings.out,
+            "data": _data(settings, network),
+        }
         asked = parser.arguments(settings, explain, **constants)
         explanations = explain(network, **asked)
         saved = explanations.save(**parser.arguments(settings, Explanations.save))
@@ -98,15 +108,25 @@ def explain_parser() -> CommandParser:
     return parser
 
 
-def _data(settings: Namespace) -> Any:
-    """The data module of the network's run, which may know boxes and masks; `None` where there is none."""
+def _data(settings: Namespace, network: LoadedNetwork) -> Any:
+    """The data module of the network's run, which may know boxes and masks; `None` where there is none.
+
+    Warns:
+        CamtrainWarning: If it calls the classes otherwise than the network, so that labels and predictions differ.
+    """
     config = Path(settings.config) if settings.config else None
     if config is None and settings.checkpoint:
         config = config_beside(settings.checkpoint)
+    if config is None:
+        return None
     try:
-        return None if config is None else load_data(config)
+        data = load_data(config)
     except (ValueError, OSError):  # `load_network` has said that it cannot be made
         return None
+    with suppress(ValueError):  # another order, in which each label still has its own name
+        if remark := renamed_classes(network.class_names, names_of_data(data)):
+            warnings.warn(remark, CamtrainWarning, stacklevel=2)
+    return data
 
 
 def _renamed(message: str) -> str:

@@ -223,13 +223,9 @@ class ImageFolderData(ImageDataModule):
             )
 
     def _written_here(self) -> set[str]:
-        """The names of folders among those of the classes that camtrain has written its own files to.
-
-        They are looked for in a tree of classes alone, which may be the working folder: to look is to list all files.
-        """
-        if self._class_folders != self.root:
-            return set()
-        found = {name for name in _folders(self._class_folders) if is_written_by_camtrain(self._class_folders / name)}
+        """The names of folders among those of the classes that camtrain has written its own files to."""
+        folder, maybe_runs = self._class_folders, self._class_folders == self.root  # which may be the working folder
+        found = {name for name in _folders(folder) if is_written_by_camtrain(folder / name, maybe_runs=maybe_runs)}
         if found:
             names = ", ".join(sorted(found))
             rank_zero_warn(f"`root`: {names} in {self._class_folders} is left out, since camtrain has written it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ class KnownObject:
     """What is known of an image file.
 
     Attributes:
-        label: The name of its class; `None` where it is not known.
+        label: The name of its class, or of all that it shows; `None` where they are not known.
         boxes: (M, 4), xyxy in pixels of the image as it is shown; `None` where they are not known.
         mask: (H, W) bool of the image as it is shown; `None` where it is not known.
     """
@@ -63,7 +63,8 @@ class KnownObjects:
         except (ValueError, OSError) as error:
             said = f"boxes and mask of {path} are not drawn: {error}"
             warnings.warn(said, CamtrainWarning, stacklevel=5)
-        return KnownObject(_class_name(self._data, file.label), boxes, mask)
+        classes = file.classes if getattr(samples, "num_classes", None) else ()
+        return KnownObject(_class_names(self._data, classes or (file.label,)), boxes, mask)
 
     @cached_property
     def _files(self) -> dict[Path, tuple[Any, Any]]:
@@ -90,6 +91,7 @@ def _sample_sets(data: Any) -> Iterator[Any]:
         yield samples
 
 
-def _class_name(data: Any, label: int) -> str | None:
+def _class_names(data: Any, labels: Sequence[int]) -> str | None:
     names = getattr(data, "class_names", None)
-    return None if names is None or not 0 <= label < len(names) else str(names[label])
+    known = [str(names[label]) for label in labels if 0 <= label < len(names)] if names is not None else []
+    return "; ".join(known) or None

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 import yaml  # type: ignore[import-untyped, unused-ignore]
 from safetensors.torch import save
 from torch import nn
@@ -23,6 +24,7 @@ from camtrain.exporting.library import building_code, library_of
 from camtrain.exporting.model_card import Card
 from camtrain.exporting.onnx_file import ONNX, check_onnx, write_onnx
 from camtrain.exporting.run_facts import RunFacts, run_facts
+from camtrain.exporting.without_places import without_places
 from camtrain.files import local_folder, local_path, named_if_unwritable, whole_file, write_whole
 from camtrain.loading import checkpoint_in, load_network
 from camtrain.loading.checkpoint import settings_of
@@ -168,18 +170,19 @@ def _write(folder: Path, sources: _Sources, *, title: str, source: str, onnx_map
     # Copies, since the file must hold a weight under each of its names, for `load_state_dict`.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in loaded.network.state_dict().items()}
     weights = save(tensors, {"format": "pt"})
-    described, stem, count = settings["network"], settings.get("stem", "imagenet"), settings["num_classes"]
+    described, stem = settings["network"], settings.get("stem", "imagenet")
     checksum = hashlib.sha256(weights).hexdigest()
     about = (loaded.class_names, loaded.several_labels, checksum)
     config = configuration(loaded.network, settings, sources.preprocessing, _size(loaded), *about)
     hf = preprocessor(sources.preprocessing)
     model = sources.made / ONNX
-    built = (loaded.network, described, stem, count)
+    num_logits = _num_logits(loaded)
+    built = (loaded.network, described, stem, num_logits)
     card = Card(
         title=title,
         network=described if isinstance(described, str) else type(loaded.network).__name__,
         library=library_of(described),
-        num_classes=count,
+        num_logits=num_logits,
         class_names=loaded.class_names,
         several_labels=loaded.several_labels,
         preprocessing=sources.preprocessing,
@@ -228,6 +231,12 @@ def _size(loaded: LoadedNetwork) -> tuple[int, int]:
     return height, width
 
 
+def _num_logits(loaded: LoadedNetwork) -> int:
+    """The number of logits, 1 for a network of two classes that answers yes or no."""
+    with torch.no_grad():
+        return int(loaded.network(loaded.input(gray_image(loaded.preprocessing))).shape[1])
+
+
 def _is_described(described: Any) -> bool:
     """Whether the folder says how the network is built without code of one's own."""
     path = described.get("class_path", "") if isinstance(described, dict) else described
@@ -262,4 +271,4 @@ def _settings(found: Mapping[str, Any], name: str | None) -> dict[str, Any]:
     if described is None and name is not None and not is_own(name):
         return {"num_classes": count, "network": name}
     stem = {"stem": found["stem"]} if isinstance(described, str) and "stem" in found else {}
-    return {"num_classes": count, "network": without_weights(described, count), **stem}
+    return {"num_classes": count, "network": without_places(without_weights(described, count), keep_none=True), **stem}

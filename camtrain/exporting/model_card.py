@@ -56,7 +56,7 @@ class Card:
     title: str
     network: str
     library: Library
-    num_classes: int
+    num_logits: int
     class_names: Sequence[str] | None
     several_labels: bool
     preprocessing: Mapping[str, Any]
@@ -85,10 +85,11 @@ class Card:
             weight = "at its default" if facts.weight is None else f"= {facts.weight:g}"
             trained = f"It was trained with the penalty `{in_code(facts.regularizer)}` on what it looks at, λ {weight}."
         kind = "Several of them may be in an image: probabilities are sigmoids of the logits." * self.several_labels
+        count = f"{self.num_logits} logit{'s' * (self.num_logits != 1)}"
         lines = [
             f"# {in_markdown(self.title)}",
             "",
-            f"An image classifier, `{in_code(self.network)}`, of {self.num_classes} logits. {trained} {kind}".rstrip(),
+            f"An image classifier, `{in_code(self.network)}`, of {count}. {trained} {kind}".rstrip(),
             "",
             f"Files: `{WEIGHTS}` holds the weights, and no code; `{CONFIG}` says what the network is, how photographs "
             "are prepared and what classes are called.",
@@ -100,7 +101,10 @@ class Card:
         if self.class_names:
             shown = ", ".join(in_markdown(name) for name in self.class_names[:_MOST_NAMES])
             more = f" and {len(self.class_names) - _MOST_NAMES} more" if len(self.class_names) > _MOST_NAMES else ""
-            lines += ["", f"Classes, in the order of the logits: {shown}{more}."]
+            order = "Classes, in the order of the logits"
+            if self.num_logits < len(self.class_names):
+                order = "The sigmoid of the logit is the probability of the second of"
+            lines += ["", f"{order}: {shown}{more}."]
         return "\n".join(lines)
 
     def _use(self) -> str:
@@ -143,7 +147,7 @@ class Card:
         shape = f"(N, {len(self.preprocessing['mean'])}, H, W)"
         return [
             f"## ONNX\n\n`{ONNX}` takes `{IMAGES}`, {shape}, prepared as above, for any N, and puts out "
-            f"`{LOGITS}`, (N, {self.num_classes}).{second}"
+            f"`{LOGITS}`, (N, {self.num_logits}).{second}"
         ]
 
     def _scores(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from camtrain.evaluation import METRICS
+from camtrain.exporting.without_places import without_places
 from camtrain.files import DamagedFileError, check_yaml_size, local_path, read_sealed
 from camtrain.loading.checkpoint import config_of
 from camtrain.networks.checkpoint_file import scored_checkpoint
 
 SCORES = "scores.json"
 _PARTS = ("seed_everything", "model", "data", "trainer")  # of a configuration: what makes the numbers
-_LOCAL = re.compile(r"(?:/|~|[A-Za-z]:[\\/]|\\\\|file:)")  # how a path begins that says where it is
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -92,7 +91,7 @@ def run_facts(
     found = _given(evaluation, weights) if evaluation is not None else _of_weights(run, weights)
     path, scored = found or (None, {})
     pictures = [] if path is None else sorted((path.parent / "panels").glob("*.png"))
-    pictures += [run / "panels" / "test.png", *sorted((run / "panels").glob("val_epoch_*.png"), key=_epoch)[::-1]]
+    pictures += _pictures_of_run(checkpoint, content.get("epoch"))
     return RunFacts(
         _training(config),
         _name(settings.get("regularizer") or content.get("regularizer")),
@@ -104,6 +103,13 @@ def run_facts(
     )
 
 
+def _pictures_of_run(checkpoint: Path, epoch: Any) -> list[Path]:
+    """The pictures of the run that are of this checkpoint, and not of another epoch."""
+    folder = checkpoint.absolute().parents[1] / "panels"
+    of_test = [folder / "test.png"] if _is_tested(checkpoint) else []
+    return [*of_test, *(each for each in folder.glob("val_epoch_*.png") if _epoch(each) == epoch)]
+
+
 def _training(config: Path | None) -> dict[str, Any] | None:
     try:
         text = "" if config is None else config.read_text(encoding="utf-8")
@@ -113,18 +119,7 @@ def _training(config: Path | None) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict):
         return None
-    return {part: _elsewhere(content[part]) for part in _PARTS if content.get(part) is not None}
-
-
-def _elsewhere(value: Any) -> Any:
-    """A setting without what says where things are on this machine: of a path that starts at a root, its last name."""
-    if isinstance(value, dict):
-        return {name: _elsewhere(each) for name, each in value.items() if each is not None}
-    if isinstance(value, list):
-        return [_elsewhere(each) for each in value]
-    if isinstance(value, str) and _LOCAL.match(value):
-        return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
-    return value
+    return {part: without_places(content[part]) for part in _PARTS if content.get(part) is not None}
 
 
 def _given(evaluation: str | Path, weights: str) -> tuple[Path, dict[str, Any]]:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torchvision import models
 
 from camtrain.classifier import Classifier
-from camtrain.loading.named_code import foreign_code
+from camtrain.loading.named_code import absent_code, foreign_code
 from camtrain.loading.without_weights import BUILDERS, without_weights
 from camtrain.networks.checked_weights import broken_weight
 from camtrain.networks.classifier_checkpoint import classifier_content, network_weights
+from camtrain.networks.input_channels import with_input_channels
 from camtrain.networks.weights_file import SAFETENSORS
 
 _REMEDY = (
@@ -123,6 +124,17 @@ def settings_of(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def lacks_network(settings: Mapping[str, Any], config: Path | None) -> bool:
+    """Whether settings do not say what the network is, or name code for it that is not imported on their word.
+
+    Args:
+        settings: As `settings_of` returns them.
+        config: A configuration that may name the code of the network.
+    """
+    described = settings.get("network")
+    return described is None or foreign_code(described, config) is not None or absent_code(described) is not None
+
+
 def _network(
     path: Path,
     settings: Mapping[str, Any],
@@ -133,13 +145,18 @@ def _network(
     """The network that the settings describe, with random weights; a name for one that the classifier makes."""
     described = settings.get("network")
     unknown = foreign_code(described, config) if isinstance(described, dict) else None
+    absent = absent_code(described)
     if make_network is not None:
-        if described is not None and unknown is None:
+        if described is not None and unknown is None and absent is None:
             raise ValueError(f"`name`: expected none beside {path}, which says what its network is")
         return make_network(settings["num_classes"])
     if described is None:
         raise ValueError(
             f"`checkpoint`: {path} is of a network that was built in Python, which is not in it; {_REMEDY}"
+        )
+    if absent is not None:
+        raise ValueError(
+            f"`checkpoint`: {path} is of a network of other code, {absent}, which is not on this machine; {_REMEDY}"
         )
     if unknown is not None:
         raise ValueError(
@@ -150,11 +167,11 @@ def _network(
         return _large_transformer(described, weights, settings["num_classes"]) or described
     described = without_weights(described, settings["num_classes"])
     own = described.get("init_args") or {}
-    if described.get("class_path") in BUILDERS and own.get("in_channels", 3) == 3:
+    if described.get("class_path") in BUILDERS:
         count = own.get("num_classes") or settings["num_classes"]
         large = _large_transformer(str(own.get("name")), weights, count)
         if large is not None:
-            return large
+            return with_input_channels(large, own.get("in_channels", 3))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "network", required=True)
     network: nn.Module = parser.instantiate_classes(parser.parse_object({"network": described})).network

@@ -108,6 +108,11 @@ def _of_data_module(data: Any, kind: str, image_size: int | None, given: GivenPr
                 "is assumed; put its files where the configuration says they are"
             )
         remarks += [] if size else [_assumed(kind, "no image_size", f"{USUAL_SIZE} is", "`size` says")]
+        if size and given.size is None and transform is not None and not _has_images_of_one_size(data):
+            remarks.append(
+                f"{kind} does not say how it brings photographs to its size: the largest central square is assumed, of "
+                f"{size} pixels; `size` says otherwise"
+            )
         transform = central_square(size or USUAL_SIZE)
     preprocessing = transform_preprocessing(transform, **normalization, remarks=remarks, given=given)
     shown = getattr(data, "shown_channels", None)
@@ -122,6 +127,13 @@ def _validation_transform(data: Any) -> list[v2.Transform] | None:
     if isinstance(data, _DataFromSettings):
         return data.transform
     return data.transform_of("val") if isinstance(data, ImageDataModule) else []
+
+
+def _has_images_of_one_size(data: Any) -> bool:
+    """Whether images need no transform by themselves, rather than because nothing is known or none is wanted."""
+    if isinstance(data, _DataFromSettings):
+        return not data.transform
+    return isinstance(data, ImageDataModule) and not data.default_eval_transform()
 
 
 def _assumed(kind: str, lacking: str, value: str, remedy: str) -> str:

@@ -28,7 +28,8 @@ def load_data(config: str | Path, network: LoadedNetwork | None = None) -> Light
     """The data module that a configuration names, with images as a network expects them.
 
     Its settings `mean` and `std`, and `image_size` if the caller of `load_network` gave a size, become those of the
-    network. A data module without such settings normalizes images in its own way, which has to be that of the network.
+    network, unless nothing says how images are normalized for it. A data module without such settings normalizes images
+    in its own way, which has to be that of the network.
 
     Args:
         config: A configuration of `camtrain fit`, the folder of a run, or a checkpoint in one.
@@ -56,14 +57,15 @@ def load_data(config: str | Path, network: LoadedNetwork | None = None) -> Light
     given = preprocessing.given
     if given.size is not None and "image_size" not in taken:
         raise ValueError(f"`size`: expected none, since {kind.__name__} has no `image_size`, got {given.size}")
-    wanted = {"mean": preprocessing.mean, "std": preprocessing.std, "image_size": given.size}
+    # A guess is worth less than what the configuration says.
+    own = given if preprocessing.assumed else preprocessing
+    wanted = {"mean": own.mean, "std": own.std, "image_size": given.size}
     data = _made(path, kind, settings | {k: v for k, v in wanted.items() if v is not None and k in taken})
     fixed = [name for name in ("mean", "std") if name not in taken]
     renamed = renamed_classes(network.class_names, names_of_data(data))
     remarks = [*([renamed] if renamed else []), *_check_own_normalization(data, fixed, preprocessing)]
-    # Where the data module has its normalization fixed, what was assumed of the network is not what is done.
-    if not (fixed and preprocessing.assumed):
-        remarks = [*preprocessing.remarks, *remarks]
+    # What was assumed of the network is not what is done.
+    remarks = [*([] if preprocessing.assumed else preprocessing.remarks), *remarks]
     for remark in remarks:
         warnings.warn(remark, CamtrainWarning, stacklevel=2)
     return data

@@ -35,7 +35,9 @@ def foreign_code(description: Any, config: Path | None) -> str | None:
         >>> foreign_code({"class_path": "torch.nn.Sequential", "init_args": {"modules": ["os.system"]}}, None)
         'os.system'
     """
-    unknown = [name for name in _import_paths(description) if not name.startswith(OF_NETWORKS) and _exists(name)]
+    classes = set(_classes(description))
+    names = [name for name in _import_paths(description) if not name.startswith(OF_NETWORKS)]
+    unknown = [name for name in names if name in classes or _exists(name)]
     unknown = [name for name in unknown if not _is_imported_network(name)]
     vouched = set(_import_paths(_read(config))) if unknown and config is not None else set()
     return next((name for name in unknown if name not in vouched), None)
@@ -51,6 +53,31 @@ def _import_paths(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _import_paths(each)
+
+
+def absent_code(description: Any) -> str | None:
+    """The first class in the description of a network whose package or module is not on this machine.
+
+    Args:
+        description: As for `foreign_code`.
+
+    Example:
+        >>> absent_code({"class_path": "their_code.Net", "init_args": {"layer": "layer4.conv1"}})
+        'their_code.Net'
+    """
+    return next((name for name in _classes(description) if not _exists(name)), None)
+
+
+def _classes(value: Any) -> Iterator[str]:
+    """All that is named as a class."""
+    if isinstance(value, Mapping):
+        if isinstance(path := value.get("class_path"), str):
+            yield path
+        for each in value.values():
+            yield from _classes(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _classes(each)
 
 
 def _exists(name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import torch
 from torchvision.transforms import v2
 
 from camtrain.data import Squash
@@ -27,8 +28,7 @@ PIXEL_FORMAT, SHOWN_CHANNELS = "pixel_format", "shown_channels"
 """The keys of what image files hold, and of the channels that pictures show; neither is there for photographs."""
 _LARGEST = 7000  # pixels of a side; its square is the limit of an image that is read
 _INTERPOLATIONS = {"bilinear", "bicubic", "nearest"}
-# What `transform_preprocessing` puts around the steps.
-_AROUND = (v2.ToImage, v2.ToDtype, v2.Normalize, v2.ToPureTensor)
+_NOTHING = (v2.ToImage, v2.ToPureTensor, v2.Identity)  # what changes no pixel of an image
 
 
 def described_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
@@ -47,7 +47,9 @@ def described_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
     """
     composed: Any = preprocessing.transform
     transforms = getattr(composed, "transforms", [composed])
-    steps = [_step(each) for each in transforms if not isinstance(each, (*_AROUND, v2.Identity))]
+    # `transform_preprocessing` ends with the normalization, which the numbers describe; another one is a step.
+    last = max((place for place, each in enumerate(transforms) if isinstance(each, v2.Normalize)), default=None)
+    steps = [_step(each) for place, each in enumerate(transforms) if place != last and not _changes_nothing(each)]
     numbers = {"mean": [float(each) for each in preprocessing.mean], "std": [float(each) for each in preprocessing.std]}
     return {"steps": steps, **numbers, "assumed": preprocessing.assumed, **_described_pixels(preprocessing)}
 
@@ -59,6 +61,12 @@ def _described_pixels(preprocessing: Preprocessing) -> dict[str, Any]:
     if preprocessing.shown_channels is not None:
         found[SHOWN_CHANNELS] = [int(each) for each in preprocessing.shown_channels]
     return found
+
+
+def _changes_nothing(transform: Any) -> bool:
+    """Whether a transform changes nothing but the form of an image: pixels become numbers in [0, 1] in any case."""
+    to_float = isinstance(transform, v2.ToDtype) and transform.dtype == torch.float32 and transform.scale
+    return isinstance(transform, _NOTHING) or to_float
 
 
 def _step(transform: Any) -> dict[str, Any]:

@@ -283,6 +283,30 @@ def test_a_named_network_has_its_own_normalization(evaluate):
     assert settings["normalization"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
+def test_the_configuration_says_how_images_are_normalized_where_nothing_else_does(evaluate):
+    """A network of one's own has no normalization of its own."""
+    Path("squares.yaml").write_text(CONFIG.replace("{}", "{mean: [0.1, 0.2, 0.3], std: [0.5, 0.5, 0.5]}"))
+    words = ["--network", "my_data.tiny", "--config", "squares.yaml", *QUICK, "--metrics", "average_drop"]
+    status, _, err = evaluate(*words)
+    assert (status, "assumed" in err) == (0, False)
+    settings = json.loads(Path("evaluated/rows/settings.json").read_text())
+    assert settings["normalization"] == {"mean": pytest.approx([0.1, 0.2, 0.3]), "std": [0.5, 0.5, 0.5]}
+
+
+def test_a_named_network_is_compared_with_a_checkpoint(evaluate, tmp_path):
+    torch.manual_seed(0)
+    classifier = Classifier("cifar_resnet8", num_classes=3)
+    described = {"state_dict": classifier.state_dict(), "hyper_parameters": dict(classifier.hparams)}
+    Path("runs/described/checkpoints").mkdir(parents=True)
+    torch.save(described, "runs/described/checkpoints/last.ckpt")
+    Path("runs/described/config.yaml").write_text(CONFIG)
+    words = [*QUICK, "--metrics", "average_drop", "--compare", "runs/described"]
+    status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *words)
+    assert status == 0, err
+    status, _, err = evaluate("--checkpoint", checkpoint("plain", 0), "--network", "my_data.tiny", *words, "--fresh")
+    assert status == 0, err
+
+
 def of_data(kind):
     Path("squares.yaml").write_text(CONFIG.replace("Squares", kind))
 
@@ -624,6 +648,8 @@ def test_maps_are_written_and_scored_again(evaluate):
         (["--target_layer", "layer3"], "--target_layer: expected none beside --score_maps"),
         (["--fresh"], "--fresh: expected none beside --score_maps"),
         (["--max_batch", "8"], "--max_batch: expected none beside --score_maps"),
+        (["--size", "64"], "--size: expected none beside --score_maps"),
+        (["--device", "cpu"], "--device: expected none beside --score_maps"),
         (["--metrics", "average_drop"], "--metrics: expected metrics of maps and annotation alone"),
         (["--score_maps", "none"], "--score_maps: expected the folder"),
         (["--config", "none.yaml"], "none.yaml"),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from camtrain.data import ImageFolderData
+from camtrain.data.image_file_samples import ImageFile, ImageFileSamples
 from camtrain.explanation import RUNNER_UP, explain
 from camtrain.gradients import Against, Contrast
 from camtrain.messages import CamtrainWarning
@@ -548,6 +549,20 @@ def test_boxes_masks_and_labels_of_the_data_are_shown(own_data, tmp_path):
     green = (np.asarray(Image.open(tmp_path / "out/0.grad_cam.png")) == OUTLINE_COLOR).all(axis=2)
     assert green.sum() > 500
     assert not (np.asarray(Image.open(tmp_path / "out/2.grad_cam.png")) == OUTLINE_COLOR).all(axis=2).any()
+
+
+def test_all_classes_of_an_image_are_named(own_data):
+    root, data = own_data
+    path = root / "train/cat/0.png"
+
+    class Several:
+        class_names = data.class_names
+
+        def samples(self, split):
+            return ImageFileSamples([ImageFile(path, label=0, classes=(0, 2))], num_classes=3)
+
+    (explanation,) = explain(loaded(tiny()), path, data=Several(), **QUIET)
+    assert explanation.label == f"{data.class_names[0]}; {data.class_names[2]}"
 
 
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])

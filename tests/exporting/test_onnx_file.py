@@ -72,6 +72,9 @@ def test_the_file_computes_what_the_network_does(tmp_path):
     write_onnx(network, (3, 24, 16), tmp_path / "model.onnx", "grad_cam")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     check(network, tmp_path / "model.onnx", "grad_cam", (24, 16))
+    # What PyTorch notes for its developers: where the code is, and its lines.
+    content = (tmp_path / "model.onnx").read_bytes()
+    assert not [word for word in (b".py", b"self.", b"site-packages", b"camtrain/") if word in content]
 
 
 def check(network, path, method, size):

@@ -67,6 +67,14 @@ def test_the_eval_transform_of_the_configuration_is_used(config, photo):
     assert data_preprocessing(path, NONE)[0].transform(photo).shape == (3, 20, 24)
 
 
+def test_an_empty_transform_says_nothing_of_photographs(fake_image_folder, config, photo):
+    path = config("ImageFolderData", root=str(fake_image_folder / "images"), image_size=16, eval_transform=[])
+    prepared, _ = data_preprocessing(path, NONE)
+    assert prepared.transform(photo).shape == (3, 16, 16)
+    (remark,) = prepared.remarks
+    assert "ImageFolderData does not say how it brings photographs to its size" in remark
+
+
 def test_data_that_is_not_on_this_machine(config, photo, tmp_path):
     path = config("ImageFolderData", root=str(tmp_path / "gone"), image_size=16, classes=["b", "a"])
     prepared, names = data_preprocessing(path, NONE)
@@ -130,6 +138,17 @@ class Data(pl.LightningDataModule):
     ]
     given = GivenPreprocessing(8, (0.5, 0.5, 0.5), (1, 1, 1))
     assert data_preprocessing(config("own_data.Data"), given)[0].remarks == ()
+    (tmp_path / "own_data.py").write_text("""
+import pytorch_lightning as pl
+
+class Data(pl.LightningDataModule):
+    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    def __init__(self, image_size: int = 32):
+        super().__init__()
+""")
+    sys.modules.pop("own_data")
+    (remark,) = data_preprocessing(config("own_data.Data", image_size=40), NONE)[0].remarks
+    assert remark.startswith("Data does not say how it brings photographs to its size: the largest central square is")
     sys.modules.pop("own_data")
 
 

@@ -53,10 +53,12 @@ def test_images_are_normalized_and_sized_as_the_network_expects(config):
     torch.testing.assert_close(torch.Tensor(first["image"]), torch.Tensor(expected))
 
 
-def test_a_guess_that_is_used_is_said(config):
-    with pytest.warns(CamtrainWarning, match=REMARK):
-        data = load_data(config(Squares), network())
-    assert data.mean == pytest.approx((0.485, 0.456, 0.406))
+def test_what_the_configuration_says_comes_before_a_guess(config):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load_data(config(Squares, mean=[0.1, 0.2, 0.3]), network())
+        assert tuple(data.mean) == (0.1, 0.2, 0.3)
+        assert tuple(load_data(config(Squares, mean=[0.1, 0.2, 0.3]), network(mean=(0, 0, 0))).mean) == (0, 0, 0)
 
 
 def test_a_guess_is_not_said_where_the_data_module_has_its_own_normalization(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import nn
+from torchvision import models
 
 from camtrain import Classifier, networks
 from camtrain.loading import load_network
 from camtrain.messages import CamtrainWarning
 from camtrain.networks import CIFARResNet, build_network
+from camtrain.networks.input_channels import with_input_channels
 from camtrain.networks.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from camtrain.regularizers import InterpretableGradient
 
@@ -98,6 +101,35 @@ def test_a_network_of_ones_own(own_code, name):
 def test_what_is_wrong_is_named(own_code, options, error, message):
     with pytest.raises(error, match=message):
         load_network(**options)
+
+
+@pytest.mark.usefixtures("own_code")
+def test_two_checkpoints_of_a_network_by_one_name_do_not_share_it(tmp_path):
+    found = []
+    for value in (1.0, 2.0):
+        network = importlib.import_module("own_networks").Net()
+        nn.init.constant_(network[-1].bias, value)
+        path = saved(Classifier(network, num_classes=3), tmp_path / f"{value:g}.ckpt")
+        given = {"mean": (0, 0, 0), "std": (1, 1, 1), "size": 8, "device": "cpu"}
+        found.append(load_network(path, name="own_networks.made", **given).network)
+    assert [network[-1].bias[0].item() for network in found] == [1, 2]
+
+
+def test_the_images_of_a_vision_transformer_may_have_other_channels(tmp_path):
+    """Its weights say how large its images are, which random weights are not made for."""
+    network = with_input_channels(models.get_model("vit_b_32", num_classes=2, image_size=64), 4)
+    init_args = {"name": "vit_b_32", "num_classes": 2, "in_channels": 4, "weights": "IMAGENET1K_V1"}
+    content = {
+        "pytorch-lightning_version": "2.5.0",
+        "hyper_parameters": {
+            "num_classes": 2, "network": {"class_path": "camtrain.networks.build_network", "init_args": init_args}
+        },
+        "state_dict": {f"network.{name}": value for name, value in network.state_dict().items()},
+    }  # fmt: skip
+    torch.save(content, tmp_path / "a.ckpt")
+    numbers = (0.5,) * 4
+    loaded = load_network(tmp_path / "a.ckpt", mean=numbers, std=numbers, size=64, device="cpu")
+    assert torch.equal(loaded.network.conv_proj.weight, network.conv_proj.weight)
 
 
 def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
@@ -202,12 +234,13 @@ def test_nor_those_that_a_configuration_names(tmp_path, weights, num_classes):
     assert torch.equal(loaded.network.fc.weight, network.fc.weight)
 
 
-@pytest.mark.parametrize("weights", ["DEFAULT", "gone.safetensors"])
-@pytest.mark.parametrize("kind", ["AttentionBranch", "CAStream", "LFICAM", "AttentionDropout"])
-@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "weights", "is_built"),
+    [("AttentionBranch", "DEFAULT", True), ("CAStream", "gone.safetensors", False), ("LFICAM", "DEFAULT", False)],
+)
 def test_nor_those_of_a_network_inside_another(tmp_path, kind, weights, is_built):
     network = getattr(networks, kind)("cifar_resnet8", num_classes=4)
-    built = {"name": "cifar_resnet8", "num_classes": 4, "weights": weights}
+    built = {"name": "cifar_resnet8", "weights": weights}
     backbone = {"class_path": "camtrain.networks.build_network", "init_args": built}
     of_backbone = {"backbone": backbone} if is_built else {"backbone": "cifar_resnet8", "weights": weights}
     described = {"class_path": f"camtrain.networks.{kind}", "init_args": {**of_backbone, "num_classes": 4}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from camtrain.loading import load_network
+from camtrain.loading import load_network, needs_name
 from camtrain.loading.named_code import foreign_code
 from camtrain.networks import CIFARResNet
 
@@ -77,6 +77,19 @@ def test_code_that_is_imported_already_may_be_named():
 def test_a_network_by_name_is_taken_where_the_checkpoint_s_own_is_not():
     Path("made.py").write_text("import my_nets\ndef net(): return my_nets.Net(8, 10, width=4)\n")
     assert load_network(saved("alone.ckpt"), name="made.net", **GIVEN).num_classes == 10
+    sys.modules.pop("made", None)
+
+
+def test_a_network_of_code_that_is_not_here_is_made_by_who_loads_it():
+    Path("made.py").write_text("import my_nets\ndef net(): return my_nets.Net(8, 10, width=4)\n")
+    path = saved("theirs.ckpt", {"class_path": "their_nets.Net", "init_args": {"depth": 8}})
+    assert needs_name(path)
+    with pytest.raises(
+        ValueError, match=r"their_nets\.Net, which is not on this machine; pass its .*`name`"
+    ):
+        load_network(path, **GIVEN)
+    assert load_network(path, name="made.net", **GIVEN).num_classes == 10
+    assert not needs_name(saved("described.ckpt", {"class_path": "camtrain.networks.CIFARResNet"}))
     sys.modules.pop("made", None)
 
 

@@ -76,3 +76,12 @@ def test_that_it_is_assumed_is_said_of_a_network_of_ones_own():
     given = GivenPreprocessing(None, (0, 0, 0), (1, 1, 1))
     prepared, _ = weights_preprocessing("my_code.Net", nn.Identity(), None, given)
     assert (prepared.remarks, prepared.assumed, prepared.mean) == ((), False, (0, 0, 0))
+
+
+def test_a_file_of_weights_says_nothing_of_images():
+    """So what a configuration says of them comes first."""
+    network = nn.Conv2d(3, 4, 3)
+    for given, assumed in ((GivenPreprocessing(), True), (GivenPreprocessing(None, (0, 0, 0), (1, 1, 1)), False)):
+        for name in ("resnet18", "cifar_resnet8"):
+            prepared, names = weights_preprocessing(name, network, "own.safetensors", given)
+            assert (prepared.assumed, names) == (assumed, None)

@@ -33,11 +33,19 @@ def described(path, **arguments):
             described(BRANCH, backbone=described(BUILDER, name="resnet18", num_classes=7, weights="a.pth")),
             described(BRANCH, backbone=described(BUILDER, name="resnet18", num_classes=7, weights=None)),
         ),
-        # What follows needs its weights to be as large as in training.
+        (
+            described(BRANCH, backbone=described(BUILDER, name="resnet18", weights="a.pth"), num_classes=6),
+            described(BRANCH, backbone=described(BUILDER, name="resnet18", weights=None, num_classes=6), num_classes=6),
+        ),
+        (
+            described(BRANCH, backbone="vit_b_16", num_classes=5, weights="a.pth"),
+            described(BRANCH, backbone="vit_b_16", num_classes=5, weights=None),
+        ),
+        # What follows needs its weights to be as large as in training, or is of other code.
         *[
             (kept, kept)
             for kept in (
-                described(BRANCH, backbone=described(BUILDER, name="resnet18", weights="a.pth")),
+                described(BRANCH, backbone="vit_b_16", num_classes=5, weights="DEFAULT"),
                 described(BRANCH, backbone=described(BUILDER, name="vit_b_16", num_classes=5, weights="DEFAULT")),
                 described("my_code.Net", backbone="resnet18", num_classes=5, weights="DEFAULT"),
             )
