@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from camtrain.evaluation import METRICS
 from camtrain.messages import signed_points
+from camtrain.methods import method_title
 from camtrain.report.figure_style import legend_below, line_style, report_style, write_figure
 from camtrain.report.pareto_plane import pareto_front
 from camtrain.report.point_comparison import PointComparison, point_comparison
@@ -76,16 +77,23 @@ def compared_settings(results: Mapping[Setting, SettingRows], split: str = "test
     ]
 
 
-def summary_table(compared: Sequence[Compared]) -> str:
+def summary_table(compared: Sequence[Compared], trained: str = "grad_cam") -> str:
     """A table to choose from: what a setting costs in accuracy and time, and what its maps gain.
 
     The gain is the mean over all scores and methods of the difference to plain training, in percentage points; the gain
     beyond control is the same after the score of another image's map is subtracted on either side. If maps were also
     scored against boxes, there is the latter without these scores, too: a map on the object is not a more faithful one.
+    Leakage is the mean over all methods, and that of the method with whose maps the loss is made.
+
+    Args:
+        compared: The settings.
+        trained: The name of that method.
     """
     headings = ["", "λ", "seeds", "accuracy, %", "change of accuracy", "gain of maps", "gain beyond control"]
     without_boxes = gains_without_boxes(compared)
-    headings += [WITHOUT_BOXES] * bool(without_boxes) + ["change of leakage", "step / plain step"]
+    headings += [WITHOUT_BOXES] * bool(without_boxes)
+    headings += ["change of leakage, all methods", f"of {method_title(trained)}", "step / plain step"]
+    of_trained = [score for score in leakage_scores([each.runs for each in compared]) if score.method == trained]
     rows = []
     for each in compared:
         accuracy, gain, beyond_control, leakage = (change(each, of) for of in _estimates(each.against))
@@ -98,10 +106,16 @@ def summary_table(compared: Sequence[Compared]) -> str:
                 *(accuracy, gain, beyond_control),
                 *([change(each, without_boxes[each])] if without_boxes else []),
                 leakage,
+                change(each, _leakage(each, of_trained)),
                 step_cost(each),
             ]
         )
     return markdown_table(headings, rows)
+
+
+def _leakage(each: Compared, scores: Sequence[ScoreColumn]) -> Estimate:
+    """The change of some scores of leakage."""
+    return point_comparison(each.runs, each.against.baseline, (), each.accuracy, scores).leakage
 
 
 def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, Estimate]:
@@ -139,7 +153,7 @@ def board_tables(compared: Sequence[Compared], kinds: Mapping[str, Sequence[str]
     """
     trained = next(iter(kinds.values()))[0]
     return {
-        "choice": summary_table(compared),
+        "choice": summary_table(compared, trained),
         "scores": score_table(compared, trained),
         **{f"{kind} beyond control": beyond_table(compared, methods) for kind, methods in kinds.items()},
     }
@@ -280,6 +294,8 @@ def step_cost(each: Compared) -> str:
 def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
     """Draw the Pareto plane of each board: change of accuracy and gain beyond control, with their 95 % intervals.
 
+    The scores against boxes do not count.
+
     Args:
         boards: The compared settings by the title of their board.
         path: The file without a suffix; only the PNG is kept.
@@ -290,14 +306,15 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
         for axes, (title, compared) in zip(
             figure.subplots(1, len(boards), squeeze=False)[0], boards.items(), strict=True
         ):
+            gains = gains_without_boxes(compared) or {each: each.against.beyond for each in compared}
             # Without a seed in common with plain training, or without a control, a setting has no place.
-            placed = [each for each in compared if all(map(math.isfinite, _place(each)))]
-            places = [_place(each) for each in placed]
+            placed = [each for each in compared if all(map(math.isfinite, _place(each, gains[each])))]
+            places = [_place(each, gains[each]) for each in placed]
             front = [places[place] for place in pareto_front(places)]
             axes.plot(*zip(*front, strict=True), color="#888888", linestyle="--", linewidth=1.2, zorder=1)
             for each, (x, y) in zip(placed, places, strict=True):
                 style = line_style(names.index(each.label)) | {"linestyle": "none", "markersize": 8}
-                spread = [half_interval(estimate) for estimate in (each.against.accuracy, each.against.beyond)]
+                spread = [half_interval(estimate) for estimate in (each.against.accuracy, gains[each])]
                 # Pale, since the intervals of many settings cross: the marks are what is compared here.
                 pale = {"ecolor": (style["color"], 0.35), "elinewidth": 1}
                 axes.errorbar(x, y, xerr=spread[0], yerr=spread[1], label=each.label, **pale, **style)
@@ -314,10 +331,10 @@ def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:
         write_figure(figure, path)[1].unlink()
 
 
-def _place(each: Compared) -> tuple[float, float]:
+def _place(each: Compared, gain: Estimate) -> tuple[float, float]:
     if each.against.is_baseline:
         return 0.0, 0.0
-    return 100 * each.against.accuracy.mean, 100 * each.against.beyond.mean
+    return 100 * each.against.accuracy.mean, 100 * gain.mean
 
 
 def half_interval(estimate: Estimate) -> float:

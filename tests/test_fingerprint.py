@@ -222,6 +222,7 @@ for each in (one, nn.Linear(2, 2), OutputPart("out", SegmentationScore(3)), oper
 """
 
 
+@pytest.mark.slow  # a process of its own
 def test_lines_are_the_same_in_every_process(capsys):
     exec(PROGRAM, {"__name__": "__main__"})
     here = capsys.readouterr().out

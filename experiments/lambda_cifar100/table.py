@@ -43,7 +43,7 @@ def readme_texts() -> dict[str, str]:
 
 def claims(answers: dict[str, Answer]) -> str:
     """Count the scores of maps that each point improves, on the mean and with an interval that excludes 0."""
-    headings = ["network", "λ", "accuracy, points", "scores better", "certainly better", "certainly worse"]
+    headings = ["network", "λ", "change of accuracy, points", "scores better", "certainly better", "certainly worse"]
     lines = []
     for name, answer in answers.items():
         for each in answer.compared:

@@ -32,4 +32,10 @@ if [[ " ${BOARDS:-resnet20} " == *" resnet20 "* ]]; then
         python -m experiments.league.league resnet20 map_faithfulness_half_time --weight $weight --seeds 0 1 2 3 4 5
     done
 fi
+# Leakage beyond that of another image's map.
+for board in resnet20 mobilenet_v2; do
+    if [[ " ${BOARDS:-$board} " == *" $board "* ]]; then
+        python -m experiments.league.leakage "$board"
+    fi
+done
 python -m experiments.league.table

@@ -2,7 +2,7 @@
 
     python -m experiments.league.table
 
-It reads `<board>/<setting>.csv`, which are committed.
+It reads `<board>/<setting>.csv` and `leakage/<board>/<setting>.csv`, which are committed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from experiments.compared_settings import Compared, board_tables, compared_setti
 from experiments.league.across_boards import Cell, across_boards, table_across, write_across
 from experiments.league.boards import BOARDS, KINDS
 from experiments.league.league import choice, rows_of, settings_of
+from experiments.league.leakage import leakage_table
 from experiments.readme_tables import PROJECT_README, put_texts
 
 HERE = Path(__file__).parent
@@ -36,6 +37,8 @@ def readme_texts() -> dict[str, str]:
     """Make the table of all boards, and the tables of each that has results."""
     boards = compared_boards()
     texts = {"all boards": table_across(cells_of(boards))} if boards else {}
+    if leakage := leakage_table():
+        texts["leakage"] = leakage
     for name, found in boards.items():
         texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
     return {MARKER.format(name): text for name, text in texts.items()}

@@ -324,6 +324,7 @@ def test_bad_settings(tiny_module, tiny_data, tiny_trainer):
         tiny_trainer(LocalizationScores()).fit(module, tiny_data())
 
 
+@pytest.mark.slow  # two more processes; test_distributed.py has two, too
 def test_two_processes_score_as_one(tmp_path, monkeypatch, capsys):
     """Metrics add up over processes; the other callbacks write once, and no process waits for another."""
     script = Path(__file__).with_name("two_processes.py")

@@ -54,6 +54,7 @@ for step in range(10**9):
 """
 
 
+@pytest.mark.slow  # a process that writes many checkpoints
 def test_a_kill_leaves_no_torn_checkpoint(tmp_path):
     last = tmp_path / "last.ckpt"
     words = [sys.executable, "-c", WRITER, str(last)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -17,6 +18,7 @@ from tests.gradients.synchronized_batch_norm import WEIGHT, batch, network
 SCRIPT = Path(__file__).with_name("synchronized_batch_norm.py")
 
 
+@pytest.mark.slow  # two more processes
 def test_two_processes_find_the_gradient_of_one(tmp_path):
     path = tmp_path / "gradients.pt"
     commands = [[sys.executable, str(SCRIPT), str(rank), str(tmp_path / "meeting"), str(path)] for rank in range(2)]

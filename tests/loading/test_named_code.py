@@ -84,9 +84,7 @@ def test_a_network_of_code_that_is_not_here_is_made_by_who_loads_it():
     Path("made.py").write_text("import my_nets\ndef net(): return my_nets.Net(8, 10, width=4)\n")
     path = saved("theirs.ckpt", {"class_path": "their_nets.Net", "init_args": {"depth": 8}})
     assert needs_name(path)
-    with pytest.raises(
-        ValueError, match=r"their_nets\.Net, which is not on this machine; pass its .*`name`"
-    ):
+    with pytest.raises(ValueError, match=r"their_nets\.Net, which is not on this machine; pass its .*`name`"):
         load_network(path, **GIVEN)
     assert load_network(path, name="made.net", **GIVEN).num_classes == 10
     assert not needs_name(saved("described.ckpt", {"class_path": "camtrain.networks.CIFARResNet"}))
