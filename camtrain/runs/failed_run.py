@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from camtrain.files import write_whole
+from camtrain.runs.run_lock import LOCK
 from camtrain.runs.stopped import TrainingStoppedError
 
-_BEFORE_THE_START = {"config.yaml", "hparams.yaml"}
+_BEFORE_THE_START = {"config.yaml", "hparams.yaml", LOCK}
 _TRACEBACK = "traceback.txt"
 
 

@@ -22,6 +22,7 @@ from camtrain.runs.checkpoint_io import LAST, PREVIOUS
 from camtrain.runs.early_end import STOPPED
 from camtrain.runs.first_process import is_first_process
 from camtrain.runs.metrics_table import Row
+from camtrain.runs.run_lock import RunLock
 from camtrain.runs.table_keeper import rows_in_checkpoint
 
 CONFIG = "camtrain_config"
@@ -63,22 +64,28 @@ class ResumedRun:
         return _number(self.folder)
 
 
-def resumed_run(folder: Path) -> ResumedRun | None:
+def resumed_run(folder: Path, lock: RunLock | None = None) -> ResumedRun | None:
     """The newest run in a folder that can be gone on with.
 
     Damaged files of a run are set aside, with a warning that says what takes their place.
 
     Args:
         folder: The folder of all versions of a run.
+        lock: Takes the lock of the run before its files are touched; `None` leaves it.
 
     Returns:
         The run; `None` if no version has a good checkpoint.
+
+    Raises:
+        ValueError: If another process trains the newest version.
 
     Warns:
         CamtrainWarning: If a file is damaged or gone.
     """
     versions = [path for path in folder.glob("version_*") if _number(path) >= 0]
     for version in sorted(versions, key=_number, reverse=True):
+        if lock is not None:
+            lock.take(version)
         checkpoints = version / "checkpoints"
         _remove_unfinished(checkpoints)
         if any(_all_in(checkpoints)) and (found := _newest_good(checkpoints)):
@@ -86,6 +93,8 @@ def resumed_run(folder: Path) -> ResumedRun | None:
             config, rows = _config(version, content), rows_in_checkpoint(content)
             stopped_with = json.loads(content[STOPPED]) if STOPPED in content else None
             return ResumedRun(path, int(content["global_step"]), rows, config, stopped_with)
+        if lock is not None:
+            lock.let_go(version)
     return None
 
 

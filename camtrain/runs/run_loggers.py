@@ -12,6 +12,7 @@ from camtrain.runs.first_process import is_first_process
 from camtrain.runs.guarded_wandb_logger import GuardedWandbLogger
 from camtrain.runs.metrics_table import MetricsTable, continued_rows
 from camtrain.runs.resumed_run import ResumedRun
+from camtrain.runs.run_lock import RunLock
 from camtrain.runs.run_settings import RunSettings
 from camtrain.runs.wandb_history import log_missing_rows
 from camtrain.runs.wandb_mode import wandb_mode
@@ -19,17 +20,22 @@ from camtrain.runs.wandb_mode import wandb_mode
 _RUN_FOLDER = re.compile(r"(?:offline-)?run-(\d+_\d+)-(.+)")
 
 
-def run_loggers(settings: RunSettings, name: str, resumed: ResumedRun | None = None) -> list[Logger]:
+def run_loggers(
+    settings: RunSettings, name: str, resumed: ResumedRun | None = None, lock: RunLock | None = None
+) -> list[Logger]:
     """A CSV logger, whose folder is the run's, and W&B's unless it is disabled.
 
     Args:
         settings: The settings of the run.
         name: The name of the run where the settings have none.
         resumed: The run to go on with; `None` begins a new run.
+        lock: Takes the lock of a new run; `None` leaves it.
     """
     table = _table(settings, settings.name or name, resumed)
     # Claims the folder, in which W&B writes, too.
     _ = table.experiment
+    if lock is not None and resumed is None:
+        lock.take(Path(table.log_dir))
     mode = wandb_mode(settings.wandb)
     if mode == "disabled":
         return [table]

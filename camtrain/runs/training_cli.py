@@ -52,6 +52,7 @@ from camtrain.runs.given_checkpoint import GivenCheckpoint, is_left_to_lightning
 from camtrain.runs.guarded_wandb_logger import finish_wandb
 from camtrain.runs.int_before_float import int_before_float
 from camtrain.runs.resumed_run import COMPARED, CONFIG, ResumedRun, resumed_run
+from camtrain.runs.run_lock import RunLock
 from camtrain.runs.run_loggers import run_loggers
 from camtrain.runs.run_settings import RunSettings, check_run_name
 from camtrain.runs.stopped import stop_without_broadcast, stops_as_errors
@@ -120,32 +121,33 @@ class TrainingCLI(LightningCLI):
         self._folders: list[Path] = []  # that of the run, and those above that it made
         self._early_end, self._end = EndKeeper(), EndRecorder()
         int_before_float(Trainer.__init__)
-        super().__init__(
-            Classifier,
-            LightningDataModule,
-            subclass_mode_data=True,
-            save_config_callback=ResolvedConfig,
-            seed_everything_default=0,
-            parser_class=TrainingParser,
-            auto_configure_optimizers=False,
-            trainer_defaults={
-                "callbacks": [
-                    self._reporter,
-                    DataSummary(),
-                    StepCost(),
-                    PredictionWriter(),
-                    TrainingRandomness(),
-                    MovedCheckpoints(),
-                    LostCheckpoints(),
-                    TableKeeper(),
-                    self._early_end,  # before the recorder: it counts the last epoch
-                    self._end,
-                    *progress_writers(),
-                    _last_checkpoint(),
-                ]
-            },
-            args=args,
-        )
+        with RunLock() as self._lock:
+            super().__init__(
+                Classifier,
+                LightningDataModule,
+                subclass_mode_data=True,
+                save_config_callback=ResolvedConfig,
+                seed_everything_default=0,
+                parser_class=TrainingParser,
+                auto_configure_optimizers=False,
+                trainer_defaults={
+                    "callbacks": [
+                        self._reporter,
+                        DataSummary(),
+                        StepCost(),
+                        PredictionWriter(),
+                        TrainingRandomness(),
+                        MovedCheckpoints(),
+                        LostCheckpoints(),
+                        TableKeeper(),
+                        self._early_end,  # before the recorder: it counts the last epoch
+                        self._end,
+                        *progress_writers(),
+                        _last_checkpoint(),
+                    ]
+                },
+                args=args,
+            )
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """With the option that all commands have."""
@@ -255,7 +257,10 @@ class TrainingCLI(LightningCLI):
         """Take up the newest run of this name, if it is one of the same settings."""
         if config.ckpt_path is not None:
             self._parser(self.subcommand).error(f"`run.resume`: expected false beside --ckpt_path {config.ckpt_path}")
-        resumed = resumed_run(RunSettings(**vars(config.run)).runs_of(self._name))
+        try:
+            resumed = resumed_run(RunSettings(**vars(config.run)).runs_of(self._name), self._lock)
+        except ValueError as error:  # another process trains it
+            self._parser(self.subcommand).error(str(error), error)
         if resumed is None:
             return
         if self._has_drawn and resumed.config is not None:
@@ -298,7 +303,9 @@ class TrainingCLI(LightningCLI):
                 raise ValueError(self._about_checkpoint(str(error))) from error
             self._given = None  # its content would stay in memory
         if trainer["logger"] is None:
-            loggers = [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed)
+            loggers = (
+                [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed, self._lock)
+            )
             kwargs["logger"] = loggers or False
             table: Any = loggers[0] if loggers else None
             if table is not None and trainer["default_root_dir"] is None:

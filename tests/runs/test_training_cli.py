@@ -16,6 +16,7 @@ from camtrain.batch import Batch
 from camtrain.cli import main
 from camtrain.data import DecoyDigits
 from camtrain.networks.checkpoint_file import CHECKSUM, checksum_of
+from camtrain.runs.run_lock import RunLock
 from tests.offline_run import OfflineRun
 
 # A run that goes on from another's checkpoint has a folder of its own, and Lightning says so.
@@ -162,6 +163,19 @@ def test_a_run_can_be_resumed(camtrain):
     camtrain("fit", "--config", "small.yaml", *QUIET, "--ckpt_path", last, "--run.wandb", "disabled")
     with Path("runs/small/version_1/metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["1"]
+
+
+def test_a_run_that_is_being_trained_is_not_gone_on_with(camtrain, monkeypatch, capsys):
+    words = ["fit", "--config", "small.yaml", *QUIET, "--trainer.max_epochs", "1", "--run.wandb", "disabled"]
+    camtrain(*words)
+    before = Path("runs/small/version_0/metrics.csv").read_bytes()
+    monkeypatch.setattr("camtrain.runs.run_lock._PATIENCE", 0.1)
+    with RunLock() as other:
+        other.take(Path("runs/small/version_0"))
+        with pytest.raises(SystemExit, match="2"):
+            camtrain(*words, "--run.resume", "true")
+    assert "`run.resume`: runs/small/version_0 is being trained by another process; wait" in capsys.readouterr().err
+    assert Path("runs/small/version_0/metrics.csv").read_bytes() == before
 
 
 @pytest.mark.slow  # a resumed run, which has to come to the same numbers, is tested below
