@@ -30,10 +30,17 @@ def names_of_data(data: Any) -> list[str] | None:
     return None if names is None else [str(each) for each in names]
 
 
-def renamed_classes(trained: Sequence[str] | None, of_data: Sequence[str] | None) -> str:
-    """A remark if data call the classes of a trained network otherwise; empty if they do not, or if it is not known.
+def names_in_use(module: Any, data: Any) -> list[str] | None:
+    """The names that a module remembers from its training, and otherwise those of the data; `None` if none is known."""
+    own = getattr(module, "class_names", None)
+    return own if isinstance(own, list) else names_of_data(data)
 
-    Nothing is said of different numbers of classes, with which a network cannot be used at all.
+
+def renamed_classes(trained: Sequence[str] | None, of_data: Sequence[str] | None) -> str:
+    """A remark if data call some classes of a trained network otherwise; empty if they do not, or if it is not known.
+
+    Nothing is said of names none of which is the same, as of folders that are called by the numbers of WordNet, nor of
+    different numbers of classes, with which a network cannot be used at all.
 
     Args:
         trained: The names in training, by the index of the class.
@@ -58,7 +65,7 @@ def renamed_classes(trained: Sequence[str] | None, of_data: Sequence[str] | None
             )
         if before != now:
             renamed.append(f"class {index} {now}, which was {before} in training")
-    if not renamed:
+    if not renamed or len(renamed) == len(trained):
         return ""
     more = f" and {len(renamed) - _MOST_NAMES} more" if len(renamed) > _MOST_NAMES else ""
     return f"the data call {'; '.join(renamed[:_MOST_NAMES])}{more}: they are taken to be in the same order"

@@ -735,7 +735,7 @@ class Classifier(pl.LightningModule):
                 self.log_dict({f"{name}/{label}": each for label, each in by_class.items() if not math.isnan(each)})
 
     def _class_names(self, count: int) -> list[str]:
-        names = self._names_of_data()
+        names = self.class_names or self._names_of_data()
         return names if names is not None and len(names) == count else [str(index) for index in range(count)]
 
     def _balance_classes(self) -> None:

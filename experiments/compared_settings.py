@@ -92,7 +92,7 @@ def summary_table(compared: Sequence[Compared], trained: str = "grad_cam") -> st
     headings = ["", "λ", "seeds", "accuracy, %", "change of accuracy", "gain of maps", "gain beyond control"]
     without_boxes = gains_without_boxes(compared)
     headings += [WITHOUT_BOXES] * bool(without_boxes)
-    headings += ["change of leakage, all methods", f"of {method_title(trained)}", "step / plain step"]
+    headings += ["change of leakage, all methods", f"change of leakage, {method_title(trained)}", "step / plain step"]
     of_trained = [score for score in leakage_scores([each.runs for each in compared]) if score.method == trained]
     rows = []
     for each in compared:

@@ -8,8 +8,10 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from PIL import Image
+from pytorch_lightning.loggers import CSVLogger
 
 from camtrain import Classifier
+from camtrain.callbacks import PredictionWriter
 from camtrain.class_names import names_of_data, renamed_classes
 from camtrain.data import ImageFolderData
 from camtrain.loading import load_data, load_network
@@ -27,6 +29,7 @@ SMALL = {"image_size": 16, "batch_size": 2, "val_fraction": 0.25, "test_fraction
         (["a", "b"], None),
         (["a", "b"], ["a", "b"]),
         (["a", "b"], ["b", "a", "c"]),  # which no network can be used with
+        (["tench", "goldfish"], ["n01440764", "n01443537"]),
     ],
 )
 def test_nothing_is_said_where_names_agree_or_are_not_known(before, now):
@@ -94,6 +97,21 @@ def test_the_names_of_training_are_shown_where_folders_were_renamed(run, tree):
     assert network.class_names == list(CLASSES)
     with pytest.warns(CamtrainWarning, match="class 0 bear, which was cat in training"):
         load_data(run, network)
+
+
+def test_scores_and_predictions_have_the_names_of_the_training(run, tree, tmp_path):
+    (tree / "cat").rename(tree / "bear")
+    trainer = pl.Trainer(**{**QUIET, "logger": CSVLogger(tmp_path / "log")}, callbacks=[PredictionWriter()])
+    classifier = Classifier.load_from_checkpoint(run)
+    with pytest.warns(CamtrainWarning, match="class 0 bear, which was cat in training"):
+        trainer.test(classifier, datamodule=images_in(tree), verbose=False)
+    assert "test/accuracy_per_class/cat" in trainer.callback_metrics
+    with pytest.warns(CamtrainWarning, match="class 0 bear, which was cat in training"):
+        trainer.predict(classifier, datamodule=images_in(tree), return_predictions=False)
+    (table,) = tmp_path.rglob("predictions.csv")
+    header = table.read_text().splitlines()[0]
+    assert "probability_cat" in header
+    assert "bear" not in header
 
 
 def test_data_in_another_order_are_not_scored(run, tree):

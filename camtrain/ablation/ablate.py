@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -310,7 +311,7 @@ def _plan(
 ) -> StudyPlan:
     if (given := resolver.given_checkpoint) is not None:
         raise ValueError(
-            f"`ckpt_path`: a study begins each of its trainings, so expected null, got {given}; "
+            f"`ckpt_path`: a study starts every training from scratch, so expected null, got {given}; "
             "`model.initial_weights` takes its weights"
         )
     run, name = resolver.run_settings, folder.absolute().name
@@ -393,7 +394,9 @@ def _check_grid(axes: Sequence[Axis]) -> None:
         raise ValueError("`grid`: seeds are given by `seeds`, got seed_everything")
     for key in keys:
         if key == "ckpt_path":
-            raise ValueError("`grid`: a study begins each of its trainings, got ckpt_path; vary model.initial_weights")
+            raise ValueError(
+                "`grid`: a study starts every training from scratch, got ckpt_path; vary model.initial_weights"
+            )
         if key.partition(".")[0] in NOT_OF_TRAINING:
             raise ValueError(f"`grid`: {key} changes nothing of what a run learns; set it in the configuration")
 
@@ -448,5 +451,7 @@ def _check_place_of_checkpoints(checkpoint: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`checkpoint.dirpath`: a study reads checkpoints in the folders of its runs, expected null, got {folder}"
         )
-    if "/" in (name := checkpoint.get("filename") or ""):
+    name = checkpoint.get("filename") or ""
+    # Of `{val/accuracy:.3f}` the number alone is in the name, unless Lightning inserts what it is.
+    if "/" in (name if checkpoint.get("auto_insert_metric_name", True) else re.sub(r"\{[^}]*\}", "", name)):
         raise ValueError(f"`checkpoint.filename`: expected a name without folders, got {name}")

@@ -104,14 +104,18 @@ def _warn_of_needs(ray: Any, needs: Mapping[str, float]) -> None:
     there = [node["Resources"] for node in ray.nodes() if node.get("Alive")]
     if any(all(each.get(name, 0) >= count for name, count in needs.items()) for each in there):
         return
-    wanted = " and ".join(f"{count:g} {name}s" for name, count in needs.items() if count)
-    has = "; ".join(", ".join(f"{each.get(name, 0):g} {name}s" for name in needs) for each in there)
+    wanted = " and ".join(_counted(count, name) for name, count in needs.items() if count)
+    has = "; ".join(", ".join(_counted(each.get(name, 0), name) for name in needs) for each in there)
     warnings.warn(
         f"a trial needs {wanted}, which no machine of the cluster has ({has}): trials wait until one joins it; change "
         "`threads` in a new folder, or `gpus_per_trial`",
         CamtrainWarning,
         stacklevel=3,
     )
+
+
+def _counted(count: float, name: str) -> str:
+    return f"{count:g} {name}" + "s" * (count != 1)
 
 
 def _outcome(ray: Any, reference: Any, name: str) -> Outcome:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from camtrain.files import CannotWriteError, named_if_unwritable
+from camtrain.files import LOCK, CannotWriteError, NoLocksError, named_if_unwritable, taken_lock
 
 
 @contextmanager
 def trial_lock(folder: Path) -> Iterator[int | None]:
-    """Hold the lock of a trial's folder.
-
-    The kernel lets it go when the last process that inherited it is gone, so that no lock is ever left behind. Machines
-    that share the folder share the lock.
+    """Hold the lock of a trial's folder; the worker inherits it.
 
     Args:
         folder: The folder of the trial.
@@ -25,22 +21,19 @@ def trial_lock(folder: Path) -> Iterator[int | None]:
         The descriptor of the lock; `None` if another process holds it.
 
     Raises:
-        CannotWriteError: If the lock cannot be made, or the file system has none.
+        CannotWriteError: If the lock cannot be made, or there are no locks.
     """
-    with named_if_unwritable(folder / ".lock"):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        except OSError as error:
-            raise CannotWriteError(
-                f"the file system of {folder} has no locks ({error.strerror}), which keep two processes from training "
-                "the same trial; choose a folder of another one"
-            ) from error
+        with named_if_unwritable(folder / LOCK):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = taken_lock(folder)
+    except NoLocksError as error:
+        raise CannotWriteError(
+            f"there are no locks in {folder} ({error}), which keep two processes from training the "
+            "same trial; choose a folder on another file system"
+        ) from error
+    try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)

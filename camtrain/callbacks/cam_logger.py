@@ -18,7 +18,7 @@ from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.run_folder import run_folder
 from camtrain.callbacks.wandb_loggers import log_to_wandb
 from camtrain.cams import GradCAM
-from camtrain.class_names import names_of_data
+from camtrain.class_names import names_in_use
 from camtrain.files import CannotWriteError, whole_file
 from camtrain.messages import checked_integer
 from camtrain.pictures import Panel, contact_sheet, denormalized, write_png
@@ -158,6 +158,6 @@ class CAMLogger(Callback):
         if explained.unguided:
             self._say_once(f"the panels have no guided gradient. {explained.unguided}")
         data: Any = getattr(trainer, "datamodule", None)
-        class_names = names_of_data(data)
+        class_names = names_in_use(pl_module, data)
         pictures = denormalized(images.images, data)
         return epoch_panels(explained, pictures, class_names), class_names, explained.probabilities.shape[1]

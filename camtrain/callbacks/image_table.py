@@ -14,7 +14,7 @@ from camtrain.callbacks.epoch_panels import wandb_image
 from camtrain.callbacks.fixed_images import fixed_images, fixed_indices, is_read_by_index
 from camtrain.callbacks.network_of import network_of, why_no_layer
 from camtrain.callbacks.wandb_loggers import log_to_wandb, wandb_loggers
-from camtrain.class_names import names_of_data
+from camtrain.class_names import names_in_use
 from camtrain.evaluation import METRICS, EvaluationSettings, Evaluator, metric_names
 from camtrain.label_scores import classes_of
 from camtrain.messages import checked_integer, sample_name
@@ -148,4 +148,4 @@ def _data(trainer: Trainer) -> Any:
 
 
 def _class_names(trainer: Trainer) -> list[str] | None:
-    return names_of_data(_data(trainer))
+    return names_in_use(trainer.lightning_module, _data(trainer))

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from camtrain.batch import Batch
 from camtrain.callbacks.run_folder import run_folder
-from camtrain.class_names import names_of_data
+from camtrain.class_names import names_in_use
 from camtrain.files import spreadsheet_cell, whole_file
 from camtrain.label_scores import classes_of
 from camtrain.messages import sample_path
@@ -64,7 +64,7 @@ class PredictionWriter(BasePredictionWriter):
         rows = list(_rows(predictions, batch_indices, self._labels))
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        known = names_of_data(getattr(trainer, "datamodule", None))
+        known = names_in_use(pl_module, getattr(trainer, "datamodule", None))
         count = len(rows[0].probabilities)
         names = [str(name) for name in (known if known and len(known) == count else range(count))]
         data_sets = [getattr(loader, "dataset", None) for loader in tree_leaves(trainer.predict_dataloaders)]

@@ -126,8 +126,9 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
     if not settings.compare:
         return evaluate(network, data, **how)
     try:
-        # The name and the weights are of the first network; one that was built in Python has the same name.
-        name = of_network["name"] if settings.checkpoint and needs_name(settings.compare, config) else None
+        # The weights are of the first network; its name is that of the second, too, if the latter does not say its own.
+        named = needs_name(settings.compare, config_beside(settings.compare) or config)
+        name = of_network["name"] if named else None
         other = _network({**of_network, "name": name, "weights": None}, settings.compare, config)
         other_data = load_data(config, other)
     except (ValueError, TypeError, OSError) as error:

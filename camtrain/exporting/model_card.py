@@ -40,7 +40,7 @@ class Card:
         title: The title.
         network: What the network is: its name, or that of its class.
         library: The library that loads it.
-        num_classes: K, the number of logits.
+        num_logits: The number of logits, 1 for a network of two classes that answers yes or no.
         class_names: The names of all classes; `None` where they are not known.
         several_labels: Whether images may show several classes.
         preprocessing: How photographs are prepared, as `described_preprocessing` writes it.
@@ -101,10 +101,10 @@ class Card:
         if self.class_names:
             shown = ", ".join(in_markdown(name) for name in self.class_names[:_MOST_NAMES])
             more = f" and {len(self.class_names) - _MOST_NAMES} more" if len(self.class_names) > _MOST_NAMES else ""
-            order = "Classes, in the order of the logits"
-            if self.num_logits < len(self.class_names):
-                order = "The sigmoid of the logit is the probability of the second of"
-            lines += ["", f"{order}: {shown}{more}."]
+            of_two = self.num_logits < len(self.class_names)
+            order = "" if of_two else ", in the order of the logits"
+            second = " The sigmoid of the logit is the probability of the second." * of_two
+            lines += ["", f"Classes{order}: {shown}{more}.{second}"]
         return "\n".join(lines)
 
     def _use(self) -> str:

@@ -4,6 +4,7 @@ from camtrain.files.cannot_write import CannotWriteError, named_if_unwritable
 from camtrain.files.damaged_file import DamagedFileError, said_aside
 from camtrain.files.data_frame import data_frame
 from camtrain.files.file_name import check_inside, file_name, is_plain_name, safe_words, shortened
+from camtrain.files.folder_lock import LOCK, NoLocksError, taken_lock
 from camtrain.files.local_path import is_address, local_folder, local_path
 from camtrain.files.path_from_here import path_from_here
 from camtrain.files.sealed_json import SEAL, file_hash, read_sealed, write_sealed
@@ -14,9 +15,11 @@ from camtrain.files.whole_file import whole_file, write_whole
 from camtrain.files.yaml_size import check_yaml_size
 
 __all__ = [
+    "LOCK",
     "SEAL",
     "CannotWriteError",
     "DamagedFileError",
+    "NoLocksError",
     "check_inside",
     "check_unique_keys",
     "check_yaml_size",
@@ -35,6 +38,7 @@ __all__ = [
     "set_aside",
     "shortened",
     "spreadsheet_cell",
+    "taken_lock",
     "whole_file",
     "word_of_cell",
     "write_sealed",

@@ -132,7 +132,9 @@ def lacks_network(settings: Mapping[str, Any], config: Path | None) -> bool:
         config: A configuration that may name the code of the network.
     """
     described = settings.get("network")
-    return described is None or foreign_code(described, config) is not None or absent_code(described) is not None
+    if not isinstance(described, dict):
+        return described is None
+    return foreign_code(described, config) is not None or absent_code(described) is not None
 
 
 def _network(

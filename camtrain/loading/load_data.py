@@ -63,9 +63,8 @@ def load_data(config: str | Path, network: LoadedNetwork | None = None) -> Light
     data = _made(path, kind, settings | {k: v for k, v in wanted.items() if v is not None and k in taken})
     fixed = [name for name in ("mean", "std") if name not in taken]
     renamed = renamed_classes(network.class_names, names_of_data(data))
+    # Those of the preprocessing are on photographs, and the data module makes its images by itself.
     remarks = [*([renamed] if renamed else []), *_check_own_normalization(data, fixed, preprocessing)]
-    # What was assumed of the network is not what is done.
-    remarks = [*([] if preprocessing.assumed else preprocessing.remarks), *remarks]
     for remark in remarks:
         warnings.warn(remark, CamtrainWarning, stacklevel=2)
     return data

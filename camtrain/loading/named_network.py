@@ -45,8 +45,7 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
     except (ModuleNotFoundError, AttributeError) as error:
         raise ValueError(f"`name`: cannot import {name!r}: {error}") from error
     try:
-        # A copy, since a second checkpoint may be loaded under the same name.
-        network = copy.deepcopy(made) if isinstance(made, nn.Module) else made()
+        network = _copied(name, made) if isinstance(made, nn.Module) else made()
     except TypeError as error:
         raise TypeError(
             f"`name`: expected a network, or what makes one when called without arguments, got {name!r}: {error}"
@@ -54,6 +53,16 @@ def named_network(name: str, num_classes: int | None = None, weights: str | None
     if not isinstance(network, nn.Module):
         raise TypeError(f"`name`: expected that {name!r} makes a network, got {type(network).__name__}")
     return network
+
+
+def _copied(name: str, network: nn.Module) -> nn.Module:
+    """A copy of a network that is there already, since a second checkpoint may be loaded under the same name."""
+    try:
+        return copy.deepcopy(network)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"`name`: {name} is a network that cannot be copied ({error}); pass a function that makes it"
+        ) from error
 
 
 def is_own(name: str) -> bool:

@@ -64,9 +64,10 @@ def _described_pixels(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def _changes_nothing(transform: Any) -> bool:
-    """Whether a transform changes nothing but the form of an image: pixels become numbers in [0, 1] in any case."""
-    to_float = isinstance(transform, v2.ToDtype) and transform.dtype == torch.float32 and transform.scale
-    return isinstance(transform, _NOTHING) or to_float
+    """Whether a transform changes nothing but the form of an image of 8 bits, whose pixels become numbers in [0, 1]."""
+    if isinstance(transform, v2.ToDtype):
+        return transform.scale and transform.dtype in (torch.float32, torch.uint8)
+    return isinstance(transform, _NOTHING)
 
 
 def _step(transform: Any) -> dict[str, Any]:

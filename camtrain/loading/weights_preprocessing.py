@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -39,7 +38,7 @@ def weights_preprocessing(name: str, network: nn.Module, weights: str | None, gi
     if weights is not None and is_weights_file(weights):
         # It says neither how images are normalized nor what classes are called.
         found, _ = weights_preprocessing(name, network, None, given)
-        return replace(found, assumed=not (given.mean and given.std)), None
+        return found, None
     if name.startswith(TIMM):
         return timm_preprocessing(network, weights is not None, given)
     if name in OWN_NETWORKS:

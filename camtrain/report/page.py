@@ -151,10 +151,10 @@ def note_on_choice(study: Study, answer: Answer) -> str:
         remedy = ", or let `camtrain ablate` score them (`--num_validation_images`)"
     elif not _is_any_validated(answer):
         why = "there are no validation images, or they are the test images"
-        remedy = ", or give the data both"
+        remedy = ", or give the data both validation and test images"
     else:
         why = "not every point has these scores on validation images"
-        remedy = ", or choose by a `--score` that validation images have"
+        remedy = ", or finish the runs that lack them; `--only` leaves earlier grids out"
     return (
         f"Points were compared on the test images, since {why}. So take figures that you publish from other "
         f"images{remedy}."

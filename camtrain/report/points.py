@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
@@ -144,7 +144,11 @@ def points_of(study: Study) -> list[PointRuns]:
     points = [trials[0].point for trials in grouped.values()]
     keys = dict.fromkeys(key for point in points for key in point)
     names = {key: value_names(point[key] for point in points if key in point) for key in keys}
-    return [_finished(study, trials, names) for trials in grouped.values()]
+    planned = {trial.hash for trial in study.trials}
+    return [
+        replace(_finished(study, trials, names), is_planned=any(trial.hash in planned for trial in trials))
+        for trials in grouped.values()
+    ]
 
 
 def _finished(study: Study, trials: Sequence[Trial], names: Mapping[str, Mapping[str, str]]) -> PointRuns:
@@ -155,7 +159,6 @@ def _finished(study: Study, trials: Sequence[Trial], names: Mapping[str, Mapping
         {trial.seed: trial for trial, _ in pairs},
         {trial.seed: row for trial, row in pairs},
         {key: names[key][value_key(value)] for key, value in point.items()},
-        not {trial.hash for trial in trials}.isdisjoint(trial.hash for trial in study.trials),
     )
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from camtrain.files import write_whole
-from camtrain.runs.run_lock import LOCK
+from camtrain.files import LOCK, write_whole
 from camtrain.runs.stopped import TrainingStoppedError
 
 _BEFORE_THE_START = {"config.yaml", "hparams.yaml", LOCK}

@@ -6,19 +6,11 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from camtrain.files import NoLocksError, taken_lock
 from camtrain.runs.first_process import is_first_process
 
-try:
-    import fcntl
-
-    _LOCKS: Any = fcntl
-except ModuleNotFoundError:  # on Windows
-    _LOCKS = None
-
-LOCK = ".lock"
-"""The file in the folder of a run whose lock the process holds that trains it."""
 _PATIENCE = 15.0  # seconds in which the workers of a training that was killed have ended, which hold its lock, too
 
 
@@ -56,29 +48,23 @@ class RunLock:
         Raises:
             ValueError: If another process holds it.
         """
-        if _LOCKS is None or not is_first_process() or folder in self._held:
-            return
-        try:
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError:  # what cannot be written is named where it is written
+        # Lightning numbers the processes of each machine anew where only their number on the machine is known.
+        if not is_first_process() or int(os.environ.get("NODE_RANK") or 0) > 0 or folder in self._held:
             return
         end = time.monotonic() + _PATIENCE
         while True:
             try:
-                _LOCKS.flock(descriptor, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < end:
-                    time.sleep(_PATIENCE / 100)
-                    continue
-                os.close(descriptor)
+                descriptor = taken_lock(folder)
+            except (NoLocksError, OSError):  # what cannot be written is named where it is written
+                return
+            if descriptor is not None:
+                self._held[folder] = descriptor
+                return
+            if time.monotonic() >= end:
                 raise ValueError(
                     f"`run.resume`: {folder} is being trained by another process; wait until it has ended, or stop it"
-                ) from None
-            except OSError:  # the file system has no locks
-                os.close(descriptor)
-                return
-            self._held[folder] = descriptor
-            return
+                )
+            time.sleep(_PATIENCE / 100)
 
     def let_go(self, folder: Path) -> None:
         """Let the lock of a run go, if it is held."""

@@ -303,9 +303,8 @@ class TrainingCLI(LightningCLI):
                 raise ValueError(self._about_checkpoint(str(error))) from error
             self._given = None  # its content would stay in memory
         if trainer["logger"] is None:
-            loggers = (
-                [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed, self._lock)
-            )
+            lock = self._lock if self.subcommand == "fit" else None
+            loggers = [] if trainer["fast_dev_run"] else run_loggers(self._settings, self._name, self._resumed, lock)
             kwargs["logger"] = loggers or False
             table: Any = loggers[0] if loggers else None
             if table is not None and trainer["default_root_dir"] is None:

@@ -94,7 +94,10 @@ def _lines(board: str) -> list[list[str]]:
         rows = rows_of(board, setting.name)
         for weight in rows.weights("test"):
             of_seeds = rows.of("test", weight)
-            plain = plain or of_seeds
+            if setting.name == SETTINGS[0]:
+                plain = of_seeds
+            if not plain:
+                return []  # nothing to compare with yet
             named = f"{setting}, λ = {weight:g}" if weight else str(setting)
             changes = [] if of_seeds is plain else _changes(plain, of_seeds)
             levels = [

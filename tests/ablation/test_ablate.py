@@ -265,7 +265,10 @@ def test_another_number_of_threads_is_refused(folder, study, monkeypatch, capsys
         (["--set", "trainer.logger=false"], "`trainer.logger`: a study needs"),
         (["--set", "checkpoint.dirpath=elsewhere"], "`checkpoint.dirpath`: a study reads checkpoints in the folders"),
         (["--set", "checkpoint.filename=best/epoch"], "`checkpoint.filename`: expected a name without folders"),
-        (["--set", "ckpt_path=a.ckpt,b.ckpt"], "--set: a study begins each of its trainings, got ckpt_path; vary"),
+        (
+            ["--set", "ckpt_path=a.ckpt,b.ckpt"],
+            "--set: a study starts every training from scratch, got ckpt_path; vary",
+        ),
         (["--set", "trainer.max_epochs=1", "--config", "no.yaml"], "--config: no such file: no.yaml"),
     ],
 )

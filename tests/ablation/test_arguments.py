@@ -224,8 +224,20 @@ def test_too_few_gpus_are_found_before_a_study_is_written(tmp_path, monkeypatch)
 
 def test_a_study_does_not_go_on_with_the_checkpoint_of_a_configuration(tmp_path):
     config = {**CONFIG, "ckpt_path": "runs/plain/version_0/checkpoints/last.ckpt"}
-    with pytest.raises(ValueError, match=r"`ckpt_path`: a study begins each of its .*; `model\.initial_weights` takes"):
+    with pytest.raises(
+        ValueError, match=r"`ckpt_path`: a study starts every training .*; `model\.initial_weights` takes"
+    ):
         resolved_study(config, [Axis("trainer.max_epochs", (1,))], tmp_path, (0,), None)
+
+
+def test_a_checkpoint_may_be_named_by_a_score(tmp_path):
+    """`/` is a part of what is measured, and of no folder."""
+    config = {**CONFIG, "checkpoint": {"filename": "epoch_{epoch:03d}_{val/accuracy:.3f}"}}
+    axes = [Axis("trainer.max_epochs", (1,))]
+    assert resolved_study(config, axes, tmp_path, (0,), None).trials
+    config["checkpoint"]["auto_insert_metric_name"] = True
+    with pytest.raises(ValueError, match=r"`checkpoint\.filename`: expected a name without folders"):
+        resolved_study(config, axes, tmp_path, (0,), None)
 
 
 def test_the_home_folder_is_found_by_whoever_opens_the_study(tmp_path, monkeypatch):

@@ -146,4 +146,6 @@ def test_a_file_system_without_locks_is_named(study, monkeypatch):
     monkeypatch.setattr("fcntl.flock", no_locks)
     outcome = run_trial(study, study.trials[0])
     assert outcome.status == "failed"
-    assert re.search(r"the file system of .* has no locks \(No locks available\), .*; choose a folder", outcome.message)
+    assert re.search(
+        r"there are no locks in .* \(No locks available\), .*; choose a folder on another", outcome.message
+    )

@@ -303,7 +303,12 @@ def test_a_named_network_is_compared_with_a_checkpoint(evaluate, tmp_path):
     words = [*QUICK, "--metrics", "average_drop", "--compare", "runs/described"]
     status, _, err = evaluate("--network", "my_data.tiny", "--config", "squares.yaml", *words)
     assert status == 0, err
-    status, _, err = evaluate("--checkpoint", checkpoint("plain", 0), "--network", "my_data.tiny", *words, "--fresh")
+    plain = checkpoint("plain", 0)
+    status, _, err = evaluate("--checkpoint", plain, "--network", "my_data.tiny", *words, "--fresh")
+    assert status == 0, err
+    # An untrained network with a trained one of the same code.
+    words = [*words[:-1], plain, "--config", "squares.yaml", "--fresh"]
+    status, _, err = evaluate("--network", "my_data.tiny", *words)
     assert status == 0, err
 
 

@@ -343,7 +343,7 @@ def test_the_card_of_a_network_with_a_single_logit(tmp_path):
     folder = export(run, tmp_path / "out", size=48).folder
     card = (folder / "README.md").read_text()
     assert "of 1 logit." in card
-    assert "The sigmoid of the logit is the probability of the second of: not " in card
+    assert re.search(r"Classes: not .*\. The sigmoid of the logit is the probability of the second\.", card)
     made = {}
     exec(card.partition("```python\nimport torch\n")[2].partition("network.load_state_dict")[0], made)
     made["network"].load_state_dict(load_file(folder / "model.safetensors"))
@@ -430,7 +430,7 @@ def test_files_go_to_the_hub(exported, tmp_path, monkeypatch, capsys):
 
 def test_a_second_normalization_is_not_left_out():
     """A data module of one's own may normalize by itself; camtrain does so after it."""
-    own = [v2.Resize(16), v2.CenterCrop(16), v2.ToDtype(torch.float32, scale=True)]
+    own = [v2.ToDtype(torch.uint8, scale=True), v2.Resize(16), v2.CenterCrop(16), v2.ToDtype(torch.float32, scale=True)]
     made = transform_preprocessing(own, (0.5,) * 3, (0.5,) * 3)
     assert [next(iter(step)) for step in described_preprocessing(made)["steps"]] == ["resize", "center_crop"]
     for more in (v2.Normalize((0.1,) * 3, (0.2,) * 3), v2.ToDtype(torch.float64, scale=True), v2.RandomErasing()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
@@ -113,6 +114,14 @@ def test_two_checkpoints_of_a_network_by_one_name_do_not_share_it(tmp_path):
         given = {"mean": (0, 0, 0), "std": (1, 1, 1), "size": 8, "device": "cpu"}
         found.append(load_network(path, name="own_networks.made", **given).network)
     assert [network[-1].bias[0].item() for network in found] == [1, 2]
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_network_that_cannot_be_copied_is_named(monkeypatch):
+    made = importlib.import_module("own_networks").made
+    monkeypatch.setattr(made, "lock", threading.Lock(), raising=False)
+    with pytest.raises(ValueError, match=r"`name`: own_networks\.made is a network that cannot be copied .*; pass a"):
+        load_network(name="own_networks.made")
 
 
 def test_the_images_of_a_vision_transformer_may_have_other_channels(tmp_path):

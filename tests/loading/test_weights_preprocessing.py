@@ -79,9 +79,9 @@ def test_that_it_is_assumed_is_said_of_a_network_of_ones_own():
 
 
 def test_a_file_of_weights_says_nothing_of_images():
-    """So what a configuration says of them comes first."""
-    network = nn.Conv2d(3, 4, 3)
-    for given, assumed in ((GivenPreprocessing(), True), (GivenPreprocessing(None, (0, 0, 0), (1, 1, 1)), False)):
-        for name in ("resnet18", "cifar_resnet8"):
-            prepared, names = weights_preprocessing(name, network, "own.safetensors", given)
-            assert (prepared.assumed, names) == (assumed, None)
+    """A network of torchvision or timm has its usual normalization; of another one what a configuration says counts."""
+    network, given = nn.Conv2d(3, 4, 3), GivenPreprocessing(None, (0, 0, 0), (1, 1, 1))
+    for name, assumed in (("resnet18", False), ("cifar_resnet8", True)):
+        prepared, names = weights_preprocessing(name, network, "own.safetensors", GivenPreprocessing())
+        assert (prepared.assumed, names) == (assumed, None)
+        assert not weights_preprocessing(name, network, "own.safetensors", given)[0].assumed

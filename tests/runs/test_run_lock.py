@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
+from camtrain.files import LOCK, folder_lock
 from camtrain.runs import run_lock
 from camtrain.runs.resumed_run import resumed_run
-from camtrain.runs.run_lock import LOCK, RunLock
+from camtrain.runs.run_lock import RunLock
 
 HOLDER = """
 import fcntl, os, sys, time
@@ -90,13 +91,20 @@ def test_a_file_system_without_locks_trains_all_the_same(tmp_path, monkeypatch, 
     with RunLock() as lock:
         lock.take(tmp_path)
         lock.take(tmp_path / "absent")
-    monkeypatch.setattr(run_lock, "_LOCKS", None)  # as on Windows
+    monkeypatch.setattr(folder_lock, "_LOCKS", None)  # as on Windows
     with RunLock() as lock:
         lock.take(tmp_path)
 
 
 def test_of_several_processes_the_first_one_holds_the_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_lock, "is_first_process", lambda: False)
-    with RunLock() as lock:
+    with monkeypatch.context() as patch, RunLock() as lock:
+        patch.setattr(run_lock, "is_first_process", lambda: False)
+        lock.take(tmp_path)
+    with monkeypatch.context() as patch, RunLock() as lock:
+        patch.setenv("NODE_RANK", "1")  # of the second of two machines, whose own processes are counted from 0
         lock.take(tmp_path)
     assert not (tmp_path / LOCK).exists()
+    monkeypatch.setenv("NODE_RANK", "0")
+    with RunLock() as lock:
+        lock.take(tmp_path)
+    assert (tmp_path / LOCK).exists()
