@@ -124,7 +124,7 @@ def gains_without_boxes(compared: Sequence[Compared]) -> dict[Compared, Estimate
     faithful = _without_boxes(scores)
     if len(faithful) == len(scores):
         return {}
-    return {each: Estimate.of(_differences(each, faithful)) for each in compared}
+    return {each: Estimate.of(beyond_differences(each, faithful)) for each in compared}
 
 
 def difference_table(compared: Sequence[Compared], of: Compared) -> str:
@@ -204,7 +204,7 @@ def _without_boxes(scores: Sequence[ScoreColumn]) -> list[ScoreColumn]:
 
 def _change_in_points(each: Compared, scores: Sequence[ScoreColumn]) -> str:
     """The change of the mean of some scores beyond control, with its interval; a dash without a common seed."""
-    return _points(Estimate.of(_differences(each, scores)))
+    return _points(Estimate.of(beyond_differences(each, scores)))
 
 
 def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
@@ -213,14 +213,21 @@ def change_of_beyond(each: Compared, scores: Sequence[ScoreColumn]) -> str:
     It is in percent of the plain network's mean over all seeds; where that is not certainly above 0, as with one seed,
     a percentage says nothing, and the change is in points.
     """
-    differences = _differences(each, scores)
+    differences = beyond_differences(each, scores)
     if not differences:
         return "–"
+    relative = relative_change(each, scores)
+    if relative is None:
+        return f"{bold(Estimate.of(differences), digits=1)} points"
+    return f"{bold(relative, digits=0)} %"
+
+
+def relative_change(each: Compared, scores: Sequence[ScoreColumn]) -> Estimate | None:
+    """The same as a fraction of the plain network's mean over all seeds; `None` if that is not certainly above 0."""
     base = Estimate.of(list(_mean_beyond(each.against.baseline, scores).values()))
-    is_clear = base.interval is not None and base.interval[0] > 0
-    scale = base.mean if is_clear else 1.0
-    shown = bold(Estimate.of([difference / scale for difference in differences]), digits=0 if is_clear else 1)
-    return f"{shown} %" if is_clear else f"{shown} points"
+    if base.interval is None or base.interval[0] <= 0:
+        return None
+    return Estimate.of([difference / base.mean for difference in beyond_differences(each, scores)])
 
 
 def beyond(runs: PointRuns, score: ScoreColumn) -> dict[int, float]:
@@ -234,7 +241,7 @@ def beyond(runs: PointRuns, score: ScoreColumn) -> dict[int, float]:
     return found
 
 
-def _differences(each: Compared, scores: Sequence[ScoreColumn]) -> list[float]:
+def beyond_differences(each: Compared, scores: Sequence[ScoreColumn]) -> list[float]:
     """The change of the mean of some scores beyond control, for each seed that both have."""
     plain, mine = _mean_beyond(each.against.baseline, scores), _mean_beyond(each.runs, scores)
     return [mine[seed] - plain[seed] for seed in sorted(plain.keys() & mine.keys())]

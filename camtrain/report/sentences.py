@@ -195,6 +195,7 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
     is_certain = best.gain.interval is not None and best.gain.interval[0] > 0
     chosen_by, on_test = (", chosen by validation images,", "on test images ") if margins.on_validation else ("", "")
     is_lost_beyond = best.beyond.interval is not None and best.beyond.interval[1] < 0
+    is_certain_beyond = best.beyond.interval is not None and best.beyond.interval[0] > 0
     most = margins.leakage
     leaks = most is not None and not best.keeps_leakage(most)
     leads = "leads, but may do so by chance"
@@ -206,6 +207,8 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
             if leaks
             else f"leads, but loses {margins.name}"
             if best.accuracy_verdict(margins.accuracy) == "lost"
+            else "leads, but perhaps not beyond control"
+            if best.beyond.count and not is_certain_beyond
             else "is best"
         )
     told = [f"{best.runs.label}{chosen_by} {leads}: {on_test}{_gains(best, what)} against {best.baseline.label}."]
@@ -220,7 +223,7 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
         told.append(f"The gain is not certain: {_cannot_tell(best.gain, 0.0)}.")
     if is_lost_beyond:
         told.append("Control maps gain more: the network has become robust to masks, and its maps are no better.")
-    elif is_certain and best.beyond.count and not (best.beyond.interval and best.beyond.interval[0] > 0):
+    elif is_certain and best.beyond.count and not is_certain_beyond:
         told.append(f"The gain beyond control is not certain: {_cannot_tell(best.beyond, 0.0)}.")
     return " ".join(told)
 

@@ -1,10 +1,11 @@
-"""Does leakage rise beyond that of another image's map?
+"""Does leakage rise beyond that of another image's map, and does swapping maps keep it low?
 
-    python -m experiments.league.leakage mobilenet_v2 [--seeds 0 1 2]
+    python -m experiments.league.leakage mobilenet_v2 [--settings plain map_faithfulness] [--seeds 0 1 2]
 
 The rows of the league have no such control: in them, another image's map lay over the very image that it is of. This
 scores leakage again, of the four CAMs, on images from all over the data set in each part, for plain training,
-MapFaithfulness with its default λ, and AttentionMining with the λ that validation chose. Networks that
+MapFaithfulness with its default λ, with swapped maps as it is and without, and AttentionMining and
+SoftInsertionDeletion with the λ that validation chose, where it has. Networks that
 `python -m experiments.league.league` has left in runs/ are taken, and others are trained again. Results are in
 `leakage/<board>/<setting>.csv`; what is there is not made again.
 """
@@ -25,11 +26,19 @@ from camtrain.study import Row
 from experiments.compared_settings import bold
 from experiments.league.boards import BOARDS, KINDS
 from experiments.league.league import choice, settings_of
+from experiments.league.settings import regularized
 from experiments.named_settings import Board, Setting, SettingRows, scored
 from experiments.readme_tables import markdown_table
 
 HERE = Path(__file__).parent / "leakage"
-SETTINGS = ("plain", "map_faithfulness", "attention_mining")  # the first one is what the others are compared with
+NOT_SWAPPED = Setting(
+    "map_faithfulness_not_swapped",
+    regularized("MapFaithfulness", swapped=0.0),
+    (MapFaithfulness.default_weight,),
+    "MapFaithfulness, no map swapped",
+)
+# The first one is what the others are compared with.
+SETTINGS = ("plain", "map_faithfulness", NOT_SWAPPED.name, "attention_mining", "soft_insertion_deletion")
 CAMS = (*KINDS["Grad-CAM"], *KINDS["other CAMs"])
 _CONTROL = "shuffled_"
 
@@ -38,11 +47,15 @@ def main() -> None:
     """Score all settings of a board, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("board", choices=BOARDS)
+    parser.add_argument("--settings", choices=SETTINGS, nargs="+", default=SETTINGS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     board = with_leakage_alone(BOARDS[arguments.board])
-    for setting in compared_on(board.name):
+    for setting in (each for each in compared_on(board.name) if each.name in arguments.settings):
         weight = weight_of(board.name, setting)
+        if weight is None:
+            print(f"left out: λ of {setting} was not chosen on {board.name} yet")
+            continue
         scored(board, setting, rows_of(board.name, setting.name), "test", [weight], arguments.seeds)
     print(leakage_table())
 
@@ -56,22 +69,16 @@ def with_leakage_alone(board: Board) -> Board:
 def compared_on(board: str) -> list[Setting]:
     """The settings that are compared, in their order."""
     return sorted(
-        (each for each in settings_of(board) if each.name in SETTINGS), key=lambda each: SETTINGS.index(each.name)
+        (each for each in (*settings_of(board), NOT_SWAPPED) if each.name in SETTINGS),
+        key=lambda each: SETTINGS.index(each.name),
     )
 
 
-def weight_of(board: str, setting: Setting) -> float:
-    """λ: the default of MapFaithfulness, and otherwise the one that validation chose.
-
-    Raises:
-        SystemExit: If validation has not chosen yet.
-    """
+def weight_of(board: str, setting: Setting) -> float | None:
+    """λ: the default of MapFaithfulness, and otherwise the one that validation chose; `None` if it has not yet."""
     if setting.name == "map_faithfulness":
         return MapFaithfulness.default_weight
-    chosen = choice(board, setting) if len(setting.weights) > 1 else setting.weights[0]
-    if chosen is None:
-        raise SystemExit(f"run `python -m experiments.league.league {board} {setting.name}` first")
-    return chosen
+    return choice(board, setting) if len(setting.weights) > 1 else setting.weights[0]
 
 
 def rows_of(board: str, setting: str) -> SettingRows:

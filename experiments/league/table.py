@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
 from experiments.league.across_boards import Cell, across_boards, table_across, write_across
 from experiments.league.boards import BOARDS, KINDS
+from experiments.league.goals import goals_table
 from experiments.league.league import choice, rows_of, settings_of
 from experiments.league.leakage import leakage_table
 from experiments.readme_tables import PROJECT_README, put_texts
@@ -37,6 +38,8 @@ def readme_texts() -> dict[str, str]:
     """Make the table of all boards, and the tables of each that has results."""
     boards = compared_boards()
     texts = {"all boards": table_across(cells_of(boards))} if boards else {}
+    if boards:
+        texts["goals"] = goals_table(boards)
     if leakage := leakage_table():
         texts["leakage"] = leakage
     for name, found in boards.items():

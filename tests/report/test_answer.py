@@ -627,7 +627,7 @@ def test_a_gain_beyond_control_that_seeds_cannot_tell_is_said(tmp_path):
         rows.append(with_controls(0, seed, 0.5, 0.6, 0.7, 0.5, 0.05))
         rows.append(with_controls(0.1, seed, 0.3, 0.6 + seed / 1000, 0.7 - control, 0.5 + seed / 1000, 0.05))
     sentence = answered(points_of(made_up(tmp_path, rows)), Rule()).sentence
-    assert sentence.startswith("λ = 0.1 is best: ")
+    assert sentence.startswith("λ = 0.1 leads, but perhaps not beyond control: the mean over ")
     assert "Beyond the scores of control maps, the gain is +5.42 points (95 % interval −5.49 to +16.32, " in sentence
     assert sentence.endswith("The gain beyond control is not certain: 3 seeds cannot tell (about 6 would be needed).")
 
