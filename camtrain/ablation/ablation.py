@@ -77,32 +77,36 @@ class Ablation:
         """
         return data_frame(self.rows)
 
-    def answer(self, margin: float = 0.01, score: str | None = None) -> Answer:
+    def answer(self, margin: float = 0.01, score: str | None = None, leakage_margin: float = 0.03) -> Answer:
         """Which point is best, by a stated rule: the largest gain of maps at equal accuracy and leakage.
 
         Args:
             margin: The accuracy that the best point may lose against the baseline, a fraction.
             score: The score whose gain decides: a metric, or metric/method. The default is the mean gain over
                 the scores of faithfulness and localization but `win` and leakage.
+            leakage_margin: How much more the maps of the best point may leak than the baseline's, a fraction.
 
         Raises:
             ValueError: If no trial is finished, or the study has no such score.
         """
-        return answer_of(self.study, Rule(margin, score))
+        return answer_of(self.study, Rule(margin, score, leakage_margin))
 
-    def report(self, margin: float = 0.01, score: str | None = None, *, log: bool = False) -> Report:
+    def report(
+        self, margin: float = 0.01, score: str | None = None, leakage_margin: float = 0.03, *, log: bool = False
+    ) -> Report:
         """Write `report.html`, `results.csv`, tables and figures to the folder of the study.
 
         Args:
             margin: As for `answer`.
             score: As for `answer`.
+            leakage_margin: As for `answer`.
             log: True also logs the table and the figures to W&B, as a run `summary` in the study's group.
 
         Raises:
             ValueError: If no trial is finished, or the study has no such score.
         """
         self.study.write_results()
-        report = write_report(self.study, Rule(margin, score))
+        report = write_report(self.study, Rule(margin, score, leakage_margin))
         if log:
             log_study(self.study, report.pictures)
         return report

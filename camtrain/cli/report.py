@@ -55,7 +55,7 @@ def report_command(words: Sequence[str]) -> int:
 
 
 def add_rule(parser: CommandParser) -> None:
-    """Add what makes a point the best one; the margin is typed in points of percent."""
+    """Add what makes a point the best one; the margins are typed in points of percent."""
     margin = {
         "type": float,
         "default": 1.0,
@@ -66,16 +66,25 @@ def add_rule(parser: CommandParser) -> None:
         "help": "The score whose gain decides: a metric, or metric/method. The default is the mean gain over "
         "the scores of faithfulness and localization but win and leakage."
     }
-    parser.add_parameters("report", Ablation.report, ["margin", "score"], margin=margin, score=score)
+    leakage = {
+        "type": float,
+        "default": 3.0,
+        "metavar": "POINTS",
+        "help": "How much more the maps of the best point may leak than the baseline's, in points of percent.",
+    }
+    names = ["margin", "score", "leakage_margin"]
+    parser.add_parameters("report", Ablation.report, names, margin=margin, score=score, leakage_margin=leakage)
 
 
 def rule_of(parser: CommandParser, settings: Any) -> dict[str, Any]:
     """The rule that was typed, as arguments of `Ablation.report`.
 
     Raises:
-        ValueError: If the margin is out of its range.
+        ValueError: If a margin is out of its range.
     """
     typed = parser.arguments(settings, Ablation.report)
-    if not 0 <= typed["margin"] < 100:
-        raise ValueError(f"`margin`: expected points of percent in [0, 100), got {typed['margin']:g}")
-    return {**typed, "margin": typed["margin"] / 100}
+    for name in ("margin", "leakage_margin"):
+        if not 0 <= typed[name] < 100:
+            raise ValueError(f"`{name}`: expected points of percent in [0, 100), got {typed[name]:g}")
+        typed[name] /= 100
+    return typed

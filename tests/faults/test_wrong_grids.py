@@ -101,12 +101,13 @@ def test_numbers_of_a_trainer(name, value):
 
 
 @pytest.mark.parametrize("margin", ["inf", ".nan", "nan", "-1", "100", "1e400", "x"])
-def test_a_margin_of_a_report(tmp_path, margin, capsys):
+@pytest.mark.parametrize("name", ["margin", "leakage_margin"])
+def test_a_margin_of_a_report(tmp_path, name, margin, capsys):
     study = made_up(tmp_path, [simple(0, 0, 0.5, 0.5, 0.5)])
     with pytest.raises(SystemExit) as stop:
-        main(["report", str(study.folder), f"--margin={margin}"])
+        main(["report", str(study.folder), f"--{name}={margin}"])
     assert stop.value.code == 2
-    assert "--margin: expected" in capsys.readouterr().err
+    assert f"--{name}: expected" in capsys.readouterr().err
     assert not (study.folder / "report.html").exists()
 
 

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
+from camtrain.ablation import Ablation
 from camtrain.cli import main
 from camtrain.evaluation import EvaluationPlan
 from camtrain.messages import folded
@@ -106,6 +107,20 @@ def test_the_command_prints_the_answer(study, capsys, monkeypatch):
         main(["report", str(study.folder), "--score", "iou"])
     assert stop.value.code == 2
     assert "--score: the study has no 'iou'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_command_takes_both_margins_in_points(tmp_path, capsys):
+    rows = [
+        simple(weight, 0, 0.9, 0.5 - weight / 10, 0.6, **{"evaluated/map_leakage/grad_cam": 0.05 + 0.04 * weight})
+        for weight in (0, 1)
+    ]
+    study = made_up(tmp_path, rows)
+    main(["report", str(study.folder)])
+    assert "Refused, since the maps leak over 3 points more" in " ".join(capsys.readouterr().out.split())
+    main(["report", str(study.folder), "--leakage_margin", "5"])
+    assert "Refused" not in capsys.readouterr().out
+    assert Ablation.opened(study.folder).answer(leakage_margin=0.05).best.runs.label == "λ = 1"
 
 
 def test_a_study_without_maps_or_costs_has_a_report(tmp_path):
