@@ -166,7 +166,7 @@ def last_values(rows: Iterable[Mapping[str, str]], steps: int) -> dict[str, floa
     Example:
         >>> rows = [{"step": "7", "val/accuracy": "0.9", "train/loss": "1"}, {"step": "15", "val/accuracy": "0.8"}]
         >>> last_values(rows, 8), last_values(rows, 16)
-        ({'val/accuracy': 0.9, 'train/loss': 1.0}, {'val/accuracy': 0.8, 'train/loss': 1.0})
+        ({'train/loss': 1.0, 'val/accuracy': 0.9}, {'train/loss': 1.0, 'val/accuracy': 0.8})
     """
     found: dict[str, float] = {}
     of_validation: dict[str, dict[str, float]] = {}

@@ -108,6 +108,16 @@ def described_classifier(
     return classifier
 
 
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings of the classifier in a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such checkpoint.
+    """
+    return settings_of(path, classifier_content(path, _OTHER_REMEDY))
+
+
 def settings_of(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the classifier in a checkpoint.
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from camtrain.files import local_path
 from camtrain.gradients.seeded import seeded
-from camtrain.loading.checkpoint import classifier_in, config_of, lacks_network, settings_of
+from camtrain.loading.checkpoint import classifier_in, config_of, lacks_network, settings_in
 from camtrain.loading.data_preprocessing import data_preprocessing
 from camtrain.loading.exported_folder import CONFIG, exported_folder, read_exported
 from camtrain.loading.load_data import configuration_in
@@ -19,7 +19,7 @@ from camtrain.loading.named_network import is_own, named_network
 from camtrain.loading.preprocessing_steps import preprocessing_of
 from camtrain.loading.weights_preprocessing import assumed_preprocessing, assumptions, weights_preprocessing
 from camtrain.messages import CamtrainWarning, checked_seed
-from camtrain.networks.checkpoint_file import checkpoint_content, checkpoint_in
+from camtrain.networks.checkpoint_file import checkpoint_in
 from camtrain.networks.loaded_network import LoadedNetwork
 from camtrain.networks.preprocessing import GivenPreprocessing
 
@@ -106,7 +106,7 @@ def needs_name(checkpoint: str | Path, config: Path | None = None) -> bool:
     if (folder := exported_folder(path)) is not None:
         return lacks_network(read_exported(folder).settings, None)
     path = checkpoint_in(path)
-    return lacks_network(settings_of(path, checkpoint_content(path)), config or config_of(path))
+    return lacks_network(settings_in(path), config or config_of(path))
 
 
 def chosen_device(device: str) -> torch.device:
