@@ -106,15 +106,15 @@ def summary_table(compared: Sequence[Compared], trained: str = "grad_cam") -> st
                 *(accuracy, gain, beyond_control),
                 *([change(each, without_boxes[each])] if without_boxes else []),
                 leakage,
-                change(each, _leakage(each, of_trained)),
+                change(each, leakage_change(each, of_trained)),
                 step_cost(each),
             ]
         )
     return markdown_table(headings, rows)
 
 
-def _leakage(each: Compared, scores: Sequence[ScoreColumn]) -> Estimate:
-    """The change of some scores of leakage."""
+def leakage_change(each: Compared, scores: Sequence[ScoreColumn]) -> Estimate:
+    """How some scores of leakage change against plain training, on their mean."""
     return point_comparison(each.runs, each.against.baseline, (), each.accuracy, scores).leakage
 
 

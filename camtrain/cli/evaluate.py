@@ -127,8 +127,9 @@ def _found(parser: CommandParser, settings: Namespace) -> Evaluation | Compariso
         return evaluate(network, data, **how)
     try:
         # The weights are of the first network; its name is that of the second, too, if the latter does not say its own.
-        named = needs_name(settings.compare, config_beside(settings.compare) or config)
-        name = of_network["name"] if named else None
+        name = of_network["name"]
+        if name is not None and not needs_name(settings.compare, config_beside(settings.compare) or config):
+            name = None
         other = _network({**of_network, "name": name, "weights": None}, settings.compare, config)
         other_data = load_data(config, other)
     except (ValueError, TypeError, OSError) as error:

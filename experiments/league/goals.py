@@ -8,7 +8,7 @@ from camtrain.methods import method_title
 from camtrain.regularizers import MapFaithfulness
 from camtrain.report.points import Estimate
 from camtrain.report.score_columns import ScoreColumn
-from experiments.compared_settings import COSTS, Compared, beyond_differences, bold, relative_change
+from experiments.compared_settings import COSTS, Compared, beyond_differences, bold, leakage_change, relative_change
 from experiments.league.boards import BOARDS, KINDS, TRAINED
 from experiments.readme_tables import markdown_table
 from experiments.result_rows import read_rows
@@ -52,7 +52,7 @@ def _of_network(each: Compared) -> list[list[str]]:
     }
     told, reached = _told_of_gains(each, changes)
     leakage = each.against.leakage
-    of_trained = Estimate.of(_differences(each, f"evaluated/map_leakage/{TRAINED}"))
+    of_trained = leakage_change(each, [ScoreColumn("map_leakage", TRAINED)])
     return [
         [
             "drop, increase, average gain, deletion and ROAD beyond control, of four CAMs",
@@ -130,11 +130,6 @@ def _of_pets(compared: Sequence[Compared]) -> list[list[str]]:
             _word(_low(change) > 0),
         ]
     ]
-
-
-def _differences(each: Compared, column: str) -> list[float]:
-    mine, plain = each.runs.rows, each.against.baseline.rows
-    return [float(mine[s][column]) - float(plain[s][column]) for s in sorted(mine.keys() & plain.keys())]  # type: ignore[arg-type]
 
 
 def _within(mean: float, worst: float, most: float) -> str:
