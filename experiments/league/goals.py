@@ -31,14 +31,15 @@ def goals_table(boards: Mapping[str, Sequence[Compared]]) -> str:
     """
     rows = []
     for board in NETWORKS:
-        each = _at_default(boards.get(board, ()))
+        each = at_default(boards.get(board, ()))
         if each is not None:
             rows += [[f"{BOARDS[board].title}: {row[0]}", *row[1:]] for row in _of_network(each)]
     rows += [*_of_steps(), *_of_pets(boards.get("pets", ()))]
     return markdown_table(["", "goal", "measured", "reached"], rows)
 
 
-def _at_default(compared: Sequence[Compared]) -> Compared | None:
+def at_default(compared: Sequence[Compared]) -> Compared | None:
+    """MapFaithfulness with its default λ; `None` if it was not measured."""
     found = (each for each in compared if each.setting.name == "map_faithfulness")
     return next((each for each in found if each.weight == MapFaithfulness.default_weight), None)
 

@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.compared_settings import Compared, board_tables, compared_settings, summary_table, write_plane
+from experiments.compared_settings import (
+    Compared,
+    board_tables,
+    compared_settings,
+    difference_table,
+    summary_table,
+    write_plane,
+)
 from experiments.league.across_boards import Cell, across_boards, table_across, write_across
 from experiments.league.boards import BOARDS, KINDS
-from experiments.league.goals import goals_table
-from experiments.league.league import choice, rows_of, settings_of
+from experiments.league.goals import at_default, goals_table
+from experiments.league.league import ALL_SETTINGS, choice, rows_of, settings_of
 from experiments.league.leakage import leakage_table
 from experiments.readme_tables import PROJECT_README, put_texts
 
@@ -44,6 +51,8 @@ def readme_texts() -> dict[str, str]:
         texts["leakage"] = leakage
     for name, found in boards.items():
         texts |= {f"{what} of {name}": table for what, table in board_tables(found, KINDS).items()}
+        if name == ALL_SETTINGS[0] and (default := at_default(found)) is not None:
+            texts[f"difference to the default of {name}"] = difference_table(found, default)
     return {MARKER.format(name): text for name, text in texts.items()}
 
 
