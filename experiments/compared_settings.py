@@ -154,25 +154,34 @@ def board_tables(compared: Sequence[Compared], kinds: Mapping[str, Sequence[str]
     trained = next(iter(kinds.values()))[0]
     return {
         "choice": summary_table(compared, trained),
-        "scores": score_table(compared, trained),
+        **{f"scores of {kind}": score_table(compared, methods) for kind, methods in kinds.items()},
         **{f"{kind} beyond control": beyond_table(compared, methods) for kind, methods in kinds.items()},
     }
 
 
-def score_table(compared: Sequence[Compared], method: str) -> str:
-    """The scores of one method's maps in percent, mean ± standard deviation over seeds.
+def score_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
+    """The scores of some methods' maps in percent, mean ± standard deviation over seeds.
 
     Args:
         compared: The settings.
-        method: The name of the method.
+        methods: The methods over whose maps each score is averaged.
     """
-    columns = [score for score in score_columns([each.runs for each in compared]) if score.method == method]
-    columns = [score for score in columns if not score.is_control]
-    headings = ["", *(f"{score.title} {score.arrow}" for score in columns)]
-    return markdown_table(
-        headings,
-        [[each.label, *(percent(each.runs.estimate(score.column)) for score in columns)] for each in compared],
-    )
+    columns: dict[str, list[ScoreColumn]] = {}
+    for score in score_columns([each.runs for each in compared]):
+        if score.method in methods and not score.is_control:
+            columns.setdefault(f"{score.title} {score.arrow}", []).append(score)
+    rows = [[each.label, *(percent(_mean_score(each.runs, scores)) for scores in columns.values())] for each in compared]
+    return markdown_table(["", *columns], rows)
+
+
+def _mean_score(runs: PointRuns, scores: Sequence[ScoreColumn]) -> Estimate:
+    """The mean of some scores, over the seeds that have all of them."""
+    found = []
+    for row in runs.rows.values():
+        values = [value for score in scores if (value := number(row, score.column)) is not None]
+        if len(values) == len(scores):
+            found.append(statistics.fmean(values))
+    return Estimate.of(found)
 
 
 def beyond_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:

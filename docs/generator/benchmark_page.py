@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import yaml
 
@@ -76,17 +77,22 @@ def _board(board: Board, found: list[Compared]) -> str:
         f"## {board.title}",
         markdown_table(headings, rows),
         f"Command of every row:\n\n```\nBOARDS={board.name} bash experiments/league/run.sh\n```",
-        "### Scores of Grad-CAM's maps, in percent",
-        tables["scores"],
+        "### Scores in percent",
+        *_of_each_kind(tables, "scores of {}"),
         "### How much better than plain training, beyond control",
-        "Grad-CAM, which was trained:",
-        tables["Grad-CAM beyond control"],
-        "Grad-CAM++, LayerCAM and Ablation-CAM, which were not trained but use the same layer:",
-        tables["other CAMs beyond control"],
-        "The gradient at the input, which uses no layer:",
-        tables["input gradient beyond control"],
+        *_of_each_kind(tables, "{} beyond control"),
     ]
     return "\n\n".join(texts)
+
+
+def _of_each_kind(tables: Mapping[str, str], name: str) -> list[str]:
+    """The tables of a board with one name, each below the methods that it is of."""
+    titles = [
+        "Grad-CAM, which was trained:",
+        "Grad-CAM++, LayerCAM and Ablation-CAM, which were not trained but use the same layer, on the mean:",
+        "The gradient at the input, which uses no layer:",
+    ]
+    return [text for kind, title in zip(KINDS, titles, strict=True) for text in (title, tables[name.format(kind)])]
 
 
 def _row(each: Compared, epochs: str, without_boxes: list[str]) -> list[str]:

@@ -161,10 +161,21 @@ def test_the_table_to_choose_from(compared):
 
 
 def test_scores_of_a_method(compared):
-    assert score_table(compared, "grad_cam").splitlines()[2:] == [
+    assert score_table(compared, ["grad_cam"]).splitlines()[2:] == [
         "| plain | 25.0 ± 7.1 | 5.0 ± 0.0 |",
         "| Ours, λ = 0.5 | 10.0 ± 0.0 | 6.0 ± 0.0 |",
     ]
+
+
+def test_scores_on_the_mean_of_several_methods(tmp_path):
+    drops = {0: (0.2, 0.4), 1: (0.1, None)}  # seed 1 lacks one of the two
+    made = SettingRows(tmp_path / "plain.csv")
+    for seed, values in drops.items():
+        named = zip(("evaluated/average_drop/layer_cam", "evaluated/average_drop/ablation_cam"), values, strict=True)
+        columns = {column: value for column, value in named if value is not None}
+        made.add("test", [{WEIGHT: 0.0, "seed": seed, "test/accuracy": 0.8, **columns}])
+    table = score_table(compared_settings({PLAIN: made}), ["layer_cam", "ablation_cam"])
+    assert table.splitlines() == ["| | drop ↓ |", "| --- | --- |", "| plain | 30.0 |"]
 
 
 def test_without_a_baseline_nothing_is_compared(tmp_path):
