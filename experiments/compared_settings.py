@@ -170,7 +170,9 @@ def score_table(compared: Sequence[Compared], methods: Sequence[str]) -> str:
     for score in score_columns([each.runs for each in compared]):
         if score.method in methods and not score.is_control:
             columns.setdefault(f"{score.title} {score.arrow}", []).append(score)
-    rows = [[each.label, *(percent(_mean_score(each.runs, scores)) for scores in columns.values())] for each in compared]
+    rows = [
+        [each.label, *(percent(_mean_score(each.runs, scores)) for scores in columns.values())] for each in compared
+    ]
     return markdown_table(["", *columns], rows)
 
 

@@ -1,14 +1,15 @@
 """Measures whether the input gradients of different images point in one direction.
 
-    python -m experiments.interpretable_gradient.directions
+    python -m experiments.interpretable_gradient.directions BOARD
 
 The interpretable gradient loss falls if gradients follow the guided gradients. It also falls if all gradients are the
-same, which says nothing about an image. The trained networks are those of study.py; results are in `directions.csv`,
-where a row whose network is not here stays as it is.
+same, which says nothing about an image. The trained networks are those of study.py; results are in
+`<board>/directions.csv`, where a row whose network is not here stays as it is.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,29 +19,42 @@ from torch import Tensor, nn
 
 from camtrain import load_data, load_network
 from camtrain.gradients import guided_gradient
-from experiments.interpretable_gradient.recipes import BOARD, RECIPES
+from experiments.interpretable_gradient.recipes import BOARDS, recipes
 from experiments.result_rows import read_rows, write_rows
 
-RESULTS = Path(__file__).parent / "directions.csv"
+HERE = Path(__file__).parent
 COLUMNS = ("recipe", "weight", "seed", "agreement", "one_direction", "one_guided_direction")
 
 
+def results(board: str) -> Path:
+    """The file of a board's results."""
+    return HERE / board / "directions.csv"
+
+
 def main() -> None:
-    """Measure every network that was trained, and write the results."""
-    rows = {_key(row): row for row in read_rows(RESULTS, COLUMNS)}
-    for recipe in RECIPES:
-        for trial in sorted((BOARD.runs / BOARD.name / recipe).glob("weight_*/**/trials/*/")):
+    """Parse the words, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("board", choices=BOARDS)
+    measure(parser.parse_args().board)
+
+
+def measure(name: str) -> None:
+    """Measure every network of a board that was trained, and write the results."""
+    board, order = BOARDS[name], [*recipes(name)]
+    rows = {_key(row, order): row for row in read_rows(results(name), COLUMNS)}
+    for recipe in order:
+        for trial in sorted((board.runs / board.name / recipe).glob("weight_*/**/trials/*/")):
             if (trial / "row.json").is_file():
                 # Such as regularizer_weight=0.3,seed=0-aaf4ffaa.
                 weight, seed = (part.partition("=")[2].partition("-")[0] for part in trial.name.split(","))
                 row = dict(zip(COLUMNS, (recipe, weight, seed, *of_run(trial)), strict=True))
-                rows[_key(row)] = row
+                rows[_key(row, order)] = row
                 print(*row.values(), sep="  ", flush=True)
-    write_rows(RESULTS, COLUMNS, [rows[key] for key in sorted(rows)])
+    write_rows(results(name), COLUMNS, [rows[key] for key in sorted(rows)])
 
 
-def _key(row: Mapping[str, str]) -> tuple[int, float, int]:
-    return [*RECIPES].index(row["recipe"]), float(row["weight"]), int(row["seed"])
+def _key(row: Mapping[str, str], order: list[str]) -> tuple[int, float, int]:
+    return order.index(row["recipe"]), float(row["weight"]), int(row["seed"])
 
 
 def of_run(run: Path) -> tuple[str, ...]:

@@ -4,17 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from camtrain import ablate
 from camtrain.report.points import WEIGHT
-from experiments.league.boards import BOARDS, FAITHFULNESS
+from experiments.league.boards import BOARDS as LEAGUE
+from experiments.league.boards import FAITHFULNESS
 from experiments.league.settings import PLAIN, regularized
 from experiments.named_settings import Board, Setting
 
 WEIGHTS = (0.0, 0.3, 0.1, 1.0, 0.0075)  # in the order in which they are run
-_RESNET = {"depth": 20, "width": 16, "num_classes": 8, "stem_stride": 2}
+NUM_IMAGES = {"resnet20": 200, "resnet18": 1000}  # the test images whose maps are scored, on each board
+
+
+def _board(name: str) -> Board:
+    """A board of the league, with the scores of this experiment."""
+    board = LEAGUE[name]
+    return replace(
+        board,
+        name=f"{name}_gradients",
+        # The last epoch is scored: the best epoch of a λ that costs accuracy is the one at which it has acted least.
+        changes={**board.changes, "checkpoint.monitor": None},
+        test=replace(
+            board.test,
+            methods=("grad_cam", "layer_cam", "input_gradient"),
+            metrics=(*FAITHFULNESS, "map_leakage", "gradient_noise", "guided_agreement"),
+            num_images=NUM_IMAGES[name],
+        ),
+    )
+
+
+BOARDS = {name: _board(name) for name in NUM_IMAGES}
+
+
+def recipes(board: str) -> dict[str, Setting]:
+    """The recipes on a board, by name.
+
+    Args:
+        board: The name of the board in the league.
+    """
+    config = BOARDS[board].config_of(PLAIN)
+    epochs, rate = config["trainer"]["max_epochs"], config["model"]["optimizer"]["init_args"]["lr"]
+    late = {**_frozen_from(epochs / 2), "model.regularizer_start_epoch": epochs / 2}
+    fine_tuning = {
+        **_frozen_from(0.0),
+        "model.optimizer.init_args.lr": rate / 10,
+        "trainer.max_epochs": round(0.4 * epochs),
+    }
+    made = (
+        _recipe("running", "running statistics", "running"),
+        _recipe("group_norm", "GroupNorm", changes=_group_norm(config["model"])),
+        _recipe("frozen", "BatchNorm frozen and λ from half-time on", changes=late),
+        replace(
+            _recipe("fine_tuning", "fine-tuning of the plain network, BatchNorm frozen", changes=fine_tuning),
+            of_seed=partial(_initial_weights, BOARDS[board]),
+        ),
+        Setting("map_faithfulness", regularized("MapFaithfulness"), (0.5,), "MapFaithfulness alone"),
+        _beside(0.1),
+        _beside(0.3),
+    )
+    return {recipe.name: recipe for recipe in made}
 
 
 def _recipe(name: str, title: str, statistics: str = "batch", changes: Mapping[str, Any] | None = None) -> Setting:
@@ -27,9 +78,15 @@ def _frozen_from(epoch: float) -> dict[str, Any]:
     return {"trainer.callbacks": [{"class_path": path, "init_args": {"start_epoch": epoch}}]}
 
 
-def _network(name: str, **settings: Any) -> dict[str, Any]:
-    path = f"experiments.interpretable_gradient.group_norm_resnet.{name}"
-    return {"model.network": {"class_path": path, "init_args": settings}}
+def _group_norm(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The network of a configuration, with GroupNorm."""
+    network, changes = model["network"], {}
+    if isinstance(network, str):
+        of_name = {"name": network, "stem": model["stem"], "num_classes": 100}
+        network = {"class_path": "camtrain.networks.build_network", "init_args": of_name}
+        changes["model.stem"] = "imagenet"  # the default: the key is for a network that is given by its name
+    path = "experiments.interpretable_gradient.group_norm.with_group_norm"
+    return {"model.network": {"class_path": path, "init_args": {"network": network}}, **changes}
 
 
 def _beside(weight: float) -> Setting:
@@ -46,32 +103,21 @@ def _class(name: str, **settings: Any) -> dict[str, Any]:
     return {"class_path": f"camtrain.regularizers.{name}", "init_args": settings}
 
 
-_FINE_TUNING = {**_frozen_from(0.0), "model.optimizer.init_args.lr": 0.005, "trainer.max_epochs": 10}
-BOARD: Board = replace(
-    BOARDS["resnet20"],
-    name="resnet20_gradients",
-    # The last epoch is scored: the best epoch of a λ that costs accuracy is the one at which it has acted least.
-    changes={**BOARDS["resnet20"].changes, "checkpoint.monitor": None},
-    test=replace(
-        BOARDS["resnet20"].test,
-        methods=("grad_cam", "layer_cam", "input_gradient"),
-        metrics=(*FAITHFULNESS, "map_leakage", "gradient_noise", "guided_agreement"),
-        num_images=200,
-    ),
-)
+def _initial_weights(board: Board, seed: int) -> dict[str, Any]:
+    return {"model.initial_weights": str(trained_plain(board, seed))}
 
 
-def trained_plain(seed: int) -> Path:
+def trained_plain(board: Board, seed: int) -> Path:
     """The folder of a plain training, from which fine-tuning begins; it is trained if it is not there.
 
     Raises:
         SystemExit: If it failed, or was stopped before its end.
     """
     ablation = ablate(
-        BOARD.config_of(PLAIN),
+        board.config_of(PLAIN),
         {WEIGHT: [0.0]},
         seeds=[seed],
-        folder=BOARD.runs / BOARD.name / "fine_tuning_begins" / f"seed_{seed}",
+        folder=board.runs / board.name / "fine_tuning_begins" / f"seed_{seed}",
         evaluation=None,
         jobs=1,
         threads=1,
@@ -80,24 +126,3 @@ def trained_plain(seed: int) -> Path:
     for outcome in ablation.unfinished:
         raise SystemExit(f"plain training, seed {seed}: {outcome.message or 'stopped before its end'} ({outcome.log})")
     return ablation.study.folder_of(ablation.study.trials[0])
-
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        _recipe("running", "running statistics", "running"),
-        _recipe("group_norm", "GroupNorm", changes=_network("GroupNormResNet", **_RESNET)),
-        _recipe(
-            "frozen",
-            "BatchNorm frozen and λ from half-time on",
-            changes={**_frozen_from(12.5), "model.regularizer_start_epoch": 12.5},
-        ),
-        replace(
-            _recipe("fine_tuning", "fine-tuning of the plain network, BatchNorm frozen", changes=_FINE_TUNING),
-            of_seed=lambda seed: {"model.initial_weights": str(trained_plain(seed))},
-        ),
-        Setting("map_faithfulness", regularized("MapFaithfulness"), (0.5,), "MapFaithfulness alone"),
-        _beside(0.1),
-        _beside(0.3),
-    )
-}

@@ -2,7 +2,7 @@
 
     python -m experiments.interpretable_gradient.table
 
-It reads `results/<recipe>.csv` and `directions.csv`, which are committed.
+It reads `<board>/<recipe>.csv` and `<board>/directions.csv`, which are committed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 from camtrain.report.points import Estimate, number
 from camtrain.report.tables import percent, shown
 from experiments.compared_settings import Compared, beyond_table, change, compared_settings, step_cost
-from experiments.interpretable_gradient.directions import RESULTS as DIRECTIONS
-from experiments.interpretable_gradient.recipes import RECIPES
+from experiments.interpretable_gradient.directions import results as directions_of
+from experiments.interpretable_gradient.recipes import BOARDS, recipes
 from experiments.interpretable_gradient.study import rows_of
 from experiments.interval_figure import Panel, write_intervals
 from experiments.readme_tables import markdown_table, put_texts
@@ -31,31 +31,50 @@ def main() -> None:
     """Write between the marker lines of the README, and draw."""
     texts = readme_texts()
     put_texts(texts, HERE / "README.md")
-    write_changes(HERE / "recipes")
+    for board in BOARDS:
+        if any(found[1:] for found in compared(board).values()):
+            write_changes(board, HERE / board / "recipes")
     print("\n\n".join(texts.values()))
 
 
 def readme_texts() -> dict[str, str]:
-    """Make a table for each recipe that has results, and one of the two terms together."""
+    """Make the tables of each board that has results."""
+    return {MARKER.format(f"{name} of {board}"): text for board in BOARDS for name, text in board_texts(board).items()}
+
+
+def board_texts(board: str) -> dict[str, str]:
+    """A table for each recipe that has results, and one of the two terms together."""
     texts = {}
-    for name, recipe in RECIPES.items():
-        found = compared_settings({recipe: rows_of(name)}) if len(recipe.weights) > 1 else []
+    for name, found in compared(board).items():
         if found:
             texts[name] = recipe_table(found)
         if len(found) > 1:
             texts[f"{name}: CAMs beyond control"] = beyond_table(found, CAMS)
             texts[f"{name}: input gradient beyond control"] = beyond_table(found, ["input_gradient"])
-    together = [name for name, recipe in RECIPES.items() if len(recipe.weights) == 1]
-    results = {RECIPES[name]: rows_of(name) for name in (PLAIN, *together)}
-    found = [each for each in compared_settings(results) if each.setting.name != PLAIN or not each.weight]
-    if len(found) > 1:
-        texts["beside MapFaithfulness"] = recipe_table(found)
-    if DIRECTIONS.is_file():
-        texts["directions"] = directions_table()
-    return {MARKER.format(name): text for name, text in texts.items()}
+    together = compared_together(board)
+    if len(together) > 1:
+        texts["beside MapFaithfulness"] = recipe_table(together)
+        texts["beside MapFaithfulness: CAMs beyond control"] = beyond_table(together, CAMS)
+    if directions_of(board).is_file():
+        texts["directions"] = directions_table(board)
+    return texts
 
 
-def write_changes(path: Path) -> None:
+def compared(board: str) -> dict[str, list[Compared]]:
+    """Each recipe that has several λ, each λ against 0."""
+    some = {name: recipe for name, recipe in recipes(board).items() if len(recipe.weights) > 1}
+    return {name: compared_settings({recipe: rows_of(board, name)}) for name, recipe in some.items()}
+
+
+def compared_together(board: str) -> list[Compared]:
+    """MapFaithfulness alone and the two terms together, against plain training."""
+    known = recipes(board)
+    names = [PLAIN, *(name for name, recipe in known.items() if len(recipe.weights) == 1)]
+    found = compared_settings({known[name]: rows_of(board, name) for name in names})
+    return [each for each in found if each.setting.name != PLAIN or not each.weight]
+
+
+def write_changes(board: str, path: Path) -> None:
     """Draw what each recipe does to L_R in evaluation mode, to maps and to accuracy, against its own λ = 0."""
     panels = of_loss, gain, accuracy = (
         Panel("L_R in\nevaluation mode", "change against λ = 0", scale=1),
@@ -63,14 +82,15 @@ def write_changes(path: Path) -> None:
         Panel("gain of maps\nbeyond control", "points against λ = 0"),
         Panel("accuracy", "points of accuracy"),
     )
-    rows = {}
-    for name, recipe in RECIPES.items():
-        for each in compared_settings({recipe: rows_of(name)})[1:] if len(recipe.weights) > 1 else []:
-            rows[f"{recipe}, λ = {each.weight:g}"] = {
-                of_loss: {"": loss_change(each)},
-                gain: {"": each.against.beyond},
-                accuracy: {"": each.against.accuracy},
-            }
+    rows = {
+        each.label: {
+            of_loss: {"": loss_change(each)},
+            gain: {"": each.against.beyond},
+            accuracy: {"": each.against.accuracy},
+        }
+        for found in compared(board).values()
+        for each in found[1:]
+    }
     write_intervals(rows, panels, path)
 
 
@@ -88,11 +108,12 @@ def recipe_table(compared: list[Compared]) -> str:
     return markdown_table(headings, [_line(each) for each in compared])
 
 
-def directions_table() -> str:
+def directions_table(board: str) -> str:
     """Whether the gradients of all images point in one direction, for each network."""
     headings = ["", "λ", "seed", "1 − L_R of test images", "one direction", "one direction of guided gradients"]
     values = ("weight", "seed", "agreement", "one_direction", "one_guided_direction")
-    lines = [[str(RECIPES[row["recipe"]]), *(row[value] for value in values)] for row in read_rows(DIRECTIONS)]
+    known, rows = recipes(board), read_rows(directions_of(board))
+    lines = [[str(known[row["recipe"]]), *(row[value] for value in values)] for row in rows]
     return markdown_table(headings, lines)
 
 

@@ -7,10 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from camtrain.report import Estimate
-from experiments.compared_settings import compared_settings
 from experiments.interpretable_gradient import table as recipes
-from experiments.interpretable_gradient.recipes import RECIPES
-from experiments.interpretable_gradient.study import rows_of
 from experiments.map_faithfulness import table as ablation
 
 
@@ -30,7 +27,7 @@ def drawn(monkeypatch, tmp_path):
     for module in (ablation, recipes):
         monkeypatch.setattr(module, "write_intervals", write)
     ablation.write_changes(ablation.compared("resnet20"), tmp_path / "variants")
-    recipes.write_changes(tmp_path / "recipes")
+    recipes.write_changes("resnet20", tmp_path / "recipes")
     return found
 
 
@@ -47,8 +44,7 @@ def test_a_line_for_each_variant(drawn):
 
 
 def test_a_line_for_each_recipe_and_weight(drawn):
-    recipe = RECIPES["group_norm"]
-    (each,) = [each for each in compared_settings({recipe: rows_of("group_norm")}) if each.weight == 0.3]
+    (each,) = [each for each in recipes.compared("resnet20")["group_norm"] if each.weight == 0.3]
     assert drawn["recipes"]["GroupNorm, λ = 0.3"] == {
         "L_R in evaluation mode": recipes.loss_change(each),
         "gain of maps beyond control": each.against.beyond,

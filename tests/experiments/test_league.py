@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from camtrain.batch import Batch
+from camtrain.networks import CIFARResNet, build_network
 from experiments.interpretable_gradient import directions
 from experiments.interpretable_gradient.frozen_batch_norm import FrozenBatchNorm
-from experiments.interpretable_gradient.group_norm_resnet import GroupNormResNet
+from experiments.interpretable_gradient.group_norm import with_group_norm
+from experiments.interpretable_gradient.recipes import recipes
 from experiments.league.boards import BOARDS
 from experiments.league.league import CHOOSING_SEEDS, choice, chosen_weight, rows_of, settings_of
 from experiments.map_faithfulness import ablation
@@ -123,11 +125,28 @@ def test_batch_norm_is_frozen_from_its_start_on(epoch, batch, frozen):
 
 
 def test_group_norm_takes_the_place_of_every_batch_norm():
-    layers = [*GroupNormResNet(8, 16, 8, 2).modules()]
+    layers = [*with_group_norm(CIFARResNet(depth=8, width=16)).modules()]
     assert not any(isinstance(each, nn.BatchNorm2d) for each in layers)
     groups = [each for each in layers if isinstance(each, nn.GroupNorm)]
     assert len(groups) == 9  # of the stem, of two layers in each of three blocks, and of two shortcuts
     assert all(each.num_channels // each.num_groups == 8 for each in groups)
+
+
+def test_group_norm_takes_the_network_of_a_board_that_names_it():
+    changes = recipes("resnet18")["group_norm"].changes
+    given = changes["model.network"]["init_args"]["network"]
+    network = with_group_norm(build_network(**given["init_args"]))
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in network.modules())
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 100)
+    assert changes["model.stem"] == "imagenet"  # a stem is refused with a network that has no name
+
+
+def test_recipes_keep_to_the_schedule_of_their_board():
+    frozen, tuned = (recipes("resnet20")[name].changes for name in ("frozen", "fine_tuning"))
+    assert frozen["model.regularizer_start_epoch"] == 12.5  # of 25
+    assert frozen["trainer.callbacks"][0]["init_args"] == {"start_epoch": 12.5}
+    assert (tuned["trainer.max_epochs"], tuned["model.optimizer.init_args.lr"]) == (10, 0.005)
+    assert recipes("resnet18")["frozen"].changes["model.regularizer_start_epoch"] == 100
 
 
 def test_points_of_a_grid_over_something_else_too_are_not_mixed(tmp_path):
@@ -140,14 +159,15 @@ def test_points_of_a_grid_over_something_else_too_are_not_mixed(tmp_path):
 def test_directions_of_networks_that_are_not_here_stay(tmp_path, monkeypatch):
     kept = {"recipe": "frozen", "weight": "0.3", "seed": "0", "agreement": "0.5"}
     again = {"recipe": "running", "weight": "0.3", "seed": "1", "agreement": "0.5"}
-    path = tmp_path / "directions.csv"
+    path = tmp_path / "resnet20" / "directions.csv"
     write_rows(path, directions.COLUMNS, [kept, again])
     trial = tmp_path / "runs/resnet20_gradients/running/weight_0.3/trials/regularizer_weight=0.3,seed=1-aaf4ffaa"
     trial.mkdir(parents=True)
     (trial / "row.json").touch()
-    monkeypatch.setattr(directions, "RESULTS", path)
-    monkeypatch.setattr(directions, "BOARD", replace(directions.BOARD, runs=tmp_path / "runs"))
+    monkeypatch.setattr(directions, "HERE", tmp_path)
+    here = {name: replace(board, runs=tmp_path / "runs") for name, board in directions.BOARDS.items()}
+    monkeypatch.setattr(directions, "BOARDS", here)
     monkeypatch.setattr(directions, "of_run", lambda _run: ("0.9", "0.8", "0.7"))
-    directions.main()
+    directions.measure("resnet20")
     found = [(row["recipe"], row["seed"], row["agreement"]) for row in read_rows(path)]
     assert found == [("running", "1", "0.9"), ("frozen", "0", "0.5")]
