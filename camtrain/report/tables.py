@@ -33,7 +33,7 @@ def points_table(
         best: The point that the answer names, if it names one.
     """
     headings = ["point", "seeds", f"{accuracy_title}, %", "L_C", "L_R"]
-    headings += ["gain of the maps, points", "95 % interval"] if scores else []
+    headings += ["gain of the maps, points"] if scores else []
     has_control = any(each.beyond.count for each in compared)
     headings += ["gain beyond control, points"] if has_control else []
     has_leakage = any(each.leakage.count for each in compared)
@@ -45,13 +45,14 @@ def points_table(
     for each in compared:
         runs = each.runs
         losses = [shown(runs.estimate(f"{stage}/loss_{name}"), digits=3) for name in ("classification", "regularizer")]
-        gain = [_signed(each, len(scores)), _interval(each)] if scores else []
+        gain = [_change(each, each.gain) + _missing_scores(each, len(scores))] if scores else []
         gain += [_change(each, each.beyond)] if has_control else []
         gain += [_change(each, each.leakage)] if has_leakage else []
         cost = [_ratio(each, time), _ratio(each, MEMORY)]
         rows.append([runs.label, str(len(runs.rows)), percent(runs.estimate(accuracy)), *losses, *gain, *cost])
     place = next((row for row, each in enumerate(compared) if each is best), None)
-    return Table("All points, mean ± standard deviation over the seeds", headings, rows, place)
+    title = "All points: mean ± standard deviation over seeds, changes with 95 % intervals"
+    return Table(title, headings, rows, place)
 
 
 def choice_table(selected: Sequence[PointComparison], accuracy: str, chosen: PointComparison | None) -> Table:
@@ -63,16 +64,16 @@ def choice_table(selected: Sequence[PointComparison], accuracy: str, chosen: Poi
         chosen: The point that was chosen, if one was.
     """
     name = accuracy_name(accuracy)
-    headings = ["point", f"{name}, %", f"change of {name}, points", "gain of the maps, points", "95 % interval"]
+    headings = ["point", f"{name}, %", f"change of {name}, points", "gain of the maps, points"]
     has_leakage = any(each.leakage.count for each in selected)
     headings += ["leakage, points"] if has_leakage else []
     rows = []
     for each in selected:
-        gain = [_change(each, each.accuracy), _change(each, each.gain), _interval(each)]
+        gain = [_change(each, each.accuracy), _change(each, each.gain)]
         leakage = [_change(each, each.leakage)] if has_leakage else []
         rows.append([each.runs.label, percent(each.runs.estimate(accuracy)), *gain, *leakage])
     place = next((row for row, each in enumerate(selected) if each is chosen), None)
-    return Table("The choice: all points on validation images", headings, rows, place)
+    return Table("The choice: all points on validation images, changes with 95 % intervals", headings, rows, place)
 
 
 def score_table(points: Sequence[PointRuns], best: int | None) -> Table | None:
@@ -112,25 +113,20 @@ def shown(estimate: Estimate, digits: int) -> str:
     return f"{estimate.mean:z.{digits}f}".replace("-", "−") + spread
 
 
-def _signed(each: PointComparison, asked: int) -> str:
-    """The gain. Where some scores are missing, the number of scores that it is the mean of follows."""
-    if each.is_baseline:
-        return "baseline"
-    if math.isnan(each.gain.mean):
-        return "–"
-    return signed_points(each.gain.mean) + (f" ({each.scores} of {asked} scores)" if each.scores < asked else "")
-
-
 def _change(each: PointComparison, estimate: Estimate) -> str:
-    """A difference to the baseline in points."""
+    """A difference to the baseline in points, with its 95 % interval if there are several seeds."""
     if each.is_baseline:
         return "baseline"
-    return signed_points(estimate.mean) if estimate.count else "–"
+    if math.isnan(estimate.mean):
+        return "–"
+    interval = "" if estimate.interval is None else f" ({' to '.join(map(signed_points, estimate.interval))})"
+    return signed_points(estimate.mean) + interval
 
 
-def _interval(each: PointComparison) -> str:
-    interval = None if each.is_baseline else each.gain.interval
-    return "–" if interval is None else " to ".join(map(signed_points, interval))
+def _missing_scores(each: PointComparison, asked: int) -> str:
+    """How many scores the gain is the mean of, where some are missing."""
+    is_known = not (each.is_baseline or math.isnan(each.gain.mean))
+    return f", {each.scores} of {asked} scores" if is_known and each.scores < asked else ""
 
 
 def _ratio(each: PointComparison, column: str) -> str:

@@ -129,7 +129,7 @@ def test_a_row_has_everything(study):
 def test_it_prints_a_line_for_each_run_and_the_answer(folder, study):
     printed = (folder / "printed.txt").read_text()
     assert printed.count("/2] regularizer_weight=") == 2
-    assert "All points, mean ± standard deviation over the seeds" in printed
+    assert "All points: mean ± standard deviation over seeds" in printed
     assert f"wandb sync {study.name}/trials/*/*/wandb/*run-*" in printed
     assert "The point is chosen by validation images." in (study / "report.html").read_text()
 

@@ -191,11 +191,24 @@ def test_a_score_that_only_one_point_has_does_not_count(tmp_path):
     assert "λ = 0.1 leads, but may do so by chance: the mean over 2 of 3 scores of its maps gains +6" in answer.sentence
     assert [row[5] for row in answer.table.rows] == [
         "baseline",
-        "+6.00 (2 of 3 scores)",
-        "+0.50 (2 of 3 scores)",
+        "+6.00, 2 of 3 scores",
+        "+0.50, 2 of 3 scores",
     ]
     of_one = answered(points, Rule(score="average_drop")).sentence
     assert "average_drop, the mean over 1 of 2 methods gains +10.00 points (1 seed)" in of_one
+
+
+def test_changes_have_their_interval_beside_them(tmp_path):
+    """The drop falls by 8, 10 and 12 points; half of the interval is 4.30265 · 2 / √3."""
+    rows = []
+    for seed, drop in enumerate((0.42, 0.4, 0.38)):
+        rows.append(with_controls(0, seed, 0.5, 0.6, 0.7, 0.5, 0.05))
+        rows.append(with_controls(0.1, seed, drop, 0.6, 0.7, 0.5, 0.05 + seed / 100))
+    table = answered(points_of(made_up(tmp_path, rows)), Rule()).table
+    cells = dict(zip(table.headings, table.rows[1], strict=True))
+    assert cells["gain of the maps, points"] == "+5.00 (+2.52 to +7.48)"  # insertion does not change
+    assert cells["gain beyond control, points"] == "+5.00 (+2.52 to +7.48)"
+    assert cells["leakage, points"] == "+1.00 (−1.48 to +3.48)"
 
 
 def test_a_score_that_one_seed_lacks_counts_for_no_seed(tmp_path):

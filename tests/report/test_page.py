@@ -141,7 +141,7 @@ def test_a_study_without_its_baseline_has_a_report(study):
     """The report has no gain, no ratio of costs and no plane, rather than those against another point."""
     written = write_report(unfinished(study, 0, 1), Rule())
     (first,) = [line for line in written.table.splitlines() if line.startswith("λ = 0.1")]
-    assert re.split(r"  +", first) == ["λ = 0.1", "2", "89.5 ± 0.0", "0.300 ± 0.000", *5 * ["–"]]
+    assert re.split(r"  +", first) == ["λ = 0.1", "2", "89.5 ± 0.0", "0.300 ± 0.000", *4 * ["–"]]
     assert {path.stem for path in written.pictures} == {"score_curves", "removal_curves", "maps_grad_cam"}
 
 
@@ -182,7 +182,7 @@ def test_the_report_shows_which_images_chose(tmp_path):
     assert "Points were compared on the test images" not in text + str(written)
     table = (tmp_path / "results.md").read_text().partition("The choice: all points on validation images")[2]
     (row,) = [line for line in table.splitlines() if "λ = 1" in line][:1]
-    assert [cell.strip(" *") for cell in row.split("|")[1:-1]] == ["λ = 1", "79.0", "−1.00", "+10.00", "–", "+1.00"]
+    assert [cell.strip(" *") for cell in row.split("|")[1:-1]] == ["λ = 1", "79.0", "−1.00", "+10.00", "+1.00"]
     (study.folder_of(study.trials[1]) / "row.json").unlink()
     study.write_row(study.trials[1], rows[1][2] | {"validated/insertion_auc/grad_cam": None})
     written = write_report(study, Rule())
