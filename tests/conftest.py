@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,13 @@ def pytest_collection_finish() -> None:
     """Keep what is imported by now, a million things, from each collection of garbage: that takes a second or more."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def my_code_forgotten():
+    """Forget a user's own module after each test, since the next one may write another under the same name."""
+    yield
+    sys.modules.pop("my_code", None)
 
 
 @pytest.fixture(scope="session", autouse=True)

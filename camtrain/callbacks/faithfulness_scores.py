@@ -5,13 +5,14 @@ from __future__ import annotations
 from camtrain.callbacks.map_scores import MapScores
 from camtrain.evaluation import ClassOf
 
-_METRICS = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc")
+_METRICS = ("average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc", "map_leakage")
 
 
 class FaithfulnessScores(MapScores):
     """Scores the faithfulness of maps on fixed images: how the class probability changes when pixels are hidden.
 
-    By default the metrics are average drop, increase and gain, and insertion and deletion. Each score is logged as
+    By default the metrics are average drop, increase and gain, insertion and deletion, and leakage, which tells whether
+    the others gain because the network reads the class from the shape of its map. Each score is logged as
     `<stage>/<metric>/<method>`.
 
     Args:

@@ -33,8 +33,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     Path("my_code.py").write_text(Path(small_networks.__file__).read_text())
-    yield tmp_path
-    sys.modules.pop("my_code", None)
+    return tmp_path
 
 
 @pytest.fixture

@@ -23,12 +23,9 @@ def listings(page, language):
 
 @pytest.fixture
 def in_own_folder(monkeypatch, tmp_path):
-    """A folder with a module `my_code` that other tests do not see; they have their own."""
-    sys.modules.pop("my_code", None)
+    """A folder for a module `my_code`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    yield
-    sys.modules.pop("my_code", None)
 
 
 @pytest.mark.usefixtures("in_own_folder")
