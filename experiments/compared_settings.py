@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -301,12 +302,20 @@ def is_certain(estimate: Estimate, digits: int) -> bool:
 def step_cost(each: Compared) -> str:
     """The time of a training step over that of a plain step, as experiments/regularizer_cost measured it."""
     regularizer = each.setting.changes.get("model.regularizer")
-    is_plain = regularizer is None or not each.weight
-    name = "plain" if is_plain else regularizer["class_path"].rpartition(".")[2]
+    name = "plain" if regularizer is None or not each.weight else _cost_name(regularizer)
     if (every := each.setting.changes.get("model.regularizer_every_n_steps", 1)) > 1:
         name += f", every {every}th step"
     costs = {row["regularizer"]: float(row["step_over_plain"]) for row in read_rows(COSTS)}
     return f"{costs[name]:.1f}" if name in costs else "–"
+
+
+def _cost_name(regularizer: Mapping[str, Any]) -> str:
+    """What experiments/regularizer_cost calls a regularizer of a configuration."""
+    name, settings = regularizer["class_path"].rpartition(".")[2], regularizer.get("init_args", {})
+    if terms := settings.get("terms"):
+        return f"{name} of {', '.join(_cost_name(term['regularizer']) for term in terms)}"
+    name += ", differentiable" * bool(settings.get("differentiable"))
+    return name + ", running statistics" * (settings.get("batch_norm_statistics") == "running")
 
 
 def write_plane(boards: Mapping[str, Sequence[Compared]], path: Path) -> None:

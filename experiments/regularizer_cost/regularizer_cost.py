@@ -69,10 +69,12 @@ REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
     "MapConsistency": lambda _: MapConsistency(),
     "MapFaithfulness": lambda _: MapFaithfulness(),
     FAITHFUL_EVERY_4: lambda _: MapFaithfulness(),
+    "MapFaithfulness, differentiable": lambda _: MapFaithfulness(differentiable=True),
     "MapRanking": lambda _: MapRanking(),
     "AttentionMining": lambda _: AttentionMining(),
     "SaliencyGuided": lambda _: SaliencyGuided(),
     "InterpretableGradient": lambda _: InterpretableGradient(),
+    "InterpretableGradient, running statistics": lambda _: InterpretableGradient(batch_norm_statistics="running"),
     "GradientNorm": lambda _: GradientNorm(),
     "GradientSmoothness": lambda _: GradientSmoothness(),
     "RightForRightReasons": lambda _: RightForRightReasons(),
@@ -82,6 +84,9 @@ REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
     "RightForRightReasons of the loss": lambda _: RightForRightReasons("loss"),
     "Sum of InterpretableGradient, GradientNorm, EnergyInside, MapL1": lambda _: Sum(
         [Term(InterpretableGradient(), WEIGHT), Term(GradientNorm()), Term(EnergyInside()), Term(MapL1())]
+    ),
+    "Sum of MapFaithfulness, InterpretableGradient, running statistics": lambda _: Sum(
+        [Term(MapFaithfulness()), Term(InterpretableGradient(batch_norm_statistics="running"), WEIGHT)]
     ),
 }
 

@@ -7,6 +7,7 @@ import pytest
 from camtrain.report import Estimate
 from camtrain.report.pareto_plane import pareto_front
 from experiments.compared_settings import (
+    _cost_name,
     beyond,
     beyond_table,
     bold,
@@ -16,9 +17,12 @@ from experiments.compared_settings import (
     summary_table,
     write_plane,
 )
+from experiments.interpretable_gradient.recipes import recipes
 from experiments.league.league import ON_OTHER_BOARDS, planned, settings_of
+from experiments.league.settings import regularized
 from experiments.map_faithfulness import ablation
 from experiments.named_settings import Setting, SettingRows
+from experiments.regularizer_cost.regularizer_cost import REGULARIZERS
 
 WEIGHT = "model.regularizer_weight"
 PLAIN = Setting("plain", {"model.regularizer": None})
@@ -176,6 +180,26 @@ def test_scores_on_the_mean_of_several_methods(tmp_path):
         made.add("test", [{WEIGHT: 0.0, "seed": seed, "test/accuracy": 0.8, **columns}])
     table = score_table(compared_settings({PLAIN: made}), ["layer_cam", "ablation_cam"])
     assert table.splitlines() == ["| | drop ↓ |", "| --- | --- |", "| plain | 30.0 |"]
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "name"),
+    [
+        ({"class_path": "camtrain.regularizers.MapL1"}, "MapL1"),
+        ({"class_path": "a.MapFaithfulness", "init_args": {"differentiable": True}}, "MapFaithfulness, differentiable"),
+        (
+            regularized("InterpretableGradient", batch_norm_statistics="running")["model.regularizer"],
+            "InterpretableGradient, running statistics",
+        ),
+        (
+            recipes("resnet20")["beside_map_faithfulness_0.1"].changes["model.regularizer"],
+            "Sum of MapFaithfulness, InterpretableGradient, running statistics",
+        ),
+    ],
+)
+def test_the_step_of_a_regularizer_is_that_of_its_options(regularizer, name):
+    assert name in REGULARIZERS
+    assert _cost_name(regularizer) == name
 
 
 def test_without_a_baseline_nothing_is_compared(tmp_path):
