@@ -3,7 +3,7 @@
     python -m experiments.map_faithfulness.ablation BOARD VARIANT [--seeds 0 1 2]
     python -m experiments.map_faithfulness.ablation BOARD --list
 
-Each variant changes one thing of a training whose second half is regularized, the former default. Scored are validation
+Each variant changes one thing, two of them two, of a training whose second half is regularized, the former default. Scored are validation
 images, since defaults are chosen by what is found here, and the league quotes test images. Results are in
 `<board>/<variant>.csv`; what is there is not made again, and a training that was stopped goes on.
 """
@@ -66,6 +66,12 @@ def variants(epochs: float) -> list[Setting]:
         variant("weight_1", "λ doubled", weight=1.0),
         variant("every_4", "every 4th step", changes={"model.regularizer_every_n_steps": 4}),
         variant("differentiable", "the gradient runs through the map", differentiable=True),
+        variant(
+            "differentiable_all_swapped",
+            "the gradient runs through the map, all maps of the sufficiency term swapped",
+            differentiable=True,
+            swapped=1.0,
+        ),
         variant("thresholds", "thresholds alone, no soft masks", soft_masks=0.0),
         variant("soft_masks", "soft masks alone, no thresholds", soft_masks=1.0),
         variant("zeros", "zeros alone behind the map", blurred_backgrounds=0.0),
