@@ -95,7 +95,7 @@ def _beside(weight: float) -> Setting:
         {"regularizer": _class("MapFaithfulness"), "weight": 0.5},
         {"regularizer": _class("InterpretableGradient", batch_norm_statistics="running"), "weight": weight},
     ]
-    title = f"beside MapFaithfulness, λ = {weight:g}"
+    title = f"0.5 MapFaithfulness + {weight:g} InterpretableGradient"
     return Setting(f"beside_map_faithfulness_{weight:g}", regularized("Sum", terms=terms), (1.0,), title)
 
 

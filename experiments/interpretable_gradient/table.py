@@ -11,7 +11,14 @@ from pathlib import Path
 
 from camtrain.report.points import Estimate, number
 from camtrain.report.tables import percent, shown
-from experiments.compared_settings import Compared, beyond_table, change, compared_settings, step_cost
+from experiments.compared_settings import (
+    Compared,
+    beyond_table,
+    change,
+    compared_settings,
+    difference_table,
+    step_cost,
+)
 from experiments.interpretable_gradient.directions import results as directions_of
 from experiments.interpretable_gradient.recipes import BOARDS, recipes
 from experiments.interpretable_gradient.study import rows_of
@@ -22,6 +29,7 @@ from experiments.result_rows import read_rows
 HERE = Path(__file__).parent
 MARKER = "{} of experiments/interpretable_gradient"
 L_R = "test/loss_regularizer"
+L_R_BESIDE = f"{L_R}/interpretable_gradient"
 AGREEMENT = "evaluated/guided_agreement"
 CAMS = ["grad_cam", "layer_cam"]
 PLAIN = "running"  # whose λ = 0 is plain training with BatchNorm
@@ -52,9 +60,10 @@ def board_texts(board: str) -> dict[str, str]:
             texts[f"{name}: CAMs beyond control"] = beyond_table(found, CAMS)
             texts[f"{name}: input gradient beyond control"] = beyond_table(found, ["input_gradient"])
     together = compared_together(board)
-    if len(together) > 1:
+    if len(together) > 2:
         texts["beside MapFaithfulness"] = recipe_table(together)
         texts["beside MapFaithfulness: CAMs beyond control"] = beyond_table(together, CAMS)
+        texts["beside MapFaithfulness: difference to it alone"] = difference_table(together, together[1])
     if directions_of(board).is_file():
         texts["directions"] = directions_table(board)
     return texts
@@ -125,11 +134,18 @@ def _line(each: Compared) -> list[str]:
         str(len(each.runs.rows)),
         percent(each.runs.estimate(each.accuracy)),
         change(each, against.accuracy),
-        shown(each.runs.estimate(L_R), digits=3) if name.startswith("λ") else "",
+        shown(each.runs.estimate(_loss_column(each)), digits=3) if _loss_column(each) else "",
         percent(each.runs.estimate(AGREEMENT)),
         *(change(each, estimate) for estimate in (against.gain, against.beyond, against.leakage)),
         step_cost(each),
     ]
+
+
+def _loss_column(each: Compared) -> str:
+    """Where L_R is; empty for MapFaithfulness alone, whose L_R is another one."""
+    if each.runs.estimate(L_R_BESIDE).count:
+        return L_R_BESIDE
+    return L_R if len(each.setting.weights) > 1 else ""
 
 
 if __name__ == "__main__":
