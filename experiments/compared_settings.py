@@ -314,6 +314,8 @@ def _cost_name(regularizer: Mapping[str, Any]) -> str:
     name, settings = regularizer["class_path"].rpartition(".")[2], regularizer.get("init_args", {})
     if terms := settings.get("terms"):
         return f"{name} of {', '.join(_cost_name(term['regularizer']) for term in terms)}"
+    if (method := settings.get("method", "grad_cam")) != "grad_cam":
+        name += f", {method}"
     name += ", differentiable" * bool(settings.get("differentiable"))
     return name + ", running statistics" * (settings.get("batch_norm_statistics") == "running")
 

@@ -161,5 +161,33 @@ def scored(
                 raise SystemExit(f"{what}: stopped before its end; call this again to go on")
 
 
+def trained(board: Board, setting: Setting, weight: float, seed: int, folder: Path) -> Path:
+    """The folder of a training whose maps are not scored; it is trained if it is not there.
+
+    Args:
+        board: Its data and network.
+        setting: What it changes.
+        weight: λ.
+        seed: The seed.
+        folder: Where it is.
+
+    Raises:
+        SystemExit: If it failed, or was stopped before its end.
+    """
+    ablation = ablate(
+        board.config_of(setting, seed),
+        {WEIGHT: [weight]},
+        seeds=[seed],
+        folder=folder,
+        evaluation=None,
+        jobs=1,
+        threads=1,
+        wandb="disabled",
+    )
+    for outcome in ablation.unfinished:
+        raise SystemExit(f"{setting}, seed {seed}: {outcome.message or 'stopped before its end'} ({outcome.log})")
+    return ablation.study.folder_of(ablation.study.trials[0])
+
+
 def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -34,7 +34,8 @@ class FaithfulnessScores(MapScores):
         ValueError: If a name is unknown or a number is too small.
 
     Cost:
-        For each image and method, one map and 2 `num_steps` forward passes, in batches of `max_batch`.
+        For each image and method, one map, 2 `num_steps` forward passes and two for leakage, in batches of `max_batch`;
+        for each image one more for leakage.
     """
 
     def __init__(

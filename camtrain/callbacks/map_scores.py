@@ -33,9 +33,9 @@ class MapScores(Callback):
 
     The network is explained in evaluation mode and left as found. Each score is logged as `<stage>/<metric>/<method>`,
     where `<stage>` is val, test or predict. A score of the network itself, such as `guided_agreement`, is logged as
-    `<stage>/<metric>`. The numbers are those of `camtrain evaluate` on the same images with the same `class_of`. The
-    attribute `scores` holds the latest ones of every stage. In predict, Lightning does not allow `log`, so they go
-    straight to the loggers.
+    `<stage>/<metric>`. The numbers are those of `camtrain evaluate` on the same images with the same `class_of`, but
+    leakage and controls also depend on which images are scored together, here 16. The attribute `scores` holds the
+    latest ones of every stage. In predict, Lightning does not allow `log`, so they go straight to the loggers.
 
     Under DDP the processes divide the images among themselves, and torchmetrics adds up their sums.
 

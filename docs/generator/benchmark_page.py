@@ -89,7 +89,7 @@ def _of_each_kind(tables: Mapping[str, str], name: str) -> list[str]:
     """The tables of a board with one name, each below the methods that it is of."""
     titles = [
         "Grad-CAM, which was trained:",
-        "Grad-CAM++, LayerCAM and Ablation-CAM, which were not trained but use the same layer, on the mean:",
+        "Grad-CAM++, LayerCAM and Ablation-CAM, which were not trained but use the same layer, averaged:",
         "The gradient at the input, which uses no layer:",
     ]
     return [text for kind, title in zip(KINDS, titles, strict=True) for text in (title, tables[name.format(kind)])]

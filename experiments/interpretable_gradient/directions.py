@@ -67,7 +67,7 @@ def of_run(run: Path) -> tuple[str, ...]:
         The mean cosine of the gradient of L_C and its guided gradient, and how far all gradients, and all guided ones,
         point in one direction: the length of the mean of their unit vectors. 1 is one direction.
     """
-    network, data = load_network(run).network.eval(), load_data(run)
+    network, data = load_network(run, device="cpu").network.eval(), load_data(run)
     data.setup("test")
     found = [gradients(network, batch.images, batch.labels) for batch in data.test_dataloader()]
     plain, guided = (torch.cat(parts) for parts in zip(*found, strict=True))

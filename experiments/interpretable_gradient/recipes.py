@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from camtrain import ablate
-from camtrain.report.points import WEIGHT
 from experiments.league.boards import BOARDS as LEAGUE
 from experiments.league.boards import FAITHFULNESS
 from experiments.league.settings import PLAIN, regularized
-from experiments.named_settings import Board, Setting
+from experiments.named_settings import Board, Setting, trained
 
 WEIGHTS = (0.0, 0.3, 0.1, 1.0, 0.0075)  # in the order in which they are run
 NUM_IMAGES = {"resnet20": 200, "resnet18": 1000}  # the test images whose maps are scored, on each board
@@ -48,9 +45,14 @@ def recipes(board: str) -> dict[str, Setting]:
     config = BOARDS[board].config_of(PLAIN)
     epochs, rate = config["trainer"]["max_epochs"], config["model"]["optimizer"]["init_args"]["lr"]
     late = {**_frozen_from(epochs / 2), "model.regularizer_start_epoch": epochs / 2}
+    cosine = {
+        "class_path": "torch.optim.lr_scheduler.CosineAnnealingLR",
+        "init_args": {"T_max": "${....trainer.max_epochs}"},
+    }
     fine_tuning = {
         **_frozen_from(0.0),
         "model.optimizer.init_args.lr": rate / 10,
+        "model.lr_scheduler": cosine,
         "trainer.max_epochs": round(0.4 * epochs),
     }
     made = (
@@ -82,6 +84,7 @@ def _group_norm(model: Mapping[str, Any]) -> dict[str, Any]:
     """The network of a configuration, with GroupNorm."""
     network, changes = model["network"], {}
     if isinstance(network, str):
+        # 100: all boards that name their network have all classes of CIFAR-100.
         of_name = {"name": network, "stem": model["stem"], "num_classes": 100}
         network = {"class_path": "camtrain.networks.build_network", "init_args": of_name}
         changes["model.stem"] = "imagenet"  # the default: the key is for a network that is given by its name
@@ -104,25 +107,6 @@ def _class(name: str, **settings: Any) -> dict[str, Any]:
 
 
 def _initial_weights(board: Board, seed: int) -> dict[str, Any]:
-    return {"model.initial_weights": str(trained_plain(board, seed))}
-
-
-def trained_plain(board: Board, seed: int) -> Path:
-    """The folder of a plain training, from which fine-tuning begins; it is trained if it is not there.
-
-    Raises:
-        SystemExit: If it failed, or was stopped before its end.
-    """
-    ablation = ablate(
-        board.config_of(PLAIN),
-        {WEIGHT: [0.0]},
-        seeds=[seed],
-        folder=board.runs / board.name / "fine_tuning_begins" / f"seed_{seed}",
-        evaluation=None,
-        jobs=1,
-        threads=1,
-        wandb="disabled",
-    )
-    for outcome in ablation.unfinished:
-        raise SystemExit(f"plain training, seed {seed}: {outcome.message or 'stopped before its end'} ({outcome.log})")
-    return ablation.study.folder_of(ablation.study.trials[0])
+    """The weights of a plain training of the same seed."""
+    folder = board.runs / board.name / "fine_tuning_begins" / f"seed_{seed}"
+    return {"model.initial_weights": str(trained(board, PLAIN, 0.0, seed, folder))}

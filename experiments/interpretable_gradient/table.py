@@ -32,6 +32,7 @@ L_R = "test/loss_regularizer"
 L_R_BESIDE = f"{L_R}/interpretable_gradient"
 AGREEMENT = "evaluated/guided_agreement"
 CAMS = ["grad_cam", "layer_cam"]
+ALONE = "map_faithfulness"
 PLAIN = "running"  # whose λ = 0 is plain training with BatchNorm
 
 
@@ -63,7 +64,8 @@ def board_texts(board: str) -> dict[str, str]:
     if len(together) > 2:
         texts["beside MapFaithfulness"] = recipe_table(together)
         texts["beside MapFaithfulness: CAMs beyond control"] = beyond_table(together, CAMS)
-        texts["beside MapFaithfulness: difference to it alone"] = difference_table(together, together[1])
+        if together[1].setting.name == ALONE:
+            texts["beside MapFaithfulness: difference to it alone"] = difference_table(together, together[1])
     if directions_of(board).is_file():
         texts["directions"] = directions_table(board)
     return texts

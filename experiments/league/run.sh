@@ -38,4 +38,7 @@ for board in resnet20 mobilenet_v2; do
         python -m experiments.league.leakage "$board"
     fi
 done
+if [[ " ${BOARDS:-resnet20} " == *" resnet20 "* ]]; then
+    python -m experiments.league.shown
+fi
 python -m experiments.league.table

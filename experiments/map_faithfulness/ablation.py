@@ -3,7 +3,8 @@
     python -m experiments.map_faithfulness.ablation BOARD VARIANT [--seeds 0 1 2]
     python -m experiments.map_faithfulness.ablation BOARD --list
 
-Each variant changes one thing, two of them two, of a training whose second half is regularized, the former default.
+Each variant changes one thing (`robustness` and `differentiable_all_swapped` two) of a training whose second half is
+regularized, the former default.
 Scored are validation images, since defaults are chosen by what is found here, and the league quotes test images.
 Results are in `<board>/<variant>.csv`; what is there is not made again, and a training that was stopped goes on.
 """

@@ -169,7 +169,7 @@ def with_zeros(arr: np.ndarray, indices: np.ndarray, **_: object) -> np.ndarray:
 
 
 def epoch(settings: argparse.Namespace) -> list[Row]:
-    """Time what `FaithfulnessScores` adds to an epoch of CIFAR-100 and ResNet-18: default scores of 64 images."""
+    """Time what `FaithfulnessScores` adds to an epoch of CIFAR-100 and ResNet-18: scores of 64 images, not leakage."""
     network, images = network_and_images("cifar_resnet18", EPOCH_BATCH, 32, settings.seed)
     labels = torch.randint(100, (EPOCH_BATCH,), generator=torch.Generator().manual_seed(settings.seed))
     metrics = ["average_drop", "average_increase", "average_gain", "insertion_auc", "deletion_auc"]

@@ -69,6 +69,7 @@ REGULARIZERS: dict[str, Callable[[nn.Module], Regularizer | None]] = {
     "MapConsistency": lambda _: MapConsistency(),
     "MapFaithfulness": lambda _: MapFaithfulness(),
     FAITHFUL_EVERY_4: lambda _: MapFaithfulness(),
+    "MapFaithfulness, layer_cam": lambda _: MapFaithfulness("layer_cam"),
     "MapFaithfulness, differentiable": lambda _: MapFaithfulness(differentiable=True),
     "MapRanking": lambda _: MapRanking(),
     "AttentionMining": lambda _: AttentionMining(),

@@ -186,6 +186,7 @@ def test_scores_on_the_mean_of_several_methods(tmp_path):
     ("regularizer", "name"),
     [
         ({"class_path": "camtrain.regularizers.MapL1"}, "MapL1"),
+        ({"class_path": "a.MapFaithfulness", "init_args": {"method": "layer_cam"}}, "MapFaithfulness, layer_cam"),
         ({"class_path": "a.MapFaithfulness", "init_args": {"differentiable": True}}, "MapFaithfulness, differentiable"),
         (
             regularized("InterpretableGradient", batch_norm_statistics="running")["model.regularizer"],

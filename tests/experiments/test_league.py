@@ -146,6 +146,8 @@ def test_recipes_keep_to_the_schedule_of_their_board():
     assert frozen["model.regularizer_start_epoch"] == 12.5  # of 25
     assert frozen["trainer.callbacks"][0]["init_args"] == {"start_epoch": 12.5}
     assert (tuned["trainer.max_epochs"], tuned["model.optimizer.init_args.lr"]) == (10, 0.005)
+    assert recipes("resnet18")["fine_tuning"].changes["trainer.max_epochs"] == 80
+    assert recipes("resnet18")["fine_tuning"].changes["model.lr_scheduler"]["class_path"].endswith("CosineAnnealingLR")
     assert recipes("resnet18")["frozen"].changes["model.regularizer_start_epoch"] == 100
 
 
