@@ -108,7 +108,7 @@ class MapFaithfulness(CAMRegularizer):
 
     A map without a positive value does not count, and no other image gets it; nor does any get the map of an image that
     shows no class. This rewards no map for vanishing: the map is a constant for the gradient. With `differentiable` it
-    is not, and a map can evade the penalty in this way; watch `train/regularizer_counted/map_faithfulness`.
+    is not, and a map could evade the penalty in this way; watch `train/regularizer_counted/map_faithfulness`.
 
     With `sufficiency_target: prediction`, S_i is instead the cross-entropy with what the network says of the whole
     image, S_i = -Σ_k p_k(x_i) log p_k(x_i ⊙ K + b_i ⊙ (1 - K)), where p_k(x_i) is a constant for the gradient.
@@ -137,7 +137,9 @@ class MapFaithfulness(CAMRegularizer):
         necessity_fractions: The range in (0, 1) from which f is drawn in the necessity term.
         sharpness: ω, the slope of the soft threshold, above 0.
         differentiable: Whether the gradient also runs through an image's own map, instead of only through the
-            predictions on masked images. Another image's map is always a constant.
+            predictions on masked images. Another image's map is always a constant. In experiments/map_faithfulness, maps
+            gained 5.5 points more with it (3.1 to 7.8, beyond control), and their leakage may have risen (Grad-CAM's by
+            4.3 points against plain training, -0.5 to 9.0).
 
     Raises:
         ValueError: If a setting is out of its range, or as in `CAMRegularizer`.

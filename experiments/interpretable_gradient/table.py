@@ -60,6 +60,8 @@ def board_texts(board: str) -> dict[str, str]:
         if len(found) > 1:
             texts[f"{name}: CAMs beyond control"] = beyond_table(found, CAMS)
             texts[f"{name}: input gradient beyond control"] = beyond_table(found, ["input_gradient"])
+    if networks := network_table(board):
+        texts["without the loss"] = networks
     together = compared_together(board)
     if len(together) > 2:
         texts["beside MapFaithfulness"] = recipe_table(together)
@@ -75,6 +77,24 @@ def compared(board: str) -> dict[str, list[Compared]]:
     """Each recipe that has several λ, each λ against 0."""
     some = {name: recipe for name, recipe in recipes(board).items() if len(recipe.weights) > 1}
     return {name: compared_settings({recipe: rows_of(board, name)}) for name, recipe in some.items()}
+
+
+def network_table(board: str) -> str:
+    """What GroupNorm does to plain training; empty as long as it was not trained."""
+    known = recipes(board)
+    found = compared_settings({known[name]: rows_of(board, name) for name in (PLAIN, "group_norm")})
+    headings = ["λ = 0", "seeds", "accuracy, %", "change of accuracy", "gain of maps", "gain beyond control"]
+    lines = [
+        [
+            {PLAIN: "BatchNorm"}.get(each.setting.name, str(each.setting)),
+            str(len(each.runs.rows)),
+            percent(each.runs.estimate(each.accuracy)),
+            *(change(each, of) for of in (each.against.accuracy, each.against.gain, each.against.beyond)),
+        ]
+        for each in found
+        if not each.weight
+    ]
+    return markdown_table(headings, lines) if len(lines) > 1 else ""
 
 
 def compared_together(board: str) -> list[Compared]:
