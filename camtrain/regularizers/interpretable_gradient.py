@@ -27,7 +27,7 @@ class InterpretableGradient(InputGradientRegularizer):
         floor: For cosine and histogram intersection, the norm at or below which a gradient counts as zero. Such an
             image has distance 1 and no gradient. In float32 the direction of a smaller gradient is rounding noise.
         batch_norm_statistics: The statistics of BatchNorm while both gradients are taken: `batch`, as in Algorithm 1,
-            or `running`, as at test time, which costs a second forward pass.
+            or `running`, as at test time, which costs passes of its own (experiments/regularizer_cost).
 
     Raises:
         ValueError: If there is no such distance or statistics, or `floor` is not positive and finite.
