@@ -96,6 +96,7 @@ def test_each_variant_of_the_ablation_changes_what_its_name_says():
     assert settings("robustness") == {"necessity_weight": 0.0, "swapped": 1.0}
     assert settings("prediction") == {"sufficiency_target": "prediction"}
     assert settings("differentiable") == {"differentiable": True}
+    assert settings("differentiable_all_swapped") == {"differentiable": True, "swapped": 1.0}
     assert [settings(name) for name in ("thresholds", "soft_masks")] == [{"soft_masks": 0.0}, {"soft_masks": 1.0}]
     assert [settings(name)["blurred_backgrounds"] for name in ("zeros", "blurred")] == [0, 1]
     assert settings("layer_cam") == {"method": "layer_cam"}
