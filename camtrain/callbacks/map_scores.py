@@ -44,9 +44,11 @@ class MapScores(Callback):
             shuffled_grad_cam, which is another image's Grad-CAM.
         metrics: Names of metrics, or of groups of metrics, as `camtrain evaluate` takes them.
         num_images: The number of images to score, evenly spaced over the data set of the stage and the same in every
-            epoch for any sampler; 0 scores none, null all of them, during the stage's own batches. (If the data set
-            cannot be read by index, the first images are scored. If there are several loaders, null scores the images
-            of all of them, and a number those of the first one.) `fast_dev_run` scores at most two.
+            epoch for any sampler; 0 scores none, null all of them, during the stage's own batches. (If these come in
+            the order of their classes, leakage is measured over noise alone, and another image's map shows the same
+            class. If the data set cannot be read by index, the first images are scored. If there are several loaders,
+            null scores the images of all of them, and a number those of the first one.) `fast_dev_run` scores at most
+            two.
         every_n_epochs: In fit, maps are scored in the first validation, then every this many epochs, and in the last
             validation, unless something other than `max_epochs` or `max_steps` ends the training.
         target_layer: Dotted name of the layer of the maps; null finds the last spatial layer.

@@ -112,7 +112,8 @@ def point_comparison(
 ) -> PointComparison:
     """Compare a point with its baseline, seed by seed.
 
-    A score that some seed lacks is left out: seeds with different scores would make a mean of unlike things.
+    A score that some seed lacks is left out: seeds with different scores would make a mean of unlike things. Leakage is
+    what is known of it, since one that is left out would refuse no point.
 
     Args:
         runs: The runs of the point.
@@ -126,7 +127,6 @@ def point_comparison(
     config = next(iter(runs.trials.values())).config if runs.trials else {}
     trained = trained_scores(config, list(gains))
     beyond = [found for score in scores if (found := _beyond(pairs, score))]
-    leaked = [_differences(pairs, score.column) for score in leakages]
     return PointComparison(
         runs,
         baseline,
@@ -134,7 +134,7 @@ def point_comparison(
         len(gains),
         Estimate.of(_differences(pairs, accuracy)),
         _mean_of(beyond),
-        _mean_of([found for found in leaked if found and len(found) == len(pairs)]),
+        _leaked(pairs, leakages),
         trained,
         _mean_of([gains[score] for score in trained]),
         _mean_of([found for score, found in gains.items() if score not in trained]),
@@ -176,6 +176,12 @@ def _beyond(pairs: Sequence[tuple[Row, Row]], score: ScoreColumn) -> list[float]
         if own and len(own) == len(of_control) == len(pairs):
             return [score.direction * (mine - theirs) for mine, theirs in zip(own, of_control, strict=True)]
     return []
+
+
+def _leaked(pairs: Sequence[tuple[Row, Row]], leakages: Sequence[ScoreColumn]) -> Estimate:
+    """The mean change of leakage, seed by seed, over the methods for which the seed has it."""
+    of_seeds = [[each for score in leakages for each in _differences([pair], score.column)] for pair in pairs]
+    return Estimate.of([statistics.fmean(found) for found in of_seeds if found])
 
 
 def _mean_of(of_scores: Sequence[Sequence[float]]) -> Estimate:

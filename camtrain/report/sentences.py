@@ -73,8 +73,9 @@ def rule_sentence(
     return (
         f"The best point is the one with the largest gain in {what}{margins.images}, on the mean over seeds, among "
         f"those {limits}. A gain is a difference to the baseline in percentage points, counted so that more is better, "
-        f"seed by seed, over the scores that all compared runs have. {meaning}Intervals are 95 % intervals by "
-        f"Student's t over the seeds; the number of seeds that would tell is estimated from their spread. {estimate}"
+        f"seed by seed, over the scores that the runs of both points have in every seed. {meaning}Intervals are 95 % "
+        "intervals by Student's t over the seeds; the number of seeds that would tell is estimated from their spread. "
+        f"{estimate}"
     )
 
 
@@ -159,7 +160,8 @@ def _told_of_none(
     if not within:
         return f"No point keeps its {margins.name} within {_points(margin)} of the baseline's without leaking too much."
     nearest = max(within, key=lambda each: each.gain.mean)
-    what = _what(nearest.scores, len(scores), chosen)
+    asked = max(each.scores for each in others) if margins.on_validation else len(scores)
+    what = _what(nearest.scores, asked, chosen)
     return (
         f"Nothing is better than {nearest.baseline.label}: within {_points(margin)} of its {margins.name} the best, "
         f"{nearest.runs.label}, changes {what} by {in_points(nearest.gain)}{margins.images}."
@@ -172,7 +174,7 @@ def _told_of_lost_accuracy(others: Sequence[PointComparison], margins: Margins) 
     told = f"No point keeps its {margins.name} within {_points(margin)} of the baseline's"
     open_ones = [each for each in others if each.accuracy_verdict(margin) == "open" and each.accuracy.interval]
     if not open_ones:
-        is_alone = any(each.accuracy.count == 1 for each in others)
+        is_alone = all(each.accuracy.count == 1 for each in others)
         return f"{told}{' with one seed, which has no spread to judge by' * is_alone}."
     nearest = max(open_ones, key=lambda each: each.accuracy.mean)
     return (
@@ -207,6 +209,8 @@ def _told_of_best(best: PointComparison, scores: Sequence[ScoreColumn], margins:
             if leaks
             else f"leads, but loses {margins.name}"
             if best.accuracy_verdict(margins.accuracy) == "lost"
+            else f"leads, but perhaps loses {margins.name}"
+            if not best.keeps_accuracy(margins.accuracy)
             else "leads, but perhaps not beyond control"
             if best.beyond.count and not is_certain_beyond
             else "is best"

@@ -453,6 +453,17 @@ def test_a_point_that_leaks_is_refused(tmp_path):
         Rule(leakage_margin=3)
 
 
+def test_a_leakage_that_one_seed_lacks_counts_in_the_others(tmp_path):
+    """By 55 points in two of three seeds: left out, it would refuse no point."""
+    rows = []
+    for seed, leak in enumerate((None, 0.6, 0.6)):
+        rows.append(with_controls(0, seed, 0.5, 0.6, 0.7, 0.5, 0.05))
+        rows.append(with_controls(1, seed, 0.2 + seed / 1000, 0.6, 0.7, 0.5, leak))
+    answer = answered(points_of(made_up(tmp_path, rows)), Rule())
+    assert answer.best is None
+    assert (answer.compared[1].leakage.mean, answer.compared[1].leakage.count) == (pytest.approx(0.55), 2)
+
+
 def test_a_study_without_leakage_or_controls_says_nothing_of_them(tmp_path):
     answer = answered(points_of(made_up(tmp_path, [simple(0, 0, 0.9, 0.5, 0.6), simple(1, 0, 0.9, 0.4, 0.6)])), Rule())
     assert "eak" not in answer.sentence + answer.rule
@@ -631,6 +642,32 @@ def test_the_accuracy_and_leakage_of_a_point_that_validation_images_chose(tmp_pa
     # (2.08 · 4 / 1)² is 70: at distance 1 from the margin, standard deviation 4.
     told = "−5.94 to +13.94, 3 seeds), more than the margin of 3 points on average; 3 seeds cannot tell (about "
     assert told in sentence
+
+
+def test_a_point_that_perhaps_loses_accuracy_on_test_images_is_not_the_best(tmp_path):
+    """Test accuracy changes by -2, -9 and -8 points: more than the margin on the mean, and not for certain."""
+    rows = []
+    for seed, lost in enumerate((0.02, 0.09, 0.08)):
+        rows.append(on_both(0, seed, val=0.5, test=0.5))
+        rows.append(on_both(1, seed, val=0.6, test=0.7 + seed / 1000, accuracies=(0.9, 0.9 - lost)))
+    sentence = answered(points_of(made_up(tmp_path, rows)), Rule()).sentence
+    assert sentence.startswith("λ = 1, chosen by validation images, leads, but perhaps loses accuracy: ")
+
+
+def test_scores_of_validation_images_are_counted_where_these_choose(tmp_path):
+    rows = []
+    for weight, val in ((0, 0.5), (1, 0.4)):
+        point, seed, row = on_both(weight, 0, val=val, test=0.5)
+        rows.append((point, seed, row | {"validated/energy_pointing_game/grad_cam": val}))
+    sentence = answered(points_of(made_up(tmp_path, rows)), Rule()).sentence
+    assert "changes the mean over 2 scores of its maps by −10.00 points (1 seed) on validation images" in sentence
+
+
+def test_one_seed_is_not_blamed_where_several_tell(tmp_path):
+    rows = [simple(0, seed, 0.9, 0.5, 0.6) for seed in range(3)]
+    rows += [simple(0.1, seed, 0.8 - seed / 1000, 0.4, 0.6) for seed in range(3)] + [simple(1, 0, 0.8, 0.4, 0.6)]
+    sentence = answered(points_of(made_up(tmp_path, rows)), Rule(0.01)).sentence
+    assert sentence.startswith("No point keeps its accuracy within 1 point of the baseline's.")
 
 
 def test_a_gain_beyond_control_that_seeds_cannot_tell_is_said(tmp_path):
